@@ -1,0 +1,1 @@
+"""Collaborative filtering: models, training and evaluation, apart from the workflow around them."""

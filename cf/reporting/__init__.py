@@ -1,0 +1,1 @@
+"""From results to figures that can be looked at."""

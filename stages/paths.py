@@ -1,0 +1,29 @@
+"""Every artefact's path, relative to the root of the project."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+
+INGESTED = Path("data/ingested")
+RATINGS = INGESTED / "ratings.parquet"
+ITEMS = INGESTED / "items.parquet"
+PROVENANCE = INGESTED / "provenance.json"
+
+ENCODED = Path("data/encoded")
+ENCODED_RATINGS = ENCODED / "ratings.parquet"
+USER_VOCABULARY = ENCODED / "users.parquet"
+ITEM_VOCABULARY = ENCODED / "items.parquet"
+
+SPLIT = Path("data/split")
+TRAIN = SPLIT / "train.parquet"
+VALID = SPLIT / "valid.parquet"
+
+MODELS = Path("models")
+RUNS = Path("runs")
+
+REPORTS = Path("reports")
+HISTORY = REPORTS / "history"
+METRICS = REPORTS / "metrics.json"
+LEADERBOARD = REPORTS / "leaderboard.csv"
+PREDICTIONS = REPORTS / "predictions.parquet"
+FIGURES = REPORTS / "figures"

@@ -1,0 +1,25 @@
+"""What every stage does around its work: plain messages instead of tracebacks."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import ParamSpec
+
+from cf.errors import InputError
+
+P = ParamSpec("P")
+
+
+def stage(main: Callable[P, None]) -> Callable[P, None]:
+    """`main`, ending with exit status 1 and a message where the input cannot be used."""
+
+    @functools.wraps(main)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            main(*args, **kwargs)
+        except InputError as error:
+            name = os.environ.get("DVC_STAGE") or main.__module__
+            sys.exit(f"{name}: {error}")
+
+    return run
