@@ -31,9 +31,7 @@ class Ratings:
     rows: Indices
 
     def __post_init__(self) -> None:
-        lengths = {
-            name: len(array) for name, array in vars(self).items() if array is not None
-        }
+        lengths = {name: len(array) for name, array in vars(self).items() if array is not None}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"ratings need arrays of one length, got {lengths}")
         for name in ("users", "items"):

@@ -17,6 +17,7 @@ ITEM_VOCABULARY = ENCODED / "items.parquet"
 SPLIT = Path("data/split")
 TRAIN = SPLIT / "train.parquet"
 VALID = SPLIT / "valid.parquet"
+SPLIT_FACTS = SPLIT / "split.json"
 
 MODELS = Path("models")
 RUNS = Path("runs")

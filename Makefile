@@ -1,0 +1,53 @@
+# make repro · make test · make ui · make check · make bench
+
+PYTHON ?= python3
+PORT ?= 5000
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test ui check format bench clean scm
+
+help:     ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+repro: $(READY) scm    ## run the pipeline: what changed, and what depends on it
+	@dvc repro
+	@python -m stages.show
+
+test: $(READY)         ## run all tests
+	@python -m pytest
+
+ui: $(READY)           ## look at all runs in MLflow, on http://127.0.0.1:5000
+	@test -f mlruns/mlflow.db || { echo "No runs yet: make repro first." >&2; exit 1; }
+	@echo "MLflow: http://127.0.0.1:$(PORT)   (Ctrl-C ends it)"
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port $(PORT) \
+		--workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db
+
+check: $(READY)        ## lint, formatting, types
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+format: $(READY)       ## mend what `make check` can mend by itself
+	@ruff check --fix .
+	@ruff format .
+
+bench: $(READY)        ## measure speed and memory on this machine
+	@python -m benchmarks
+
+clean:                 ## remove the environment; data, models and runs stay
+	rm -rf .venv
+
+$(READY): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "cf needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv .venv \
+		|| { echo "On Debian: apt install python3-venv, then again." >&2; rm -rf .venv; exit 1; }
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $(READY)
+
+# DVC wants to be told where there is no git.
+scm:
+	@if git rev-parse --git-dir >/dev/null 2>&1; then rm -f .dvc/config.local; \
+	else printf '[core]\n    no_scm = true\n' > .dvc/config.local; fi

@@ -1,0 +1,133 @@
+"""Arrays and facts to files between stages, and back."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from cf.errors import InputError
+from cf.files import written
+from cf.ratings import Ratings
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the ratings came from, and their size.
+
+    Attributes:
+        dataset: its true name.
+        requested: what params.yaml asked for; differs from `dataset` after a fallback.
+        source: how it was reached.
+        sha256: of the file it was read from.
+        rating_range: lowest and highest rating that the data set allows, in stars.
+    """
+
+    dataset: str
+    requested: str
+    source: str
+    sha256: str
+    n_ratings: int
+    n_users: int
+    n_items: int
+    rating_range: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """How the rows were divided.
+
+    Attributes:
+        n_cold: validation rows whose user or item never occurs in the training rows.
+        sha256: of the validation rows' numbers (int64, little endian).
+    """
+
+    fraction: float
+    seed: int
+    n_train: int
+    n_valid: int
+    n_cold: int
+    sha256: str
+
+
+F = TypeVar("F", Provenance, SplitFacts)
+
+
+def write_columns(path: Path, columns: dict[str, NDArray[Any]]) -> None:
+    """Write arrays of one length as a Parquet file."""
+    with written(path) as beside:
+        pq.write_table(pa.table(columns), beside)
+
+
+def read_columns(path: Path) -> dict[str, NDArray[Any]]:
+    """The columns of a Parquet file as arrays.
+
+    Raises:
+        InputError: no such file, or not Parquet.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _unreadable(path, error) from None
+    return {name: table[name].to_numpy() for name in table.column_names}
+
+
+def write_ratings(path: Path, ratings: Ratings) -> None:
+    """Write ratings as a Parquet file, a column an array."""
+    columns = {name: array for name, array in vars(ratings).items() if array is not None}
+    write_columns(path, columns)
+
+
+def read_ratings(path: Path) -> Ratings:
+    """The ratings that `write_ratings` wrote.
+
+    Raises:
+        InputError: no such file, or not Parquet.
+    """
+    columns: dict[str, Any] = {"timestamps": None, **read_columns(path)}
+    return Ratings(**columns)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that reads well in a diff: indented, one line at the end."""
+    with written(path) as beside:
+        beside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        InputError: no such file, or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+def write_facts(path: Path, facts: Provenance | SplitFacts) -> None:
+    """Write facts as JSON."""
+    write_json(path, asdict(facts))
+
+
+def read_facts(path: Path, kind: type[F]) -> F:
+    """The facts that `write_facts` wrote.
+
+    Raises:
+        InputError: no such file, not JSON, or other facts.
+    """
+    try:
+        return kind(**read_json(path))
+    except TypeError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path}: cannot be read ({error}). `dvc repro` makes it; if it is damaged, delete it "
+        "first."
+    )

@@ -1,0 +1,106 @@
+"""All models side by side, and beside the notebook."""
+
+import csv
+from collections.abc import Mapping
+from operator import itemgetter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from cf.data.tables import Provenance, SplitFacts
+from cf.errors import InputError
+from cf.files import written
+
+NOTEBOOK_MSE = {
+    "dot": 1.134128,
+    "dotbias_sgd": 0.779400,
+    "dotbias": 0.734226,
+    "embnet": 0.772758,
+}
+"""Validation MSE after the last epoch, in stars², as the notebook prints it."""
+
+COLUMNS = (
+    "model",
+    "rmse",
+    "mae",
+    "rmse_warm",
+    "rmse_cold",
+    "n",
+    "n_cold",
+    "mse",
+    "notebook_mse",
+    "dataset",
+)
+
+Row = dict[str, float | str | None]
+
+
+def is_notebooks(provenance: Provenance, split: SplitFacts) -> bool:
+    """Whether data set and split are the notebook's, so that its figures are comparable."""
+    return (provenance.dataset, split.fraction, split.seed) == ("ml-latest-small", 0.2, 42)
+
+
+def rank(metrics: Mapping[str, Mapping[str, float | None]], dataset: str, notebook: bool) -> list[Row]:
+    """One row a model, the lowest RMSE first.
+
+    Args:
+        metrics: of each model.
+        dataset: the data set's true name.
+        notebook: whether the notebook's figures are comparable; else its column is empty.
+
+    Returns:
+        Rows with the keys `COLUMNS`.
+    """
+    rows: list[Row] = [
+        {
+            "model": model,
+            **values,
+            "notebook_mse": NOTEBOOK_MSE.get(model) if notebook else None,
+            "dataset": dataset,
+        }
+        for model, values in sorted(metrics.items())
+    ]
+    return sorted(rows, key=itemgetter("rmse"))
+
+
+def write(path: Path, rows: list[Row]) -> None:
+    """Write the rows as CSV, figures to six decimals."""
+    with written(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {key: f"{row[key]:.6f}" if isinstance(row[key], float) else row[key] for key in COLUMNS}
+            for row in rows
+        )
+
+
+def show(path: Path) -> None:
+    """Print the leaderboard at `path` as a table.
+
+    Raises:
+        InputError: no leaderboard there.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError:
+        raise InputError(f"{path}: no leaderboard yet. `dvc repro` makes it.") from None
+    first = rows[0]
+    table = Table(
+        title=f"{first['dataset']}: {first['n']} validation ratings, {first['n_cold']} cold"
+    )
+    table.add_column("model", no_wrap=True)
+    headings = {
+        "rmse": "RMSE",
+        "mae": "MAE",
+        "rmse_warm": "RMSE warm",
+        "rmse_cold": "RMSE cold",
+        "mse": "MSE",
+        "notebook_mse": "notebook's MSE",
+    }
+    for heading in headings.values():
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(row["model"], *(f"{float(row[k]):.4f}" if row[k] else "" for k in headings))
+    Console().print(table)

@@ -1,0 +1,40 @@
+"""The dot product with biases."""
+
+from pydantic import PositiveInt
+from torch import Tensor
+
+from cf.models.base import Embedding, Model, within
+from cf.params import RatingRange, Section
+
+
+class DotBias(Model):
+    """r(u, i) = low + (high - low) · sigmoid(p_u · q_i + b_u + b_i)
+
+    The sigmoid keeps predictions inside the rating range, so the extreme ratings themselves are
+    only approached. A cold item is predicted from its user's bias alone.
+
+    Source:
+        The notebook's `EmbeddingDotBias`, its own and fastai 0.7's (they differ in `init_range`);
+        Koren, Bell and Volinsky 2009, equation 4, without the sigmoid.
+    """
+
+    class Config(Section):
+        """Factors a user or item, and the range they and the biases start in."""
+
+        n_factors: PositiveInt
+        init_range: RatingRange
+
+    def __init__(
+        self, config: Config, n_users: int, n_items: int, rating_range: RatingRange
+    ) -> None:
+        super().__init__(config, n_users, n_items, rating_range)
+        self.user_factors = Embedding(n_users, config.n_factors, config.init_range)
+        self.item_factors = Embedding(n_items, config.n_factors, config.init_range)
+        self.user_bias = Embedding(n_users, None, config.init_range)
+        self.item_bias = Embedding(n_items, None, config.init_range)
+        self.low, self.high = rating_range
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """The predicted stars, (B,), in (low, high)."""
+        dot = (self.user_factors(users) * self.item_factors(items)).sum(1)
+        return within(dot + self.user_bias(users) + self.item_bias(items), self.low, self.high)

@@ -1,0 +1,96 @@
+"""The training loop."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import mse_loss
+
+from cf.errors import InputError
+from cf.evaluation import metrics
+from cf.models.base import Model, predict
+from cf.params import Schedule
+from cf.ratings import Ratings
+from cf.training.optimizers import Optimizer
+from cf.training.schedules import learning_rates
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training ratings came to.
+
+    Attributes:
+        epoch: from 1.
+        train_loss: mean squared error in stars² over the epoch's batches as they were met, each
+            rating weighing the same; dropout on.
+        valid_loss: mean squared error in stars² of the validation ratings after the epoch.
+        learning_rate: mean over the epoch's steps.
+        seconds: wall time of the pass, without validation.
+    """
+
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    learning_rate: float
+    seconds: float
+
+    def metrics(self) -> dict[str, float]:
+        """The figures under the names they have in MLflow, the same for every model."""
+        return {
+            "loss/train": self.train_loss,
+            "loss/valid": self.valid_loss,
+            "learning_rate": self.learning_rate,
+            "seconds_an_epoch": self.seconds,
+        }
+
+
+def fit(
+    model: Model,
+    train: Ratings,
+    valid: Ratings,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    batch_size: int,
+    on_batch: Callable[[int], None] = lambda n_ratings: None,
+) -> Iterator[Epoch]:
+    """Train `model` in place, and yield after each epoch.
+
+    The order of the ratings is drawn anew each epoch from torch's global generator, as is
+    dropout: seed that, and the history repeats to the bit.
+
+    Args:
+        model: on the device to train on.
+        batch_size: ratings a step; the last batch of an epoch may be shorter.
+        on_batch: called after each step with the number of its ratings.
+
+    Raises:
+        InputError: the loss is no longer finite.
+    """
+    device = next(model.parameters()).device
+    users, items, values = (
+        torch.tensor(array, device=device) for array in (train.users, train.items, train.values)
+    )
+    n_batches = -(-len(train) // batch_size)
+    for epoch, rates in enumerate(learning_rates(schedule, n_batches), start=1):
+        started = time.perf_counter()
+        model.train()
+        order = torch.randperm(len(train)).to(device)
+        shuffled = [torch.split(array[order], batch_size) for array in (users, items, values)]
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        for rate, *batch in zip(rates.tolist(), *shuffled, strict=True):
+            loss = mse_loss(model(batch[0], batch[1]), batch[2])
+            optimizer.step(loss, rate)
+            total += loss.detach() * len(batch[2])
+            on_batch(len(batch[2]))
+        train_loss = total.item() / len(train)
+        seconds = time.perf_counter() - started
+        predicted = predict(model, valid.users, valid.items)
+        valid_loss = metrics.mse(predicted, valid.values)
+        if not (math.isfinite(train_loss) and math.isfinite(valid_loss)):
+            raise InputError(
+                f"training diverged: in epoch {epoch} the loss is {train_loss} on train and "
+                f"{valid_loss} on validation rows. Lower the learning_rate."
+            )
+        yield Epoch(epoch, train_loss, valid_loss, float(rates.mean()), seconds)
