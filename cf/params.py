@@ -140,7 +140,13 @@ def load(path: Path, section: str, kind: type[S]) -> S:
         InputError: no such file, not YAML, no such section, an unknown key, a value of the
             wrong type or out of bounds; the message names the key.
     """
-    return parse(_sections(path).get(section), f"{path}: {section}", kind)
+    sections = _sections(path)
+    if section not in sections:
+        close = difflib.get_close_matches(section, sections, n=1)
+        hint = f" Is it the one called {close[0]}?" if close else ""
+        needed = ", ".join(kind.model_fields)
+        raise InputError(f"{path}: {section}: this section is missing. It needs {needed}.{hint}")
+    return parse(sections[section], f"{path}: {section}", kind)
 
 
 def parse(values: Any, where: str, kind: type[S]) -> S:
@@ -149,8 +155,6 @@ def parse(values: Any, where: str, kind: type[S]) -> S:
     Raises:
         InputError: as for `load`.
     """
-    if values is None:
-        raise InputError(f"{where}: this section is missing. It needs {_fields(kind)}.")
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -174,10 +178,6 @@ def _sections(path: Path) -> dict[str, Any]:
     return content
 
 
-def _fields(kind: type[BaseModel]) -> str:
-    return ", ".join(kind.model_fields) or "no keys"
-
-
 def _explain(detail: ErrorDetails, where: str, kind: type[BaseModel]) -> str:
     keys = [str(key) for key in detail["loc"]]
     place = ".".join([where, *keys])
@@ -189,6 +189,9 @@ def _explain(detail: ErrorDetails, where: str, kind: type[BaseModel]) -> str:
         return f"{place}: unknown key. {hint}"
     if detail["type"] == "missing":
         return f"{place}: this key is missing. Add it, or restore it from git."
+    if detail["type"] == "model_type":
+        needed = ", ".join(_kind_at(kind, keys).model_fields)
+        return f"{place}: expected the keys {needed}, got {got!r}."
     if detail["type"] == "value_error":
         return f"{place}: {detail['ctx']['error']}."
     message = f"{place}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got {got!r}"

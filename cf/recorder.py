@@ -1,4 +1,4 @@
-"""The process that writes to MLflow: `python -m cf.recorder`, told what to do on standard input.
+"""The process that writes to MLflow, told what to do on standard input by `cf.tracking`.
 
 MLflow takes longer to import than a small model takes to train. In a process of its own it is
 imported while the stage works, and nothing that befalls it can harm the stage. A run whose stage

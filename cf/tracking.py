@@ -12,7 +12,7 @@ from typing import Any
 from cf.data.tables import Provenance, SplitFacts
 from cf.params import Section, Tracking, Training
 
-RECORDER = [sys.executable, "-m", "cf.recorder"]
+RECORDER = [sys.executable, "-P", str(Path(__file__).with_name("recorder.py"))]
 
 
 class Recorder:

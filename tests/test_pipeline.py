@@ -28,7 +28,7 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.module and not node.level, f"{path}: relative import"
+            assert node.module, f"{path}: relative import"
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if source(name) else node.module for name in inner}
     return found

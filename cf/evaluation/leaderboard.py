@@ -41,7 +41,9 @@ def is_notebooks(provenance: Provenance, split: SplitFacts) -> bool:
     return (provenance.dataset, split.fraction, split.seed) == ("ml-latest-small", 0.2, 42)
 
 
-def rank(metrics: Mapping[str, Mapping[str, float | None]], dataset: str, notebook: bool) -> list[Row]:
+def rank(
+    metrics: Mapping[str, Mapping[str, float | None]], dataset: str, notebook: bool
+) -> list[Row]:
     """One row a model, the lowest RMSE first.
 
     Args:
@@ -81,11 +83,12 @@ def show(path: Path) -> None:
     Raises:
         InputError: no leaderboard there.
     """
-    try:
+    rows = []
+    if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-    except OSError:
-        raise InputError(f"{path}: no leaderboard yet. `dvc repro` makes it.") from None
+    if not rows:
+        raise InputError(f"{path}: no leaderboard yet. `dvc repro` makes it.")
     first = rows[0]
     table = Table(
         title=f"{first['dataset']}: {first['n']} validation ratings, {first['n_cold']} cold"

@@ -29,9 +29,7 @@ def mae(predicted: Stars, observed: Stars) -> float:
     return float(np.mean(np.abs(_errors(predicted, observed))))
 
 
-def summary(
-    predicted: Stars, observed: Stars, cold: NDArray[np.bool_]
-) -> dict[str, float | None]:
+def summary(predicted: Stars, observed: Stars, cold: NDArray[np.bool_]) -> dict[str, float | None]:
     """All metrics of one model, over all rows and apart for warm and cold ones.
 
     Args:

@@ -1,0 +1,44 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+from cf.ratings import Ratings
+
+settings.register_profile("cf", deadline=None)  # machines differ in speed
+settings.load_profile("cf")
+
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_report_header() -> str:
+    at_hand = real_zip() is not None
+    return "MovieLens ml-latest-small: " + (
+        "at hand" if at_hand else "not at hand; set CF_DATA_HOME to the folder of its zip"
+    )
+
+
+def real_zip() -> Path | None:
+    path = Path(os.environ.get("CF_DATA_HOME", "/nowhere")) / "ml-latest-small.zip"
+    return path if path.is_file() else None
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def planted() -> tuple[Ratings, Ratings]:
+    """Train and validation ratings that follow a rank-two model with biases, and little noise."""
+    draw = np.random.default_rng(0)
+    n_users, n_items, n = 60, 80, 3000
+    users, items = np.divmod(draw.permutation(n_users * n_items)[:n], n_items)
+    p, q = draw.normal(0, 0.7, (n_users, 2)), draw.normal(0, 0.7, (n_items, 2))
+    scores = (p[users] * q[items]).sum(1) + draw.normal(0, 0.5, n_users)[users]
+    values = (0.5 + 4.5 / (1 + np.exp(-scores)) + draw.normal(0, 0.05, n)).astype(np.float32)
+    ratings = Ratings(users, items, values, None, np.arange(n))
+    return ratings.take(np.arange(500, n)), ratings.take(np.arange(500))

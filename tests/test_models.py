@@ -1,0 +1,196 @@
+"""The contract of every model, and each model's formula on a case worked out by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from cf.errors import InputError
+from cf.models import base
+from cf.training import checkpoints, devices
+from cf.training.checkpoints import Blueprint
+from cf.training.optimizers import Adam
+
+PARAMS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())
+SECTIONS = {name: section for name, section in PARAMS.items() if name.startswith("train_")}
+
+
+def built(section: dict[str, Any], **changes: Any) -> base.Model:
+    torch.manual_seed(0)
+    model = {**section["model"], "n_factors": 4, **changes}
+    return Blueprint(model, n_users=7, n_items=9, rating_range=(1.0, 5.0)).build("test")
+
+
+@pytest.fixture(params=SECTIONS.values(), ids=SECTIONS.keys())
+def model(request: pytest.FixtureRequest) -> base.Model:
+    return built(request.param)
+
+
+def indices(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.arange(n) % 7, torch.arange(n) * 2 % 9
+
+
+def test_every_model_has_a_section() -> None:
+    assert {section["model"]["name"] for section in SECTIONS.values()} == set(base.names())
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_output_is_one_rating_a_row(model: base.Model, n: int) -> None:
+    assert model(*indices(n)).shape == (n,)
+    model.eval()
+    assert model(*indices(n)).shape == (n,)
+
+
+def test_output_depends_on_user_and_item(model: base.Model) -> None:
+    model.eval()
+    users, items = torch.tensor([0, 1, 0]), torch.tensor([0, 0, 1])
+    first, other_user, other_item = model(users, items).tolist()
+    assert first != other_user
+    assert first != other_item
+
+
+def test_a_gradient_reaches_every_parameter_and_is_autograds(model: base.Model) -> None:
+    users, items = torch.tensor([3, 3, 0]), torch.tensor([1, 2, 1])
+    model.eval()  # no dropout; the tables then need to be told to learn
+    tables = {n: m for n, m in model.named_modules() if isinstance(m, base.Embedding)}
+    for table in tables.values():
+        table.train()
+    (model(users, items) ** 2).sum().backward()
+    for table in tables.values():
+        table.collect_gradient()
+    step = 1e-3
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+        place = tuple(
+            int(k) for k in (parameter.grad.abs() == parameter.grad.abs().max()).nonzero()[0]
+        )
+        with torch.no_grad():
+            losses = []
+            for move in (step, -2 * step):
+                parameter[place] += move
+                losses.append(float((model(users, items).double() ** 2).sum()))
+            parameter[place] += step
+        numeric = (losses[0] - losses[1]) / (2 * step)
+        assert float(parameter.grad[place]) == pytest.approx(numeric, rel=0.02), name
+
+
+def test_a_step_leaves_no_gradient_behind(model: base.Model) -> None:
+    optimizer = Adam(model, (0.9, 0.999), weight_decay=0.0)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer.step((model(*indices(5)) ** 2).mean(), learning_rate=0.01)
+    assert any((tensor != before[name]).any() for name, tensor in model.state_dict().items())
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is None or not parameter.grad.any(), name
+
+
+def test_prediction_is_the_same_in_chunks_and_without_dropout(model: base.Model) -> None:
+    users, items = (tensor.numpy() for tensor in indices(9))
+    whole = base.predict(model, users, items)
+    assert whole.dtype == np.float32
+    np.testing.assert_array_equal(whole, base.predict(model, users, items, chunk=2))
+    assert base.predict(model, users[:0], items[:0]).shape == (0,)
+
+
+def test_predicting_remembers_nothing(model: base.Model) -> None:
+    users, items = (tensor.numpy() for tensor in indices(9))
+    base.predict(model, users, items)
+    model(*indices(9))
+    for module in model.modules():
+        if isinstance(module, base.Embedding):
+            assert module._looked_up == []
+
+
+@pytest.mark.parametrize("section", SECTIONS.values(), ids=SECTIONS.keys())
+def test_a_checkpoint_gives_the_same_predictions(tmp_path: Path, section: dict[str, Any]) -> None:
+    model = built(section)
+    blueprint = Blueprint({**section["model"], "n_factors": 4}, 7, 9, (1.0, 5.0))
+    files = checkpoints.save(tmp_path / "m", model, blueprint)
+    assert sorted(path.name for path in files) == ["model.json", "weights.safetensors"]
+    users, items = (tensor.numpy() for tensor in indices(9))
+    expected = base.predict(model, users, items)
+    np.testing.assert_array_equal(
+        base.predict(checkpoints.load(tmp_path / "m"), users, items), expected
+    )
+
+
+@pytest.mark.parametrize("damage", ["weights", "settings", "mismatch", "gone"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
+    section = SECTIONS["train_dot"]
+    blueprint = Blueprint({**section["model"], "n_factors": 4}, 7, 9, (1.0, 5.0))
+    weights, settings = checkpoints.save(tmp_path / "m", built(section), blueprint)
+    if damage == "weights":
+        weights.write_bytes(weights.read_bytes()[:50])
+    elif damage == "settings":
+        settings.write_text("{")
+    elif damage == "mismatch":
+        settings.write_text(settings.read_text().replace('"n_users": 7', '"n_users": 8'))
+    else:
+        weights.unlink()
+    with pytest.raises(InputError, match=r"(?s)m: not a whole checkpoint .* `dvc repro`"):
+        checkpoints.load(tmp_path / "m")
+
+
+def test_an_unknown_model_lists_those_there_are() -> None:
+    with pytest.raises(InputError, match=r"'dotbia'.*dot, dotbias, embnet"):
+        base.find("dotbia")
+
+
+def test_too_many_factors_for_the_memory_are_refused_before_they_are_made() -> None:
+    model = {**SECTIONS["train_dotbias"]["model"], "n_factors": 10**9}
+    blueprint = Blueprint(model, n_users=610, n_items=9724, rating_range=(0.5, 5.0))
+    with pytest.raises(
+        InputError, match=r"train_dotbias.model: training needs .* GiB .* n_factors"
+    ):
+        devices.check_memory(blueprint, "params.yaml: train_dotbias.model", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="device"):
+        devices.choose(name)
+
+
+def weights(model: torch.nn.Module, **tables: list[Any]) -> None:
+    with torch.no_grad():
+        for name, values in tables.items():
+            getattr(model, name).weight.copy_(torch.tensor(values))
+
+
+def small(name: str, **settings: Any) -> base.Model:
+    model = {"name": name, "n_factors": 2, "init_range": [0.0, 0.1], **settings}
+    return Blueprint(model, n_users=1, n_items=1, rating_range=(1.0, 5.0)).build("test").eval()
+
+
+def test_dot_by_hand() -> None:
+    model = small("dot")
+    weights(model, user_factors=[[1.0, 2.0]], item_factors=[[3.0, 0.5]])
+    assert model(*torch.zeros(2, 1, dtype=torch.int64)).item() == 4.0
+
+
+def test_dotbias_by_hand() -> None:
+    model = small("dotbias")
+    weights(
+        model,
+        user_factors=[[1.0, 2.0]],
+        item_factors=[[3.0, 0.5]],
+        user_bias=[-5.0],
+        item_bias=[float(np.log(3)) + 1.0],
+    )
+    # 4 - 5 + 1 + log 3 -> sigmoid 3/4 -> 1 + 4 * 3/4
+    assert model(*torch.zeros(2, 1, dtype=torch.int64)).item() == pytest.approx(4.0, abs=1e-6)
+
+
+def test_embnet_by_hand() -> None:
+    model = small("embnet", n_hidden=2, dropout=[0.5, 0.5], range_margin=0.5)
+    weights(model, user_factors=[[1.0, 2.0]], item_factors=[[3.0, 0.5]])
+    with torch.no_grad():
+        model.hidden.weight.copy_(torch.tensor([[1.0, 1.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0]]))
+        model.hidden.bias.copy_(torch.tensor([-5.0, 0.5]))
+        model.output.weight.copy_(torch.tensor([[float(np.log(4)), 7.0]]))
+        model.output.bias.zero_()
+    # hidden relu(6 - 5, -1 + 0.5) = (1, 0) -> log 4 -> sigmoid 4/5 -> 0.5 + 5 * 4/5
+    assert model(*torch.zeros(2, 1, dtype=torch.int64)).item() == pytest.approx(4.5, abs=1e-6)

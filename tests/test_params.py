@@ -1,0 +1,126 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cf import params
+from cf.errors import InputError
+from cf.models import base
+
+GOOD: dict[str, Any] = {
+    "model": {"name": "dot", "n_factors": 3, "init_range": [0.0, 0.1]},
+    "seed": 1,
+    "device": "auto",
+    "n_threads": 1,
+    "batch_size": 8,
+    "optimizer": {"name": "sgd", "momentum": 0.9, "weight_decay": 0.0},
+    "schedule": {"n_epochs": [1, 2], "learning_rate": 0.1, "anneal": "none"},
+}
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    return path
+
+
+def message(values: dict[str, Any], kind: type[params.Section] = params.Training) -> str:
+    with pytest.raises(InputError) as caught:
+        params.parse(values, "params.yaml: train_dot", kind)
+    return str(caught.value)
+
+
+def test_the_committed_file_is_valid(pytestconfig: pytest.Config) -> None:
+    path = pytestconfig.rootpath / "params.yaml"
+    params.load(path, "ingest", params.Ingest)
+    params.load(path, "split", params.Split)
+    params.load(path, "evaluate", params.Evaluate)
+    params.load(path, "tracking", params.Tracking)
+    for name in ("dot", "dotbias_sgd", "dotbias", "embnet"):
+        training = params.load(path, f"train_{name}", params.Training)
+        settings = dict(training.model)
+        params.parse(settings, "model", base.find(settings.pop("name")).Config)
+
+
+def test_unknown_key_names_the_likely_one() -> None:
+    said = message({**GOOD, "schedule": {**GOOD["schedule"], "n_epoch": [1]}})
+    assert said == "params.yaml: train_dot.schedule.n_epoch: unknown key. Did you mean n_epochs?"
+
+
+def test_missing_key_is_named() -> None:
+    assert "params.yaml: train_dot.seed: this key is missing" in message(
+        {key: value for key, value in GOOD.items() if key != "seed"}
+    )
+
+
+def test_missing_section_says_what_it_needs(tmp_path: Path) -> None:
+    path = written(tmp_path, "ingest: {}\nsplitt: {}\n")
+    with pytest.raises(InputError, match=r"params.yaml: split: this section is missing") as caught:
+        params.load(path, "split", params.Split)
+    assert "It needs fraction, seed." in str(caught.value)
+    assert "Is it the one called splitt?" in str(caught.value)
+
+
+def test_text_that_looks_like_a_number_is_explained(tmp_path: Path) -> None:
+    path = written(tmp_path, "split: {fraction: 1e-3, seed: 1}\n")
+    with pytest.raises(InputError) as caught:
+        params.load(path, "split", params.Split)
+    assert "split.fraction" in str(caught.value)
+    assert "YAML reads 1e-3 as text: write 0.001" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("batch_size", 0),
+        ("batch_size", 1.5),
+        ("seed", -1),
+        ("n_threads", "two"),
+        ("optimizer", {"name": "adagrad", "weight_decay": 0.0}),
+        ("optimizer", {"name": "sgd", "momentum": 0.9, "weight_decay": -1.0}),
+        ("optimizer", {"name": "sgd", "betas": [0.9, 0.99], "weight_decay": 0.0}),
+        ("schedule", {"n_epochs": [], "learning_rate": 0.1, "anneal": "none"}),
+        ("schedule", {"n_epochs": [1], "learning_rate": [0.1, 0.2], "anneal": "none"}),
+        ("schedule", {"n_epochs": [1], "learning_rate": float("nan"), "anneal": "none"}),
+    ],
+)
+def test_values_out_of_bounds_are_refused_by_name(key: str, value: Any) -> None:
+    assert f"params.yaml: train_dot.{key}" in message({**GOOD, key: value})
+
+
+@pytest.mark.parametrize("n_factors", [-5, 0, 2.5, "50"])
+def test_number_of_factors_is_a_positive_whole_number(n_factors: Any) -> None:
+    kind = base.find("dot").Config
+    said = message({"n_factors": n_factors, "init_range": [0.0, 0.1]}, kind)
+    assert "n_factors" in said
+    assert repr(n_factors) in said
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [", "\x00"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match=r"params\.yaml"):
+        params.load(written(tmp_path, text), "split", params.Split)
+
+
+def test_a_missing_file_says_how_to_get_it_back(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="git checkout"):
+        params.load(tmp_path / "params.yaml", "split", params.Split)
+
+
+def test_a_range_must_ascend() -> None:
+    with pytest.raises(InputError, match="rating_range"):
+        params.parse(
+            {
+                "dataset": "x.csv",
+                "fallback": None,
+                "columns": {"user_id": "u", "item_id": "i", "rating": "r", "timestamp": None},
+                "rating_range": [5.0, 0.5],
+            },
+            "params.yaml: ingest",
+            params.Ingest,
+        )
+
+
+def test_one_rate_serves_all_phases() -> None:
+    schedule = params.Schedule(n_epochs=[1, 2], learning_rate=0.5, anneal="none")
+    assert schedule.phases == [(1, 0.5), (2, 0.5)]

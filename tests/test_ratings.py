@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cf.data import tables
+from cf.data.tables import Provenance, SplitFacts
+from cf.errors import InputError
+from cf.ratings import Ratings
+
+
+def some(timestamps: bool) -> Ratings:
+    n = np.arange(3)
+    return Ratings(n, n[::-1].copy(), n.astype(np.float32), n * 10 if timestamps else None, n)
+
+
+def test_arrays_of_different_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="one length"):
+        Ratings(np.arange(2), np.arange(3), np.ones(3, np.float32), None, np.arange(3))
+
+
+def test_negative_indices_are_refused() -> None:
+    with pytest.raises(ValueError, match="items must be indices >= 0, got -1"):
+        Ratings(np.arange(1), np.array([-1]), np.ones(1, np.float32), None, np.arange(1))
+
+
+def test_take_keeps_rows_together() -> None:
+    taken = some(timestamps=True).take(np.array([2, 0]))
+    assert taken.users.tolist() == [2, 0]
+    assert taken.items.tolist() == [0, 2]
+    assert taken.timestamps is not None
+    assert taken.timestamps.tolist() == [20, 0]
+
+
+@pytest.mark.parametrize("timestamps", [True, False])
+def test_ratings_survive_the_disk(tmp_path: Path, timestamps: bool) -> None:
+    before = some(timestamps)
+    tables.write_ratings(tmp_path / "r.parquet", before)
+    after = tables.read_ratings(tmp_path / "r.parquet")
+    for name, array in vars(before).items():
+        np.testing.assert_array_equal(getattr(after, name), array)
+    assert after.values.dtype == np.float32
+    first = (tmp_path / "r.parquet").read_bytes()
+    tables.write_ratings(tmp_path / "r.parquet", before)
+    assert (tmp_path / "r.parquet").read_bytes() == first
+
+
+def test_facts_survive_the_disk(tmp_path: Path) -> None:
+    facts = SplitFacts(0.2, 42, 8, 2, 1, "ab")
+    tables.write_facts(tmp_path / "split.json", facts)
+    assert tables.read_facts(tmp_path / "split.json", SplitFacts) == facts
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"fraction": 1}'])
+def test_unreadable_facts_are_named(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "provenance.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=r"provenance.json: cannot be read .* `dvc repro`"):
+        tables.read_facts(path, Provenance)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 nothing else"])
+def test_an_unreadable_table_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "train.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"train.parquet: cannot be read .* `dvc repro`"):
+        tables.read_ratings(path)

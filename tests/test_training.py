@@ -1,0 +1,154 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cf import params
+from cf.errors import InputError
+from cf.models import base
+from cf.ratings import Ratings
+from cf.training import devices, history, optimizers
+from cf.training.checkpoints import Blueprint
+from cf.training.fit import Epoch, fit
+from cf.training.schedules import learning_rates
+
+Pair = tuple[Ratings, Ratings]
+
+
+def dotbias(n_factors: int = 3) -> base.Model:
+    settings = {"name": "dotbias", "n_factors": n_factors, "init_range": [-0.3, 0.3]}
+    return Blueprint(settings, n_users=60, n_items=80, rating_range=(0.5, 5.0)).build("test")
+
+
+def schedule(n_epochs: int = 3, rate: float = 0.05) -> params.Schedule:
+    return params.Schedule(n_epochs=[n_epochs], learning_rate=rate, anneal="none")
+
+
+def trained(planted: Pair, seed: int = 0, n_epochs: int = 3, rate: float = 0.05) -> list[Epoch]:
+    devices.prepare(torch.device("cpu"), n_threads=1, seed=seed)
+    model = dotbias()
+    optimizer = optimizers.Adam(model, (0.9, 0.999), weight_decay=0.0)
+    return list(fit(model, *planted, optimizer, schedule(n_epochs, rate), batch_size=64))
+
+
+def losses(epochs: list[Epoch]) -> list[tuple[float, float]]:
+    return [(epoch.train_loss, epoch.valid_loss) for epoch in epochs]
+
+
+def test_planted_ratings_are_recovered(planted: Pair) -> None:
+    last = trained(planted, n_epochs=30)[-1]
+    assert last.valid_loss < 0.02  # the noise alone is 0.0025, the mean rating's error above 0.9
+    assert planted[1].values.var() > 0.5
+
+
+def test_the_same_seed_gives_the_same_history_to_the_bit(planted: Pair) -> None:
+    assert losses(trained(planted, seed=1)) == losses(trained(planted, seed=1))
+    assert losses(trained(planted, seed=1)) != losses(trained(planted, seed=2))
+
+
+def test_the_reported_train_loss_weighs_a_short_last_batch_as_what_it_is(planted: Pair) -> None:
+    train = planted[0].take(np.arange(65))
+    train = replace(train, values=np.where(np.arange(65) == 0, 5, 1).astype(np.float32))
+    epochs = trained((train, planted[1]), n_epochs=1, rate=1e-12)
+    devices.prepare(torch.device("cpu"), n_threads=1, seed=0)
+    predicted = base.predict(dotbias(), train.users, train.items)
+    assert epochs[0].train_loss == pytest.approx(
+        float(((predicted - train.values) ** 2).mean()), rel=1e-5
+    )
+
+
+def test_every_rating_is_seen_once_an_epoch(planted: Pair) -> None:
+    seen: list[int] = []
+    model = dotbias()
+    optimizer = optimizers.SGD(model, momentum=0.0, weight_decay=0.0)
+    list(fit(model, *planted, optimizer, schedule(2), 64, on_batch=seen.append))
+    assert sum(seen) == 2 * len(planted[0])
+    assert set(seen[:-1]) <= {64, len(planted[0]) % 64}
+
+
+def test_divergence_says_what_to_do(planted: Pair) -> None:
+    settings = {"name": "dot", "n_factors": 3, "init_range": [0.0, 1.0]}
+    model = Blueprint(settings, 60, 80, (0.5, 5.0)).build("test")
+    optimizer = optimizers.SGD(model, momentum=0.9, weight_decay=0.0)
+    with pytest.raises(InputError, match=r"diverged: in epoch 1 .* Lower the learning_rate"):
+        list(fit(model, *planted, optimizer, schedule(1, rate=1e6), batch_size=64))
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_updates_equal_pytorchs_own(name: str, weight_decay: float) -> None:
+    torch.manual_seed(0)
+    model, twin = dotbias(), dotbias()
+    twin.load_state_dict(model.state_dict())
+    if name == "sgd":
+        ours: optimizers.Optimizer = optimizers.SGD(model, 0.9, weight_decay)
+        theirs: torch.optim.Optimizer = torch.optim.SGD(
+            twin.parameters(), 0.1, momentum=0.9, weight_decay=weight_decay
+        )
+    else:
+        ours = optimizers.Adam(model, (0.9, 0.99), weight_decay)
+        theirs = torch.optim.Adam(twin.parameters(), 0.1, (0.9, 0.99), weight_decay=weight_decay)
+    for step in range(4):
+        rate = 0.1 / (step + 1)
+        users, items = torch.tensor([1, 1, step]), torch.tensor([0, step, 5])
+        ours.step((model(users, items) ** 2).mean(), rate)
+        (twin(users, items) ** 2).mean().backward()
+        for table in twin.modules():
+            if isinstance(table, base.Embedding):
+                table.collect_gradient()
+        theirs.param_groups[0]["lr"] = rate
+        theirs.step()
+        twin.zero_grad()
+        for table in twin.modules():
+            if isinstance(table, base.Embedding):
+                table.clear_gradient()
+    for name_, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, twin.state_dict()[name_], rtol=1e-5, atol=1e-6)
+
+
+def test_training_does_not_import_the_compiler(pytestconfig: pytest.Config) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, torch; from cf.training import optimizers; from cf.models.base import *;"
+        "m = torch.nn.Linear(2, 1); o = optimizers.Adam(m, (0.9, 0.999), 0.0);"
+        "o.step(m(torch.ones(1, 2)).sum(), 0.1); print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=pytestconfig.rootpath,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "False"
+
+
+def test_phases_each_have_their_rate() -> None:
+    two = params.Schedule(n_epochs=[1, 2], learning_rate=[0.1, 0.01], anneal="none")
+    assert [rates.tolist() for rates in learning_rates(two, 2)] == [[0.1] * 2, *[[0.01] * 2] * 2]
+
+
+def test_cosine_falls_within_a_phase_and_restarts() -> None:
+    cosine = params.Schedule(n_epochs=[1, 2], learning_rate=2.0, anneal="cosine")
+    first, second, third = (rates.tolist() for rates in learning_rates(cosine, 2))
+    assert first == pytest.approx([2.0, 1.0])
+    assert [*second, *third] == pytest.approx([2.0, 1 + np.sqrt(0.5), 1.0, 1 - np.sqrt(0.5)])
+
+
+def test_warm_up_runs_the_first_steps_at_a_hundredth() -> None:
+    warm = params.Schedule(n_epochs=[1, 1], learning_rate=2.0, anneal="cosine", warm_up=0.25)
+    first, second = learning_rates(warm, 4)
+    assert first.tolist() == pytest.approx([0.02, 1 + np.sqrt(0.5), 1.0, 1 - np.sqrt(0.5)])
+    assert second[0] == 2.0
+
+
+def test_history_holds_only_what_repeats(tmp_path: Path) -> None:
+    epochs = [Epoch(1, 0.5, 0.25, 0.1, seconds=1.0), Epoch(2, 0.4, 0.2, 0.1, seconds=2.0)]
+    history.write(tmp_path / "dot.csv", epochs)
+    assert (tmp_path / "dot.csv").read_text() == (
+        "epoch,train_loss,valid_loss,learning_rate\n1,0.5,0.25,0.1\n2,0.4,0.2,0.1\n"
+    )
