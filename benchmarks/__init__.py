@@ -1,0 +1,1 @@
+"""Measurements, each in one run on one machine: python -m benchmarks.<name>."""

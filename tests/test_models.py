@@ -12,7 +12,7 @@ from cf.errors import InputError
 from cf.models import base
 from cf.training import checkpoints, devices
 from cf.training.checkpoints import Blueprint
-from cf.training.optimizers import Adam
+from cf.training.optimizers import SGD
 
 PARAMS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())
 SECTIONS = {name: section for name, section in PARAMS.items() if name.startswith("train_")}
@@ -52,39 +52,68 @@ def test_output_depends_on_user_and_item(model: base.Model) -> None:
     assert first != other_item
 
 
-def test_a_gradient_reaches_every_parameter_and_is_autograds(model: base.Model) -> None:
+def test_a_step_goes_against_the_gradient_of_every_parameter(model: base.Model) -> None:
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
     users, items = torch.tensor([3, 3, 0]), torch.tensor([1, 2, 1])
-    model.eval()  # no dropout; the tables then need to be told to learn
-    tables = {n: m for n, m in model.named_modules() if isinstance(m, base.Embedding)}
-    for table in tables.values():
-        table.train()
-    (model(users, items) ** 2).sum().backward()
-    for table in tables.values():
-        table.collect_gradient()
-    step = 1e-3
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
-        place = tuple(
-            int(k) for k in (parameter.grad.abs() == parameter.grad.abs().max()).nonzero()[0]
-        )
-        with torch.no_grad():
-            losses = []
-            for move in (step, -2 * step):
-                parameter[place] += move
-                losses.append(float((model(users, items).double() ** 2).sum()))
-            parameter[place] += step
-        numeric = (losses[0] - losses[1]) / (2 * step)
-        assert float(parameter.grad[place]) == pytest.approx(numeric, rel=0.02), name
-
-
-def test_a_step_leaves_no_gradient_behind(model: base.Model) -> None:
-    optimizer = Adam(model, (0.9, 0.999), weight_decay=0.0)
+    values = torch.tensor([1.0, 5.0, 2.5])
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    optimizer.step((model(*indices(5)) ** 2).mean(), learning_rate=0.01)
-    assert any((tensor != before[name]).any() for name, tensor in model.state_dict().items())
+
+    def loss() -> torch.Tensor:
+        return ((model(users, items) - values) ** 2).mean()
+
+    expected = float(loss())
+    for table in model.embeddings():
+        table.lookups.clear()
+    got = SGD(model, momentum=0.0, weight_decay=0.0).step(users, items, values, 1e-2)
+    assert float(got) == pytest.approx(expected, rel=1e-6)
+    gradients = {
+        name: (before[name] - tensor) / 1e-2 for name, tensor in model.state_dict().items()
+    }
+    model.load_state_dict(before)
+    nudge = 1e-3
     for name, parameter in model.named_parameters():
-        assert parameter.grad is None or not parameter.grad.any(), name
+        gradient = gradients[name]
+        assert gradient.abs().sum() > 0, name
+        place = np.unravel_index(int(gradient.abs().argmax()), gradient.shape)
+        with torch.no_grad():
+            parameter[place] += nudge
+            above = float(loss())
+            parameter[place] -= 2 * nudge
+            below = float(loss())
+            parameter[place] += nudge
+        assert float(gradient[place]) == pytest.approx((above - below) / (2 * nudge), rel=0.03), (
+            name
+        )
+
+
+def test_gradients_in_closed_form_are_autograds(model: base.Model) -> None:
+    torch.manual_seed(0)
+    users, items, values = *indices(5), torch.rand(5) * 4 + 1
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    loss, gradients = model.gradients(users, items, values)
+    for table in model.embeddings():
+        table.lookups.clear()
+    expected_loss, expected = base.Model.gradients(model, users, items, values)
+    torch.testing.assert_close(loss, expected_loss)
+    torch.testing.assert_close(gradients, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_rows_that_were_not_looked_up_keep_still_without_momentum_and_decay(
+    model: base.Model,
+) -> None:
+    optimizer = SGD(model, momentum=0.0, weight_decay=0.0)
+    zero, one, value = torch.tensor([0]), torch.tensor([1]), torch.tensor([5.0])
+    optimizer.step(zero, zero, value, 0.1)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer.step(one, one, value, 0.1)
+    for name, module in model.named_modules():
+        if isinstance(module, base.Embedding):
+            moved = (module.weight != before[f"{name}.weight"]).reshape(len(module.weight), -1)
+            assert moved.any(1).nonzero().flatten().tolist() == [1], name
 
 
 def test_prediction_is_the_same_in_chunks_and_without_dropout(model: base.Model) -> None:
@@ -101,7 +130,7 @@ def test_predicting_remembers_nothing(model: base.Model) -> None:
     model(*indices(9))
     for module in model.modules():
         if isinstance(module, base.Embedding):
-            assert module._looked_up == []
+            assert module.lookups == []
 
 
 @pytest.mark.parametrize("section", SECTIONS.values(), ids=SECTIONS.keys())

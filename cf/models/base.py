@@ -7,6 +7,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd import grad
+from torch.nn.functional import mse_loss
 
 import cf.models
 from cf.errors import InputError
@@ -35,46 +37,60 @@ class Model(nn.Module):
         """The predicted stars, (B,), of (B,) users and (B,) items."""
         raise NotImplementedError
 
+    def gradients(
+        self, users: Tensor, items: Tensor, values: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The mean squared error in stars², and its gradients.
+
+        They come from autograd; a model that knows them in closed form may give them in less
+        time.
+
+        Args:
+            users: (B,) indices.
+            items: (B,) indices.
+            values: (B,) observed stars.
+
+        Returns:
+            The loss, a scalar; the gradient of each look-up of the embeddings, in the order of
+            `embeddings`, then of each of `others`.
+        """
+        loss = mse_loss(self(users, items), values)
+        rows = [rows for table in self.embeddings() for _, rows in table.lookups]
+        return loss.detach(), list(grad(loss, [*rows, *self.others()]))
+
+    def embeddings(self) -> "list[Embedding]":
+        """The tables, in the order in which they were set."""
+        return [module for module in self.modules() if isinstance(module, Embedding)]
+
+    def others(self) -> list[Tensor]:
+        """The learnt parameters that are in no table."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
 
 class Embedding(nn.Module):
-    """A table with a row for each user or item, whose gradient costs the rows of a batch only.
+    """A table with a row for each user or item, whose gradient is that of the rows looked up.
 
-    `nn.Embedding` makes a new dense gradient, mostly zeros, at every step; on a laptop that
-    takes as long as the rest of the step. Here autograd sees just the rows that were looked up;
-    `collect_gradient` adds them to one lasting `weight.grad`, `clear_gradient` zeroes those rows
-    again.
+    `nn.Embedding` makes a dense gradient, mostly zeros, at every step; on a laptop that takes as
+    long as the rest of the step. Here autograd sees just the rows of a batch, and
+    `training.optimizers` puts their gradients into place.
 
     Attributes:
         weight: (n_rows, n_factors), or (n_rows,) for a bias.
+        lookups: in training, the indices and the rows of each look-up since the last step.
     """
 
     def __init__(self, n_rows: int, n_factors: int | None, init_range: RatingRange) -> None:
         super().__init__()
         shape = (n_rows,) if n_factors is None else (n_rows, n_factors)
-        self.weight = nn.Parameter(torch.empty(shape).uniform_(*init_range))
-        self._looked_up: list[tuple[Tensor, Tensor]] = []
+        self.weight = nn.Parameter(torch.empty(shape).uniform_(*init_range), requires_grad=False)
+        self.lookups: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, indices: Tensor) -> Tensor:
         """The rows at `indices`: (B, n_factors), or (B,) for a bias."""
-        rows = self.weight.detach().index_select(0, indices)
-        if self.training and torch.is_grad_enabled():
-            self._looked_up.append((indices, rows.requires_grad_()))
+        rows = self.weight.index_select(0, indices)
+        if self.training:
+            self.lookups.append((indices, rows.requires_grad_(torch.is_grad_enabled())))
         return rows
-
-    def collect_gradient(self) -> None:
-        """Add the gradients of the rows looked up since the last clearing to `weight.grad`."""
-        if self.weight.grad is None:
-            self.weight.grad = torch.zeros_like(self.weight)
-        for indices, rows in self._looked_up:
-            if rows.grad is not None:
-                self.weight.grad.index_add_(0, indices, rows.grad)
-
-    def clear_gradient(self) -> None:
-        """Zero the rows of `weight.grad` that were looked up, and forget them."""
-        for indices, _ in self._looked_up:
-            if self.weight.grad is not None:
-                self.weight.grad.index_fill_(0, indices, 0.0)
-        self._looked_up.clear()
 
 
 def within(scores: Tensor, low: float, high: float) -> Tensor:

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch.nn.functional import mse_loss
 
 from cf.errors import InputError
 from cf.evaluation import metrics
@@ -78,13 +78,12 @@ def fit(
         model.train()
         order = torch.randperm(len(train)).to(device)
         shuffled = [torch.split(array[order], batch_size) for array in (users, items, values)]
-        total = torch.zeros((), dtype=torch.float64, device=device)
+        losses = []
         for rate, *batch in zip(rates.tolist(), *shuffled, strict=True):
-            loss = mse_loss(model(batch[0], batch[1]), batch[2])
-            optimizer.step(loss, rate)
-            total += loss.detach() * len(batch[2])
+            losses.append(optimizer.step(batch[0], batch[1], batch[2], rate))
             on_batch(len(batch[2]))
-        train_loss = total.item() / len(train)
+        sizes = [len(batch) for batch in shuffled[2]]
+        train_loss = float(np.average(torch.stack(losses).cpu().double(), weights=sizes))
         seconds = time.perf_counter() - started
         predicted = predict(model, valid.users, valid.items)
         valid_loss = metrics.mse(predicted, valid.values)

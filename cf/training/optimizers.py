@@ -1,38 +1,48 @@
 """Optimisers that know of embedding tables."""
 
-from torch import Tensor, nn, no_grad, zeros, zeros_like
+from torch import Tensor, no_grad, zeros, zeros_like
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from cf import params
-from cf.models.base import Embedding
+from cf.models.base import Model
 
 
 class Optimizer:
-    """One update of a model's parameters for each loss.
+    """One update of a model's parameters for each batch.
 
     PyTorch's functional updates are called directly: the classes around them import the
     compiler at their first step, which takes longer than an epoch.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self.parameters: list[Tensor] = list(model.parameters())
-        self._tables = [module for module in model.modules() if isinstance(module, Embedding)]
-        tabled = {id(table.weight) for table in self._tables}
-        self._others = [tensor for tensor in self.parameters if id(tensor) not in tabled]
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._tables = model.embeddings()
+        weights = [table.weight for table in self._tables]
+        self.parameters: list[Tensor] = [*weights, *model.others()]
+        self._dense = [zeros_like(weight) for weight in weights]  # all zero between steps
 
-    def step(self, loss: Tensor, learning_rate: float) -> None:
-        """Move the parameters against the gradient of `loss`, a scalar."""
-        loss.backward()  # type: ignore[no-untyped-call]
-        for table in self._tables:
-            table.collect_gradient()
-        gradients = [p.grad if p.grad is not None else zeros_like(p) for p in self.parameters]
+    def step(self, users: Tensor, items: Tensor, values: Tensor, learning_rate: float) -> Tensor:
+        """Move the parameters against the gradient of the batch's mean squared error.
+
+        Returns:
+            That error before the step, in stars²: a scalar.
+        """
+        loss, gradients = self.model.gradients(users, items, values)
         with no_grad():
-            self._update(gradients, learning_rate)
+            places = [
+                (dense, indices)
+                for table, dense in zip(self._tables, self._dense, strict=True)
+                for indices, _ in table.lookups
+            ]
+            for (dense, indices), gradient in zip(places, gradients, strict=False):
+                dense.index_add_(0, indices, gradient)
+            self._update([*self._dense, *gradients[len(places) :]], learning_rate)
+            for dense, indices in places:
+                dense.index_fill_(0, indices, 0.0)
         for table in self._tables:
-            table.clear_gradient()
-        for parameter in self._others:
-            parameter.grad = None
+            table.lookups.clear()
+        return loss
 
     def _update(self, gradients: list[Tensor], learning_rate: float) -> None:
         raise NotImplementedError
@@ -41,7 +51,7 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum, which outlives changes of the learning rate."""
 
-    def __init__(self, model: nn.Module, momentum: float, weight_decay: float) -> None:
+    def __init__(self, model: Model, momentum: float, weight_decay: float) -> None:
         super().__init__(model)
         self.momentum, self.weight_decay = momentum, weight_decay
         self.velocities = [zeros_like(tensor) for tensor in self.parameters]
@@ -68,7 +78,7 @@ class Adam(Optimizer):
         Kingma and Ba 2015, "Adam", algorithm 1; the decay is L2, added to the gradient.
     """
 
-    def __init__(self, model: nn.Module, betas: tuple[float, float], weight_decay: float) -> None:
+    def __init__(self, model: Model, betas: tuple[float, float], weight_decay: float) -> None:
         super().__init__(model)
         self.betas, self.weight_decay = betas, weight_decay
         self.means = [zeros_like(tensor) for tensor in self.parameters]
@@ -94,7 +104,7 @@ class Adam(Optimizer):
         )
 
 
-def build(settings: params.Optimizer, model: nn.Module) -> Optimizer:
+def build(settings: params.Optimizer, model: Model) -> Optimizer:
     """The optimiser that params.yaml asks for."""
     if settings.name == "sgd":
         return SGD(model, settings.momentum, settings.weight_decay)

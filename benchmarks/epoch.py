@@ -1,0 +1,98 @@
+"""Seconds an epoch of each model, beside the same DotBias in plain PyTorch.
+
+Takes data/split (`dvc repro split`); one thread. Systems are measured in turn, round by round, and
+medians are printed.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from cf import params
+from cf.data import tables
+from cf.data.tables import Provenance
+from cf.ratings import Ratings
+from cf.training import devices, optimizers
+from cf.training.checkpoints import Blueprint
+from cf.training.fit import fit
+from stages import paths
+from stages.stage import stage
+
+ROUNDS = 5
+NAMES = ("dot", "dotbias_sgd", "dotbias", "embnet")
+PLAIN = "dotbias in plain PyTorch"
+
+
+def ours(name: str, train: Ratings, valid: Ratings, facts: Provenance) -> Iterator[float]:
+    """Seconds of each epoch of the model that params.yaml describes, without validation."""
+    training = params.load(paths.PARAMS, f"train_{name}", params.Training)
+    blueprint = Blueprint(training.model, facts.n_users, facts.n_items, facts.rating_range)
+    model = blueprint.build(name)
+    optimizer = optimizers.build(training.optimizer, model)
+    endless = params.Schedule(n_epochs=[ROUNDS + 1], learning_rate=0.001, anneal="none")
+    for epoch in fit(model, train, valid, optimizer, endless, training.batch_size):
+        yield epoch.seconds
+
+
+class PlainDotBias(nn.Module):
+    """The notebook's EmbeddingDotBias, as anyone would write it."""
+
+    def __init__(self, n_users: int, n_items: int, n_factors: int) -> None:
+        super().__init__()
+        self.user_factors, self.item_factors = (
+            nn.Embedding(n, n_factors) for n in (n_users, n_items)
+        )
+        self.user_bias, self.item_bias = (nn.Embedding(n, 1) for n in (n_users, n_items))
+
+    def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """The predicted stars, (B,)."""
+        dot = (self.user_factors(users) * self.item_factors(items)).sum(1)
+        biases = self.user_bias(users).squeeze(1) + self.item_bias(items).squeeze(1)
+        return torch.sigmoid(dot + biases) * 4.5 + 0.5
+
+
+def plain(train: Ratings, facts: Provenance) -> Iterator[float]:
+    """Seconds of each epoch with nn.Embedding and torch.optim.Adam(fused=True), batch 64."""
+    model = PlainDotBias(facts.n_users, facts.n_items, n_factors=50)
+    optimizer = torch.optim.Adam(model.parameters(), 0.001, weight_decay=2e-4, fused=True)
+    users, items, values = map(torch.tensor, (train.users, train.items, train.values))
+    optimizer.zero_grad()  # imports the compiler, which is not an epoch's cost
+    while True:
+        started = time.perf_counter()
+        for batch in torch.randperm(len(values)).split(64):  # type: ignore[no-untyped-call]
+            optimizer.zero_grad()
+            predicted = model(users[batch], items[batch])
+            nn.functional.mse_loss(predicted, values[batch]).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        yield time.perf_counter() - started
+
+
+@stage
+def main() -> None:
+    """Measure and print."""
+    facts = tables.read_facts(paths.PROVENANCE, Provenance)
+    train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
+    devices.prepare(torch.device("cpu"), n_threads=1, seed=0)
+    systems: dict[str, Iterator[float]] = {n: ours(n, train, valid, facts) for n in NAMES}
+    systems[PLAIN] = plain(train, facts)
+    take: Callable[[], dict[str, float]] = lambda: {n: next(s) for n, s in systems.items()}  # noqa: E731
+    take()
+    rounds = [take() for _ in range(ROUNDS)]
+    table = Table(title=f"{facts.dataset}: an epoch of {len(train)} ratings, {ROUNDS} rounds")
+    for heading in ("model", "median, s", "least, s", "most, s", "times plain PyTorch"):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    for name in systems:
+        seconds = [each[name] for each in rounds]
+        ratio = statistics.median(each[name] / each[PLAIN] for each in rounds)
+        spread = (statistics.median(seconds), min(seconds), max(seconds))
+        table.add_row(name, *(f"{value:.2f}" for value in (*spread, ratio)))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

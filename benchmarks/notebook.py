@@ -1,0 +1,36 @@
+"""Compare reports/metrics.json with the notebook, model by model; exit 1 where one is off."""
+
+import sys
+
+from cf.data import tables
+from cf.evaluation.leaderboard import NOTEBOOK_MSE
+from stages import paths
+from stages.stage import stage
+
+EXPECTED = {
+    "dot": (1.134, 0.012),
+    "dotbias_sgd": (0.779, 0.004),
+    "dotbias": (0.734, 0.005),
+    "embnet": (0.773, 0.006),
+}
+"""Validation MSE and how far a seed may take it from there, in stars²."""
+
+
+@stage
+def main() -> None:
+    """Print each model's validation MSE beside the notebook's."""
+    metrics = tables.read_json(paths.METRICS)
+    off = 0
+    for model, (expected, tolerance) in EXPECTED.items():
+        got = metrics[model]["mse"]
+        fits = abs(got - expected) <= tolerance and metrics[model]["dataset"] == "ml-latest-small"
+        off += not fits
+        print(
+            f"{model:12} mse {got:.4f}, notebook {NOTEBOOK_MSE[model]:.4f}, "
+            f"expected {expected} ± {tolerance}: {'ok' if fits else 'OFF'}"
+        )
+    sys.exit(1 if off else 0)
+
+
+if __name__ == "__main__":
+    main()
