@@ -1,7 +1,7 @@
 """Files that are either complete or not there."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cf.errors import InputError
@@ -29,4 +29,5 @@ def written(path: Path) -> Iterator[Path]:
             "written to, then run the same command again."
         ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, nothing can be removed
+            beside.unlink()

@@ -88,9 +88,7 @@ class Recorder:
         for file in files:
             self.client.log_artifact(run_id, file, folder)
 
-    def _log_metrics(
-        self, run_id: str, values: dict[str, float], step: int, time: int
-    ) -> None:
+    def _log_metrics(self, run_id: str, values: dict[str, float], step: int, time: int) -> None:
         metrics = [Metric(name, value, time, step) for name, value in values.items()]
         self.client.log_batch(run_id, metrics)
 

@@ -4,6 +4,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec
 
 from cf.errors import InputError
@@ -19,7 +20,7 @@ def stage(main: Callable[P, None]) -> Callable[P, None]:
         try:
             main(*args, **kwargs)
         except InputError as error:
-            name = os.environ.get("DVC_STAGE") or main.__module__
+            name = os.environ.get("DVC_STAGE") or Path(sys.argv[0]).stem
             sys.exit(f"{name}: {error}")
 
     return run

@@ -1,4 +1,5 @@
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import torch
 from hypothesis import settings
 
 from cf.ratings import Ratings
+from cf.tracking import RECORDER
+from tests.stores import environment
 
 settings.register_profile("cf", deadline=None)  # machines differ in speed
 settings.load_profile("cf")
@@ -29,6 +32,14 @@ def real_zip() -> Path | None:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def ready_made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder whose store has its tables: making them takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    subprocess.run(RECORDER, cwd=folder, input="", text=True, check=True, env=environment())
+    return folder
 
 
 @pytest.fixture

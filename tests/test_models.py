@@ -63,7 +63,7 @@ def test_a_step_goes_against_the_gradient_of_every_parameter(model: base.Model) 
     def loss() -> torch.Tensor:
         return ((model(users, items) - values) ** 2).mean()
 
-    expected = float(loss())
+    expected = loss().item()
     for table in model.embeddings():
         table.lookups.clear()
     got = SGD(model, momentum=0.0, weight_decay=0.0).step(users, items, values, 1e-2)

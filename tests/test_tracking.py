@@ -1,6 +1,5 @@
 """Tracking against a real MLflow store."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -10,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from cf import params, tracking
 from cf.data.tables import Provenance, SplitFacts
 from cf.training.fit import Epoch
+from tests.stores import client, environment, runs
 
 PROVENANCE = Provenance(
     dataset="made-up",
@@ -43,20 +42,6 @@ ON = params.Tracking(enabled=True, experiment="cf")
 EPOCHS = [Epoch(1, 0.5, 0.75, 0.1, 2.0), Epoch(2, 0.25, 0.5, 0.1, 2.0)]
 
 
-@pytest.fixture(scope="session")
-def ready_made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder whose store has its tables: making them takes seconds."""
-    folder = tmp_path_factory.mktemp("store")
-    command = [*tracking.RECORDER]
-    subprocess.run(command, cwd=folder, input="", text=True, check=True, env=environment())
-    return folder
-
-
-def environment() -> dict[str, str]:
-    foreign = ("DVC_ROOT", "MLFLOW_TRACKING_URI")
-    return {key: value for key, value in os.environ.items() if key not in foreign}
-
-
 @pytest.fixture
 def project(
     tmp_path: Path, ready_made_store: Path, monkeypatch: pytest.MonkeyPatch
@@ -67,16 +52,6 @@ def project(
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return lambda: runs(tmp_path)
-
-
-def client(root: Path) -> MlflowClient:
-    return MlflowClient(f"sqlite:///{root}/mlruns/mlflow.db")
-
-
-def runs(root: Path) -> list[Run]:
-    known = client(root)
-    experiments = [experiment.experiment_id for experiment in known.search_experiments()]
-    return list(known.search_runs(experiments))
 
 
 def train(recorder: tracking.Recorder) -> None:

@@ -1,0 +1,269 @@
+"""Which data sets there are, and a verified file of the one asked for."""
+
+import difflib
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cf.errors import InputError
+
+GROUPLENS = "https://files.grouplens.org/datasets/movielens"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A published file that holds a data set.
+
+    Attributes:
+        file: its name in the cache.
+        origin: its URL, or what pip is asked for.
+        digest: algorithm and hexadecimal digest, joined by a colon.
+        size: in bytes.
+        by_pip: it is a wheel: pip fetches it, and it is read as a zip, never installed.
+    """
+
+    file: str
+    origin: str
+    digest: str
+    size: int
+    by_pip: bool = False
+
+    def complaint(self, path: Path) -> str | None:
+        """What tells the file at `path` from this one; None if nothing does."""
+        size = path.stat().st_size
+        if size != self.size:
+            return f"wrong size: expected {self.size:,} bytes, got {size:,}"
+        algorithm, expected = self.digest.split(":")
+        got = _hexdigest(path, algorithm)
+        return None if got == expected else f"wrong {algorithm}: expected {expected}, got {got}"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set of the registry.
+
+    Attributes:
+        rating_range: lowest and highest rating it can hold, in stars.
+        copies: files that hold it, the first to try first.
+    """
+
+    name: str
+    rating_range: tuple[float, float]
+    copies: tuple[Copy, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to read ratings from.
+
+    Attributes:
+        dataset: its true name.
+        requested: what was asked for; differs from `dataset` after a fallback.
+        origin: where the file is published; for the user's own, its name.
+        sha256: of the file.
+        rating_range: lowest and highest rating it may hold, in stars.
+        warning: what the user must know about it, if anything.
+    """
+
+    path: Path
+    dataset: str
+    requested: str
+    origin: str
+    sha256: str
+    rating_range: tuple[float, float]
+    warning: str | None = None
+
+
+def _grouplens(name: str, lowest: float, size: int, digest: str, *others: Copy) -> Dataset:
+    zipped = Copy(f"{name}.zip", f"{GROUPLENS}/{name}.zip", digest, size)
+    return Dataset(name, (lowest, 5.0), (zipped, *others))
+
+
+# The digests of ml-10m and ml-32m are those of the .md5 files that GroupLens serves beside the
+# zips: no sha256 is known.
+REGISTRY = {
+    dataset.name: dataset
+    for dataset in (
+        _grouplens(
+            "ml-latest-small",
+            0.5,
+            978_202,
+            "sha256:696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
+        ),
+        _grouplens(
+            "ml-100k",
+            1.0,
+            4_924_029,
+            "sha256:50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
+            Copy(
+                "recbole-1.2.1-py3-none-any.whl",
+                "recbole==1.2.1",
+                "sha256:9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+                2_130_151,
+                by_pip=True,
+            ),
+        ),
+        _grouplens(
+            "ml-1m",
+            1.0,
+            5_917_549,
+            "sha256:a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
+        ),
+        _grouplens("ml-10m", 0.5, 65_566_137, "md5:ce571fd55effeba0271552578f2648bd"),
+        _grouplens(
+            "ml-20m",
+            0.5,
+            198_702_078,
+            "sha256:96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3",
+        ),
+        _grouplens(
+            "ml-25m",
+            0.5,
+            261_978_986,
+            "sha256:8b21cfb7eb1706b4ec0aac894368d90acf26ebdfb6aced3ebd4ad5bd1eb9c6aa",
+        ),
+        _grouplens("ml-32m", 0.5, 238_950_008, "md5:d472be332d4daa821edc399621853b57"),
+    )
+}
+
+
+def cache_folder() -> Path:
+    """The folder that holds data sets: CF_DATA_HOME, else the platform's cache folder."""
+    home = os.environ.get("CF_DATA_HOME")
+    return Path(home).expanduser() if home else _platform_folder()
+
+
+def download_folder() -> Path:
+    """The folder that downloads go to: the cache, or the platform's where that is read-only."""
+    folder = cache_folder()
+    return folder if _is_writable(folder) else _platform_folder()
+
+
+def own_file(path: str, rating_range: tuple[float, float]) -> Source:
+    """The user's own file as a source of ratings.
+
+    Raises:
+        InputError: no such file, or it cannot be read.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        close = difflib.get_close_matches(path, REGISTRY, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        got = "a folder" if file.is_dir() else "neither a data set nor an existing file"
+        raise InputError(
+            f"params.yaml: ingest.dataset: {path} is {got}.{hint} Give one of "
+            f"{', '.join(REGISTRY)}, or the path of your own .csv, .tsv or .parquet file."
+        )
+    return Source(file, file.name, file.name, file.name, _hexdigest(file, "sha256"), rating_range)
+
+
+def obtain(name: str, fallback: str | None) -> Source:
+    """A verified file of the data set `name`, from the cache or from where it is published.
+
+    Where none of its copies can be reached, the data set `fallback` is taken instead and the
+    source carries a warning. A host that did not answer is not asked twice.
+
+    Raises:
+        InputError: neither can be reached, a file is not the published one, or the disk
+            refuses to be written to.
+    """
+    try:
+        return _from_cache(REGISTRY[name], name) or _from_publisher(name, fallback)
+    except PermissionError as error:
+        raise InputError(
+            f"{error.filename}: permission denied. Set CF_DATA_HOME to a folder that you may read."
+        ) from None
+
+
+def _from_cache(dataset: Dataset, requested: str, warning: str | None = None) -> Source | None:
+    for copy in dataset.copies:
+        for folder in dict.fromkeys([cache_folder(), download_folder()]):
+            path = folder / copy.file
+            if path.is_file():
+                complaint = copy.complaint(path)
+                if complaint:
+                    raise InputError(
+                        f"{path}: {complaint}. It is damaged, or not what {copy.origin} is. "
+                        "Delete it and run the same command again: it is then downloaded anew."
+                    )
+                return _source(path, dataset, copy, requested, warning)
+    return None
+
+
+def _from_publisher(name: str, fallback: str | None) -> Source:
+    from cf.data import download  # requests and rich: time that a cached file need not pay
+
+    reasons: dict[str, str] = {}  # host -> why it cannot be reached
+    for candidate in dict.fromkeys([name, fallback or name]):
+        dataset = REGISTRY[candidate]
+        warning = None if candidate == name else _fallback_warning(name, candidate, reasons)
+        if cached := _from_cache(dataset, name, warning):
+            return cached
+        for copy in dataset.copies:
+            host = "pip" if copy.by_pip else copy.origin.split("/")[2]
+            path = download_folder() / copy.file
+            if host in reasons:
+                continue
+            try:
+                if copy.by_pip:
+                    download.by_pip(copy.origin, path, copy.complaint)
+                else:
+                    download.by_https(copy.origin, path, copy.size, copy.complaint)
+            except download.UnreachableError as error:
+                reasons[host] = str(error)
+            else:
+                return _source(path, dataset, copy, name, warning)
+    advice = _by_hand(name)
+    if not fallback:
+        advice += ", or allow other data with ingest.fallback: ml-100k in params.yaml"
+    raise InputError(f"{name} cannot be reached: {_listed(reasons)}. {advice}.")
+
+
+def _fallback_warning(name: str, fallback: str, reasons: dict[str, str]) -> str:
+    return (
+        f"{name} cannot be reached: {_listed(reasons)}. {fallback} is used INSTEAD: all results "
+        f"are about {fallback}. `dvc repro -f ingest` tries again. {_by_hand(name)}."
+    )
+
+
+def _by_hand(name: str) -> str:
+    return (
+        f"By hand: download {REGISTRY[name].copies[0].origin} and put it, still zipped, into "
+        f"{cache_folder()}"
+    )
+
+
+def _listed(reasons: dict[str, str]) -> str:
+    return "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
+
+
+def _source(
+    path: Path, dataset: Dataset, copy: Copy, requested: str, warning: str | None
+) -> Source:
+    algorithm, digest = copy.digest.split(":")
+    sha256 = digest if algorithm == "sha256" else _hexdigest(path, "sha256")
+    origin = f"wheel of {copy.origin}" if copy.by_pip else copy.origin
+    return Source(path, dataset.name, requested, origin, sha256, dataset.rating_range, warning)
+
+
+def _hexdigest(path: Path, algorithm: str) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, algorithm).hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read: {error.strerror}. Check its permissions."
+        ) from None
+
+
+def _platform_folder() -> Path:
+    import platformdirs
+
+    return platformdirs.user_cache_path("cf")
+
+
+def _is_writable(folder: Path) -> bool:
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    # root may write anywhere; a folder that nobody may write to is meant to stay as it is
+    return os.access(existing, os.W_OK) and bool(existing.stat().st_mode & 0o222)

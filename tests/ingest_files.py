@@ -1,0 +1,199 @@
+"""Made-up data sets in every format, and a server to download them from."""
+
+import hashlib
+import os
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import yaml
+
+from cf.data.datasets import Copy, Dataset
+from cf.data.movielens import GENRES
+
+ROOT = Path(__file__).parents[1]
+
+RATINGS = [
+    (7, 20, 4.0, 1000),
+    (7, 10, 3.0, 1001),
+    (3, 20, 5.0, 1002),
+    (9, 30, 1.0, 1003),
+]
+ITEMS = [
+    (10, "Toy Story (1995)", "Animation|Comedy"),
+    (20, "City of Lost Children, The (Cité des enfants perdus, La) (1995)", "Sci-Fi"),
+    (30, "Nameless", ""),
+]
+RATING_SCHEMA = pa.schema(
+    [
+        ("user_id", pa.int64()),
+        ("item_id", pa.int64()),
+        ("rating", pa.float32()),
+        ("timestamp", pa.int64()),
+    ]
+)
+ITEM_SCHEMA = pa.schema(
+    [
+        ("item_id", pa.int64()),
+        ("title", pa.string()),
+        ("year", pa.int32()),
+        ("genres", pa.string()),
+    ]
+)
+LAYOUTS = ["ratings.csv", "ratings.dat", "u.data", "ml-100k.inter"]
+
+
+def members(layout, ratings=RATINGS, items=ITEMS):
+    """The names and contents of the two members of a MovieLens file."""
+    if layout == "ratings.csv":
+        rows = ["userId,movieId,rating,timestamp", *(f"{u},{i},{r},{t}" for u, i, r, t in ratings)]
+        films = ["movieId,title,genres"]
+        for item, title, genres in items:
+            quoted = '"' + title.replace('"', '""') + '"'
+            films.append(f"{item},{quoted},{genres or '(no genres listed)'}")
+        return _texts(("ml/ratings.csv", rows), ("ml/movies.csv", films), "utf-8", "\r\n")
+    if layout == "ratings.dat":
+        rows = [f"{u}::{i}::{r:g}::{t}" for u, i, r, t in ratings]
+        films = [f"{item}::{title}::{genres}" for item, title, genres in items]
+        return _texts(("ml/ratings.dat", rows), ("ml/movies.dat", films), "latin-1")
+    if layout == "u.data":
+        rows = [f"{u}\t{i}\t{r:g}\t{t}" for u, i, r, t in ratings]
+        films = [f"{item}|{title}|01-Jan-1995|||{_flags(genres)}" for item, title, genres in items]
+        return _texts(("ml/u.data", rows), ("ml/u.item", films), "latin-1")
+    rows = [
+        "user_id:token\titem_id:token\trating:float\ttimestamp:float",
+        *(f"{u}\t{i}\t{r:g}\t{t}" for u, i, r, t in ratings),
+    ]
+    films = ["item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"]
+    for item, title, genres in items:
+        name, _, ending = title.rpartition(" (")
+        start, end = (name, ending.removesuffix(")")) if name else (title, "unkonwn")
+        films.append(f"{item}\t{start}\t{end}\t{genres.replace('|', ' ') or 'unknown'}")
+    folder = "recbole/dataset_example/ml-100k"
+    return _texts((f"{folder}/ml-100k.inter", rows), (f"{folder}/ml-100k.item", films), "utf-8")
+
+
+def movielens_zip(path, layout="ratings.csv", ratings=RATINGS, items=ITEMS):
+    """`path`, now a MovieLens file."""
+    return zipped(path, members(layout, ratings, items))
+
+
+def zipped(path, contents):
+    """`path`, now a zip of `contents`: name -> bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    return path
+
+
+def published(name, path, url="https://files.grouplens.org/x.zip", *others):
+    """A registry entry for the file at `path`."""
+    return Dataset(name, (0.5, 5.0), (copy_of(path, f"{name}.zip", url), *others))
+
+
+def copy_of(path, file, origin, by_pip=False):
+    content = path.read_bytes()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return Copy(file, origin, digest, len(content), by_pip)
+
+
+def write_params(folder, dataset, **changes):
+    """A params.yaml with a section ingest."""
+    section = {
+        "dataset": str(dataset),
+        "fallback": "ml-100k",
+        "columns": {"user_id": "u", "item_id": "i", "rating": "r", "timestamp": "t"},
+        "rating_range": [0.5, 5.0],
+    }
+    (folder / "params.yaml").write_text(yaml.safe_dump({"ingest": section | changes}))
+
+
+def real_zip(name):
+    """The path of a real data set; the test is skipped where there is none."""
+    path = Path(os.environ.get("CF_DATA_HOME", ""), f"{name}.zip")
+    if not os.environ.get("CF_DATA_HOME") or not path.is_file():
+        pytest.skip(f"needs the real {name}.zip: set CF_DATA_HOME to the folder that holds it")
+    return path
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `content`, in the ways that servers do and ought not.
+
+    Attributes:
+        ranges: whether it honours the header Range.
+        status: what it answers if not 200.
+        breaks: how many answers break off half-way.
+        stalls: whether answers stop half-way and never go on.
+        requests: (path, Range or None) of each request.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, content):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.content = content
+        self.ranges, self.status, self.breaks, self.stalls = True, 200, 0, False
+        self.requests = []
+        self.closing = threading.Event()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/ml.zip"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self):
+        server, wanted = self.server, self.headers["Range"]
+        server.requests.append((self.path, wanted))
+        start = 0
+        status = server.status
+        if wanted and server.ranges and status == 200:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            status = 206 if start < len(server.content) else 416
+        body = server.content[start:] if status in (200, 206) else b""
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if server.stalls or server.breaks:
+            server.breaks = max(server.breaks - 1, 0)
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            if server.stalls:
+                server.closing.wait()
+        else:
+            self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@contextmanager
+def serving(content) -> Iterator[Server]:
+    """A server of `content` on this machine."""
+    with Server(content) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.closing.set()
+            server.shutdown()
+
+
+def _texts(ratings, items, encoding, end="\n"):
+    return {
+        name: "".join(line + end for line in lines).encode(encoding)
+        for name, lines in (ratings, items)
+    }
+
+
+def _flags(genres):
+    named = genres.split("|") if genres else []
+    return "|".join(["0" if named else "1", *("1" if name in named else "0" for name in GENRES)])

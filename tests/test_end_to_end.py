@@ -1,0 +1,199 @@
+"""`dvc repro` on made-up ratings, typed as a user would."""
+
+import csv
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from mlflow.entities import Run
+
+from tests.stores import client, environment, runs
+
+MODELS = ["dot", "dotbias", "dotbias_sgd", "embnet"]
+CODE = ("cf", "stages", ".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml")
+
+
+class Project:
+    """A copy of the project in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment(), capture_output=True, text=True, check=False
+        )
+        if check:
+            assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def repro(self, **kwargs: Any) -> list[str]:
+        """Run the pipeline, and return the stages that executed."""
+        lines = self.run("dvc", "repro", **kwargs).stdout.splitlines()
+        return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
+
+    def change(self, section: str, edit: Callable[[dict[str, Any]], Any]) -> None:
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        edit(params[section])
+        path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def read(self, path: str) -> Any:
+        return json.loads((self.folder / path).read_text())
+
+    def runs(self) -> list[Run]:
+        return runs(self.folder)
+
+
+def copied(root: Path, folder: Path) -> Project:
+    for name in CODE:
+        if (root / name).is_dir():
+            ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp", "config.local")
+            shutil.copytree(root / name, folder / name, ignore=ignore)
+        else:
+            shutil.copy(root / name, folder / name)
+    return Project(folder)
+
+
+def write_ratings(path: Path) -> None:
+    draw = np.random.default_rng(0)
+    users, items = np.divmod(draw.permutation(30 * 40)[:600], 40)
+    stars = draw.integers(1, 11, 600) / 2
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["who", "what", "stars"])
+        writer.writerows(zip(users + 100, items + 7, stars, strict=True))
+
+
+@pytest.fixture(scope="module")
+def made(
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
+    ready_made_store: Path,
+) -> Project:
+    """A project, in no git repository, that ran once on the user's own file."""
+    project = copied(pytestconfig.rootpath, tmp_path_factory.mktemp("project"))
+    shutil.copytree(ready_made_store, project.folder, dirs_exist_ok=True)
+    (project.folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    (project.folder / "data/own").mkdir(parents=True)
+    write_ratings(project.folder / "data/own/stars.csv")
+    names = {"user_id": "who", "item_id": "what", "rating": "stars", "timestamp": None}
+    project.change("ingest", lambda s: s.update(dataset="data/own/stars.csv", columns=names))
+    for model in MODELS:
+        project.change(f"train_{model}", lambda s: s["schedule"].update(n_epochs=[1, 1]))
+    project.repro()
+    return project
+
+
+def test_every_model_and_baseline_is_scored(made: Project) -> None:
+    metrics = made.read("reports/metrics.json")
+    assert set(metrics) == {*MODELS, "global_mean", "bias"}
+    for scores in metrics.values():
+        assert set(scores) == {
+            *("rmse", "mse", "mae", "rmse_warm", "rmse_cold", "n", "n_cold", "dataset")
+        }
+        assert scores["n"] == 120
+        assert scores["dataset"] == "stars.csv"
+        assert scores["mse"] == pytest.approx(scores["rmse"] ** 2)
+
+
+def test_each_training_is_one_run_with_its_scores_and_figures(made: Project) -> None:
+    found = {run.info.run_name: run for run in made.runs()}
+    assert sorted(found) == MODELS
+    assert len(made.runs()) == len(MODELS)
+    metrics = made.read("reports/metrics.json")
+    store = client(made.folder)
+    names = {frozenset(run.data.metrics) for run in found.values()}
+    assert len(names) == 1, "every model has the same metrics"
+    for model, run in found.items():
+        assert run.info.run_id == made.read(f"runs/{model}.json")["run_id"]
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["rmse"] == metrics[model]["rmse"]
+        assert len(store.get_metric_history(run.info.run_id, "loss/valid")) == 2
+        figures = {file.path for file in store.list_artifacts(run.info.run_id, "figures")}
+        assert f"figures/predicted_{model}.png" in figures
+        files = {file.path for file in store.list_artifacts(run.info.run_id, "model")}
+        assert files == {"model/model.json", "model/weights.safetensors"}
+
+
+def test_nothing_to_do_is_nothing_done(made: Project) -> None:
+    before = made.run("git", "hash-object", "dvc.lock").stdout
+    assert made.repro() == []
+    assert made.run("git", "hash-object", "dvc.lock").stdout == before
+    assert len(made.runs()) == len(MODELS)
+
+
+def test_a_changed_value_reruns_what_depends_on_it_and_no_more(
+    made: Project, tmp_path: Path
+) -> None:
+    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project.change("tracking", lambda section: section.update(enabled=False))
+    assert project.repro() == []
+    project.change("evaluate", lambda section: section.update(damping=6.0))
+    assert project.repro()[0] == "evaluate"
+    project.change("train_dot", lambda section: section.update(seed=2))
+    assert project.repro() == ["train_dot", "evaluate", "plot"]
+    assert project.read("runs/dot.json")["run_id"] is None
+
+
+def test_the_same_seed_gives_the_same_files_to_the_bit(made: Project, tmp_path: Path) -> None:
+    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project.change("tracking", lambda section: section.update(enabled=False))
+    project.run("dvc", "repro", "--single-item", "--force", "train_embnet")
+    for path in ("models/embnet/weights.safetensors", "reports/history/embnet.csv"):
+        assert (project.folder / path).read_bytes() == (made.folder / path).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("section", "edit", "said"),
+    [
+        ("split", {"fraction": "1e-3"}, "split.fraction"),
+        ("split", {"fraction": 0.0001}, "leaves 0 for validation"),
+        ("train_dot", {"bach_size": 64}, "Did you mean batch_size?"),
+        (
+            "train_dot",
+            {"model": {"name": "dot", "n_factors": -1, "init_range": [0.0, 0.1]}},
+            "train_dot.model.n_factors",
+        ),
+        (
+            "train_dot",
+            {"model": {"name": "dot", "n_factors": 10**12, "init_range": [0.0, 0.1]}},
+            "Lower n_factors",
+        ),
+    ],
+)
+def test_bad_values_end_in_a_message(
+    made: Project, tmp_path: Path, section: str, edit: dict[str, Any], said: str
+) -> None:
+    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project.change(section, lambda values: values.update(edit))
+    done = project.run("dvc", "repro", section, check=False)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "params.yaml" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not list(project.folder.rglob(".partial-*"))
+
+
+def test_an_experiment_with_another_parameter(made: Project, tmp_path: Path) -> None:
+    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    (project.folder / ".dvc/config.local").unlink()
+    git = ("git", "-c", "user.name=n", "-c", "user.email=e@x.org")
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
+        project.run(*git, *arguments)
+    before = project.read("reports/metrics.json")
+    project.run("dvc", "exp", "run", "--name", "narrow", "-S", "train_dotbias.model.n_factors=2")
+    after = project.read("reports/metrics.json")
+    assert after["dotbias"] != before["dotbias"]
+    assert after["embnet"] == before["embnet"]
+    shown = json.loads(project.run("dvc", "exp", "show", "--json").stdout)
+    assert "narrow" in json.dumps(shown)
+    changed = json.loads(project.run("dvc", "params", "diff", "--json").stdout)
+    assert list(changed["params.yaml"]) == ["train_dotbias.model.n_factors"]
+    assert len(project.runs()) == len(MODELS) + 1

@@ -1,0 +1,49 @@
+from errno import EACCES, ENOSPC
+
+import pytest
+
+from cf.errors import InputError
+from cf.files import written
+
+
+def write_half_then(error, path):
+    with written(path) as beside:
+        beside.write_text("half")
+        raise error
+
+
+def test_the_file_appears_whole_with_its_folders(tmp_path):
+    path = tmp_path / "a" / "b" / "table.parquet"
+    with written(path) as beside:
+        assert beside.suffix == path.suffix
+        beside.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failing_block_leaves_the_old_file(tmp_path):
+    path = tmp_path / "facts.json"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        write_half_then(ZeroDivisionError(), path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(ENOSPC, "No space left on device"), (EACCES, "Permission denied")]
+)
+def test_a_disk_that_refuses_is_named_with_a_remedy(tmp_path, code, reason):
+    path = tmp_path / "ratings.parquet"
+    with pytest.raises(InputError) as caught:
+        write_half_then(OSError(code, reason), path)
+    for part in (str(path), reason, "Free some space", "run the same command again"):
+        assert part in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_parent_that_is_a_file_is_a_message(tmp_path):
+    (tmp_path / "data").write_text("")
+    with pytest.raises(InputError, match=r"cannot write .*ratings\.parquet"):
+        write_half_then(OSError(), tmp_path / "data" / "ratings.parquet")

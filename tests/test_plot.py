@@ -1,0 +1,112 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cf.data import tables
+from stages import paths, plot
+
+ROOT = Path(__file__).parent.parent
+NAMES = {
+    "activity", "crosstab", "error_by_popularity", "loss_curves", "predicted_dot",
+    "predicted_embnet",
+}  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Results of two models on 400 made-up ratings, 80 of them for validation."""
+    monkeypatch.chdir(tmp_path)
+    paths.PARAMS.write_text("tracking: {enabled: false, experiment: cf}\n")
+    draw = np.random.default_rng(0)
+    users, items = np.divmod(draw.permutation(30 * 40)[:400], 40)
+    values = (draw.integers(1, 11, 400) / 2).astype(np.float32)
+    ratings = {"user_id": users + 1, "item_id": 10 * items, "rating": values}
+    tables.write_columns(paths.RATINGS, ratings)
+    titles = np.array([f"Title {item} (1999)" if item else None for item in range(40)])
+    tables.write_columns(paths.ITEMS, {"item_id": 10 * np.arange(40), "title": titles})
+    facts = tables.Provenance("toy-stars", "toy-stars", "", "", 400, 30, 40, (0.5, 5.0))
+    tables.write_facts(paths.PROVENANCE, facts)
+    rows = np.arange(400)
+    train = {"users": users, "items": items, "values": values, "rows": rows}
+    tables.write_columns(paths.TRAIN, {name: array[80:] for name, array in train.items()})
+    predictions = {
+        "rows": rows[:80],
+        "users": users[:80],
+        "items": items[:80],
+        "observed": values[:80],
+        "bias": np.full(80, 3.0, dtype=np.float32),
+        "dot": values[:80] + draw.normal(0, 1, 80).astype(np.float32),
+        "embnet": values[:80] + draw.normal(0, 0.3, 80).astype(np.float32),
+    }
+    tables.write_columns(paths.PREDICTIONS, predictions)
+    paths.HISTORY.mkdir(parents=True)
+    header = "epoch,train_loss,valid_loss,learning_rate\n"
+    (paths.HISTORY / "dot.csv").write_text(header + "1,11.5,10.8,0.1\n2,1.2,1.4,0.01\n")
+    (paths.HISTORY / "embnet.csv").write_text(header + "1,0.9,0.95,0.001\n")
+    (paths.HISTORY / "gone.csv").write_text(header)
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_writes_every_figure_twice_over_to_the_same_bytes(project: Path) -> None:
+    plot.main()
+    first = contents(paths.FIGURES)
+    assert first.keys() == {f"{name}{suffix}" for name in NAMES for suffix in (".png", ".svg")}
+    for name, content in first.items():
+        assert content.startswith(b"\x89PNG" if name.endswith(".png") else b"<?xml")
+        assert len(content) < 300_000
+
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
+    subprocess.run(
+        [sys.executable, "-W", "error", "-m", "stages.plot"], check=True, env=environment
+    )
+    assert contents(paths.FIGURES) == first
+
+
+def test_titles_name_the_data_set_and_the_model(project: Path) -> None:
+    drawn = [*plot.data_figures(), *plot.model_figures()]
+    assert {name for _, name, _ in drawn} == NAMES
+    for model, name, figure in drawn:
+        title = figure.get_suptitle()
+        assert "toy-stars" in title
+        if name.startswith("predicted_"):
+            assert name == f"predicted_{model}"
+            assert title.endswith(f", {model}")
+        else:
+            assert model is None
+
+
+def test_one_model_one_row_and_only_cold_items(project: Path) -> None:
+    predictions = tables.read_columns(paths.PREDICTIONS)
+    one = {name: predictions[name][:1] for name in predictions if name != "dot"}
+    tables.write_columns(paths.PREDICTIONS, {**one, "items": np.array([39_000])})
+    plot.main()
+    assert (paths.FIGURES / "predicted_embnet.svg").exists()
+    assert not (paths.FIGURES / "predicted_dot.svg").exists()
+
+
+def test_a_history_that_is_damaged_is_named(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (paths.HISTORY / "dot.csv").write_text("epoch,train_loss,valid_loss\n1,0.9,much\n")
+    with pytest.raises(SystemExit) as stop:
+        plot.main()
+    assert "reports/history/dot.csv: expected numbers in the columns epoch" in str(stop.value)
+    assert "'much'" in str(stop.value)
+
+
+def test_errors_are_binned_by_training_ratings(project: Path) -> None:
+    train, valid = tables.read_columns(paths.TRAIN), tables.read_columns(paths.PREDICTIONS)
+    counts = [int((train["items"] == item).sum()) for item in valid["items"]]
+    expected = [sum(count.bit_length() == number for count in counts) for number in range(6)]
+    (figure,) = (drawn[2] for drawn in plot.model_figures() if drawn[1] == "error_by_popularity")
+    heights = [int(bar.get_height()) for bar in figure.axes[1].patches]
+    assert heights == [height for height in expected if height]
+    assert sum(heights) == 80

@@ -1,0 +1,111 @@
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cf.data.validation import validate
+from cf.errors import InputError
+
+
+def table(users, items, values, timestamps=None):
+    columns = {
+        "user_id": pa.array(users, pa.int64()),
+        "item_id": pa.array(items, pa.int64()),
+        "rating": pa.array(values, pa.float32()),
+    }
+    if timestamps is not None:
+        columns["timestamp"] = pa.array(timestamps, pa.int64())
+    return pa.table(columns)
+
+
+def complaint(ratings, rating_range=(0.5, 5.0)):
+    with pytest.raises(InputError) as caught:
+        validate(ratings, rating_range, "mine.csv", lambda row: f"line {row + 2}")
+    return str(caught.value)
+
+
+def accepts(ratings, rating_range=(0.5, 5.0)):
+    validate(ratings, rating_range, "mine.csv", lambda row: f"line {row + 2}")
+    return True
+
+
+def test_good_ratings_pass():
+    assert accepts(table([1, 1, 2], [1, 2, 1], [0.5, 5.0, 3.0], [0, -1, 2**62]))
+
+
+def test_limits_that_float32_rounds_are_within_range():
+    assert accepts(table([1, 2], [1, 1], [0.7, 0.1]), (0.1, 0.7))
+
+
+def test_ids_may_be_any_64_bit_numbers():
+    ends = [-(2**63), 2**63 - 1]
+    assert accepts(table([*ends, *ends], [*ends, *reversed(ends)], [1, 2, 3, 4]))
+
+
+def test_no_rows():
+    assert complaint(table([], [], [])) == "mine.csv: holds no ratings. It needs at least one."
+
+
+@pytest.mark.parametrize(
+    ("ratings", "column"),
+    [
+        (table([1, None], [1, 2], [1, 2]), "user_id"),
+        (table([1, 1], [1, None], [1, 2]), "item_id"),
+        (table([1, 1], [1, 2], [1, None]), "rating"),
+        (table([1, 1], [1, 2], [1, 2], [5, None]), "timestamp"),
+    ],
+)
+def test_an_empty_value(ratings, column):
+    message = complaint(ratings)
+    assert message.startswith(f"mine.csv, line 3: {column} is empty, got user_id ")
+    assert "(one such row). Fill in or remove" in message
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_rating_that_is_not_finite(value):
+    assert complaint(table([1, 2, 3], [4, 5, 6], [1, value, value])) == (
+        f"mine.csv, line 3: rating is not a finite number, got user_id 2, item_id 5, "
+        f"rating {value} (2 such rows). Correct or remove such rows."
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, 5.5, -3.0])
+def test_a_rating_out_of_range(value):
+    assert complaint(table([1, 2], [4, 5], [3, value])) == (
+        f"mine.csv, line 3: rating is out of range: expected 0.5 to 5.0, got user_id 2, "
+        f"item_id 5, rating {value:g} (one such row). Correct or remove such rows, or widen "
+        "ingest.rating_range in params.yaml."
+    )
+
+
+def test_a_pair_that_occurs_twice():
+    assert complaint(table([7, 7, 8, 7, 7], [1, 2, 1, 2, 1], [1, 2, 3, 4, 5])) == (
+        "mine.csv, line 5: a user may rate an item once, got user_id 7, item_id 2, rating 4 "
+        "though line 3 has user_id 7, item_id 2, rating 2 (2 such rows). Keep one row of each "
+        "user and item."
+    )
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1))
+def test_duplicates_are_found_as_a_set_finds_them(pairs):
+    ratings = table(*zip(*pairs, strict=True), [1.0] * len(pairs))
+    n_repeats = len(pairs) - len(set(pairs))
+    if n_repeats:
+        message = complaint(ratings)
+        first = next(row for row, pair in enumerate(pairs) if pair in pairs[:row])
+        assert message.startswith(f"mine.csv, line {first + 2}: a user may rate")
+        assert f"though line {pairs.index(pairs[first]) + 2} has" in message
+        assert (f"({n_repeats} such rows)" if n_repeats > 1 else "(one such row)") in message
+    else:
+        assert accepts(ratings)
+
+
+def test_a_million_ratings_are_checked_without_a_loop():
+    n = 1_000_000
+    ratings = table(np.arange(n) // 100, np.arange(n) % 100, np.full(n, 3.0))
+    began = time.process_time()
+    assert accepts(ratings)
+    assert time.process_time() - began < 2
