@@ -49,5 +49,5 @@ $(READY): requirements.txt
 
 # DVC wants to be told where there is no git.
 scm:
-	@if git rev-parse --git-dir >/dev/null 2>&1; then rm -f .dvc/config.local; \
-	else printf '[core]\n    no_scm = true\n' > .dvc/config.local; fi
+	@git rev-parse --git-dir >/dev/null 2>&1 && none=false || none=true; \
+		printf '[core]\n    no_scm = %s\n' $$none > .dvc/config.local
