@@ -33,8 +33,10 @@ format: $(READY)       ## mend what `make check` can mend by itself
 	@ruff check --fix .
 	@ruff format .
 
-bench: $(READY)        ## measure speed and memory on this machine
-	@python -m benchmarks
+bench: $(READY) scm    ## measure speed and memory on this machine
+	@dvc repro --quiet split
+	@python -m benchmarks.epoch
+	@python -m benchmarks.pipeline
 
 clean:                 ## remove the environment; data, models and runs stay
 	rm -rf .venv

@@ -15,7 +15,7 @@ def main() -> None:
     """Write metrics, leaderboard and predictions, and add the metrics to the models' runs."""
     evaluate = params.load(paths.PARAMS, "evaluate", params.Evaluate)
     settings = params.load(paths.PARAMS, "tracking", params.Tracking)
-    provenance = tables.read_facts(paths.PROVENANCE, Provenance)
+    provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
     train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
     pairs = valid.users, valid.items

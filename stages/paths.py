@@ -18,6 +18,7 @@ SPLIT = Path("data/split")
 TRAIN = SPLIT / "train.parquet"
 VALID = SPLIT / "valid.parquet"
 SPLIT_FACTS = SPLIT / "split.json"
+SPLIT_PROVENANCE = SPLIT / "provenance.json"
 
 MODELS = Path("models")
 RUNS = Path("runs")
@@ -28,3 +29,4 @@ METRICS = REPORTS / "metrics.json"
 LEADERBOARD = REPORTS / "leaderboard.csv"
 PREDICTIONS = REPORTS / "predictions.parquet"
 FIGURES = REPORTS / "figures"
+VECTOR_FIGURES = REPORTS / "svg"

@@ -26,12 +26,14 @@ def main() -> None:
     """Draw every figure of the report, and add them to the models' runs."""
     settings = params.load(paths.PARAMS, "tracking", params.Tracking)
     with tracking.recorder(settings) as recorder:
-        pngs = [
-            (model, save(figure, paths.FIGURES, name))
-            for model, name, figure in (*data_figures(), *model_figures())
-        ]
+        drawn = []
+        for model, name, figure in (*data_figures(), *model_figures()):
+            png = paths.FIGURES / f"{name}.png"
+            save(figure, png)
+            save(figure, paths.VECTOR_FIGURES / f"{name}.svg")
+            drawn.append((model, png))
         for name, run_id in runs.read().items():
-            recorder.add(run_id, {}, [png for model, png in pngs if model in (None, name)])
+            recorder.add(run_id, {}, [png for model, png in drawn if model in (None, name)])
 
 
 def data_figures() -> Iterator[tuple[None, str, Figure]]:

@@ -7,11 +7,12 @@ from stages import paths
 from stages.stage import stage
 
 NEXT = f"""\
-Figures            {paths.FIGURES}/*.png, or all on one page: dvc plots show --open
-Runs in MLflow     make ui
-Change something   edit params.yaml, then make repro; or in one go:
+figures            {paths.FIGURES}/*.png, or on one page: dvc plots show
+runs in MLflow     make ui
+change something   edit params.yaml, then make repro; or in one go:
                    dvc exp run -S train_dotbias.model.n_factors=100
-Compare            dvc exp show, dvc metrics diff, dvc params diff"""
+compare            dvc exp show, dvc metrics diff, dvc params diff
+dvc itself         . .venv/bin/activate"""
 
 
 @stage

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 from cf import params
 from cf.data import splitting, tables
-from cf.data.tables import SplitFacts
+from cf.data.tables import Provenance, SplitFacts
 from stages import paths
 from stages.stage import stage
 
@@ -27,6 +27,8 @@ def main() -> None:
     tables.write_ratings(paths.TRAIN, train)
     tables.write_ratings(paths.VALID, valid)
     tables.write_facts(paths.SPLIT_FACTS, facts)
+    provenance = tables.read_facts(paths.PROVENANCE, Provenance)
+    tables.write_facts(paths.SPLIT_PROVENANCE, provenance)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def main(name: str) -> None:
     """Train the model that the section train_<name> of params.yaml describes."""
     training = params.load(paths.PARAMS, f"train_{name}", params.Training)
     settings = params.load(paths.PARAMS, "tracking", params.Tracking)
-    provenance = tables.read_facts(paths.PROVENANCE, Provenance)
+    provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
     train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
 

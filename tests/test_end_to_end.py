@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ from mlflow.entities import Run
 from tests.stores import client, environment, runs
 
 MODELS = ["dot", "dotbias", "dotbias_sgd", "embnet"]
-CODE = ("cf", "stages", ".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml")
+CODE = (
+    *("cf", "stages", "tests", ".dvc", ".dvcignore", ".gitignore"),
+    *("dvc.yaml", "params.yaml", "pyproject.toml", "README.md"),
+)
 
 
 class Project:
@@ -197,3 +202,29 @@ def test_an_experiment_with_another_parameter(made: Project, tmp_path: Path) -> 
     changed = json.loads(project.run("dvc", "params", "diff", "--json").stdout)
     assert list(changed["params.yaml"]) == ["train_dotbias.model.n_factors"]
     assert len(project.runs()) == len(MODELS) + 1
+
+
+def test_the_readmes_recipe_adds_a_model(made: Project, tmp_path: Path) -> None:
+    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project.change("tracking", lambda section: section.update(enabled=False))
+    readme = (project.folder / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.S)
+    (section,) = re.findall(r"```yaml\n(.*?)```", readme, re.S)
+    (project.folder / "cf/models/biasonly.py").write_text(code)
+
+    path = project.folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["train_biasonly"] = {**params["train_dotbias"], **yaml.safe_load(section)}
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    path = project.folder / "dvc.yaml"
+    stages = yaml.safe_load(path.read_text())
+    copy = yaml.safe_dump(stages["stages"]["train_dotbias"]).replace("dotbias", "biasonly")
+    stages["stages"]["train_biasonly"] = yaml.safe_load(copy)
+    path.write_text(yaml.safe_dump(stages, sort_keys=False))
+
+    assert project.repro() == ["train_biasonly", "evaluate", "plot"]
+    assert "biasonly" in project.read("reports/metrics.json")
+    assert (project.folder / "reports/figures/predicted_biasonly.png").exists()
+    contract = ("tests/test_models.py", "tests/test_pipeline.py", "tests/test_params.py")
+    assert " passed" in project.run(sys.executable, "-m", "pytest", "-q", *contract).stdout

@@ -179,7 +179,7 @@ def test_crosstab_names_items_by_title_and_id_and_users_by_id() -> None:
 
 
 def test_dollars_in_titles_are_no_formula(tmp_path: Path) -> None:
-    save(crosstab(np.full((1, 2), 3.0), {10: "$5 a \\day", 11: "$9.99"}), tmp_path, "toy")
+    save(crosstab(np.full((1, 2), 3.0), {10: "$5 a \\day", 11: "$9.99"}), tmp_path / "toy.svg")
 
 
 def test_activity_ranks_users_and_items() -> None:
@@ -274,7 +274,8 @@ def odd_figures() -> list[Figure]:
 @pytest.mark.filterwarnings("error")
 def test_odd_input_is_drawn_without_a_warning(tmp_path: Path) -> None:
     for place, figure in enumerate(odd_figures()):
-        save(figure, tmp_path, f"odd_{place}")
+        save(figure, tmp_path / f"odd_{place}.png")
+        save(figure, tmp_path / f"odd_{place}.svg")
 
 
 def test_nothing_leaves_the_paper() -> None:
@@ -295,7 +296,8 @@ def test_nothing_leaves_the_paper() -> None:
 
 def test_saved_twice_to_the_same_bytes_white_and_without_a_date(tmp_path: Path) -> None:
     for folder in ("one", "two"):
-        assert save(joint([3.0], [4]), tmp_path / folder, "toy") == tmp_path / folder / "toy.png"
+        for name in ("toy.png", "toy.svg"):
+            save(joint([3.0], [4]), tmp_path / folder / name)
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == ["toy.png", "toy.svg"]
     for name in names:

@@ -18,10 +18,15 @@ PARAMS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text
 SECTIONS = {name: section for name, section in PARAMS.items() if name.startswith("train_")}
 
 
+def small_settings(section: dict[str, Any]) -> dict[str, Any]:
+    return {**section["model"], **({"n_factors": 4} if "n_factors" in section["model"] else {})}
+
+
 def built(section: dict[str, Any], **changes: Any) -> base.Model:
     torch.manual_seed(0)
-    model = {**section["model"], "n_factors": 4, **changes}
-    return Blueprint(model, n_users=7, n_items=9, rating_range=(1.0, 5.0)).build("test")
+    return Blueprint(
+        small_settings(section) | changes, n_users=7, n_items=9, rating_range=(1.0, 5.0)
+    ).build("test")
 
 
 @pytest.fixture(params=SECTIONS.values(), ids=SECTIONS.keys())
@@ -136,7 +141,7 @@ def test_predicting_remembers_nothing(model: base.Model) -> None:
 @pytest.mark.parametrize("section", SECTIONS.values(), ids=SECTIONS.keys())
 def test_a_checkpoint_gives_the_same_predictions(tmp_path: Path, section: dict[str, Any]) -> None:
     model = built(section)
-    blueprint = Blueprint({**section["model"], "n_factors": 4}, 7, 9, (1.0, 5.0))
+    blueprint = Blueprint(small_settings(section), 7, 9, (1.0, 5.0))
     files = checkpoints.save(tmp_path / "m", model, blueprint)
     assert sorted(path.name for path in files) == ["model.json", "weights.safetensors"]
     users, items = (tensor.numpy() for tensor in indices(9))
@@ -149,7 +154,7 @@ def test_a_checkpoint_gives_the_same_predictions(tmp_path: Path, section: dict[s
 @pytest.mark.parametrize("damage", ["weights", "settings", "mismatch", "gone"])
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
     section = SECTIONS["train_dot"]
-    blueprint = Blueprint({**section["model"], "n_factors": 4}, 7, 9, (1.0, 5.0))
+    blueprint = Blueprint(small_settings(section), 7, 9, (1.0, 5.0))
     weights, settings = checkpoints.save(tmp_path / "m", built(section), blueprint)
     if damage == "weights":
         weights.write_bytes(weights.read_bytes()[:50])

@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cf import params
 from cf.errors import InputError
@@ -36,8 +37,10 @@ def test_the_committed_file_is_valid(pytestconfig: pytest.Config) -> None:
     params.load(path, "split", params.Split)
     params.load(path, "evaluate", params.Evaluate)
     params.load(path, "tracking", params.Tracking)
-    for name in ("dot", "dotbias_sgd", "dotbias", "embnet"):
-        training = params.load(path, f"train_{name}", params.Training)
+    for name in yaml.safe_load(path.read_text()):
+        if not name.startswith("train_"):
+            continue
+        training = params.load(path, name, params.Training)
         settings = dict(training.model)
         params.parse(settings, "model", base.find(settings.pop("name")).Config)
 

@@ -51,13 +51,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+def contents() -> dict[str, bytes]:
+    folders = (paths.FIGURES, paths.VECTOR_FIGURES)
+    return {path.name: path.read_bytes() for folder in folders for path in folder.iterdir()}
 
 
 def test_writes_every_figure_twice_over_to_the_same_bytes(project: Path) -> None:
     plot.main()
-    first = contents(paths.FIGURES)
+    first = contents()
     assert first.keys() == {f"{name}{suffix}" for name in NAMES for suffix in (".png", ".svg")}
     for name, content in first.items():
         assert content.startswith(b"\x89PNG" if name.endswith(".png") else b"<?xml")
@@ -67,7 +68,7 @@ def test_writes_every_figure_twice_over_to_the_same_bytes(project: Path) -> None
     subprocess.run(
         [sys.executable, "-W", "error", "-m", "stages.plot"], check=True, env=environment
     )
-    assert contents(paths.FIGURES) == first
+    assert contents() == first
 
 
 def test_titles_name_the_data_set_and_the_model(project: Path) -> None:
@@ -88,8 +89,8 @@ def test_one_model_one_row_and_only_cold_items(project: Path) -> None:
     one = {name: predictions[name][:1] for name in predictions if name != "dot"}
     tables.write_columns(paths.PREDICTIONS, {**one, "items": np.array([39_000])})
     plot.main()
-    assert (paths.FIGURES / "predicted_embnet.svg").exists()
-    assert not (paths.FIGURES / "predicted_dot.svg").exists()
+    assert (paths.VECTOR_FIGURES / "predicted_embnet.svg").exists()
+    assert not (paths.VECTOR_FIGURES / "predicted_dot.svg").exists()
 
 
 def test_a_history_that_is_damaged_is_named(

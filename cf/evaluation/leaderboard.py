@@ -100,7 +100,7 @@ def show(path: Path) -> None:
         "rmse_warm": "RMSE warm",
         "rmse_cold": "RMSE cold",
         "mse": "MSE",
-        "notebook_mse": "notebook's MSE",
+        "notebook_mse": "notebook",
     }
     for heading in headings.values():
         table.add_column(heading, justify="right")

@@ -10,20 +10,17 @@ from cf.files import written
 from cf.reporting.style import HOUSE
 
 
-def save(figure: Figure, folder: Path, name: str) -> Path:
-    """The path of the PNG, 144 dots an inch; an SVG lies beside it.
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as what the suffix of `path` says: .png, 144 dots an inch, or .svg.
 
-    The same figure gives the same bytes: neither file says when it was made.
+    The same figure gives the same bytes: the file does not say when it was made.
 
     Raises:
         InputError: the system refused to write.
     """
-    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
-    title = figure.get_suptitle().replace("\n", " ")
     settings: Any = {**HOUSE, "svg.hashsalt": "cf", "svg.fonttype": "path"}
-    with matplotlib.rc_context(settings):
-        with written(png) as beside:
-            figure.savefig(beside, dpi=144, metadata={"Title": title})
-        with written(svg) as beside:
-            figure.savefig(beside, metadata={"Title": title, "Date": None})
-    return png
+    metadata: dict[str, Any] = {"Title": figure.get_suptitle().replace("\n", " ")}
+    if path.suffix == ".svg":
+        metadata["Date"] = None
+    with matplotlib.rc_context(settings), written(path) as beside:
+        figure.savefig(beside, dpi=144, metadata=metadata)
