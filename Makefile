@@ -3,10 +3,11 @@
 PYTHON ?= python3
 PORT ?= 5000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export LC_ALL ?= C.UTF-8
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test ui check format bench clean scm
+.PHONY: help repro test ui sync check format bench clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,10 +20,13 @@ test: $(READY)         ## run all tests
 	@python -m pytest
 
 ui: $(READY)           ## look at all runs in MLflow, on http://127.0.0.1:5000
-	@test -f mlruns/mlflow.db || { echo "No runs yet: make repro first." >&2; exit 1; }
+	@test -f mlruns/mlflow.db || { echo "No runs yet: make repro; after a pull, make sync." >&2; exit 1; }
 	@echo "MLflow: http://127.0.0.1:$(PORT)   (Ctrl-C ends it)"
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port $(PORT) \
-		--workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db
+		--workers 1 --backend-store-uri "sqlite:///$(CURDIR)/mlruns/mlflow.db"
+
+sync: $(READY)         ## bring MLflow up to date, after a pull or with the server back
+	@python -m stages.sync
 
 check: $(READY)        ## lint, formatting, types
 	@ruff check .
@@ -45,11 +49,12 @@ $(READY): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "cf needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv .venv \
-		|| { echo "On Debian: apt install python3-venv, then again." >&2; rm -rf .venv; exit 1; }
+		|| { echo "On Debian: apt install python3-venv, then again." >&2; exit 1; }
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $(READY)
 
-# DVC wants to be told where there is no git.
+# DVC wants to be told where there is no git, and that there is one after all.
 scm:
 	@git rev-parse --git-dir >/dev/null 2>&1 && none=false || none=true; \
-		printf '[core]\n    no_scm = %s\n' $$none > .dvc/config.local
+		grep -qs "no_scm = $$none" .dvc/config.local \
+		|| dvc config --quiet --local core.no_scm $$none

@@ -6,13 +6,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    FiniteFloat,
     NonNegativeFloat,
     PositiveFloat,
-    PositiveInt,
     ValidationError,
     model_validator,
 )
@@ -20,14 +19,23 @@ from pydantic_core import ErrorDetails
 
 from cf.errors import InputError
 
+
+def _ascending(bounds: list[float]) -> list[float]:
+    if not bounds[0] < bounds[1]:
+        raise ValueError(f"expected [low, high] with low below high, got {bounds}")
+    return bounds
+
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-RatingRange = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
+Count = Annotated[int, Field(gt=0, le=10**9)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Range = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
 
 
 class Section(BaseModel):
     """A part of params.yaml: unknown keys and wrong types are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Columns(Section):
@@ -45,13 +53,7 @@ class Ingest(Section):
     dataset: str
     fallback: Literal["ml-100k"] | None
     columns: Columns
-    rating_range: RatingRange
-
-    @model_validator(mode="after")
-    def _range_is_ordered(self) -> "Ingest":
-        if not self.rating_range[0] < self.rating_range[1]:
-            raise ValueError(f"rating_range must be [lowest, highest], got {self.rating_range}")
-        return self
+    rating_range: Range
 
 
 class Split(Section):
@@ -61,31 +63,29 @@ class Split(Section):
     seed: Seed
 
 
-class Optimizer(Section):
-    """How gradients change the parameters; decay is L2, added to the gradient."""
+class SGD(Section):
+    """Stochastic gradient descent; decay is L2, added to the gradient."""
 
-    name: Literal["sgd", "adam"]
+    name: Literal["sgd"]
+    momentum: Share
     weight_decay: NonNegativeFloat
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
-        default=(0.9, 0.999), strict=False
-    )
 
-    @model_validator(mode="after")
-    def _only_its_own_fields(self) -> "Optimizer":
-        foreign = {"sgd": "betas", "adam": "momentum"}[self.name]
-        if foreign in self.model_fields_set:
-            raise ValueError(f"{foreign} means nothing to {self.name}: remove it")
-        return self
+
+class Adam(Section):
+    """Adam; decay is L2, added to the gradient."""
+
+    name: Literal["adam"]
+    betas: Annotated[list[Share], Field(min_length=2, max_length=2)]
+    weight_decay: NonNegativeFloat
 
 
 class Schedule(Section):
     """Phases of training, each with its own learning rate."""
 
-    n_epochs: Annotated[list[PositiveInt], Field(min_length=1)]
+    n_epochs: Annotated[list[Count], Field(min_length=1)]
     learning_rate: PositiveFloat | Annotated[list[PositiveFloat], Field(min_length=1)]
     anneal: Literal["none", "cosine"]
-    warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    warm_up: Share = 0.0
 
     @model_validator(mode="after")
     def _one_rate_a_phase(self) -> "Schedule":
@@ -111,9 +111,9 @@ class Training(Section):
     model: dict[str, Any]
     seed: Seed
     device: str
-    n_threads: PositiveInt
-    batch_size: PositiveInt
-    optimizer: Optimizer
+    n_threads: Annotated[int, Field(gt=0, le=1024)]
+    batch_size: Count
+    optimizer: Annotated[SGD | Adam, Field(discriminator="name")]
     schedule: Schedule
 
 
@@ -158,9 +158,11 @@ def parse(values: Any, where: str, kind: type[S]) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise InputError(
-            "\n".join(_explain(detail, where, kind) for detail in error.errors())
-        ) from None
+        told: dict[str, str] = {}  # by place, since each side of a union complains
+        for detail in error.errors():
+            keys = _keys(detail, values)
+            told.setdefault(".".join([where, *keys]), _explain(detail, keys, kind))
+        raise InputError("\n".join(f"{place}: {what}" for place, what in told.items())) from None
 
 
 def _sections(path: Path) -> dict[str, Any]:
@@ -178,34 +180,49 @@ def _sections(path: Path) -> dict[str, Any]:
     return content
 
 
-def _explain(detail: ErrorDetails, where: str, kind: type[BaseModel]) -> str:
-    keys = [str(key) for key in detail["loc"]]
-    place = ".".join([where, *keys])
+def _keys(detail: ErrorDetails, values: Any) -> list[str]:
+    """The keys that lead to an error, without the names that pydantic gives to types."""
+    keys = []
+    for part in detail["loc"]:
+        inside = (isinstance(values, dict) and part in values) or (
+            isinstance(values, list) and isinstance(part, int)
+        )
+        if inside:
+            values = values[part]
+        if inside or (detail["type"] == "missing" and part == detail["loc"][-1]):
+            keys.append(str(part))
+    return keys
+
+
+def _explain(detail: ErrorDetails, keys: list[str], kind: type[BaseModel]) -> str:
     got = detail["input"]
     if detail["type"] == "extra_forbidden":
         known = list(_kind_at(kind, keys[:-1]).model_fields)
         close = difflib.get_close_matches(keys[-1], known, n=1)
-        hint = f"Did you mean {close[0]}?" if close else f"Known keys: {', '.join(known)}."
-        return f"{place}: unknown key. {hint}"
+        hint = f" Did you mean {close[0]}?" if close else ""
+        return f"unknown key.{hint}" + (f" Known keys: {', '.join(known)}." if known else "")
     if detail["type"] == "missing":
-        return f"{place}: this key is missing. Add it, or restore it from git."
+        return "this key is missing. Add it, or restore it from git."
     if detail["type"] == "model_type":
         needed = ", ".join(_kind_at(kind, keys).model_fields)
-        return f"{place}: expected the keys {needed}, got {got!r}."
+        return f"expected the keys {needed}, got {got!r}."
     if detail["type"] == "value_error":
-        return f"{place}: {detail['ctx']['error']}."
-    message = f"{place}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got {got!r}"
+        return f"{detail['ctx']['error']}."
+    message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, got {got!r}"
     if isinstance(got, str) and _is_number(got):
-        message += f". YAML reads {got} as text: write {float(got)!r}"
+        number = repr(float(got))
+        quoted = number == got or got.lstrip("+-").isdigit()
+        message += (
+            ". Remove the quotes" if quoted else f". YAML reads {got} as text: write {number}"
+        )
     return f"{message}."
 
 
 def _kind_at(kind: type[BaseModel], keys: list[str]) -> type[BaseModel]:
+    """The section that `keys` lead to; an empty one where it depends on the values."""
     for key in keys:
         inner = kind.model_fields[key].annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return kind
-        kind = inner
+        kind = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else Section
     return kind
 
 

@@ -4,12 +4,13 @@ MLflow takes longer to import than a small model takes to train. In a process of
 imported while the stage works, and nothing that befalls it can harm the stage. A run whose stage
 dies is ended as failed, since the recorder outlives it.
 
-Each line is a JSON list: the name of a function below and its keyword arguments. When the input
-ends, the state goes to standard output as JSON.
+Each line is a JSON list: the name of a function below and its keyword arguments. Times are in ms
+since 1970 UTC. An execution is a training that ran, as `cf.tracking.Execution` describes it.
 """
 
 import json
 import os
+import socket
 import sqlite3
 import sys
 from contextlib import closing
@@ -18,15 +19,26 @@ from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
+import psutil
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 
 FOLDER = "mlruns"
 DATABASE = "mlflow.db"
+LOCATIONS = (  # the columns of MLflow's tables that hold paths of artefacts
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+Json = dict[str, Any]
 
 
 class Recorder:
@@ -38,105 +50,160 @@ class Recorder:
 
     def __init__(self) -> None:
         self.root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
-        self.lock = FileLock(self.root / FOLDER / ".lock")
+        self.folder = self.root / FOLDER
+        self.folder.mkdir(exist_ok=True)
+        self.lock = FileLock(self.folder / ".lock")
+        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or ""
         self.run_id = ""
         self.ended = False
-        self.client = self._client()
+        self.client = MlflowClient(self.uri) if self.uri else self._own_store()
 
-    def start(
-        self,
-        experiment: str,
-        name: str,
-        parameters: dict[str, Any],
-        tags: dict[str, str],
-        dataset: dict[str, Any],
-        time: int,
-    ) -> None:
-        """Start a run with its hyperparameters and its data set."""
-        run = self.client.create_run(
-            self._experiment(experiment), start_time=time, run_name=name, tags=tags
-        )
-        self.run_id = run.info.run_id
-        self.client.log_batch(
-            self.run_id, params=[Param(key, str(value)) for key, value in parameters.items()]
-        )
-        context = InputTag("mlflow.data.context", "training")
-        self.client.log_inputs(self.run_id, [DatasetInput(Dataset(**dataset), [context])])
+    def start(self, execution: Json) -> None:
+        """Start the run of an execution."""
+        self._end_what_was_killed(execution["experiment"])
+        me = psutil.Process()
+        owner = {"host": socket.gethostname(), "pid": str(me.pid), "pid_since": _since(me)}
+        self.run_id = self._create(execution, owner)
 
-    def log_metrics(self, values: dict[str, float], step: int, time: int) -> None:
-        """Add metrics to the run that was started."""
+    def log_epoch(self, step: int, time: int, values: dict[str, float]) -> None:
+        """Add an epoch's metrics to the run that was started."""
         self._log_metrics(self.run_id, values, step, time)
 
     def log_files(self, files: list[str], folder: str) -> None:
         """Copy files into the artefacts of the run that was started."""
-        for file in files:
-            self.client.log_artifact(self.run_id, file, folder)
+        self._log_files(self.run_id, files, folder)
 
-    def end(self, status: str, time: int | None = None) -> None:
+    def end(self, status: str, time: int) -> None:
         """End the run that was started."""
         self.client.set_terminated(self.run_id, status, time)
         self.ended = True
 
-    def add(self, run_id: str, values: dict[str, float], files: list[str], folder: str) -> None:
-        """Add metrics and files to a run that has ended, whose start and end stay as they are.
+    def add(self, execution: Json, values: dict[str, float], files: list[str], time: int) -> None:
+        """Add metrics and figures to the run of an execution, whose start and end stay as they are.
 
-        The metrics carry the time of the run's end, so that the same ones added again are the
-        same records.
+        Where the store has no such run, because it is another one or was away, the run is made
+        from the execution first. Metrics that the run already has with the same value are left
+        out.
         """
-        ended = self.client.get_run(run_id).info.end_time
-        self._log_metrics(run_id, values, step=0, time=ended)
-        for file in files:
-            self.client.log_artifact(run_id, file, folder)
+        with self.lock:
+            run = self._find(execution) or self._backfill(execution)
+        news = {
+            name: value for name, value in values.items() if run.data.metrics.get(name) != value
+        }
+        self._log_metrics(run.info.run_id, news, 0, time)
+        self._log_files(run.info.run_id, files, "figures")
+
+    def _find(self, execution: Json) -> Run | None:
+        experiment = self._experiment(execution["experiment"])
+        found = self.client.search_runs(
+            [experiment], f"tags.execution = '{execution['id']}'", max_results=1
+        )
+        return found[0] if found else None
+
+    def _backfill(self, execution: Json) -> Run:
+        run_id = self._create(execution, {"backfilled": "true"})
+        for epoch in execution["epochs"]:
+            self._log_metrics(run_id, **epoch)
+        there = [file for file in execution["files"] if Path(file).exists()]
+        self._log_files(run_id, there, "model")
+        self.client.set_terminated(run_id, "FINISHED", execution["ended"])
+        return self.client.get_run(run_id)
+
+    def _create(self, execution: Json, tags: dict[str, str]) -> str:
+        run = self.client.create_run(
+            self._experiment(execution["experiment"]),
+            start_time=execution["started"],
+            run_name=execution["name"],
+            tags={**execution["tags"], "execution": execution["id"], **tags},
+        )
+        parameters = execution["parameters"].items()
+        self.client.log_batch(
+            run.info.run_id, params=[Param(name, str(value)) for name, value in parameters]
+        )
+        dataset = Dataset(**execution["dataset"])
+        context = InputTag("mlflow.data.context", "training")
+        self.client.log_inputs(run.info.run_id, [DatasetInput(dataset, [context])])
+        return str(run.info.run_id)
+
+    def _end_what_was_killed(self, experiment: str) -> None:
+        """End the runs that this machine's dead recorders left as running."""
+        running = self.client.search_runs(
+            [self._experiment(experiment)],
+            f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'",
+        )
+        for run in running:
+            pid, since = int(run.data.tags["pid"]), run.data.tags["pid_since"]
+            if not psutil.pid_exists(pid) or _since(psutil.Process(pid)) != since:
+                self.client.set_terminated(run.info.run_id, "KILLED")
 
     def _log_metrics(self, run_id: str, values: dict[str, float], step: int, time: int) -> None:
         metrics = [Metric(name, value, time, step) for name, value in values.items()]
         self.client.log_batch(run_id, metrics)
 
-    def _client(self) -> MlflowClient:
-        if uri := os.environ.get("MLFLOW_TRACKING_URI"):
-            return MlflowClient(uri)
-        folder = self.root / FOLDER
-        folder.mkdir(exist_ok=True)
-        with self.lock:  # two processes that make the tables at once both fail
-            client = MlflowClient(f"sqlite:///{folder / DATABASE}")
-            client.search_experiments(max_results=1)
-            with closing(sqlite3.connect(folder / DATABASE)) as database:
-                database.execute("PRAGMA journal_mode=WAL")
-        return client
+    def _log_files(self, run_id: str, files: list[str], folder: str) -> None:
+        for file in files:
+            self.client.log_artifact(run_id, file, folder)
 
     def _experiment(self, name: str) -> str:
-        own = "MLFLOW_TRACKING_URI" not in os.environ
-        location = (self.root / FOLDER / "artifacts").as_uri() if own else None
-        (self.root / FOLDER).mkdir(exist_ok=True)
+        location = None if self.uri else (self.folder / "artifacts").as_uri()
         with self.lock:
             known = self.client.get_experiment_by_name(name)
             if known is not None:
                 return str(known.experiment_id)
             return str(self.client.create_experiment(name, artifact_location=location))
 
+    def _own_store(self) -> MlflowClient:
+        """A client of the project's own store, which is made if it is missing."""
+        with self.lock:  # two processes that make the tables at once both fail
+            client = MlflowClient(f"sqlite:///{self.folder / DATABASE}")
+            client.search_experiments(max_results=1)
+            with closing(sqlite3.connect(self.folder / DATABASE)) as database, database:
+                database.execute("PRAGMA journal_mode=WAL")
+                self._follow_a_move(database)
+        return client
+
+    def _follow_a_move(self, database: sqlite3.Connection) -> None:
+        """Point the store's artefacts to where the project is now: MLflow keeps absolute paths."""
+        here = (self.folder / "artifacts").as_uri()
+        known = database.execute(
+            "SELECT DISTINCT artifact_location FROM experiments "
+            "WHERE artifact_location LIKE 'file://%/mlruns/artifacts' AND artifact_location != ?",
+            [here],
+        )
+        for (there,) in known.fetchall():
+            for table, column in LOCATIONS:
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE substr({column}, 1, ?) = ?",
+                    [here, len(there) + 1, len(there), there],
+                )
+
+
+def _since(process: psutil.Process) -> str:
+    """When a process started: with its id, that tells it from all others of this machine."""
+    return f"{process.create_time():.0f}"
+
 
 def main() -> None:
-    """Do what standard input says, then print the run's id; warn where MLflow fails."""
+    """Do what standard input says; where MLflow fails, warn once and do no more."""
     recorder = None
     try:
         recorder = Recorder()
+        for line in sys.stdin:
+            do, arguments = json.loads(line)
+            getattr(recorder, do)(**arguments)
+        if recorder.run_id and not recorder.ended:
+            recorder.client.set_terminated(recorder.run_id, "FAILED")
     except Exception as error:
-        warn(error)
-    for line in sys.stdin:
-        do, arguments = json.loads(line)
-        if recorder and (recorder.run_id or do in ("start", "add")):
-            try:
-                getattr(recorder, do)(**arguments)
-            except Exception as error:
-                warn(error)
-    if recorder and recorder.run_id and not recorder.ended:
-        recorder.end("FAILED")
-    print(json.dumps({"run_id": (recorder and recorder.run_id) or None}))
-
-
-def warn(error: Exception) -> None:
-    """Say what was not recorded; the stage goes on."""
-    print(f"warning: MLflow did not record this: {error}", file=sys.stderr)
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        print(
+            f"warning: MLflow did not record all of this: {reason}\n"
+            "         The results are not affected. `make sync` records them later.",
+            file=sys.stderr,
+        )
+        for _ in sys.stdin:  # the stage shall not notice before it is done
+            pass
+        sys.exit(1)
 
 
 if __name__ == "__main__":

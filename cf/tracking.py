@@ -1,95 +1,143 @@
 """What stages tell MLflow: a run for each training that executed, to which later stages add."""
 
+import getpass
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from cf.data.tables import Provenance, SplitFacts
 from cf.params import Section, Tracking, Training
 
 RECORDER = [sys.executable, "-P", str(Path(__file__).with_name("recorder.py"))]
+PATIENCE = 120.0  # seconds that a stage waits for its recorder
+MADE_BY_DVC = ("dvc.lock", "reports", "runs")
+
+
+@dataclass
+class Execution:
+    """A training that executed, with all that MLflow is to know: its run can be made from this.
+
+    Attributes:
+        id: of this execution and no other; the run bears it as a tag.
+        experiment: MLflow's, in which the run is.
+        name: of the run.
+        parameters: hyperparameters under flat names.
+        dataset: the fields of MLflow's data set.
+        started: in ms since 1970 UTC.
+        ended: in ms since 1970 UTC; 0 while it goes on.
+        epochs: step, time and values of each.
+        files: the model's, relative to the project.
+    """
+
+    id: str
+    experiment: str
+    name: str
+    parameters: dict[str, Any]
+    tags: dict[str, str]
+    dataset: dict[str, str]
+    started: int
+    ended: int = 0
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+
+
+def execution(
+    experiment: str,
+    model: str,
+    training: Training,
+    device: str,
+    provenance: Provenance,
+    split: SplitFacts,
+) -> Execution:
+    """A training that starts now on `device`."""
+    parameters = {
+        **flat(training),
+        "device": device,
+        "dataset": provenance.dataset,
+        "split_fraction": split.fraction,
+        "split_seed": split.seed,
+    }
+    sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
+    dataset = {
+        "name": provenance.dataset,
+        "digest": provenance.sha256[:32],
+        "source_type": "cf",
+        "source": json.dumps({"source": provenance.source, "sha256": provenance.sha256}),
+        "profile": json.dumps(sizes),
+    }
+    dvc_name = os.environ.get("DVC_EXP_NAME")
+    tags = {
+        "model": model,
+        "dataset": provenance.dataset,
+        "dataset_requested": provenance.requested,
+        "dataset_sha256": provenance.sha256,
+        "split_sha256": split.sha256,
+        "mlflow.note.content": _description(model, training, provenance, dvc_name),
+        "mlflow.source.name": "stages/train.py",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": _user(),
+        **_commit(),
+        **({"dvc_experiment": dvc_name} if dvc_name else {}),
+    }
+    name = f"{model} ({dvc_name})" if dvc_name else model
+    return Execution(uuid4().hex, experiment, name, parameters, tags, dataset, _now())
 
 
 class Recorder:
     """The recorder's end in this process; when tracking is off, nobody listens.
 
     Attributes:
-        run_id: MLflow's id of the run that was started, once the block of `recorder` has ended;
-            None where nothing was recorded.
+        failed: whether something was not recorded; known once the block has ended.
     """
 
     def __init__(self, process: "subprocess.Popen[str] | None") -> None:
         self._process = process
-        self.run_id: str | None = None
+        self.failed = False
 
-    def start(
-        self,
-        experiment: str,
-        name: str,
-        training: Training,
-        provenance: Provenance,
-        split: SplitFacts,
-    ) -> None:
+    def start(self, training: Execution) -> None:
         """Start the run of a training."""
-        parameters = {
-            **flat(training),
-            "dataset": provenance.dataset,
-            "split_fraction": split.fraction,
-            "split_seed": split.seed,
-        }
-        sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
-        dataset = {
-            "name": provenance.dataset,
-            "digest": provenance.sha256[:32],
-            "source_type": "cf",
-            "source": json.dumps({"source": provenance.source, "sha256": provenance.sha256}),
-            "profile": json.dumps(sizes),
-        }
-        self._tell(
-            "start",
-            experiment=experiment,
-            name=name,
-            parameters=parameters,
-            tags=_tags(name, provenance),
-            dataset=dataset,
-            time=_now(),
-        )
+        self._tell("start", execution=asdict(training))
 
-    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Add metrics to the run that was started."""
-        self._tell("log_metrics", values=dict(values), step=step, time=_now())
+    def log_epoch(self, training: Execution, step: int, values: Mapping[str, float]) -> None:
+        """Add an epoch to the training and to its run."""
+        epoch = {"step": step, "time": _now(), "values": dict(values)}
+        training.epochs.append(epoch)
+        self._tell("log_epoch", **epoch)
 
-    def log_files(self, files: list[Path], folder: str) -> None:
-        """Copy files into the artefacts of the run that was started."""
-        self._tell("log_files", files=[str(file) for file in files], folder=folder)
-
-    def end(self, status: str) -> None:
-        """End the run that was started, as FINISHED, FAILED or KILLED."""
-        self._tell("end", status=status, time=_now())
+    def finish(self, training: Execution, files: Sequence[Path]) -> None:
+        """End the training and its run, with the model's files."""
+        training.ended = _now()
+        training.files = [file.as_posix() for file in files]
+        self._tell("log_files", files=training.files, folder="model")
+        self._tell("end", status="FINISHED", time=training.ended)
 
     def add(
         self,
-        run_id: str | None,
+        training: Execution,
         values: Mapping[str, float | None],
         files: Sequence[Path] = (),
     ) -> None:
         """Add figures to the run of a training that has ended; the same ones again are no more.
 
         Args:
-            run_id: of the training; None where it was not recorded.
             values: metrics; those that are None are left out.
             files: pictures.
         """
-        if run_id:
-            known = {name: float(value) for name, value in values.items() if value is not None}
-            self._tell(
-                "add", run_id=run_id, values=known, files=[str(f) for f in files], folder="figures"
-            )
+        self._tell(
+            "add",
+            execution=asdict(training),
+            values={name: float(value) for name, value in values.items() if value is not None},
+            files=[str(file) for file in files],
+            time=_now(),
+        )
 
     def _tell(self, do: str, **arguments: Any) -> None:
         if self._process and self._process.stdin:
@@ -98,20 +146,33 @@ class Recorder:
 
     def _close(self) -> None:
         if self._process:
-            answer, _ = self._process.communicate()
-            self.run_id = json.loads(answer)["run_id"] if answer else None
+            try:
+                self._process.communicate(timeout=PATIENCE)
+                self.failed = self._process.returncode != 0
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self.failed = True
+                print(
+                    f"warning: MLflow did not answer within {PATIENCE:.0f} s. The results are not "
+                    "affected. `make sync` records them later.",
+                    file=sys.stderr,
+                )
 
 
 @contextmanager
 def recorder(tracking: Tracking) -> Iterator[Recorder]:
-    """A recorder that imports MLflow while the block works, and is waited for at its end."""
+    """A recorder that imports MLflow while the block works, and is waited for at its end.
+
+    A run that was started and not finished in the block is ended as failed, or as killed after
+    an interrupt.
+    """
     if not tracking.enabled:
         yield Recorder(None)
         return
     process = subprocess.Popen(
         RECORDER,
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         encoding="utf-8",
         start_new_session=True,  # an interrupt is for the stage alone: it tells what follows
     )
@@ -119,7 +180,7 @@ def recorder(tracking: Tracking) -> Iterator[Recorder]:
     try:
         yield teller
     except KeyboardInterrupt:
-        teller.end("KILLED")
+        teller._tell("end", status="KILLED", time=_now())
         raise
     finally:
         teller._close()
@@ -129,13 +190,20 @@ def flat(section: Section) -> dict[str, Any]:
     """The section's values under their own names, without those of the parts they are in.
 
     A part's `name` goes under the part's: `optimizer.name` becomes `optimizer`.
+
+    Raises:
+        ValueError: two parts have a value of the same name.
     """
     found: dict[str, Any] = {}
-    for key, value in section.model_dump(mode="json", exclude_unset=True).items():
-        if isinstance(value, dict):
-            found |= {key if inner == "name" else inner: v for inner, v in value.items()}
-        else:
-            found[key] = value
+    for key, value in section.model_dump(mode="json").items():
+        parts = (
+            {key if inner == "name" else inner: v for inner, v in value.items()}
+            if isinstance(value, dict)
+            else {key: value}
+        )
+        if both := found.keys() & parts.keys():
+            raise ValueError(f"more than one value is called {', '.join(both)}")
+        found |= parts
     return found
 
 
@@ -143,14 +211,35 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _tags(name: str, provenance: Provenance) -> dict[str, str]:
-    tags = {
-        "model": name,
-        "dataset": provenance.dataset,
-        "dataset_sha256": provenance.sha256,
-        "mlflow.note.content": f"{name} on {provenance.dataset}",
-    }
-    git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    if git.returncode == 0:
-        tags["mlflow.source.git.commit"] = git.stdout.strip()
-    return tags
+def _description(
+    model: str, training: Training, provenance: Provenance, dvc_name: str | None
+) -> str:
+    settings = ", ".join(f"{k} {v}" for k, v in training.model.items() if k != "name")
+    ending = f", experiment {dvc_name}" if dvc_name else ""
+    return f"**{model}** on {provenance.dataset}: {settings}; {training.optimizer.name}{ending}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _commit() -> dict[str, str]:
+    """Tags for the commit, where this folder is the root of a git repository."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, encoding="utf-8", check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        if not commit or Path(git("rev-parse", "--show-toplevel")).resolve() != Path.cwd():
+            return {}
+        changed = git("status", "--porcelain", "--", ".", *(f":!{path}" for path in MADE_BY_DVC))
+    except OSError:  # no git on this machine
+        return {}
+    return {"mlflow.source.git.commit": commit, "git_dirty": str(bool(changed)).lower()}

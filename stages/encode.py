@@ -11,7 +11,7 @@ from stages.stage import stage
 @stage
 def main() -> None:
     """Encode users and items in order of first appearance."""
-    columns = tables.read_columns(paths.RATINGS)
+    columns = tables.read_columns(paths.RATINGS, "user_id", "item_id", "rating")
     users, user_vocabulary = encoding.encode(columns["user_id"])
     items, item_vocabulary = encoding.encode(columns["item_id"])
     ratings = Ratings(

@@ -1,10 +1,13 @@
 """Score every model and the baselines: models to reports."""
 
+from rich.console import Console
+
 from cf import params, tracking
 from cf.data import splitting, tables
 from cf.data.tables import Provenance, SplitFacts
 from cf.evaluation import leaderboard, metrics
 from cf.models import base, baseline
+from cf.reporting.terminal import leaderboard_table
 from cf.training import checkpoints
 from stages import paths, runs
 from stages.stage import stage
@@ -18,6 +21,7 @@ def main() -> None:
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
     train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
+    trainings = runs.read(split)
     pairs = valid.users, valid.items
 
     with tracking.recorder(settings) as recorder:
@@ -25,24 +29,25 @@ def main() -> None:
             "global_mean": baseline.global_mean(train, *pairs),
             "bias": baseline.bias(train, *pairs, evaluate.damping),
         }
-        for name in runs.read():
+        for name in trainings:
             predictions[name] = base.predict(checkpoints.load(paths.MODELS / name), *pairs)
         cold = splitting.cold(train, valid)
         scores = {
             name: metrics.summary(predicted, valid.values, cold)
             for name, predicted in predictions.items()
         }
-        for name, run_id in runs.read().items():
-            recorder.add(run_id, scores[name])
+        for name, training in trainings.items():
+            recorder.add(training, scores[name])
 
-    dataset, notebook = provenance.dataset, leaderboard.is_notebooks(provenance, split)
-    leaderboard.write(paths.LEADERBOARD, leaderboard.rank(scores, dataset, notebook))
-    tables.write_json(
-        paths.METRICS, {name: {**score, "dataset": dataset} for name, score in scores.items()}
-    )
+    notebook = leaderboard.is_notebooks(provenance, split)
+    rows = leaderboard.rank(scores, provenance.dataset, notebook)
+    leaderboard.write(paths.LEADERBOARD, rows)
+    tables.write_json(paths.METRICS, scores)
+    sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
+    tables.write_json(paths.DATA, {"dataset": provenance.dataset, **sizes})
     observed = {"rows": valid.rows, "users": valid.users, "items": valid.items}
     tables.write_columns(paths.PREDICTIONS, {**observed, "observed": valid.values, **predictions})
-    leaderboard.show(paths.LEADERBOARD)
+    Console().print(leaderboard_table(leaderboard.read(paths.LEADERBOARD)))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ RUNS = Path("runs")
 REPORTS = Path("reports")
 HISTORY = REPORTS / "history"
 METRICS = REPORTS / "metrics.json"
+DATA = REPORTS / "data.json"
 LEADERBOARD = REPORTS / "leaderboard.csv"
 PREDICTIONS = REPORTS / "predictions.parquet"
 FIGURES = REPORTS / "figures"

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from cf.training.fit import Epoch
+from cf.training.history import Epoch
 
 
 class TrainingProgress:

@@ -1,20 +1,48 @@
-"""runs/<model>.json: which MLflow run holds the training that made a model."""
+"""runs/<model>.json: the training that made each model, which MLflow's run can be made from."""
+
+from dataclasses import asdict
 
 from cf.data import tables
+from cf.data.tables import SplitFacts
+from cf.errors import InputError
+from cf.evaluation.predictions import RESERVED
+from cf.tracking import Execution
 from stages import paths
 
 
-def write(name: str, run_id: str | None, seconds: list[float]) -> None:
-    """Point to the run of the training of `name`, None where it was not recorded.
+def check_name(name: str) -> None:
+    """Nothing, if a model may have this name.
 
-    Args:
-        seconds: of each epoch; they are here because the history has only what repeats.
+    Raises:
+        InputError: it means something else in the reports.
     """
-    content = {"run_id": run_id, "seconds": [round(second, 3) for second in seconds]}
-    tables.write_json(paths.RUNS / f"{name}.json", content)
+    if name in RESERVED:
+        raise InputError(
+            f"{paths.PARAMS}: train_{name}: the reports use the name {name} otherwise. Give the "
+            "section and its stage in dvc.yaml another one."
+        )
 
 
-def read() -> dict[str, str | None]:
-    """The run of each trained model, by name."""
-    pointers = sorted(paths.RUNS.glob("*.json"))
-    return {path.stem: tables.read_json(path)["run_id"] for path in pointers}
+def write(name: str, training: Execution) -> None:
+    """Write down the training of the model `name`."""
+    tables.write_json(paths.RUNS / f"{name}.json", asdict(training))
+
+
+def read(split: SplitFacts) -> dict[str, Execution]:
+    """The training of each model, by the model's name.
+
+    Raises:
+        InputError: a file is damaged, or a model was trained on another split, so that its
+            training rows may be held out now.
+    """
+    trainings = {}
+    for path in sorted(paths.RUNS.glob("*.json")):
+        training = tables.read_facts(path, Execution)
+        if training.tags.get("split_sha256") != split.sha256:
+            raise InputError(
+                f"{path}: {path.stem} was trained on other rows, and no stage of dvc.yaml trains "
+                f"it on these. Bring its stage back, or delete {path} and "
+                f"{paths.MODELS / path.stem}."
+            )
+        trainings[path.stem] = training
+    return trainings

@@ -2,7 +2,10 @@
 
 from rich.console import Console
 
+from cf.data import tables
+from cf.data.tables import Provenance
 from cf.evaluation import leaderboard
+from cf.reporting.terminal import leaderboard_table
 from stages import paths
 from stages.stage import stage
 
@@ -18,8 +21,15 @@ dvc itself         . .venv/bin/activate"""
 @stage
 def main() -> None:
     """Print what `make repro` made."""
-    leaderboard.show(paths.LEADERBOARD)
-    Console(highlight=False).print(NEXT)
+    console = Console(highlight=False)
+    console.print(leaderboard_table(leaderboard.read(paths.LEADERBOARD)))
+    facts = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
+    if facts.dataset != facts.requested:
+        console.print(
+            f"[bold red]{facts.dataset}, not {facts.requested}[/]: that could not be reached when "
+            "it was asked for. `dvc repro -f ingest` tries again."
+        )
+    console.print(NEXT)
 
 
 if __name__ == "__main__":

@@ -22,5 +22,7 @@ def stage(main: Callable[P, None]) -> Callable[P, None]:
         except InputError as error:
             name = os.environ.get("DVC_STAGE") or Path(sys.argv[0]).stem
             sys.exit(f"{name}: {error}")
+        except KeyboardInterrupt:
+            sys.exit(130)
 
     return run

@@ -2,10 +2,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from cf.data.tables import Provenance, SplitFacts
 from cf.errors import InputError
 from cf.evaluation import leaderboard
+from cf.reporting.terminal import leaderboard_table
 
 PROVENANCE = Provenance(
     dataset="ml-latest-small",
@@ -55,7 +57,7 @@ def test_the_table_says_data_set_counts_and_figures(
 ) -> None:
     rows = leaderboard.rank({"dot": score(1.25)}, "ml-100k", notebook=False)
     leaderboard.write(tmp_path / "l.csv", rows)
-    leaderboard.show(tmp_path / "l.csv")
+    Console().print(leaderboard_table(leaderboard.read(tmp_path / "l.csv")))
     printed = capsys.readouterr().out
     assert "ml-100k: 10 validation ratings, 0 cold" in printed
     assert "1.2500" in printed
@@ -66,4 +68,4 @@ def test_no_leaderboard_yet(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "l.csv").write_text(content)
     with pytest.raises(InputError, match=r"l.csv: no leaderboard yet. `dvc repro` makes it"):
-        leaderboard.show(tmp_path / "l.csv")
+        leaderboard.read(tmp_path / "l.csv")

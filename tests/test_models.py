@@ -184,8 +184,8 @@ def test_too_many_factors_for_the_memory_are_refused_before_they_are_made() -> N
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta"])
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match="device"):
-        devices.choose(name)
+    with pytest.raises(InputError, match=r"params.yaml: train_dot.device"):
+        devices.choose(name, "params.yaml: train_dot.device")
 
 
 def weights(model: torch.nn.Module, **tables: list[Any]) -> None:

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from cf.data import tables
-from stages import paths, plot
+from cf.reporting import gallery
+from cf.tracking import Execution
+from cf.training import history
+from stages import paths, plot, runs
 
 ROOT = Path(__file__).parent.parent
 NAMES = {
@@ -30,6 +34,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tables.write_columns(paths.ITEMS, {"item_id": 10 * np.arange(40), "title": titles})
     facts = tables.Provenance("toy-stars", "toy-stars", "", "", 400, 30, 40, (0.5, 5.0))
     tables.write_facts(paths.PROVENANCE, facts)
+    tables.write_facts(paths.SPLIT_FACTS, tables.SplitFacts(0.2, 1, 320, 80, 0, "ab"))
+    for name in ("dot", "embnet"):
+        tags = {"split_sha256": "ab"}
+        runs.write(name, Execution("id", "cf", name, {}, tags, {}, started=0))
     rows = np.arange(400)
     train = {"users": users, "items": items, "values": values, "rows": rows}
     tables.write_columns(paths.TRAIN, {name: array[80:] for name, array in train.items()})
@@ -71,8 +79,20 @@ def test_writes_every_figure_twice_over_to_the_same_bytes(project: Path) -> None
     assert contents() == first
 
 
+def all_figures() -> list[tuple[str | None, str, Figure]]:
+    facts = tables.read_facts(paths.PROVENANCE, tables.Provenance)
+    ratings, items = tables.read_columns(paths.RATINGS), tables.read_columns(paths.ITEMS)
+    predictions = tables.read_columns(paths.PREDICTIONS)
+    train_items = tables.read_columns(paths.TRAIN)["items"]
+    histories = {n: history.read(paths.HISTORY / f"{n}.csv") for n in ("dot", "embnet")}
+    return [
+        *gallery.data_figures(facts, ratings, items),
+        *gallery.model_figures(facts, predictions, train_items, histories),
+    ]
+
+
 def test_titles_name_the_data_set_and_the_model(project: Path) -> None:
-    drawn = [*plot.data_figures(), *plot.model_figures()]
+    drawn = all_figures()
     assert {name for _, name, _ in drawn} == NAMES
     for model, name, figure in drawn:
         title = figure.get_suptitle()
@@ -88,6 +108,7 @@ def test_one_model_one_row_and_only_cold_items(project: Path) -> None:
     predictions = tables.read_columns(paths.PREDICTIONS)
     one = {name: predictions[name][:1] for name in predictions if name != "dot"}
     tables.write_columns(paths.PREDICTIONS, {**one, "items": np.array([39_000])})
+    (paths.RUNS / "dot.json").unlink()
     plot.main()
     assert (paths.VECTOR_FIGURES / "predicted_embnet.svg").exists()
     assert not (paths.VECTOR_FIGURES / "predicted_dot.svg").exists()
@@ -107,7 +128,7 @@ def test_errors_are_binned_by_training_ratings(project: Path) -> None:
     train, valid = tables.read_columns(paths.TRAIN), tables.read_columns(paths.PREDICTIONS)
     counts = [int((train["items"] == item).sum()) for item in valid["items"]]
     expected = [sum(count.bit_length() == number for count in counts) for number in range(6)]
-    (figure,) = (drawn[2] for drawn in plot.model_figures() if drawn[1] == "error_by_popularity")
+    (figure,) = (drawn[2] for drawn in all_figures() if drawn[1] == "error_by_popularity")
     heights = [int(bar.get_height()) for bar in figure.axes[1].patches]
     assert heights == [height for height in expected if height]
     assert sum(heights) == 80

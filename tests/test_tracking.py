@@ -2,18 +2,24 @@
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from mlflow import MlflowClient
 from mlflow.entities import Run
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from cf import params, tracking
 from cf.data.tables import Provenance, SplitFacts
-from cf.training.fit import Epoch
+from cf.tracking import Execution
+from cf.training.history import Epoch
 from tests.stores import client, environment, runs
 
 PROVENANCE = Provenance(
@@ -31,7 +37,7 @@ TRAINING = params.Training.model_validate(
     {
         "model": {"name": "dot", "n_factors": 3, "init_range": [0.0, 0.1]},
         "seed": 1,
-        "device": "cpu",
+        "device": "auto",
         "n_threads": 1,
         "batch_size": 8,
         "optimizer": {"name": "sgd", "momentum": 0.9, "weight_decay": 0.0},
@@ -39,7 +45,26 @@ TRAINING = params.Training.model_validate(
     }
 )
 ON = params.Tracking(enabled=True, experiment="cf")
+OFF = params.Tracking(enabled=False, experiment="cf")
 EPOCHS = [Epoch(1, 0.5, 0.75, 0.1, 2.0), Epoch(2, 0.25, 0.5, 0.1, 2.0)]
+
+
+def execution(name: str = "dot") -> Execution:
+    return tracking.execution("cf", name, TRAINING, "cpu", PROVENANCE, SPLIT)
+
+
+def begin(recorder: tracking.Recorder, training: Execution) -> None:
+    recorder.start(training)
+    for epoch in EPOCHS:
+        recorder.log_epoch(training, epoch.epoch, epoch.metrics())
+
+
+def train(settings: params.Tracking = ON, files: Sequence[Path] = ()) -> Execution:
+    training = execution()
+    with tracking.recorder(settings) as recorder:
+        begin(recorder, training)
+        recorder.finish(training, files)
+    return training
 
 
 @pytest.fixture
@@ -54,20 +79,11 @@ def project(
     return lambda: runs(tmp_path)
 
 
-def train(recorder: tracking.Recorder) -> None:
-    recorder.start("cf", "dot", TRAINING, PROVENANCE, SPLIT)
-    for epoch in EPOCHS:
-        recorder.log_metrics(epoch.metrics(), step=epoch.epoch)
-
-
 def test_a_training_is_one_complete_run(project: Callable[[], list[Run]]) -> None:
     Path("weights").write_text("w")
-    with tracking.recorder(ON) as recorder:
-        train(recorder)
-        recorder.log_files([Path("weights")], "model")
-        recorder.end("FINISHED")
+    training = train(files=[Path("weights")])
     (run,) = project()
-    assert run.info.run_id == recorder.run_id
+    assert run.data.tags["execution"] == training.id
     assert run.info.run_name == "dot"
     assert run.info.status == "FINISHED"
     assert run.info.end_time >= run.info.start_time
@@ -85,6 +101,7 @@ def test_a_training_is_one_complete_run(project: Callable[[], list[Run]]) -> Non
         "n_epochs": "[2]",
         "learning_rate": "0.1",
         "anneal": "none",
+        "warm_up": "0.0",
         "dataset": "made-up",
         "split_fraction": "0.2",
         "split_seed": "42",
@@ -104,16 +121,22 @@ def test_a_training_is_one_complete_run(project: Callable[[], list[Run]]) -> Non
     assert [file.path for file in files] == ["model/weights"]
 
 
-def test_the_commit_is_a_tag_where_there_is_git(project: Callable[[], list[Run]]) -> None:
+def test_the_commit_is_a_tag_where_there_is_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "mlflow.source.git.commit" not in execution().tags
+    Path(".gitignore").write_text("mlruns")
     git = ["git", "-c", "user.name=n", "-c", "user.email=e@x.org"]
-    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "one"]):
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
         subprocess.run([*git, *arguments], check=True)
     head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    with tracking.recorder(ON) as recorder:
-        train(recorder)
-        recorder.end("FINISHED")
-    (run,) = project()
-    assert run.data.tags["mlflow.source.git.commit"] == head.stdout.strip()
+    for dirty in ("false", "true"):
+        training = execution()
+        assert training.tags["mlflow.source.git.commit"] == head.stdout.strip()
+        assert training.tags["git_dirty"] == dirty
+        Path("dvc.lock").write_text("DVC's own")
+        Path("new.py").write_text("mine")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +146,7 @@ def test_a_training_that_stops_early_says_so(
     project: Callable[[], list[Run]], error: BaseException, status: str
 ) -> None:
     with pytest.raises(type(error)), tracking.recorder(ON) as recorder:  # noqa: PT012
-        train(recorder)
+        begin(recorder, execution())
         raise error
     (run,) = project()
     assert run.info.status == status
@@ -134,7 +157,7 @@ def test_a_training_that_is_killed_is_ended_as_failed(
 ) -> None:
     code = (
         "import os, signal; from tests.test_tracking import *;"
-        "context = tracking.recorder(ON); recorder = context.__enter__(); train(recorder);"
+        "context = tracking.recorder(ON); begin(context.__enter__(), execution());"
         f"os.kill(os.getpid(), {int(signal.SIGKILL)})"
     )
     environ = {**environment(), "PYTHONPATH": str(pytestconfig.rootpath)}
@@ -148,19 +171,33 @@ def test_a_training_that_is_killed_is_ended_as_failed(
     assert run.data.metrics["loss/valid"] == 0.5
 
 
+def test_a_run_that_was_left_running_is_ended_by_the_next(
+    project: Callable[[], list[Run]], tmp_path: Path
+) -> None:
+    training = train()
+    (run,) = project()
+    store = client(tmp_path)
+    store.update_run(run.info.run_id, status="RUNNING")
+    with tracking.recorder(ON) as recorder:
+        other = execution()
+        recorder.start(other)
+        recorder.log_epoch(other, 1, {"loss/train": 1.0})
+        recorder.finish(other, [])
+    statuses = {run.data.tags["execution"]: run.info.status for run in project()}
+    assert statuses == {training.id: "KILLED", other.id: "FINISHED"}
+
+
 def test_adding_twice_doubles_nothing_and_moves_no_time(
     project: Callable[[], list[Run]], tmp_path: Path
 ) -> None:
-    with tracking.recorder(ON) as recorder:
-        train(recorder)
-        recorder.end("FINISHED")
+    training = train()
     (before,) = project()
     picture = tmp_path / "p.png"
     picture.write_text("p")
     scores: dict[str, Any] = {"rmse": 0.9, "rmse_cold": None, "n": 10}
     for _ in range(2):
         with tracking.recorder(ON) as again:
-            again.add(recorder.run_id, scores, [picture])
+            again.add(training, scores, [picture])
     (after,) = project()
     assert (after.info.start_time, after.info.end_time, after.info.status) == (
         before.info.start_time,
@@ -169,9 +206,107 @@ def test_adding_twice_doubles_nothing_and_moves_no_time(
     )
     assert after.data.metrics["rmse"] == 0.9
     assert "rmse_cold" not in after.data.metrics
-    assert len(client(tmp_path).get_metric_history(after.info.run_id, "rmse")) == 1
-    files = client(tmp_path).list_artifacts(after.info.run_id, "figures")
+    store = client(tmp_path)
+    assert len(store.get_metric_history(after.info.run_id, "rmse")) == 1
+    files = store.list_artifacts(after.info.run_id, "figures")
     assert [file.path for file in files] == ["figures/p.png"]
+    with tracking.recorder(ON) as again:
+        again.add(training, {"rmse": 0.8})
+    (changed,) = project()
+    assert changed.data.metrics["rmse"] == 0.8
+
+
+def test_a_store_that_lacks_the_run_gets_it_once_and_whole(
+    project: Callable[[], list[Run]], tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights"
+    weights.write_text("w")
+    training = train(OFF, [weights, tmp_path / "gone"])
+    assert project() == []
+    for _ in range(2):
+        with tracking.recorder(ON) as recorder:
+            recorder.add(training, {"rmse": 0.9})
+    assert not recorder.failed
+    (run,) = project()
+    assert run.data.tags["backfilled"] == "true"
+    assert (run.info.start_time, run.info.end_time) == (training.started, training.ended)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["n_factors"] == "3"
+    assert run.data.metrics["rmse"] == 0.9
+    store = client(tmp_path)
+    history = store.get_metric_history(run.info.run_id, "loss/valid")
+    assert [(metric.step, metric.value) for metric in history] == [(1, 0.75), (2, 0.5)]
+    files = store.list_artifacts(run.info.run_id, "model")
+    assert [file.path for file in files] == ["model/weights"]
+
+
+def test_artefacts_follow_a_project_that_moves(
+    project: Callable[[], list[Run]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "né w"
+    old.mkdir()
+    shutil.move("mlruns", old)
+    monkeypatch.chdir(old)
+    Path("weights").write_text("w")
+    training = train(files=[Path("weights")])
+    old.rename(new)
+    monkeypatch.chdir(new)
+    with tracking.recorder(ON) as recorder:
+        recorder.add(training, {}, [Path("weights")])
+    assert not recorder.failed
+    assert not old.exists()
+    (run,) = runs(new)
+    for folder in ("model", "figures"):
+        (file,) = client(new).list_artifacts(run.info.run_id, folder)
+        assert file.path == f"{folder}/weights"
+
+
+@pytest.fixture
+def server(tmp_path: Path, ready_made_store: Path) -> Iterator[str]:
+    """The address of a real MLflow server with a store of its own."""
+    root = shutil.copytree(ready_made_store, tmp_path / "server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    store = f"sqlite:///{root}/mlruns/mlflow.db"
+    command += ["--backend-store-uri", store, "--artifacts-destination", str(root / "artifacts")]
+    environ = {**environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    process = subprocess.Popen(
+        [*command, "--workers", "1"], env=environ, cwd=root, stderr=subprocess.DEVNULL
+    )
+    try:
+        retry = Retry(total=None, connect=60, backoff_factor=0.1, backoff_max=0.5)
+        session = requests.Session()
+        session.mount("http://", HTTPAdapter(max_retries=retry))
+        session.get(f"http://127.0.0.1:{port}/health", timeout=30).raise_for_status()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_a_server_gets_runs_with_their_files(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    Path("weights").write_text("w")
+    training = train(files=[Path("weights")])
+    with tracking.recorder(ON) as recorder:
+        recorder.add(training, {"rmse": 0.9}, [Path("weights")])
+    assert not recorder.failed
+    store = MlflowClient(server)
+    (run,) = store.search_runs([store.get_experiment_by_name("cf").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["rmse"] == 0.9
+    for folder in ("model", "figures"):
+        (file,) = store.list_artifacts(run.info.run_id, folder)
+        assert file.path == f"{folder}/weights"
+    assert not (here / "mlruns/mlflow.db").exists()
 
 
 def test_a_server_that_is_away_costs_a_warning_and_no_result(
@@ -181,19 +316,20 @@ def test_a_server_that_is_away_costs_a_warning_and_no_result(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    training = train()
+    told = capfd.readouterr().err
+    assert told.count("warning: MLflow did not record all of this") == 1
+    assert "make sync" in told
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with tracking.recorder(ON) as recorder:
-        train(recorder)
-        recorder.end("FINISHED")
-    assert recorder.run_id is None
-    assert "warning: MLflow did not record this" in capfd.readouterr().err
+        recorder.add(training, {"rmse": 0.9})
+    (run,) = project()
+    assert run.data.tags["execution"] == training.id
 
 
 def test_switched_off_it_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with tracking.recorder(params.Tracking(enabled=False, experiment="cf")) as recorder:
-        train(recorder)
-        recorder.end("FINISHED")
-    assert recorder.run_id is None
+    assert train(OFF).epochs[1]["values"]["loss/valid"] == 0.5
     assert not list(tmp_path.iterdir())
 
 
@@ -204,10 +340,12 @@ def test_an_experiment_that_runs_elsewhere_records_in_the_projects_store(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    with tracking.recorder(ON) as recorder:
-        train(recorder)
-        recorder.end("FINISHED")
-    assert [run.info.run_id for run in project()] == [recorder.run_id]
+    monkeypatch.setenv("DVC_EXP_NAME", "narrow")
+    training = train()
+    (run,) = project()
+    assert run.data.tags["execution"] == training.id
+    assert run.info.run_name == "dot (narrow)"
+    assert run.data.tags["dvc_experiment"] == "narrow"
     assert not list(elsewhere.iterdir())
 
 
@@ -215,9 +353,15 @@ def test_two_at_once_on_a_fresh_store(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with tracking.recorder(ON) as one, tracking.recorder(ON) as other:
-        for recorder in (one, other):
-            train(recorder)
-            recorder.end("FINISHED")
-    assert {run.info.run_id for run in runs(tmp_path)} == {one.run_id, other.run_id}
-    assert one.run_id != other.run_id
+    trainings = [execution("one"), execution("other")]
+    with tracking.recorder(ON) as first, tracking.recorder(ON) as second:
+        for recorder, training in zip((first, second), trainings, strict=True):
+            begin(recorder, training)
+            recorder.finish(training, [])
+    assert {run.info.run_name for run in runs(tmp_path)} == {"one", "other"}
+
+
+def test_values_of_one_name_in_two_parts_are_refused() -> None:
+    model = {**TRAINING.model, "momentum": 0.5}
+    with pytest.raises(ValueError, match="momentum"):
+        tracking.flat(TRAINING.model_copy(update={"model": model}))

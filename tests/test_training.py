@@ -13,7 +13,8 @@ from cf.models import base
 from cf.ratings import Ratings
 from cf.training import devices, history, optimizers
 from cf.training.checkpoints import Blueprint
-from cf.training.fit import Epoch, fit
+from cf.training.fit import fit
+from cf.training.history import Epoch
 from cf.training.schedules import learning_rates
 
 Pair = tuple[Ratings, Ratings]
@@ -177,3 +178,20 @@ def test_history_holds_only_what_repeats(tmp_path: Path) -> None:
     assert (tmp_path / "dot.csv").read_text() == (
         "epoch,train_loss,valid_loss,learning_rate\n1,0.5,0.25,0.1\n2,0.4,0.2,0.1\n"
     )
+
+
+def test_history_survives_the_disk_and_damage_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "dot.csv"
+    history.write(path, [Epoch(1, 0.5, 0.25, 0.1, seconds=1.0)])
+    assert {name: column.tolist() for name, column in history.read(path).items()} == {
+        "epoch": [1.0],
+        "train_loss": [0.5],
+        "valid_loss": [0.25],
+        "learning_rate": [0.1],
+    }
+    path.write_text("epoch,train_loss,valid_loss,learning_rate\n1,0.5,much,0.1\n")
+    with pytest.raises(InputError, match=r"dot.csv: expected numbers .* 'much'.* `dvc repro`"):
+        history.read(path)
+    path.unlink()
+    with pytest.raises(InputError, match=r"dot.csv: expected numbers .* `dvc repro`"):
+        history.read(path)

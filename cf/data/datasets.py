@@ -131,7 +131,8 @@ REGISTRY = {
 def cache_folder() -> Path:
     """The folder that holds data sets: CF_DATA_HOME, else the platform's cache folder."""
     home = os.environ.get("CF_DATA_HOME")
-    return Path(home).expanduser() if home else _platform_folder()
+    root = os.environ.get("DVC_ROOT", "")  # of the project, also for experiments run elsewhere
+    return Path(root, home).expanduser() if home else _platform_folder()
 
 
 def download_folder() -> Path:
@@ -146,8 +147,12 @@ def own_file(path: str, rating_range: tuple[float, float]) -> Source:
     Raises:
         InputError: no such file, or it cannot be read.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
+    try:
+        file = Path(path).expanduser()
+        there = file.is_file()
+    except (OSError, RuntimeError) as error:  # a name that is too long, or of no user
+        raise InputError(f"params.yaml: ingest.dataset: {path[:80]}: {error}.") from None
+    if not there:
         close = difflib.get_close_matches(path, REGISTRY, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         got = "a folder" if file.is_dir() else "neither a data set nor an existing file"

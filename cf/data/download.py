@@ -92,7 +92,8 @@ def by_pip(requirement: str, target: Path, complaint: Complaint) -> None:
 
 def _run_pip(requirement: str, folder: str) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--no-input", "--dest", folder, requirement]
+    command += ["--disable-pip-version-check", "--no-input", "--retries=1", "--timeout=8"]
+    command += ["--dest", folder, requirement]
     try:
         result = subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", timeout=PIP_PATIENCE

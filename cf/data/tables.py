@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from cf.errors import InputError
 from cf.files import written
 from cf.ratings import Ratings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class SplitFacts:
     sha256: str
 
 
-F = TypeVar("F", Provenance, SplitFacts)
+F = TypeVar("F")
 
 
 def write_columns(path: Path, columns: dict[str, NDArray[Any]]) -> None:
@@ -62,14 +65,16 @@ def write_columns(path: Path, columns: dict[str, NDArray[Any]]) -> None:
         pq.write_table(pa.table(columns), beside)
 
 
-def read_columns(path: Path) -> dict[str, NDArray[Any]]:
-    """The columns of a Parquet file as arrays.
+def read_columns(path: Path, *needed: str) -> dict[str, NDArray[Any]]:
+    """The columns of a Parquet file as arrays, at least those `needed`.
 
     Raises:
-        InputError: no such file, or not Parquet.
+        InputError: no such file, not Parquet, or a column is missing.
     """
     try:
         table = pq.read_table(path)
+        if missing := set(needed) - set(table.column_names):
+            raise pa.ArrowInvalid(f"no column {', '.join(sorted(missing))}")
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from None
     return {name: table[name].to_numpy() for name in table.column_names}
@@ -87,8 +92,14 @@ def read_ratings(path: Path) -> Ratings:
     Raises:
         InputError: no such file, or not Parquet.
     """
-    columns: dict[str, Any] = {"timestamps": None, **read_columns(path)}
-    return Ratings(**columns)
+    columns = read_columns(path, "users", "items", "values", "rows")
+    return Ratings(
+        users=columns["users"],
+        items=columns["items"],
+        values=columns["values"],
+        timestamps=columns.get("timestamps"),
+        rows=columns["rows"],
+    )
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -109,16 +120,16 @@ def read_json(path: Path) -> Any:
         raise _unreadable(path, error) from None
 
 
-def write_facts(path: Path, facts: Provenance | SplitFacts) -> None:
-    """Write facts as JSON."""
+def write_facts(path: Path, facts: "DataclassInstance") -> None:
+    """Write a dataclass as JSON."""
     write_json(path, asdict(facts))
 
 
 def read_facts(path: Path, kind: type[F]) -> F:
-    """The facts that `write_facts` wrote.
+    """The `kind` that `write_facts` wrote.
 
     Raises:
-        InputError: no such file, not JSON, or other facts.
+        InputError: no such file, not JSON, or something else.
     """
     try:
         return kind(**read_json(path))

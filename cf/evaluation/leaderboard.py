@@ -5,9 +5,6 @@ from collections.abc import Mapping
 from operator import itemgetter
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from cf.data.tables import Provenance, SplitFacts
 from cf.errors import InputError
 from cf.files import written
@@ -77,8 +74,8 @@ def write(path: Path, rows: list[Row]) -> None:
         )
 
 
-def show(path: Path) -> None:
-    """Print the leaderboard at `path` as a table.
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows that `write` wrote, as text; an empty one where there is no figure.
 
     Raises:
         InputError: no leaderboard there.
@@ -87,23 +84,6 @@ def show(path: Path) -> None:
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-    if not rows:
+    if not rows or set(rows[0]) != set(COLUMNS):
         raise InputError(f"{path}: no leaderboard yet. `dvc repro` makes it.")
-    first = rows[0]
-    table = Table(
-        title=f"{first['dataset']}: {first['n']} validation ratings, {first['n_cold']} cold"
-    )
-    table.add_column("model", no_wrap=True)
-    headings = {
-        "rmse": "RMSE",
-        "mae": "MAE",
-        "rmse_warm": "RMSE warm",
-        "rmse_cold": "RMSE cold",
-        "mse": "MSE",
-        "notebook_mse": "notebook",
-    }
-    for heading in headings.values():
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(row["model"], *(f"{float(row[k]):.4f}" if row[k] else "" for k in headings))
-    Console().print(table)
+    return rows

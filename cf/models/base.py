@@ -12,7 +12,7 @@ from torch.nn.functional import mse_loss
 
 import cf.models
 from cf.errors import InputError
-from cf.params import RatingRange, Section
+from cf.params import Range, Section
 from cf.ratings import Indices, Stars
 
 
@@ -28,9 +28,7 @@ class Model(nn.Module):
 
     Config: ClassVar[type[Section]]
 
-    def __init__(
-        self, config: Section, n_users: int, n_items: int, rating_range: RatingRange
-    ) -> None:
+    def __init__(self, config: Section, n_users: int, n_items: int, rating_range: Range) -> None:
         super().__init__()
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
@@ -79,7 +77,7 @@ class Embedding(nn.Module):
         lookups: in training, the indices and the rows of each look-up since the last step.
     """
 
-    def __init__(self, n_rows: int, n_factors: int | None, init_range: RatingRange) -> None:
+    def __init__(self, n_rows: int, n_factors: int | None, init_range: Range) -> None:
         super().__init__()
         shape = (n_rows,) if n_factors is None else (n_rows, n_factors)
         self.weight = nn.Parameter(torch.empty(shape).uniform_(*init_range), requires_grad=False)
@@ -108,7 +106,7 @@ def find(name: str) -> type[Model]:
     """The model class in `cf/models/<name>.py`.
 
     Raises:
-        InputError: there is no such model.
+        InputError: there is no such model, or its file does not hold exactly one.
     """
     if name not in names():
         raise InputError(
@@ -116,12 +114,18 @@ def find(name: str) -> type[Model]:
             f"cf/models/{name}.py."
         )
     module = importlib.import_module(f"cf.models.{name}")
-    (model,) = (
+    models = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Model) and value is not Model
-    )
-    return model
+        if isinstance(value, type)
+        and issubclass(value, Model)
+        and value.__module__ == module.__name__
+    ]
+    if len(models) != 1:
+        raise InputError(
+            f"cf/models/{name}.py: expected one class that is a Model, got {len(models)}."
+        )
+    return models[0]
 
 
 @torch.no_grad()

@@ -1,10 +1,9 @@
 """The plain dot product."""
 
-from pydantic import PositiveInt
 from torch import Tensor
 
 from cf.models.base import Embedding, Model
-from cf.params import RatingRange, Section
+from cf.params import Count, Range, Section
 
 
 class Dot(Model):
@@ -21,12 +20,10 @@ class Dot(Model):
     class Config(Section):
         """Factors a user or item, and the range they start in."""
 
-        n_factors: PositiveInt
-        init_range: RatingRange
+        n_factors: Count
+        init_range: Range
 
-    def __init__(
-        self, config: Config, n_users: int, n_items: int, rating_range: RatingRange
-    ) -> None:
+    def __init__(self, config: Config, n_users: int, n_items: int, rating_range: Range) -> None:
         super().__init__(config, n_users, n_items, rating_range)
         self.user_factors = Embedding(n_users, config.n_factors, config.init_range)
         self.item_factors = Embedding(n_items, config.n_factors, config.init_range)

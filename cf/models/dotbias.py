@@ -1,11 +1,10 @@
 """The dot product with biases."""
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor
 
 from cf.models.base import Embedding, Model, within
-from cf.params import RatingRange, Section
+from cf.params import Count, Range, Section
 
 
 class DotBias(Model):
@@ -22,12 +21,10 @@ class DotBias(Model):
     class Config(Section):
         """Factors a user or item, and the range they and the biases start in."""
 
-        n_factors: PositiveInt
-        init_range: RatingRange
+        n_factors: Count
+        init_range: Range
 
-    def __init__(
-        self, config: Config, n_users: int, n_items: int, rating_range: RatingRange
-    ) -> None:
+    def __init__(self, config: Config, n_users: int, n_items: int, rating_range: Range) -> None:
         super().__init__(config, n_users, n_items, rating_range)
         self.user_factors = Embedding(n_users, config.n_factors, config.init_range)
         self.item_factors = Embedding(n_items, config.n_factors, config.init_range)

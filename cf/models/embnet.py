@@ -3,13 +3,11 @@
 from typing import Annotated
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
 from cf.models.base import Embedding, Model, within
-from cf.params import RatingRange, Section
-
-Dropout = Annotated[float, Field(ge=0, lt=1)]
+from cf.params import Count, Range, Section, Share
 
 
 class EmbNet(Model):
@@ -26,15 +24,13 @@ class EmbNet(Model):
     class Config(Section):
         """Widths, dropout of embeddings and hidden units, and the margin m in stars."""
 
-        n_factors: PositiveInt
-        init_range: RatingRange
-        n_hidden: PositiveInt
-        dropout: Annotated[list[Dropout], Field(min_length=2, max_length=2)]
+        n_factors: Count
+        init_range: Range
+        n_hidden: Count
+        dropout: Annotated[list[Share], Field(min_length=2, max_length=2)]
         range_margin: NonNegativeFloat
 
-    def __init__(
-        self, config: Config, n_users: int, n_items: int, rating_range: RatingRange
-    ) -> None:
+    def __init__(self, config: Config, n_users: int, n_items: int, rating_range: Range) -> None:
         super().__init__(config, n_users, n_items, rating_range)
         self.user_factors = Embedding(n_users, config.n_factors, config.init_range)
         self.item_factors = Embedding(n_items, config.n_factors, config.init_range)

@@ -1,5 +1,8 @@
 """Where to compute, and whether it fits there."""
 
+import math
+import os
+
 import psutil
 import torch
 
@@ -9,8 +12,11 @@ from cf.training.checkpoints import Blueprint
 TENSORS_A_PARAMETER = 4  # the weight, its gradient, and two of Adam's
 
 
-def choose(name: str) -> torch.device:
-    """The device that params.yaml asks for; auto is CUDA where there is one, else the CPU.
+def choose(name: str, where: str) -> torch.device:
+    """The device called `name`; auto is CUDA where there is one, else the CPU.
+
+    Args:
+        where: begins error messages.
 
     Raises:
         InputError: no such device on this machine.
@@ -20,14 +26,14 @@ def choose(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"device: expected auto, cpu, cuda or cuda:N, got {name!r}.") from None
+        raise InputError(f"{where}: expected auto, cpu, cuda or cuda:N, got {name!r}.") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
-            f"device: {name} asked for, but this machine has {torch.cuda.device_count()} CUDA "
+            f"{where}: {name} asked for, but this machine has {torch.cuda.device_count()} CUDA "
             "devices. Choose auto or cpu."
         )
     if device.type not in ("cpu", "cuda"):
-        raise InputError(f"device: expected auto, cpu, cuda or cuda:N, got {name!r}.")
+        raise InputError(f"{where}: expected auto, cpu, cuda or cuda:N, got {name!r}.")
     return device
 
 
@@ -40,6 +46,7 @@ def prepare(device: torch.device, n_threads: int, seed: int) -> None:
     torch.set_num_threads(n_threads)
     torch.set_flush_denormal(True)
     if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what determinism asks for
         torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
 
@@ -50,9 +57,13 @@ def check_memory(blueprint: Blueprint, where: str, device: torch.device) -> None
     Raises:
         InputError: it does not fit; the message says how much is needed and free.
     """
-    with torch.device("meta"):
-        model = blueprint.build(where)
-    needed = sum(p.numel() * p.element_size() for p in model.parameters()) * TENSORS_A_PARAMETER
+    try:
+        with torch.device("meta"):
+            model = blueprint.build(where)
+        sizes = [p.numel() * p.element_size() for p in model.parameters()]
+        needed: float = sum(sizes) * TENSORS_A_PARAMETER
+    except RuntimeError:  # more bytes than can be counted
+        needed = math.inf
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
     else:
@@ -60,5 +71,6 @@ def check_memory(blueprint: Blueprint, where: str, device: torch.device) -> None
     if needed > free:
         raise InputError(
             f"{where}: training needs {needed / 2**30:.1f} GiB for {blueprint.n_users} users and "
-            f"{blueprint.n_items} items, {free / 2**30:.1f} GiB are free. Lower n_factors."
+            f"{blueprint.n_items} items, {free / 2**30:.1f} GiB are free. "
+            "Make the model smaller: lower n_factors."
         )

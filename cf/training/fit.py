@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,37 +12,9 @@ from cf.evaluation import metrics
 from cf.models.base import Model, predict
 from cf.params import Schedule
 from cf.ratings import Ratings
+from cf.training.history import Epoch
 from cf.training.optimizers import Optimizer
 from cf.training.schedules import learning_rates
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training ratings came to.
-
-    Attributes:
-        epoch: from 1.
-        train_loss: mean squared error in stars² over the epoch's batches as they were met, each
-            rating weighing the same; dropout on.
-        valid_loss: mean squared error in stars² of the validation ratings after the epoch.
-        learning_rate: mean over the epoch's steps.
-        seconds: wall time of the pass, without validation.
-    """
-
-    epoch: int
-    train_loss: float
-    valid_loss: float
-    learning_rate: float
-    seconds: float
-
-    def metrics(self) -> dict[str, float]:
-        """The figures under the names they have in MLflow, the same for every model."""
-        return {
-            "loss/train": self.train_loss,
-            "loss/valid": self.valid_loss,
-            "learning_rate": self.learning_rate,
-            "seconds_an_epoch": self.seconds,
-        }
 
 
 def fit(

@@ -1,17 +1,68 @@
-"""The losses of each epoch as a file that repeats to the bit."""
+"""What each epoch came to, and the file of it, which repeats to the bit."""
 
 import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from cf.errors import InputError
 from cf.files import written
-from cf.training.fit import Epoch
 
 COLUMNS = ("epoch", "train_loss", "valid_loss", "learning_rate")
 
 
-def write(path: Path, epochs: list[Epoch]) -> None:
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training ratings came to.
+
+    Attributes:
+        epoch: from 1.
+        train_loss: mean squared error in stars² over the epoch's batches as they were met, each
+            rating weighing the same; dropout on.
+        valid_loss: mean squared error in stars² of the validation ratings after the epoch.
+        learning_rate: mean over the epoch's steps.
+        seconds: wall time of the pass, without validation.
+    """
+
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    learning_rate: float
+    seconds: float
+
+    def metrics(self) -> dict[str, float]:
+        """The figures under the names they have in MLflow, the same for every model."""
+        return {
+            "loss/train": self.train_loss,
+            "loss/valid": self.valid_loss,
+            "learning_rate": self.learning_rate,
+            "seconds_an_epoch": self.seconds,
+        }
+
+
+def write(path: Path, epochs: Sequence[Epoch]) -> None:
     """Write epochs as CSV; seconds, which never repeat, are left out."""
     with written(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows([getattr(epoch, column) for column in COLUMNS] for epoch in epochs)
+
+
+def read(path: Path) -> dict[str, NDArray[np.float64]]:
+    """The columns of a history, (n_epochs,) each.
+
+    Raises:
+        InputError: no such file, a column is missing, or a field is no number.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return {name: np.array([float(row[name]) for row in rows]) for name in COLUMNS}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: expected numbers in the columns {', '.join(COLUMNS)}, got {error}. "
+            "`dvc repro` makes it; if it is damaged, delete it first."
+        ) from None

@@ -1,5 +1,7 @@
 """Optimisers that know of embedding tables."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, no_grad, zeros, zeros_like
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
@@ -78,7 +80,7 @@ class Adam(Optimizer):
         Kingma and Ba 2015, "Adam", algorithm 1; the decay is L2, added to the gradient.
     """
 
-    def __init__(self, model: Model, betas: tuple[float, float], weight_decay: float) -> None:
+    def __init__(self, model: Model, betas: Sequence[float], weight_decay: float) -> None:
         super().__init__(model)
         self.betas, self.weight_decay = betas, weight_decay
         self.means = [zeros_like(tensor) for tensor in self.parameters]
@@ -104,8 +106,8 @@ class Adam(Optimizer):
         )
 
 
-def build(settings: params.Optimizer, model: Model) -> Optimizer:
+def build(settings: params.SGD | params.Adam, model: Model) -> Optimizer:
     """The optimiser that params.yaml asks for."""
-    if settings.name == "sgd":
+    if isinstance(settings, params.SGD):
         return SGD(model, settings.momentum, settings.weight_decay)
     return Adam(model, settings.betas, settings.weight_decay)

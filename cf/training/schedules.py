@@ -18,12 +18,13 @@ def learning_rates(schedule: Schedule, n_batches: int) -> Iterator[NDArray[np.fl
     Source:
         fastai 0.7 `CosAnneal`; Loshchilov and Hutter 2017, "SGDR", equation 5.
     """
-    n_warm_up = int(np.ceil(schedule.warm_up * n_batches * schedule.n_epochs[0]))
+    n_warm_up = schedule.warm_up * n_batches * schedule.n_epochs[0]
     for n_epochs, rate in schedule.phases:
-        step = np.arange(n_epochs * n_batches)
-        rates = np.full(len(step), rate)
-        if schedule.anneal == "cosine":
-            rates *= (1 + np.cos(np.pi * step / len(step))) / 2
-        rates[:n_warm_up] = rate / 100
-        n_warm_up = 0
-        yield from rates.reshape(n_epochs, n_batches)
+        for epoch in range(n_epochs):
+            step = np.arange(epoch * n_batches, (epoch + 1) * n_batches)
+            rates = np.full(n_batches, rate)
+            if schedule.anneal == "cosine":
+                rates *= (1 + np.cos(np.pi * step / (n_epochs * n_batches))) / 2
+            rates[step < n_warm_up] = rate / 100
+            yield rates
+        n_warm_up = 0.0

@@ -1,0 +1,77 @@
+"""Which figures a report has: from results to figures under names and titles."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cf.data.tables import Provenance
+from cf.evaluation.crosstab import top_crosstab
+from cf.evaluation.predictions import COLUMNS
+from cf.ratings import Indices
+from cf.reporting import figures
+from cf.reporting.style import model_styles
+
+N_TOP = 15
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+def data_figures(
+    facts: Provenance, ratings: Columns, items: Columns
+) -> Iterator[tuple[None, str, Figure]]:
+    """The figures of the data: no model, a file name and the figure.
+
+    Args:
+        ratings: user_id, item_id and rating in stars, (n,) each.
+        items: item_id and title, (n_items,) each; a title may be None.
+    """
+    user_ids, item_ids = ratings["user_id"], ratings["item_id"]
+    user_counts, item_counts = (
+        np.unique(ids, return_counts=True)[1] for ids in (user_ids, item_ids)
+    )
+    title = f"Activity of users and items: {facts.dataset}"
+    yield None, "activity", figures.activity(user_counts, item_counts, title)
+
+    table = top_crosstab(user_ids, item_ids, ratings["rating"], N_TOP)
+    titles = dict(zip(items["item_id"].tolist(), items["title"].tolist(), strict=True))
+    title = (
+        f"Ratings by the {len(table.user_ids)} most active users of the {len(table.item_ids)} "
+        f"most rated items: {facts.dataset}"
+    )
+    yield None, "crosstab", figures.crosstab_heatmap(table, titles, facts.rating_range, title)
+
+
+def model_figures(
+    facts: Provenance, predictions: Columns, train_items: Indices, histories: Mapping[str, Columns]
+) -> Iterator[tuple[str | None, str, Figure]]:
+    """The figures of the models: the model or None for all, a file name and the figure.
+
+    Args:
+        predictions: users, items and observed stars, and the stars that each model and baseline
+            predicts, (n,) each.
+        train_items: (n_train,) indices of the training ratings' items.
+        histories: epoch, train_loss and valid_loss of each trained model, (n_epochs,) each.
+    """
+    items, observed = predictions["items"], predictions["observed"]
+    models = [name for name in predictions if name not in COLUMNS]
+    trained = [name for name in models if name in histories]
+    baselines = [name for name in models if name not in histories]
+    styles = model_styles(trained, baselines)
+
+    title = f"Loss by epoch: {facts.dataset}, all models"
+    yield None, "loss_curves", figures.loss_curves(histories, styles, title)
+
+    errors = {name: predictions[name] - observed for name in models}
+    counts = np.bincount(train_items, minlength=1 + items.max(initial=-1))[items]
+    title = f"Error by the item's number of ratings: {facts.dataset}, all models"
+    yield None, "error_by_popularity", figures.error_by_popularity(errors, counts, styles, title)
+
+    for name in trained:
+        title = f"Predicted against observed ratings: {facts.dataset}, {name}"
+        figure = figures.predicted_against_observed(
+            predictions[name], observed, facts.rating_range, title
+        )
+        yield name, f"predicted_{name}", figure

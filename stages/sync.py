@@ -1,0 +1,36 @@
+"""Bring MLflow up to date: every training in runs/ has its run, with metrics and figures.
+
+What is there already stays as it is, so this can be done at any time: after `dvc pull` into a
+fresh clone, or when a tracking server is back that was away.
+"""
+
+import sys
+
+from cf import params, tracking
+from cf.data import tables
+from cf.data.tables import SplitFacts
+from cf.errors import InputError
+from stages import paths, runs
+from stages.stage import stage
+
+
+@stage
+def main() -> None:
+    """Make the runs that the store lacks."""
+    settings = params.load(paths.PARAMS, "tracking", params.Tracking)
+    if not settings.enabled:
+        raise InputError(f"{paths.PARAMS}: tracking.enabled is false. Set it to true to sync.")
+    trainings = runs.read(tables.read_facts(paths.SPLIT_FACTS, SplitFacts))
+    scores = tables.read_json(paths.METRICS)
+    shared = [path for path in paths.FIGURES.glob("*.png") if "predicted_" not in path.name]
+    with tracking.recorder(settings) as recorder:
+        for name, training in trainings.items():
+            own = paths.FIGURES / f"predicted_{name}.png"
+            recorder.add(training, scores[name], [*shared, *([own] if own.exists() else [])])
+    if recorder.failed:
+        sys.exit(1)
+    print(f"MLflow has the trainings of {', '.join(trainings)}.")
+
+
+if __name__ == "__main__":
+    main()
