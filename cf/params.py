@@ -1,6 +1,8 @@
 """The sections of params.yaml as typed, strict objects."""
 
 import difflib
+import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -165,9 +167,27 @@ def parse(values: Any, where: str, kind: type[S]) -> S:
         raise InputError("\n".join(f"{place}: {what}" for place, what in told.items())) from None
 
 
+def plain(number: float) -> str:
+    """The number without an exponent, in the digits that give it back."""
+    return format(Decimal(repr(number)), "f")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that knows the numbers `dvc exp run -S` writes: 1e-05, which it makes of 0.00001.
+
+    PyYAML takes that for text, as it does 1e-3; what nobody but a person writes stays text, and
+    the error says how to write it so that every reader of YAML agrees.
+    """
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+e[-+][0-9]{2,}$"), list("-+0123456789")
+)
+
+
 def _sections(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file. Run from the root of the project, or restore it with "
@@ -210,8 +230,8 @@ def _explain(detail: ErrorDetails, keys: list[str], kind: type[BaseModel]) -> st
         return f"{detail['ctx']['error']}."
     message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, got {got!r}"
     if isinstance(got, str) and _is_number(got):
-        number = repr(float(got))
-        quoted = number == got or got.lstrip("+-").isdigit()
+        number = plain(float(got))
+        quoted = float(got) == yaml.safe_load(got)
         message += (
             ". Remove the quotes" if quoted else f". YAML reads {got} as text: write {number}"
         )

@@ -3,6 +3,9 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cf import params
 from cf.errors import InputError
@@ -71,6 +74,19 @@ def test_text_that_looks_like_a_number_is_explained(tmp_path: Path) -> None:
         params.load(path, "split", params.Split)
     assert "split.fraction" in str(caught.value)
     assert "YAML reads 1e-3 as text: write 0.001" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["0.00001", "0.00002", "0.1", "100000000000000000000.0"])
+def test_what_dvc_writes_for_a_changed_value_is_read(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path, "evaluate:\n  damping: 5.0  # of the baseline\n")
+    apply_overrides(path, [f"evaluate.damping={text}"])
+    assert params.load(path, "evaluate", params.Evaluate).damping == float(text)
+
+
+@given(number=st.floats(allow_nan=False, allow_infinity=False))
+def test_plain_numbers_have_no_exponent_and_give_the_number_back(number: float) -> None:
+    assert "e" not in params.plain(number)
+    assert float(params.plain(number)) == number
 
 
 @pytest.mark.parametrize(
