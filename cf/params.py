@@ -1,6 +1,7 @@
 """The sections of params.yaml as typed, strict objects."""
 
 import difflib
+import math
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -248,7 +249,6 @@ def _kind_at(kind: type[BaseModel], keys: list[str]) -> type[BaseModel]:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True

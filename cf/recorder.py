@@ -27,9 +27,11 @@ import psutil
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.entities.model_registry import ModelVersion
 
 FOLDER = "mlruns"
 DATABASE = "mlflow.db"
+MODEL, ALIAS = "cf", "champion"
 LOCATIONS = (  # the columns of MLflow's tables that hold paths of artefacts
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -93,6 +95,69 @@ class Recorder:
         self._log_metrics(run.info.run_id, news, 0, time)
         self._log_files(run.info.run_id, files, "figures")
 
+    def log_trial(
+        self, number: int, parameters: Json, losses: list[dict[str, float]], state: str, time: int
+    ) -> None:
+        """Add a trial as a child of the run that was started."""
+        experiment = self.client.get_run(self.run_id).info.experiment_id
+        tags = {"mlflow.parentRunId": self.run_id}
+        trial = self.client.create_run(experiment, time, tags, f"trial {number}").info.run_id
+        self._log_parameters(trial, parameters)
+        for step, values in enumerate(losses, start=1):
+            self._log_metrics(trial, values, step, time)
+        self.client.set_terminated(trial, state)
+
+    def register(self, execution: Json, rmse: float) -> None:
+        """Register the model of an execution, and make it the champion if it is better.
+
+        Better is a lower RMSE on the same data set and split; against a champion of others, which
+        says nothing of this one, it stays a mere version. The version's tag `decision` says why.
+        """
+        run = self._find(execution)
+        if run is None:
+            return
+        if not self.client.search_registered_models(f"name = '{MODEL}'"):
+            self.client.create_registered_model(MODEL, description="The best models, by version.")
+        same = {key: execution["tags"][key] for key in ("dataset_sha256", "split_sha256")}
+        version = self._version(run, {**same, "rmse": str(rmse), "model": run.data.tags["model"]})
+        champion = self._champion()
+        if champion is None:
+            decision, moves = "champion: the first version", True
+        elif champion.version == version:
+            return
+        elif {key: champion.tags.get(key) for key in same} != same:
+            decision, moves = (
+                f"no champion: version {champion.version} is of another data set or split, with "
+                "which it cannot be compared. Move the alias by hand if you mean to.",
+                False,
+            )
+        else:
+            moves = rmse < float(champion.tags["rmse"])
+            word = "beats" if moves else "does not beat"
+            decision = (
+                f"{'champion' if moves else 'no champion'}: RMSE {rmse:.6f} {word} version "
+                f"{champion.version}'s {float(champion.tags['rmse']):.6f} on the same data"
+            )
+        self.client.set_model_version_tag(MODEL, version, "decision", decision)
+        if moves:
+            self.client.set_registered_model_alias(MODEL, ALIAS, version)
+
+    def _version(self, run: Run, tags: dict[str, str]) -> str:
+        """The number of the version that holds a run's model, made if there is none."""
+        known = self.client.search_model_versions(f"run_id = '{run.info.run_id}'")
+        if known:
+            return str(known[0].version)
+        made = self.client.create_model_version(
+            MODEL, f"runs:/{run.info.run_id}/model", run.info.run_id, tags=tags
+        )
+        return str(made.version)
+
+    def _champion(self) -> ModelVersion | None:
+        aliases = self.client.get_registered_model(MODEL).aliases
+        if ALIAS not in aliases:
+            return None
+        return self.client.get_model_version(MODEL, aliases[ALIAS])
+
     def _find(self, execution: Json) -> Run | None:
         experiment = self._experiment(execution["experiment"])
         found = self.client.search_runs(
@@ -116,10 +181,7 @@ class Recorder:
             run_name=execution["name"],
             tags={**execution["tags"], "execution": execution["id"], **tags},
         )
-        parameters = execution["parameters"].items()
-        self.client.log_batch(
-            run.info.run_id, params=[Param(name, str(value)) for name, value in parameters]
-        )
+        self._log_parameters(run.info.run_id, execution["parameters"])
         dataset = Dataset(**execution["dataset"])
         context = InputTag("mlflow.data.context", "training")
         self.client.log_inputs(run.info.run_id, [DatasetInput(dataset, [context])])
@@ -135,6 +197,10 @@ class Recorder:
             pid, since = int(run.data.tags["pid"]), run.data.tags["pid_since"]
             if not psutil.pid_exists(pid) or _since(psutil.Process(pid)) != since:
                 self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def _log_parameters(self, run_id: str, parameters: Json) -> None:
+        params = [Param(name, str(value)) for name, value in parameters.items()]
+        self.client.log_batch(run_id, params=params)
 
     def _log_metrics(self, run_id: str, values: dict[str, float], step: int, time: int) -> None:
         metrics = [Metric(name, value, time, step) for name, value in values.items()]

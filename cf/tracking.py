@@ -139,6 +139,27 @@ class Recorder:
             time=_now(),
         )
 
+    def register(self, training: Execution, rmse: float) -> None:
+        """Register a training's model, as the champion if none is better on the same rows."""
+        self._tell("register", execution=asdict(training), rmse=rmse)
+
+    def log_trial(
+        self, number: int, parameters: dict[str, Any], losses: list[dict[str, float]], state: str
+    ) -> None:
+        """Add a trial, by its values and the losses of its epochs, to the run that was started.
+
+        Args:
+            state: FINISHED, KILLED for one given up early, or FAILED.
+        """
+        self._tell(
+            "log_trial",
+            number=number,
+            parameters=parameters,
+            losses=losses,
+            state=state,
+            time=_now(),
+        )
+
     def _tell(self, do: str, **arguments: Any) -> None:
         if self._process and self._process.stdin:
             with suppress(BrokenPipeError):  # it has said why it ended

@@ -38,6 +38,10 @@ def main() -> None:
         }
         for name, training in trainings.items():
             recorder.add(training, scores[name])
+        if trainings:
+            rmse = {name: metrics.rmse(predictions[name], valid.values) for name in trainings}
+            best = min(trainings, key=rmse.__getitem__)
+            recorder.register(trainings[best], rmse[best])
 
     notebook = leaderboard.is_notebooks(provenance, split)
     rows = leaderboard.rank(scores, provenance.dataset, notebook)

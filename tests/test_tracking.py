@@ -240,6 +240,37 @@ def test_a_store_that_lacks_the_run_gets_it_once_and_whole(
     assert [file.path for file in files] == ["model/weights"]
 
 
+def registered(training: Execution, rmse: float) -> tuple[str, str]:
+    """The version that is champion after registering, and why the training's is it or is not."""
+    with tracking.recorder(ON) as recorder:
+        recorder.add(training, {"rmse": rmse})
+        recorder.register(training, rmse)
+    assert not recorder.failed
+    store = client(Path())
+    version = store.get_model_version_by_alias("cf", "champion").version
+    newest = max(store.search_model_versions("name = 'cf'"), key=lambda found: int(found.version))
+    return str(version), newest.tags["decision"]
+
+
+def test_the_champion_changes_only_for_a_better_model_on_the_same_rows(
+    project: Callable[[], list[Run]],
+) -> None:
+    first, worse, better, other = execution(), execution(), execution(), execution()
+    other.tags["split_sha256"] = "another"
+    assert registered(first, 0.9) == ("1", "champion: the first version")
+    version, decision = registered(worse, 0.95)
+    assert version == "1"
+    assert decision.startswith("no champion: RMSE 0.950000 does not beat version 1's 0.900000")
+    version, decision = registered(better, 0.8)
+    assert version == "3"
+    assert decision.startswith("champion: RMSE 0.800000 beats version 1's 0.900000")
+    version, decision = registered(other, 0.1)
+    assert version == "3"
+    assert "another data set or split" in decision
+    assert registered(better, 0.8)[0] == "3"
+    assert len(client(Path()).search_model_versions("name = 'cf'")) == 4
+
+
 def test_artefacts_follow_a_project_that_moves(
     project: Callable[[], list[Run]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
