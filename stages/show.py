@@ -10,7 +10,8 @@ from stages import paths
 from stages.stage import stage
 
 NEXT = f"""\
-figures            {paths.FIGURES}/*.png, or on one page: dvc plots show
+all on one page    {paths.REPORT}: open it in a browser
+figures            {paths.FIGURES}/*.png
 runs in MLflow     make ui
 change something   edit params.yaml, then make repro; or in one go:
                    dvc exp run -S train_dotbias.model.n_factors=100

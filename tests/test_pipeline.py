@@ -43,7 +43,10 @@ def source(module: str) -> Path | None:
 
 
 def closure(module: str) -> set[str]:
-    """The project's files that a module imports, directly or not, itself included."""
+    """The project's files that a module imports, directly or not, itself included.
+
+    A module's template stands beside it and is called like it.
+    """
     seen: set[Path] = set()
     waiting = [module]
     while waiting:
@@ -51,6 +54,7 @@ def closure(module: str) -> set[str]:
         if path and path not in seen:
             seen.add(path)
             waiting += imports(path)
+    seen |= {template for path in seen for template in path.parent.glob(f"{path.stem}.*.jinja")}
     return {str(path.relative_to(ROOT)) for path in seen if path.name != "__init__.py"}
 
 

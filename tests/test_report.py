@@ -1,0 +1,384 @@
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cf.data import tables
+from cf.reporting import report
+from cf.reporting.report import (
+    DASH,
+    Change,
+    Commit,
+    changed_parameters,
+    changes,
+    compare_parameters,
+)
+from cf.tracking import Execution
+from stages import paths, runs
+from stages import report as stage
+from tests.results import PROVENANCE, SPLIT, TRAINED, git, score, scores, sections, svg
+
+ROOT = Path(__file__).parent.parent
+HOSTILE = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(1)>.csv"
+
+PLAIN = str.maketrans(dict.fromkeys("\N{EN DASH}\N{MINUS SIGN}", "-") | {0x2019: "'"})
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, the text of its tables' rows, and its text.
+
+    Dashes, minus signs and apostrophes are those of a keyboard.
+    """
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.text = ""
+        self._inside: list[str] = []
+        self.feed(page)
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag not in ("img", "input", "meta", "wbr"):
+            self._inside.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._inside.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        data = data.translate(PLAIN)
+        if "style" not in self._inside:
+            self.text += data
+        if {"td", "th"} & set(self._inside):
+            self.rows[-1][-1] += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def row(self, first: str) -> list[str]:
+        """The first row that begins with a cell of this text."""
+        return next(row for row in self.rows if row[0].split() == first.split())
+
+
+def render(**changed: Any) -> str:
+    inputs: dict[str, Any] = {
+        "scores": scores(),
+        "sections": sections(),
+        "trained": TRAINED,
+        "provenance": PROVENANCE,
+        "split": SPLIT,
+        "figures": {"loss_curves": svg("Loss"), "predicted_dot": svg("Predicted: dot")},
+        "commit": None,
+    }
+    return report.render(**{**inputs, **changed})
+
+
+def commit(metrics: Any, sections: Any = None) -> Commit:
+    return Commit("0123456789abcdef", "Widen <dot>", metrics, sections)
+
+
+def test_every_model_the_best_first_beside_the_notebook() -> None:
+    page = Page(render())
+    assert [row[0].split()[0] for row in page.rows[:5]] == [
+        *("Model", "dotbias", "bias", "embnet", "dot")
+    ]
+    assert page.rows[0][-1] == "Notebook's MSE stars²"
+    assert page.row("dotbias") == [
+        *("dotbias", "0.8500", "0.6375", "0.8400", "0.9500", "0.7225", "0.7342")
+    ]
+    assert page.row("bias baseline")[-1] == "-"
+    assert "20,167 validation ratings, of which 813 are cold" in page.text
+    assert "dotbias predicts best: 0.8500 stars RMSE" in page.text
+    assert "0.0250 less than the best baseline, bias" in page.text
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"split": replace(SPLIT, seed=43)},
+        {"provenance": replace(PROVENANCE, dataset="ml-100k")},
+    ],
+)
+def test_the_notebook_is_left_out_where_it_is_not_comparable(changed: dict[str, Any]) -> None:
+    page = Page(render(**changed))
+    assert "0.7342" not in page.text
+    assert len(page.row("dotbias")) == 6
+    assert "The notebook's figures are not shown" in page.text
+
+
+def test_a_baseline_that_nothing_beats_and_no_baseline_at_all() -> None:
+    assert "no trained model does better" in render(scores={**scores(), "bias": score(0.1)})
+    only = {name: values for name, values in scores().items() if name != "bias"}
+    assert "on 20,167 validation ratings. Leaderboard" in Page(render(scores=only)).text
+
+
+@pytest.mark.parametrize("gone", [{"rmse_cold": None}, {}])
+def test_without_cold_rows_a_dash(gone: dict[str, None]) -> None:
+    dot = {key: value for key, value in score(2.0).items() if key != "rmse_cold"}
+    page = Page(render(scores={**scores(), "dot": {**dot, **gone}}))
+    assert page.row("dot")[4] == "-"
+
+
+def test_provenance_and_what_was_asked_for() -> None:
+    page = Page(render())
+    for fact in ("100,836", "610", "9,724", "0.5 to 5 stars", "80,669", "69" * 32, "b9" * 32):
+        assert fact in page.text
+    assert "could not be reached" not in page.text
+    assert "Asked for" not in page.text
+    fallback = replace(PROVENANCE, dataset="ml-100k", requested="ml-25m")
+    assert "ml-25m, which could not be reached" in render(provenance=fallback)
+    own = replace(PROVENANCE, dataset="mine.csv", requested="data/own/mine.csv", source="mine.csv")
+    assert "could not be reached" not in render(provenance=own)
+    assert "data/own/mine.csv" in render(provenance=own)
+
+
+def test_better_worse_new_and_removed_models() -> None:
+    now = scores()
+    before = {name: now[name] for name in ("bias", "dotbias", "embnet")}
+    before |= {"dotbias": score(0.9), "embnet": score(0.8), "gone": score(1.5)}
+    page = Page(render(commit=commit(before)))
+    end = page.rows[page.rows.index(["Model", "Before", "Now", "Change", "Verdict"]) + 1 :]
+    assert end[:4] == [
+        ["dotbias", "0.9000", "0.8500", "-0.0500", "better"],
+        ["embnet", "0.8000", "0.8799", "+0.0799", "worse"],
+        ["dot", "-", "1.0625", "-", "new"],
+        ["gone", "1.5000", "-", "-", "removed"],
+    ]
+    assert "The same as before: bias." in page.text
+    assert "0123456789 (“Widen <dot>”)" in page.text
+    assert ">\N{MINUS SIGN}0.0500</td>" in render(commit=commit(before))
+
+
+def test_a_difference_too_small_to_be_shown_is_neither_better_nor_worse() -> None:
+    assert Change("dot", 1.0, 1.00004).verdict == "as good"
+    assert Change("dot", 1.0, 1.00006).verdict == "worse"
+    before = {**scores(), "dot": score(1.06251)}
+    assert "<td>0.0000</td>\n<td>as good</td>" in render(commit=commit(before))
+
+
+def test_nothing_changed() -> None:
+    page = Page(render(commit=commit(scores(), sections())))
+    assert "Nothing changed: every metric is that of the last commit, 0123456789" in page.text
+    assert "Verdict" not in page.text
+
+
+def test_other_validation_rows_are_not_compared() -> None:
+    before = {"dot": {**score(1.0), "dataset": "ml-100k", "n": 20_000}}
+    assert changes(before, scores(), ["dot"]) is None
+    page = Page(render(commit=commit(before)))
+    assert "cannot be compared with those of the last commit" in page.text
+    assert "20,000 of ml-100k, 813 of them cold" in page.text
+    assert "Verdict" not in page.text
+
+
+@pytest.mark.parametrize("before", [{"dot": {}}, {"dot": {"rmse": "much", "n": "many"}}])
+def test_metrics_of_another_shape_do_no_harm(before: dict[str, Any]) -> None:
+    assert "cannot be compared" in render(commit=commit(before))
+
+
+def test_no_commit_and_a_commit_without_metrics_are_said() -> None:
+    assert "this is no git repository" in render(commit=None)
+    page = Page(render(commit=commit(None)))
+    assert "0123456789 (“Widen <dot>”), has no reports/metrics.json" in page.text
+
+
+def test_parameters_that_are_not_those_of_the_commit() -> None:
+    before = sections()
+    before["train_dot"]["optimizer"]["weight_decay"] = 0.1
+    before["tracking"]["experiment"] = "other"
+    before["train_old"] = {"seed": 3}
+    del before["split"]["seed"], before["train_embnet"]
+    expected = [
+        ("split.seed", DASH, "42"),
+        ("train_dot.optimizer.weight_decay", "0.1", "0.00001"),
+    ]
+    assert changed_parameters(before, sections()) == expected
+    page = Page(render(commit=commit(scores(), before)))
+    assert page.row("split.seed") == ["split.seed", "-", "42"]
+
+
+def test_parameters_side_by_side() -> None:
+    values = {"a": {"x": "1", "y": "2"}, "b": {"x": "1", "y": "3"}, "c": {"x": "1", "y": "2"}}
+    differing, common = compare_parameters({**values, "d": {"x": "1"}})
+    assert common == {"x": "1"}
+    assert differing == {
+        "y": {"a": ("2", False), "b": ("3", True), "c": ("2", False), "d": (DASH, False)}
+    }
+
+    page = Page(render())
+    assert page.row("Parameter") == ["Parameter", "dotbias", "embnet", "dot"]
+    assert page.row("optimizer.weight_decay")[1:] == ["0.0002", "0.00001", "0.00001"]
+    assert page.row("model.dropout")[1:] == ["-", "[0.05, 0.5]", "-"]
+    assert page.row("model.n_factors") == ["model.n_factors", "50"]
+    assert '<td class="out">0.0002</td>' in render()
+
+
+def test_a_model_whose_section_is_gone_and_one_model_alone() -> None:
+    page = Page(render(sections={"train_dot": sections()["train_dot"]}))
+    assert page.row("model.name")[1:] == ["-", "-", "dot"]
+    page = Page(render(trained=["dot"]))
+    assert "Of dot" in page.text
+    assert "No model was trained." in render(trained=[])
+
+
+def test_many_models_fit_on_paper() -> None:
+    names = [f"model_{number:02}" for number in range(20)]
+    many = {name: score(1 + 0.01 * place) for place, name in enumerate(names)}
+    params = {f"train_{name}": {"seed": place} for place, name in enumerate(names)}
+    figures = {f"predicted_{name}": svg(name) for name in reversed(names)}
+    page = Page(render(scores=many, sections=params, trained=names, figures=figures))
+    tables = [row[1:] for row in page.rows if row[0] == "Parameter"]
+    assert [len(table) for table in tables] == [6, 6, 6, 2]
+    assert [name for table in tables for name in table] == names
+    assert [image["alt"] for image in page.all("img")] == names
+
+
+def test_figures_in_order_and_unknown_ones_too() -> None:
+    names = ("new_one", "crosstab", "predicted_dot", "predicted_dotbias", "loss_curves")
+    page = Page(render(figures={name: svg(name) for name in names}))
+    assert [image["alt"] for image in page.all("img")] == [
+        *("loss_curves", "predicted_dotbias", "predicted_dot", "crosstab", "new_one")
+    ]
+    assert page.all("img")[0]["width"] == "768"
+    assert "New one" in page.text
+    assert 'id="figures"' not in render(figures={})
+
+
+def test_names_that_are_markup_are_shown_and_do_nothing() -> None:
+    params = {**sections(), f"train_{HOSTILE}": {"model": {HOSTILE: HOSTILE}}}
+    page = Page(
+        render(
+            scores={**scores(), HOSTILE: score(0.5)},
+            trained=[*TRAINED, HOSTILE],
+            sections=params,
+            provenance=replace(
+                PROVENANCE, dataset=HOSTILE, requested=HOSTILE, source="javascript:alert(1)"
+            ),
+            figures={f"predicted_{HOSTILE}": svg(HOSTILE)},
+            commit=Commit("0" * 40, HOSTILE, {HOSTILE: score(0.4, HOSTILE)}, {}),
+        )
+    )
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "iframe", "object", "link"}
+    assert not [name for _, found in page.tags for name in found if name.startswith("on")]
+    assert [image["alt"] for image in page.all("img")] == [HOSTILE]
+    assert page.text.count("<script>alert(1)</script>") >= 6
+    assert "javascript:alert(1)" in page.text
+    assert all(str(link["href"]).startswith("#") for link in page.all("a"))
+
+
+def test_the_page_needs_nothing_else() -> None:
+    text = render(commit=commit({**scores(), "dot": score(9.0)}, {}))
+    page = Page(text)
+    assert all(str(image["src"]).startswith("data:image/svg") for image in page.all("img"))
+    links = [str(link["href"]) for link in page.all("a")]
+    targets = {f"#{found['id']}" for _, found in page.tags if "id" in found}
+    assert [link for link in links if link not in targets] == [PROVENANCE.source]
+    rest = re.sub(r'<a href="https?://[^"]*"[^>]*>.*?</a>', "", text)
+    assert "://" not in rest
+    assert "url(" not in rest
+    assert "@import" not in rest
+
+
+def test_headings_tables_and_images_say_what_they_are() -> None:
+    page = Page(render(commit=commit({**scores(), "dot": score(9.0)}, {"split": {"seed": 1}})))
+    assert page.all("html")[0]["lang"] == "en"
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+    assert len(page.all("caption")) == len(page.all("table")) == 5
+    assert all(cell["scope"] in ("row", "col") for cell in page.all("th"))
+    assert all(image["alt"] for image in page.all("img"))
+    ids = [found["id"] for _, found in page.tags if "id" in found]
+    assert len(ids) == len(set(ids))
+    assert {box["aria-labelledby"] for box in page.all("div") if "role" in box} <= set(ids)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Results in a folder below that of what may become a git repository."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    paths.PARAMS.write_text(yaml.safe_dump(sections(), sort_keys=False))
+    tables.write_json(paths.METRICS, scores())
+    tables.write_json(paths.DATA, {"dataset": PROVENANCE.dataset})
+    tables.write_facts(paths.SPLIT_PROVENANCE, PROVENANCE)
+    tables.write_facts(paths.SPLIT_FACTS, SPLIT)
+    paths.VECTOR_FIGURES.mkdir(parents=True)
+    (paths.VECTOR_FIGURES / "loss_curves.svg").write_bytes(svg("Loss"))
+    for name in TRAINED:
+        runs.write(name, Execution("id", "cf", name, {}, {"split_sha256": SPLIT.sha256}, {}, 0))
+    return folder
+
+
+def written() -> str:
+    stage.main()
+    return paths.REPORT.read_text(encoding="utf-8")
+
+
+def test_the_stage_compares_with_the_last_commit(project: Path) -> None:
+    assert "this is no git repository" in written()
+    git(project.parent, "init", "-q")
+    assert "it has no commit yet" in written()
+    git(project.parent, "commit", "-q", "--allow-empty", "-m", "Nothing")
+    assert "has no reports/metrics.json that can be read" in written()
+    git(project, "add", "reports/metrics.json", "reports/data.json", "params.yaml")
+    git(project, "commit", "-q", "-m", "Sömething <b>")
+    assert "Nothing changed" in written()
+    assert "(“Sömething &lt;b&gt;”)" in written()
+
+    tables.write_json(paths.METRICS, {**scores(), "dot": score(1.0)})
+    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("seed: 1\n", "seed: 7\n", 1))
+    page = Page(written())
+    assert ["dot", "1.0625", "1.0000", "-0.0625", "better"] in page.rows
+    assert ["train_dot.seed", "1", "7"] in page.rows
+
+
+@pytest.mark.parametrize("content", ["{", "[1, 2]", '{"dot": 1}', "", "\xff"])
+def test_metrics_that_were_committed_broken_are_said(project: Path, content: str) -> None:
+    paths.METRICS.write_bytes(content.encode("latin-1"))
+    git(project, "init", "-q")
+    git(project, "add", "reports/metrics.json")
+    git(project, "commit", "-q", "-m", "Broken")
+    tables.write_json(paths.METRICS, scores())
+    assert "has no reports/metrics.json that can be read" in written()
+
+
+def test_without_git(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(project))
+    assert "git cannot be run here" in written()
+
+
+def test_the_same_results_give_the_same_bytes(project: Path) -> None:
+    git(project, "init", "-q")
+    git(project, "add", "reports/metrics.json")
+    git(project, "commit", "-q", "-m", "One")
+    first = written()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
+    subprocess.run(
+        [sys.executable, "-W", "error", "-m", "stages.report"], check=True, env=environment
+    )
+    assert paths.REPORT.read_text(encoding="utf-8") == first
+
+
+def test_missing_metrics_are_named(project: Path) -> None:
+    paths.METRICS.unlink()
+    with pytest.raises(SystemExit, match=r"reports/metrics\.json: cannot be read"):
+        stage.main()

@@ -1,0 +1,147 @@
+"""The report in a browser: nothing but the file is read, and it fits every screen and paper."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cf.reporting import figures, report
+from cf.reporting.report import Commit
+from cf.reporting.save import save
+from cf.reporting.style import model_styles
+from tests.results import PROVENANCE, SPLIT, TRAINED, score, scores, sections
+
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="no playwright here: make test installs it"
+)
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium here: apt install chromium (or google-chrome)"
+)
+
+PHONE, DESK = {"width": 360, "height": 780}, {"width": 1280, "height": 900}
+
+LOW_CONTRAST = """() => {
+  const parse = colour => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = rgb => rgb.slice(0, 3)
+    .map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = e => {
+    const colour = parse(getComputedStyle(e).backgroundColor);
+    return colour[3] === 0 ? ground(e.parentElement) : colour;
+  };
+  return [...document.body.querySelectorAll('*')]
+    .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
+    .map(e => {
+      const [a, b] = [parse(getComputedStyle(e).color), ground(e)].map(luminance);
+      return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), e.outerHTML.slice(0, 80)];
+    }).filter(([ratio]) => ratio < 4.5);
+}"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with all that it may have, and names that are long."""
+    folder = tmp_path_factory.mktemp("page")
+    name = "a_model_whose_name_is_rather_long"
+    models = [*TRAINED, name, *(f"dotbias_{number}" for number in range(4))]
+    epochs, draw = np.arange(1, 7), np.random.default_rng(0)
+    histories = {
+        model: {"epoch": epochs, "train_loss": 1.2 / epochs, "valid_loss": 1 + place / epochs}
+        for place, model in enumerate(models)
+    }
+    drawn = {"loss_curves": figures.loss_curves(histories, model_styles(models), "Loss by epoch")}
+    observed = draw.integers(1, 11, 2000) / 2
+    for model in models:
+        predicted = observed + draw.normal(0, 0.5, 2000)
+        drawn[f"predicted_{model}"] = figures.predicted_against_observed(
+            predicted, observed, (0.5, 5.0), f"Predicted against observed ratings: {model}"
+        )
+    for stem, figure in drawn.items():
+        save(figure, folder / f"{stem}.svg")
+    now = {**scores(), **{model: score(1 + len(model) / 100) for model in models[3:]}}
+    before = {**now, "dot": score(1.0), "dotbias": score(0.9), "removed": score(2.0)}
+    params = {f"train_{model}": sections()["train_embnet"] for model in models} | sections()
+    committed = {**params, "train_dot": {**params["train_dot"], "seed": 2}}
+    text = report.render(
+        scores=now,
+        sections=params,
+        trained=models,
+        provenance=PROVENANCE,
+        split=SPLIT,
+        figures={stem: (folder / f"{stem}.svg").read_bytes() for stem in drawn},
+        commit=Commit("0123456789" * 4, "A subject of " + 60 * "x", before, committed),
+    )
+    path = folder / "index.html"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def screenshots(tmp_path: Path) -> Path:
+    folder = Path(os.environ.get("CF_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def is_whole(tab: Any) -> bool:
+    """Whether nothing is wider than the window, and every figure was drawn."""
+    width = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    drawn = "[...document.images].every(i => i.complete && i.naturalWidth > 0 && i.width > 200)"
+    return bool(tab.evaluate(f"{width} && {drawn}"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("device", "size"), [("phone", PHONE), ("desk", DESK)])
+def test_on_screen(
+    page: Path, browser: Any, screenshots: Path, device: str, size: dict[str, int], scheme: str
+) -> None:
+    said: list[str] = []
+    asked: list[str] = []
+    with browser.new_context(viewport=size, color_scheme=scheme) as context:
+        tab = context.new_page()
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(page.as_uri())
+        assert is_whole(tab)
+        assert tab.evaluate(LOW_CONTRAST) == []
+        tab.screenshot(path=screenshots / f"report-{device}-{scheme}.png", full_page=True)
+        for link in tab.query_selector_all("nav a"):
+            link.click()
+        if device == "phone":
+            figure = tab.query_selector("figure")
+            figure.query_selector("label").click()
+            assert figure.query_selector("img").bounding_box()["width"] > size["width"]
+            assert is_whole(tab)
+    assert said == []
+    assert {url for url in asked if not url.startswith("data:")} == {page.as_uri()}
+
+
+def test_on_paper(page: Path, browser: Any, screenshots: Path) -> None:
+    paper = {"width": 688, "height": 1009}  # of an A4 sheet within its margins, in CSS pixels
+    with browser.new_context(viewport=paper, color_scheme="dark") as context:
+        tab = context.new_page()
+        tab.goto(page.as_uri())
+        tab.emulate_media(media="print")
+        assert is_whole(tab)
+        heights = tab.evaluate("[...document.images].map(image => image.height)")
+        assert max(heights) < paper["height"]
+        ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert ground == "rgb(255, 255, 255)", "even where the screen is dark"
+        assert tab.evaluate(LOW_CONTRAST) == []
+        tab.screenshot(path=screenshots / "report-print.png", full_page=True)
+        tab.pdf(path=screenshots / "report.pdf", prefer_css_page_size=True)
