@@ -7,7 +7,7 @@ export LC_ALL ?= C.UTF-8
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test ui sync check format bench clean scm
+.PHONY: help repro test ui grid sync check format bench clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,12 @@ ui: $(READY)           ## look at all runs in MLflow, on http://127.0.0.1:5000
 	@echo "MLflow: http://127.0.0.1:$(PORT)   (Ctrl-C ends it)"
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port $(PORT) \
 		--workers 1 --backend-store-uri "sqlite:///$(CURDIR)/mlruns/mlflow.db"
+
+grid: $(READY) scm     ## n_factors × weight_decay of dotbias as queued experiments: a heat map
+	@dvc exp run --queue --name grid -S 'train_dotbias.model.n_factors=10,25,50' \
+		-S 'train_dotbias.optimizer.weight_decay=0.00005,0.0001,0.0002'
+	@dvc exp run --run-all --jobs 2
+	@python -m stages.grid
 
 sync: $(READY)         ## bring MLflow up to date, after a pull or with the server back
 	@python -m stages.sync

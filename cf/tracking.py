@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -58,9 +58,25 @@ def execution(
     split: SplitFacts,
 ) -> Execution:
     """A training that starts now on `device`."""
+    parameters = {**flat(training), "device": device}
+    started = study(experiment, model, parameters, provenance, split)
+    dvc_name = started.tags.get("dvc_experiment")
+    note = _description(model, training, provenance, dvc_name)
+    source = {"mlflow.source.name": "stages/train.py", "mlflow.note.content": note, "model": model}
+    name = f"{model} ({dvc_name})" if dvc_name else model
+    return replace(started, name=name, tags={**started.tags, **source})
+
+
+def study(
+    experiment: str,
+    name: str,
+    parameters: dict[str, Any],
+    provenance: Provenance,
+    split: SplitFacts,
+) -> Execution:
+    """Work on a data set that starts now and is no training of one model."""
     parameters = {
-        **flat(training),
-        "device": device,
+        **parameters,
         "dataset": provenance.dataset,
         "split_fraction": split.fraction,
         "split_seed": split.seed,
@@ -75,19 +91,15 @@ def execution(
     }
     dvc_name = os.environ.get("DVC_EXP_NAME")
     tags = {
-        "model": model,
         "dataset": provenance.dataset,
         "dataset_requested": provenance.requested,
         "dataset_sha256": provenance.sha256,
         "split_sha256": split.sha256,
-        "mlflow.note.content": _description(model, training, provenance, dvc_name),
-        "mlflow.source.name": "stages/train.py",
         "mlflow.source.type": "LOCAL",
         "mlflow.user": _user(),
         **_commit(),
         **({"dvc_experiment": dvc_name} if dvc_name else {}),
     }
-    name = f"{model} ({dvc_name})" if dvc_name else model
     return Execution(uuid4().hex, experiment, name, parameters, tags, dataset, _now())
 
 
@@ -112,11 +124,11 @@ class Recorder:
         training.epochs.append(epoch)
         self._tell("log_epoch", **epoch)
 
-    def finish(self, training: Execution, files: Sequence[Path]) -> None:
-        """End the training and its run, with the model's files."""
+    def finish(self, training: Execution, files: Sequence[Path], folder: str = "model") -> None:
+        """End the training and its run, with the files it made."""
         training.ended = _now()
         training.files = [file.as_posix() for file in files]
-        self._tell("log_files", files=training.files, folder="model")
+        self._tell("log_files", files=training.files, folder=folder)
         self._tell("end", status="FINISHED", time=training.ended)
 
     def add(
