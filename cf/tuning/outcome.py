@@ -4,12 +4,13 @@ import shlex
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from cf import params
 from cf.errors import InputError
 from cf.tuning.search import Trial
 
-N_SHOWN = 5
+N_SHOWN = 4  # with the section's own, what fits into 80 columns
 
 
 def ranked(trials: list[Trial]) -> list[Trial]:
@@ -41,19 +42,27 @@ def command(section: str, best: Trial, own: Trial) -> str:
 
 
 def table(title: str, trials: list[Trial]) -> Table:
-    """The best trials, and in any case the one of the section's own values."""
-    best = ranked(trials)
-    keys = list(best[0].parameters)
-    names = [key.rpartition(".")[2] for key in keys]
+    """The section's own values and the best trials beside them, a column each.
+
+    Raises:
+        InputError: as for `ranked`.
+    """
+    own, *others = trials
+    best = [trial for trial in ranked(trials) if trial in others][:N_SHOWN]
     shown = Table(title=title, caption="loss: mean squared error in stars² on the slice")
-    shown.add_column("trial", no_wrap=True)
-    for heading in ("RMSE", "loss", *(names if len(set(names)) == len(names) else keys)):
+    shown.add_column("", overflow="fold")
+    for heading in ("yours", *(f"trial {trial.number}" for trial in best)):
         shown.add_column(heading, justify="right", overflow="fold")
-    for trial in [*best[:N_SHOWN], *(trial for trial in best[N_SHOWN:] if not trial.number)]:
-        assert trial.value is not None
-        values = (_override(trial.parameters[k]) if k in trial.parameters else "" for k in keys)
-        label = str(trial.number) if trial.number else "0: as it stands"
-        shown.add_row(label, f"{trial.value**0.5:.4f}", f"{trial.value:.4f}", *values)
+    losses = [trial.value for trial in (own, *best)]
+    shown.add_row("RMSE", *("" if loss is None else f"{loss**0.5:.4f}" for loss in losses))
+    shown.add_row("loss", *("" if loss is None else f"{loss:.4f}" for loss in losses))
+    shown.add_section()
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.parameters))
+    names = [key.rpartition(".")[2] for key in keys]
+    for name, key in zip(names if len(set(names)) == len(keys) else keys, keys, strict=True):
+        tried = (trial.parameters for trial in (own, *best))
+        cells = (_override(values[key]) if key in values else "" for values in tried)
+        shown.add_row(name, *map(Text, cells))  # a list in brackets is no markup
     return shown
 
 

@@ -47,8 +47,9 @@ def search(
 
     The space is checked, and the rows divided, before the first trial is asked for. The first
     tries the section's own values; the others those that promise most by the trials before. One
-    whose lowest loss on the slice, after any epoch but its last, is above the median of the
-    finished trials' losses at that epoch is given up. The same arguments give the same trials.
+    whose lowest loss on the slice is above the median of the finished trials' losses at the same
+    epoch is given up, though not before half its epochs: the first say little of the last where
+    the learning rate restarts. The same arguments give the same trials.
 
     Args:
         train: the only ratings seen: a part is fitted, the rest is the slice to judge on.
@@ -106,7 +107,7 @@ def _trials(
             for epoch in _epochs(fitted, judged, tried, blueprint, where):
                 losses.append({"loss/train": epoch.train_loss, "loss/slice": epoch.valid_loss})
                 asked.report(epoch.valid_loss, epoch.epoch)
-                if epoch.epoch < n_epochs and asked.should_prune():
+                if n_epochs / 2 <= epoch.epoch < n_epochs and asked.should_prune():
                     state = "KILLED"
                     break
         except (InputError, MemoryError, torch.OutOfMemoryError) as error:
