@@ -32,7 +32,7 @@ SECTION: dict[str, Any] = {
     "device": "cpu",
     "n_threads": 1,
     "batch_size": 64,
-    "optimizer": {"name": "adam", "weight_decay": 0.0},
+    "optimizer": {"name": "adam", "betas": [0.9, 0.999], "weight_decay": 0.0},
     "schedule": {"n_epochs": [2, 3], "learning_rate": 0.00001, "anneal": "none"},
 }
 RATES = {"schedule.learning_rate": {"type": "float", "low": 0.00001, "high": 0.3, "log": True}}
@@ -112,11 +112,9 @@ def test_the_slice_is_of_the_train_rows_and_is_not_fitted(planted: Pair) -> None
 
 def test_a_trial_that_diverges_does_not_end_the_study(planted: Pair) -> None:
     training = section(
-        model={"name": "dot", "init_range": [0.0, 1.0]},
-        optimizer={"name": "sgd"},
-        schedule={"learning_rate": 0.01},
+        model={"name": "dot", "init_range": [0.0, 1.0]}, schedule={"learning_rate": 0.01}
     )
-    space = {"schedule.learning_rate": {"type": "choice", "values": [0.01, 1000000.0]}}
+    space = {"schedule.learning_rate": {"type": "choice", "values": [0.01, 1e30]}}
     found = trials(planted[0], training, tune(space, n_trials=6))
     failed = [trial for trial in found if trial.state == "FAILED"]
     assert failed
@@ -127,11 +125,11 @@ def test_a_trial_that_diverges_does_not_end_the_study(planted: Pair) -> None:
 
 
 def test_a_trial_that_asks_for_too_much_memory_does_not_end_the_study(planted: Pair) -> None:
-    space = {"model.n_factors": {"type": "choice", "values": [3, 10**12]}}
+    space = {"model.n_factors": {"type": "choice", "values": [3, 10**9]}}
     found = trials(planted[0], section(), tune(space, n_trials=6))
     failed = [trial for trial in found if trial.state == "FAILED"]
-    assert {trial.parameters["model.n_factors"] for trial in failed} == {10**12}
-    assert all("Lower n_factors" in trial.reason for trial in failed)
+    assert {trial.parameters["model.n_factors"] for trial in failed} == {10**9}
+    assert all("lower n_factors" in trial.reason for trial in failed)
     assert found[0].state == "FINISHED"
 
 
@@ -213,7 +211,7 @@ def test_settings_out_of_bounds_are_refused_by_name(others: dict[str, Any]) -> N
         ("n_factors", ONE, "unknown key"),
         ("optimiser.weight_decay", {"type": "float", "low": 0, "high": 1}, "optimiser has no keys"),
         ("seed.x", ONE, "seed has no keys"),
-        ("optimizer.momentum", {"type": "float", "low": 0, "high": 0.9}, "means nothing to adam"),
+        ("optimizer.momentum", {"type": "float", "low": 0, "high": 0.9}, "momentum: unknown key"),
         ("model.n_factors", {"type": "int", "low": 0, "high": 9}, "greater than 0, got 0"),
         ("model.n_factors", {"type": "float", "low": 1, "high": 9.5}, "valid integer"),
         ("optimizer.weight_decay", {"type": "float", "low": -0.5, "high": 1}, "got -0.5"),
