@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -31,21 +32,30 @@ def main() -> None:
     )
     trials = search(train, training, tune, blueprint, str(paths.PARAMS))
     name = f"tune {tune.section.removeprefix('train_')}"
+    study = tracking.execution(
+        settings.experiment, name, training, training.device, provenance, split
+    )
+    study.tags["mlflow.source.name"] = "stages/tune.py"
+    asked = tune.model_dump(exclude_unset=True)
+    study.parameters |= {f"tune.{key}": value for key, value in asked.items()}
     ended: list[Trial] = []
     with (
         suppress(KeyboardInterrupt),
         tracking.recorder(settings) as recorder,
         trial_progress(name, tune.n_trials) as on_trial,
     ):
-        recorder.start_study(settings.experiment, name, training, tune, provenance, split)
+        recorder.start(study)
         for trial in trials:
             ended.append(trial)
             on_trial(ended)
-            recorder.log_trial(
-                trial.number, trial.parameters, trial.losses, trial.state, trial.value
-            )
-        recorder.end("FINISHED")
+            recorder.log_trial(trial.number, named(trial.parameters), trial.losses, trial.state)
+        recorder.finish(study, [])
     show(f"{name} on {provenance.dataset}", tune.section, ended)
+
+
+def named(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters under the flat names that a training's run gives them, to compare by."""
+    return {key.removesuffix(".name").rpartition(".")[2]: parameters[key] for key in parameters}
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from cf.tuning import outcome
 from cf.tuning.search import Trial, search
 from stages import paths
 from stages import tune as stage
+from tests.stores import runs
 
 SECTION: dict[str, Any] = {
     "model": {"name": "dotbias", "n_factors": 3, "init_range": [-0.3, 0.3]},
@@ -36,6 +37,7 @@ SECTION: dict[str, Any] = {
     "schedule": {"n_epochs": [2, 3], "learning_rate": 0.00001, "anneal": "none"},
 }
 RATES = {"schedule.learning_rate": {"type": "float", "low": 0.00001, "high": 0.3, "log": True}}
+CHOICE = {"type": "choice", "values": ["dot", "dotbias"]}
 ONE = {"type": "int", "low": 1, "high": 2}
 PROVENANCE = Provenance("made-up", "made-up", "test", "ab" * 32, 3000, 60, 80, (0.5, 5.0))
 SPLIT = SplitFacts(0.2, 42, 2500, 500, 0, "cd" * 32)
@@ -300,16 +302,19 @@ class StandIn:
     """Keeps what a recorder was told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, tuple[Any, ...]]] = []
+        self.started: list[tracking.Execution] = []
+        self.trials: list[tuple[Any, ...]] = []
+        self.finished: list[tracking.Execution] = []
 
-    def start_study(self, *arguments: Any) -> None:
-        self.told.append(("start_study", arguments))
+    def start(self, study: tracking.Execution) -> None:
+        self.started.append(study)
 
     def log_trial(self, *arguments: Any) -> None:
-        self.told.append(("log_trial", arguments))
+        self.trials.append(arguments)
 
-    def end(self, status: str) -> None:
-        self.told.append(("end", (status,)))
+    def finish(self, study: tracking.Execution, files: list[Path]) -> None:
+        assert not files
+        self.finished.append(study)
 
 
 @pytest.fixture
@@ -352,31 +357,31 @@ def test_the_stage_tells_each_trial_and_ends_with_a_line_to_paste(
     assert "8/8" in said
     assert "yours" in said
 
-    (first, study), *logged, last = recorder.told
-    assert first == "start_study"
-    training = params.parse(SECTION, "test", Training)
-    provenance = replace(PROVENANCE, rating_range=[0.5, 5.0])
-    assert study == ("cf", "tune dotbias", training, tune(RATES, 8), provenance, SPLIT)
-    assert [(name, trial[0]) for name, trial in logged] == [("log_trial", n) for n in range(8)]
-    assert last == ("end", ("FINISHED",))
+    (study,) = recorder.started
+    assert recorder.finished == [study]
+    assert (study.name, study.experiment) == ("tune dotbias", "cf")
+    assert study.parameters["n_factors"] == 3
+    assert study.parameters["tune.n_trials"] == 8
+    assert [number for number, *_ in recorder.trials] == list(range(8))
+    finished = [trial for trial in recorder.trials if trial[3] == "FINISHED"]
+    _, best, *_ = min(finished, key=lambda trial: trial[2][-1]["loss/slice"])
 
-    best = min((trial for _, trial in logged if trial[4] is not None), key=lambda trial: trial[4])
     before = yaml.safe_load((project / "params.yaml").read_text())
     pasted(said.splitlines()[-1], project / "params.yaml")
     after = params.load(project / "params.yaml", "train_dotbias", Training)
-    assert after.schedule.learning_rate == best[1]["schedule.learning_rate"]
+    assert after.schedule.learning_rate == best["learning_rate"]
     assert yaml.safe_load((project / "params.yaml").read_text())["tune"] == before["tune"]
 
 
 def test_validation_rows_play_no_part(project: Path, planted: Pair, recorder: StandIn) -> None:
     assert not paths.VALID.exists()
     stage.main()
-    without = list(recorder.told)
-    recorder.told.clear()
+    without = list(recorder.trials)
+    recorder.trials.clear()
     poison = np.full(len(planted[1]), np.nan, dtype=np.float32)
     tables.write_ratings(paths.VALID, replace(planted[1], values=poison))
     stage.main()
-    assert recorder.told == without
+    assert recorder.trials == without
 
 
 def test_the_stage_says_when_nothing_is_better(
@@ -424,7 +429,26 @@ def test_what_cannot_be_searched_starts_no_study(
     with pytest.raises(SystemExit) as caught:
         stage.main()
     assert said in str(caught.value)
-    assert not recorder.told
+    assert not recorder.started
+
+
+def test_a_search_is_a_run_with_its_trials_as_children(
+    project: Path, ready_made_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copytree(ready_made_store, project, dirs_exist_ok=True)
+    write(project / "params.yaml", {**RATES, "model.name": CHOICE}, n_trials=3)
+    stage.main()
+    children = {run.info.run_name: run for run in runs(project)}
+    study = children.pop("tune dotbias")
+    assert study.info.status == "FINISHED"
+    assert sorted(children) == ["trial 0", "trial 1", "trial 2"]
+    for trial in children.values():
+        assert trial.data.tags["mlflow.parentRunId"] == study.info.run_id
+        assert set(trial.data.params) == {"learning_rate", "model"}
+        assert set(trial.data.metrics) == {"loss/train", "loss/slice"}
+    assert children["trial 0"].data.params == {"learning_rate": "1e-05", "model": "dotbias"}
 
 
 def test_the_committed_space_fits_its_section(pytestconfig: pytest.Config, planted: Pair) -> None:
