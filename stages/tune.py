@@ -93,3 +93,7 @@ def show(title: str, section: str, trials: list[Trial]) -> None:
         return
     console.print("Train with the best, and see its error on the validation rows:\n")
     print(outcome.command(section, best, own))  # rich would break the line where it wraps
+
+
+if __name__ == "__main__":
+    main()

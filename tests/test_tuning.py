@@ -1,5 +1,6 @@
 """The search for better values, on planted ratings; and what the stage around it says."""
 
+import runpy
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -430,6 +431,13 @@ def test_what_cannot_be_searched_starts_no_study(
         stage.main()
     assert said in str(caught.value)
     assert not recorder.started
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules")
+def test_it_is_run_as_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"params\.yaml: no such file"):
+        runpy.run_module("stages.tune", run_name="__main__")
 
 
 def test_a_search_is_a_run_with_its_trials_as_children(
