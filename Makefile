@@ -1,4 +1,4 @@
-# make repro · make test · make ui · make check · make bench
+# make repro · make test · make tune · make ui · make check · make bench
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -7,7 +7,7 @@ export LC_ALL ?= C.UTF-8
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test ui grid sync check format bench clean scm
+.PHONY: help repro test tune grid ui sync check format bench clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,10 @@ repro: $(READY) scm    ## run the pipeline: what changed, and what depends on it
 
 test: $(READY)         ## run all tests
 	@python -m pytest
+
+tune: $(READY) scm     ## search better values for the section that params.yaml's tune names
+	@dvc repro --quiet split
+	@python -m stages.tune
 
 ui: $(READY)           ## look at all runs in MLflow, on http://127.0.0.1:5000
 	@test -f mlruns/mlflow.db || { echo "No runs yet: make repro; after a pull, make sync." >&2; exit 1; }

@@ -5,7 +5,7 @@ import math
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -133,6 +133,57 @@ class Tracking(Section):
     experiment: Annotated[str, Field(min_length=1)]
 
 
+class Allowed(Section):
+    """What a value may be tuned to: a number from low to high, or one of some values."""
+
+    type: Literal["int", "float", "choice"]
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    values: list[Any] | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> "Allowed":
+        foreign = {"low", "high", "log"} if self.type == "choice" else {"values"}
+        if needless := sorted(foreign & self.model_fields_set):
+            raise ValueError(f"{', '.join(needless)} means nothing to {self.type}: remove it")
+        if self.type == "choice":
+            _check_values(self.values)
+        else:
+            _check_bounds(self.type, self.low, self.high, self.log)
+        return self
+
+
+def _check_values(values: list[Any] | None) -> None:
+    if not values:
+        raise ValueError("a choice needs values: one or more to choose from")
+    for value in values:
+        for part in value if isinstance(value, list) else [value]:
+            if not isinstance(part, str | int | float | None):
+                raise ValueError(f"values are numbers, text or lists of these, got {value!r}")
+
+
+def _check_bounds(kind: str, low: float | None, high: float | None, log: bool) -> None:
+    if low is None or high is None:
+        raise ValueError(f"{kind} needs both low and high")
+    if not low < high:
+        raise ValueError(f"low must be below high, got {low:g} and {high:g}")
+    if log and low <= 0:
+        raise ValueError(f"log needs low above 0, got {low:g}")
+    if kind == "int" and not (low.is_integer() and high.is_integer()):
+        raise ValueError(f"int needs whole numbers, got {low:g} and {high:g}")
+
+
+class Tune(Section):
+    """Which values of one training section to search, and how; `space` is by dotted key."""
+
+    section: Annotated[str, Field(pattern="^train_.")]
+    n_trials: Count
+    seed: Seed
+    holdout: Annotated[float, Field(gt=0, lt=1)]
+    space: Annotated[dict[str, Allowed], Field(min_length=1)]
+
+
 S = TypeVar("S", bound=Section)
 
 
@@ -241,8 +292,11 @@ def _explain(detail: ErrorDetails, keys: list[str], kind: type[BaseModel]) -> st
 
 def _kind_at(kind: type[BaseModel], keys: list[str]) -> type[BaseModel]:
     """The section that `keys` lead to; an empty one where it depends on the values."""
-    for key in keys:
+    remaining = iter(keys)
+    for key in remaining:
         inner = kind.model_fields[key].annotation
+        if get_origin(inner) is dict and next(remaining, None):
+            inner = get_args(inner)[1]
         kind = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else Section
     return kind
 

@@ -83,7 +83,7 @@ def test_what_dvc_writes_for_a_changed_value_is_read(tmp_path: Path, text: str) 
     assert params.load(path, "evaluate", params.Evaluate).damping == float(text)
 
 
-@given(number=st.floats(allow_nan=False, allow_infinity=False))
+@given(number=st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False))
 def test_plain_numbers_have_no_exponent_and_give_the_number_back(number: float) -> None:
     assert "e" not in params.plain(number)
     assert float(params.plain(number)) == number

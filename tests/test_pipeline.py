@@ -16,6 +16,7 @@ LAYERS = [  # each may import from those before it, and from its own
     {"cf.errors", "cf.files", "cf.params", "cf.ratings"},
     {"cf.data", "cf.models", "cf.evaluation.metrics", "cf.evaluation.crosstab"},
     {"cf.training", "cf.evaluation"},
+    {"cf.tuning"},
     {"cf.reporting", "cf.tracking", "cf.recorder"},
     {"stages"},
 ]
@@ -99,7 +100,7 @@ def test_every_stage_says_what_it_does_and_reads_what_another_makes(stage: str) 
 
 
 def test_every_section_of_params_belongs_to_a_stage() -> None:
-    assert set(PARAMS) - {"tracking"} <= set(STAGES)
+    assert set(PARAMS) - {"tracking", "tune"} <= set(STAGES)
     for name, stage in STAGES.items():
         assert stage.get("params", []) == ([name] if name in PARAMS else [])
 
@@ -128,6 +129,14 @@ def test_only_the_recorder_imports_mlflow_and_nobody_dvc() -> None:
         roots = {name.split(".")[0] for name in imports(path)}
         assert "dvc" not in roots, path
         assert path.name == "recorder.py" or "mlflow" not in roots, path
+
+
+def test_only_the_search_imports_optuna_and_only_its_command_the_search() -> None:
+    for path in [*ROOT.glob("cf/**/*.py"), *ROOT.glob("stages/*.py")]:
+        names = imports(path)
+        assert path.parent.name == "tuning" or not any("optuna" in name for name in names), path
+        inside = path.parent.name == "tuning" or path.name == "tune.py"
+        assert inside or not any(name.startswith("cf.tuning") for name in names), path
 
 
 def test_packages_hold_a_docstring_and_nothing_else() -> None:

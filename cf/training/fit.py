@@ -61,6 +61,6 @@ def fit(
         if not (math.isfinite(train_loss) and math.isfinite(valid_loss)):
             raise InputError(
                 f"training diverged: in epoch {epoch} the loss is {train_loss} on train and "
-                f"{valid_loss} on validation rows. Lower the learning_rate."
+                f"{valid_loss} on held-out rows. Lower the learning_rate."
             )
         yield Epoch(epoch, train_loss, valid_loss, float(rates.mean()), seconds)
