@@ -1,4 +1,4 @@
-"""Wall time and peak memory of a clean `dvc repro`, and of one with nothing to do.
+"""Wall time and peak memory of a clean `dvc repro`, with MLflow and without, and of an idle one.
 
 Copies the project without what was made into a temporary folder, where it is no git repository,
 and runs it there a few times; the data set comes from the cache.
@@ -53,22 +53,34 @@ def tree_memory(process: psutil.Process) -> int:
     return total
 
 
+def switch_off_tracking(folder: Path) -> None:
+    """Let the project in `folder` record nothing."""
+    path = folder / "params.yaml"
+    path.write_text(path.read_text().replace("enabled: true", "enabled: false"))
+
+
 def main() -> None:
     """Measure and print."""
-    clean, idle = [], []
+    clean, untracked, idle = [], [], []
     with tempfile.TemporaryDirectory() as parent:
         for number in range(ROUNDS):
-            folder = Path(parent) / str(number)
-            fresh(folder)
-            clean.append(measured(folder))
-            idle.append(measured(folder))
-    for name, figures in (("clean dvc repro", clean), ("nothing to do", idle)):
+            with_mlflow, without = (Path(parent) / f"{number}{kind}" for kind in "ab")
+            fresh(with_mlflow)
+            clean.append(measured(with_mlflow))
+            idle.append(measured(with_mlflow))
+            fresh(without)
+            switch_off_tracking(without)
+            untracked.append(measured(without))
+    named = {"clean dvc repro": clean, "the same without MLflow": untracked, "nothing to do": idle}
+    for name, figures in named.items():
         seconds = sorted(second for second, _ in figures)
         memory = max(gib for _, gib in figures)
         print(
             f"{name}: median {statistics.median(seconds):.1f} s of {ROUNDS} "
             f"({seconds[0]:.1f} to {seconds[-1]:.1f}), peak memory {memory:.2f} GiB"
         )
+    costs = (a / b for (a, _), (b, _) in zip(clean, untracked, strict=True))
+    print(f"with MLflow it takes {statistics.median(costs):.2f} times as long")
 
 
 if __name__ == "__main__":

@@ -53,13 +53,11 @@ def execution(
     experiment: str,
     model: str,
     training: Training,
-    device: str,
     provenance: Provenance,
     split: SplitFacts,
 ) -> Execution:
-    """A training that starts now on `device`."""
-    parameters = {**flat(training), "device": device}
-    started = study(experiment, model, parameters, provenance, split)
+    """A training that starts now."""
+    started = study(experiment, model, flat(training), provenance, split)
     dvc_name = started.tags.get("dvc_experiment")
     note = _description(model, training, provenance, dvc_name)
     source = {"mlflow.source.name": "stages/train.py", "mlflow.note.content": note, "model": model}

@@ -1,6 +1,5 @@
 """Results to figures: reports/, and the data behind it, to reports/figures and reports/svg."""
 
-from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
 from cf.evaluation.predictions import COLUMNS
@@ -13,8 +12,7 @@ from stages.stage import stage
 
 @stage
 def main() -> None:
-    """Draw every figure of the report, and add them to the models' runs."""
-    settings = params.load(paths.PARAMS, "tracking", params.Tracking)
+    """Draw every figure of the report."""
     facts = tables.read_facts(paths.PROVENANCE, Provenance)
     trainings = runs.read(tables.read_facts(paths.SPLIT_FACTS, SplitFacts))
     ratings = tables.read_columns(paths.RATINGS, "user_id", "item_id", "rating")
@@ -23,18 +21,12 @@ def main() -> None:
     train_items = tables.read_columns(paths.TRAIN, "items")["items"]
     histories = {name: history.read(paths.HISTORY / f"{name}.csv") for name in trainings}
 
-    with tracking.recorder(settings) as recorder:
-        drawn = []
-        for model, name, figure in (
-            *gallery.data_figures(facts, ratings, items),
-            *gallery.model_figures(facts, predictions, train_items, histories),
-        ):
-            png = paths.FIGURES / f"{name}.png"
-            save(figure, png)
-            save(figure, paths.VECTOR_FIGURES / f"{name}.svg")
-            drawn.append((model, png))
-        for name, training in trainings.items():
-            recorder.add(training, {}, [png for model, png in drawn if model in (None, name)])
+    for name, figure in (
+        *gallery.data_figures(facts, ratings, items),
+        *gallery.model_figures(facts, predictions, train_items, histories),
+    ):
+        save(figure, paths.FIGURES / f"{name}.png")
+        save(figure, paths.VECTOR_FIGURES / f"{name}.svg")
 
 
 if __name__ == "__main__":

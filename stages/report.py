@@ -20,7 +20,7 @@ from stages.stage import stage
 
 @stage
 def main() -> None:
-    """Write the page, and add it to the models' runs."""
+    """Write the page, and add it and the figures to the models' runs."""
     settings = params.load(paths.PARAMS, "tracking", params.Tracking)
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
@@ -37,8 +37,8 @@ def main() -> None:
         )
         with written(paths.REPORT) as beside:
             beside.write_text(page, encoding="utf-8", newline="\n")
-        for training in trainings.values():
-            recorder.add(training, {}, [paths.REPORT])
+        for name, training in trainings.items():
+            recorder.add(training, {}, [*runs.figures(name), paths.REPORT])
 
 
 def about(dataset: str, scores: dict[str, Any]) -> dict[str, Any]:

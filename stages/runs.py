@@ -1,6 +1,7 @@
 """runs/<model>.json: the training that made each model, which MLflow's run can be made from."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 from cf.data import tables
 from cf.data.tables import SplitFacts
@@ -8,6 +9,8 @@ from cf.errors import InputError
 from cf.evaluation.predictions import RESERVED
 from cf.tracking import Execution
 from stages import paths
+
+SHARED = ("loss_curves", "error_by_popularity", "crosstab", "activity")
 
 
 def check_name(name: str) -> None:
@@ -26,6 +29,12 @@ def check_name(name: str) -> None:
 def write(name: str, training: Execution) -> None:
     """Write down the training of the model `name`."""
     tables.write_json(paths.RUNS / f"{name}.json", asdict(training))
+
+
+def figures(name: str) -> list[Path]:
+    """The pictures that go with a model: its own and those of all models."""
+    drawn = sorted(paths.FIGURES.glob("*.png"))
+    return [path for path in drawn if path.stem in (f"predicted_{name}", *SHARED)]
 
 
 def read(split: SplitFacts) -> dict[str, Execution]:

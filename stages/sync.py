@@ -22,11 +22,10 @@ def main() -> None:
         raise InputError(f"{paths.PARAMS}: tracking.enabled is false. Set it to true to sync.")
     trainings = runs.read(tables.read_facts(paths.SPLIT_FACTS, SplitFacts))
     scores = tables.read_json(paths.METRICS)
-    shared = [path for path in paths.FIGURES.glob("*.png") if "predicted_" not in path.name]
     with tracking.recorder(settings) as recorder:
         for name, training in trainings.items():
-            own = paths.FIGURES / f"predicted_{name}.png"
-            recorder.add(training, scores[name], [*shared, *([own] if own.exists() else [])])
+            page = [paths.REPORT] if paths.REPORT.exists() else []
+            recorder.add(training, scores[name], [*runs.figures(name), *page])
     if recorder.failed:
         sys.exit(1)
     print(f"MLflow has the trainings of {', '.join(trainings)}.")

@@ -32,9 +32,7 @@ def main() -> None:
     )
     trials = search(train, training, tune, blueprint, str(paths.PARAMS))
     name = f"tune {tune.section.removeprefix('train_')}"
-    study = tracking.execution(
-        settings.experiment, name, training, training.device, provenance, split
-    )
+    study = tracking.execution(settings.experiment, name, training, provenance, split)
     study.tags["mlflow.source.name"] = "stages/tune.py"
     asked = tune.model_dump(exclude_unset=True)
     study.parameters |= {f"tune.{key}": value for key, value in asked.items()}

@@ -24,7 +24,6 @@ NAMES = {
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Results of two models on 400 made-up ratings, 80 of them for validation."""
     monkeypatch.chdir(tmp_path)
-    paths.PARAMS.write_text("tracking: {enabled: false, experiment: cf}\n")
     draw = np.random.default_rng(0)
     users, items = np.divmod(draw.permutation(30 * 40)[:400], 40)
     values = (draw.integers(1, 11, 400) / 2).astype(np.float32)
@@ -79,7 +78,7 @@ def test_writes_every_figure_twice_over_to_the_same_bytes(project: Path) -> None
     assert contents() == first
 
 
-def all_figures() -> list[tuple[str | None, str, Figure]]:
+def all_figures() -> list[tuple[str, Figure]]:
     facts = tables.read_facts(paths.PROVENANCE, tables.Provenance)
     ratings, items = tables.read_columns(paths.RATINGS), tables.read_columns(paths.ITEMS)
     predictions = tables.read_columns(paths.PREDICTIONS)
@@ -93,15 +92,14 @@ def all_figures() -> list[tuple[str | None, str, Figure]]:
 
 def test_titles_name_the_data_set_and_the_model(project: Path) -> None:
     drawn = all_figures()
-    assert {name for _, name, _ in drawn} == NAMES
-    for model, name, figure in drawn:
+    assert {name for name, _ in drawn} == NAMES
+    for name, figure in drawn:
         title = figure.get_suptitle()
         assert "toy-stars" in title
         if name.startswith("predicted_"):
-            assert name == f"predicted_{model}"
-            assert title.endswith(f", {model}")
-        else:
-            assert model is None
+            assert title.endswith(f", {name.removeprefix('predicted_')}")
+        elif name in ("loss_curves", "error_by_popularity"):
+            assert title.endswith(", all models")
 
 
 def test_one_model_one_row_and_only_cold_items(project: Path) -> None:
@@ -128,7 +126,7 @@ def test_errors_are_binned_by_training_ratings(project: Path) -> None:
     train, valid = tables.read_columns(paths.TRAIN), tables.read_columns(paths.PREDICTIONS)
     counts = [int((train["items"] == item).sum()) for item in valid["items"]]
     expected = [sum(count.bit_length() == number for count in counts) for number in range(6)]
-    (figure,) = (drawn[2] for drawn in all_figures() if drawn[1] == "error_by_popularity")
+    (figure,) = (drawn[1] for drawn in all_figures() if drawn[0] == "error_by_popularity")
     heights = [int(bar.get_height()) for bar in figure.axes[1].patches]
     assert heights == [height for height in expected if height]
     assert sum(heights) == 80

@@ -50,7 +50,7 @@ EPOCHS = [Epoch(1, 0.5, 0.75, 0.1, 2.0), Epoch(2, 0.25, 0.5, 0.1, 2.0)]
 
 
 def execution(name: str = "dot") -> Execution:
-    return tracking.execution("cf", name, TRAINING, "cpu", PROVENANCE, SPLIT)
+    return tracking.execution("cf", name, TRAINING, PROVENANCE, SPLIT)
 
 
 def begin(recorder: tracking.Recorder, training: Execution) -> None:
@@ -92,7 +92,7 @@ def test_a_training_is_one_complete_run(project: Callable[[], list[Run]]) -> Non
         "n_factors": "3",
         "init_range": "[0.0, 0.1]",
         "seed": "1",
-        "device": "cpu",
+        "device": "auto",
         "n_threads": "1",
         "batch_size": "8",
         "optimizer": "sgd",

@@ -29,7 +29,11 @@ def mae(predicted: Stars, observed: Stars) -> float:
     return float(np.mean(np.abs(_errors(predicted, observed))))
 
 
-def summary(predicted: Stars, observed: Stars, cold: NDArray[np.bool_]) -> dict[str, float | None]:
+Summary = dict[str, float | None]
+"""All metrics of one model, under their names in reports/metrics.json."""
+
+
+def summary(predicted: Stars, observed: Stars, cold: NDArray[np.bool_]) -> Summary:
     """All metrics of one model, over all rows and apart for warm and cold ones.
 
     Args:

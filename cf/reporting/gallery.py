@@ -21,8 +21,8 @@ Columns = Mapping[str, NDArray[Any]]
 
 def data_figures(
     facts: Provenance, ratings: Columns, items: Columns
-) -> Iterator[tuple[None, str, Figure]]:
-    """The figures of the data: no model, a file name and the figure.
+) -> Iterator[tuple[str, Figure]]:
+    """The figures of the data, each with the name of its file.
 
     Args:
         ratings: user_id, item_id and rating in stars, (n,) each.
@@ -33,7 +33,7 @@ def data_figures(
         np.unique(ids, return_counts=True)[1] for ids in (user_ids, item_ids)
     )
     title = f"Activity of users and items: {facts.dataset}"
-    yield None, "activity", figures.activity(user_counts, item_counts, title)
+    yield "activity", figures.activity(user_counts, item_counts, title)
 
     table = top_crosstab(user_ids, item_ids, ratings["rating"], N_TOP)
     titles = dict(zip(items["item_id"].tolist(), items["title"].tolist(), strict=True))
@@ -41,13 +41,13 @@ def data_figures(
         f"Ratings by the {len(table.user_ids)} most active users of the {len(table.item_ids)} "
         f"most rated items: {facts.dataset}"
     )
-    yield None, "crosstab", figures.crosstab_heatmap(table, titles, facts.rating_range, title)
+    yield "crosstab", figures.crosstab_heatmap(table, titles, facts.rating_range, title)
 
 
 def model_figures(
     facts: Provenance, predictions: Columns, train_items: Indices, histories: Mapping[str, Columns]
-) -> Iterator[tuple[str | None, str, Figure]]:
-    """The figures of the models: the model or None for all, a file name and the figure.
+) -> Iterator[tuple[str, Figure]]:
+    """The figures of the models, each with the name of its file.
 
     Args:
         predictions: users, items and observed stars, and the stars that each model and baseline
@@ -62,16 +62,16 @@ def model_figures(
     styles = model_styles(trained, baselines)
 
     title = f"Loss by epoch: {facts.dataset}, all models"
-    yield None, "loss_curves", figures.loss_curves(histories, styles, title)
+    yield "loss_curves", figures.loss_curves(histories, styles, title)
 
     errors = {name: predictions[name] - observed for name in models}
     counts = np.bincount(train_items, minlength=1 + items.max(initial=-1))[items]
     title = f"Error by the item's number of ratings: {facts.dataset}, all models"
-    yield None, "error_by_popularity", figures.error_by_popularity(errors, counts, styles, title)
+    yield "error_by_popularity", figures.error_by_popularity(errors, counts, styles, title)
 
     for name in trained:
         title = f"Predicted against observed ratings: {facts.dataset}, {name}"
         figure = figures.predicted_against_observed(
             predictions[name], observed, facts.rating_range, title
         )
-        yield name, f"predicted_{name}", figure
+        yield f"predicted_{name}", figure
