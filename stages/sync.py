@@ -1,4 +1,4 @@
-"""Bring MLflow up to date: every training in runs/ has its run, with metrics and figures.
+"""Bring MLflow up to date: every training in runs/ has its run, with metrics, figures, report.
 
 What is there already stays as it is, so this can be done at any time: after `dvc pull` into a
 fresh clone, or when a tracking server is back that was away.
@@ -23,10 +23,15 @@ def main() -> None:
     trainings = runs.read(tables.read_facts(paths.SPLIT_FACTS, SplitFacts))
     scores = tables.read_json(paths.METRICS)
     shared = [path for path in paths.FIGURES.glob("*.png") if "predicted_" not in path.name]
-    with tracking.recorder(settings) as recorder:
+    # Whoever asks for this waits for it: many runs through a thin line may take long.
+    with tracking.recorder(settings, patience=None) as recorder:
         for name, training in trainings.items():
-            own = paths.FIGURES / f"predicted_{name}.png"
-            recorder.add(training, scores[name], [*shared, *([own] if own.exists() else [])])
+            own = [paths.FIGURES / f"predicted_{name}.png", paths.REPORT]
+            files = [*shared, *(path for path in own if path.exists())]
+            recorder.add(training, scores[name], files)
+        if trainings:
+            best = min(trainings, key=lambda name: scores[name]["rmse"])
+            recorder.register(trainings[best], scores[best]["rmse"])
     if recorder.failed:
         sys.exit(1)
     print(f"MLflow has the trainings of {', '.join(trainings)}.")
