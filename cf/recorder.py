@@ -208,7 +208,14 @@ class Recorder:
         self._log_parameters(run_id, execution["parameters"])
         dataset = Dataset(**execution["dataset"])
         context = InputTag("mlflow.data.context", "training")
-        self.client.log_inputs(run_id, [DatasetInput(dataset, [context])])
+        inputs = [DatasetInput(dataset, [context])]
+        with self.lock:  # two runs that are the first with their data set both add it
+            try:
+                self.client.log_inputs(run_id, inputs)
+            except MlflowException as error:
+                if error.error_code != "BAD_REQUEST":
+                    raise
+                self.client.log_inputs(run_id, inputs)  # a colleague's run, on a server
 
     def _end_what_was_killed(self, experiment: str) -> None:
         """End the runs that this machine's dead recorders left as running."""
