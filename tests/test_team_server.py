@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from urllib3.util import Retry
 from cf import tracking
 from tests.stores import environment
 from tests.test_end_to_end import Project, copied, write_ratings
-from tests.test_tracking import ON, execution, train
+from tests.test_tracking import ON, begin, execution, train
 
 DEBIANS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # not on PATH
 BIN = DEBIANS[-1] if DEBIANS else Path(shutil.which("initdb") or "/nowhere/initdb").resolve().parent
@@ -229,6 +229,30 @@ def test_a_training_lands_complete(server: Server, here: Path) -> None:
     assert champion.run_id == run.info.run_id
     local = server.client().download_artifacts(run.info.run_id, "model/weights.bin", str(here))
     assert Path(local).read_text() == "w"
+
+
+def test_four_colleagues_at_once(
+    server: Server, here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    trainings = [execution(name) for name in ("one", "two", "three", "four")]
+    with ExitStack() as stack:
+        for training in trainings:
+            training.experiment = "at once"
+            (here / training.name).mkdir()
+            monkeypatch.setenv("DVC_ROOT", str(here / training.name))  # each has a clone
+            recorder = stack.enter_context(tracking.recorder(ON))
+            begin(recorder, training)
+            recorder.finish(training, [])
+            recorder.add(training, {"rmse": 0.9})
+            recorder.register(training, 0.9)
+    assert capfd.readouterr().err == ""
+    found = {run.data.tags["execution"]: run for run in server.runs("at once")}
+    assert sorted(found) == sorted(training.id for training in trainings)
+    for run in found.values():
+        assert run.info.status == "FINISHED"
+        assert server.history(run, "loss/valid") == [(1, 0.75), (2, 0.5)]
+        assert run.data.metrics["rmse"] == 0.9
+        assert len(server.client().search_model_versions(f"run_id = '{run.info.run_id}'")) == 1
 
 
 def test_a_training_that_broke_off_is_completed_later(server: Server, here: Path) -> None:
