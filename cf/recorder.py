@@ -9,25 +9,30 @@ since 1970 UTC. An execution is a training that ran, as `cf.tracking.Execution` 
 """
 
 import json
+import logging
 import os
 import socket
 import sqlite3
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault(RETRIES := "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
 import psutil
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 FOLDER = "mlruns"
 DATABASE = "mlflow.db"
@@ -63,9 +68,10 @@ class Recorder:
     def start(self, execution: Json) -> None:
         """Start the run of an execution."""
         self._end_what_was_killed(execution["experiment"])
-        me = psutil.Process()
-        owner = {"host": socket.gethostname(), "pid": str(me.pid), "pid_since": _since(me)}
+        pid = os.getpid()
+        owner = {"host": socket.gethostname(), "pid": str(pid), "pid_since": _since(pid)}
         self.run_id = self._create(execution, owner)
+        self._log_facts(self.run_id, execution)
 
     def log_epoch(self, step: int, time: int, values: dict[str, float]) -> None:
         """Add an epoch's metrics to the run that was started."""
@@ -84,11 +90,15 @@ class Recorder:
         """Add metrics and figures to the run of an execution, whose start and end stay as they are.
 
         Where the store has no such run, because it is another one or was away, the run is made
-        from the execution first. Metrics that the run already has with the same value are left
-        out.
+        from the execution first; one that broke off, because the store went away, is completed.
+        Metrics that the run already has with the same value are left out.
         """
         with self.lock:
-            run = self._find(execution) or self._backfill(execution)
+            run = self._find(execution)
+            if run is None:
+                run = self._complete(self._create(execution, {"backfilled": "true"}), execution)
+            elif run.info.status != "FINISHED":
+                run = self._complete(run.info.run_id, execution)
         news = {
             name: value for name, value in values.items() if run.data.metrics.get(name) != value
         }
@@ -101,7 +111,8 @@ class Recorder:
         """Add a trial as a child of the run that was started."""
         experiment = self.client.get_run(self.run_id).info.experiment_id
         tags = {"mlflow.parentRunId": self.run_id}
-        trial = self.client.create_run(experiment, time, tags, f"trial {number}").info.run_id
+        with _asked_once():
+            trial = self.client.create_run(experiment, time, tags, f"trial {number}").info.run_id
         self._log_parameters(trial, parameters)
         for step, values in enumerate(losses, start=1):
             self._log_metrics(trial, values, step, time)
@@ -113,11 +124,17 @@ class Recorder:
         Better is a lower RMSE on the same data set and split; against a champion of others, which
         says nothing of this one, it stays a mere version. The version's tag `decision` says why.
         """
-        run = self._find(execution)
-        if run is None:
-            return
+        with self.lock:
+            run = self._find(execution)
+            if run is not None:
+                self._register(execution, run, rmse)
+
+    def _register(self, execution: Json, run: Run, rmse: float) -> None:
         if not self.client.search_registered_models(f"name = '{MODEL}'"):
-            self.client.create_registered_model(MODEL, description="The best models, by version.")
+            with _unless_another_did():
+                self.client.create_registered_model(
+                    MODEL, description="The best models, by version."
+                )
         same = {key: execution["tags"][key] for key in ("dataset_sha256", "split_sha256")}
         version = self._version(run, {**same, "rmse": str(rmse), "model": run.data.tags["model"]})
         champion = self._champion()
@@ -147,9 +164,10 @@ class Recorder:
         known = self.client.search_model_versions(f"run_id = '{run.info.run_id}'")
         if known:
             return str(known[0].version)
-        made = self.client.create_model_version(
-            MODEL, f"runs:/{run.info.run_id}/model", run.info.run_id, tags=tags
-        )
+        with _asked_once():
+            made = self.client.create_model_version(
+                MODEL, f"runs:/{run.info.run_id}/model", run.info.run_id, tags=tags
+            )
         return str(made.version)
 
     def _champion(self) -> ModelVersion | None:
@@ -165,27 +183,39 @@ class Recorder:
         )
         return found[0] if found else None
 
-    def _backfill(self, execution: Json) -> Run:
-        run_id = self._create(execution, {"backfilled": "true"})
+    def _complete(self, run_id: str, execution: Json) -> Run:
+        """Log all that training logs and end the run; what is there already stays as it is."""
+        self._log_facts(run_id, execution)
         for epoch in execution["epochs"]:
-            self._log_metrics(run_id, **epoch)
+            self._log_metrics(run_id, **epoch)  # same value and time: MLflow keeps one of two
         there = [file for file in execution["files"] if Path(file).exists()]
         self._log_files(run_id, there, "model")
         self.client.set_terminated(run_id, "FINISHED", execution["ended"])
         return self.client.get_run(run_id)
 
     def _create(self, execution: Json, tags: dict[str, str]) -> str:
-        run = self.client.create_run(
-            self._experiment(execution["experiment"]),
-            start_time=execution["started"],
-            run_name=execution["name"],
-            tags={**execution["tags"], "execution": execution["id"], **tags},
-        )
-        self._log_parameters(run.info.run_id, execution["parameters"])
+        experiment = self._experiment(execution["experiment"])
+        with _asked_once():
+            run = self.client.create_run(
+                experiment,
+                start_time=execution["started"],
+                run_name=execution["name"],
+                tags={**execution["tags"], "execution": execution["id"], **tags},
+            )
+        return str(run.info.run_id)
+
+    def _log_facts(self, run_id: str, execution: Json) -> None:
+        self._log_parameters(run_id, execution["parameters"])
         dataset = Dataset(**execution["dataset"])
         context = InputTag("mlflow.data.context", "training")
-        self.client.log_inputs(run.info.run_id, [DatasetInput(dataset, [context])])
-        return str(run.info.run_id)
+        inputs = [DatasetInput(dataset, [context])]
+        with self.lock:  # two runs that are the first with their data set both add it
+            try:
+                self.client.log_inputs(run_id, inputs)
+            except MlflowException as error:
+                if error.error_code != "BAD_REQUEST":
+                    raise
+                self.client.log_inputs(run_id, inputs)  # a colleague's run, on a server
 
     def _end_what_was_killed(self, experiment: str) -> None:
         """End the runs that this machine's dead recorders left as running."""
@@ -195,7 +225,7 @@ class Recorder:
         )
         for run in running:
             pid, since = int(run.data.tags["pid"]), run.data.tags["pid_since"]
-            if not psutil.pid_exists(pid) or _since(psutil.Process(pid)) != since:
+            if _since(pid) != since:
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
     def _log_parameters(self, run_id: str, parameters: Json) -> None:
@@ -216,14 +246,16 @@ class Recorder:
             known = self.client.get_experiment_by_name(name)
             if known is not None:
                 return str(known.experiment_id)
-            return str(self.client.create_experiment(name, artifact_location=location))
+            with _unless_another_did():
+                return str(self.client.create_experiment(name, artifact_location=location))
+        return self._experiment(name)
 
     def _own_store(self) -> MlflowClient:
         """A client of the project's own store, which is made if it is missing."""
         with self.lock:  # two processes that make the tables at once both fail
             client = MlflowClient(f"sqlite:///{self.folder / DATABASE}")
             client.search_experiments(max_results=1)
-            with closing(sqlite3.connect(self.folder / DATABASE)) as database, database:
+            with closing(sqlite3.connect(self.folder / DATABASE, timeout=20)) as database, database:
                 database.execute("PRAGMA journal_mode=WAL")
                 self._follow_a_move(database)
         return client
@@ -245,17 +277,52 @@ class Recorder:
                 )
 
 
-def _since(process: psutil.Process) -> str:
+def _since(pid: int) -> str:
     """When a process started: with its id, that tells it from all others of this machine."""
-    return f"{process.create_time():.0f}"
+    try:
+        return f"{psutil.Process(pid).create_time():.0f}"
+    except psutil.NoSuchProcess:
+        return "never"
+
+
+@contextmanager
+def _asked_once() -> Iterator[None]:
+    """No retries: a server that is too slow to answer would make the same thing twice."""
+    retries = os.environ[RETRIES]
+    os.environ[RETRIES] = "0"  # MLflow looks at each request
+    try:
+        yield
+    finally:
+        os.environ[RETRIES] = retries
+
+
+@contextmanager
+def _unless_another_did() -> Iterator[None]:
+    """Nothing, if what the block makes is there already: on a server, a colleague may be faster."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def main() -> None:
     """Do what standard input says; where MLflow fails, warn once and do no more."""
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it would warn of each retry
+    lines: SimpleQueue[str] = SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        lines.put("")
+
+    # at any time, so that a slow server does not slow down the stage, which writes into a pipe
+    reader = Thread(target=read)
+    reader.start()
     recorder = None
     try:
         recorder = Recorder()
-        for line in sys.stdin:
+        for line in iter(lines.get, ""):
             do, arguments = json.loads(line)
             getattr(recorder, do)(**arguments)
         if recorder.run_id and not recorder.ended:
@@ -267,8 +334,7 @@ def main() -> None:
             "         The results are not affected. `make sync` records them later.",
             file=sys.stderr,
         )
-        for _ in sys.stdin:  # the stage shall not notice before it is done
-            pass
+        reader.join()  # the stage shall not notice before it is done
         sys.exit(1)
 
 

@@ -17,7 +17,7 @@ from cf.data.tables import Provenance, SplitFacts
 from cf.params import Section, Tracking, Training
 
 RECORDER = [sys.executable, "-P", str(Path(__file__).with_name("recorder.py"))]
-PATIENCE = 120.0  # seconds that a stage waits for its recorder
+PATIENCE = 60.0  # seconds that a stage waits for its recorder
 MADE_BY_DVC = ("dvc.lock", "reports", "runs")
 
 
@@ -108,8 +108,9 @@ class Recorder:
         failed: whether something was not recorded; known once the block has ended.
     """
 
-    def __init__(self, process: "subprocess.Popen[str] | None") -> None:
+    def __init__(self, process: "subprocess.Popen[str] | None", patience: float | None) -> None:
         self._process = process
+        self._patience = patience
         self.failed = False
 
     def start(self, training: Execution) -> None:
@@ -178,27 +179,30 @@ class Recorder:
     def _close(self) -> None:
         if self._process:
             try:
-                self._process.communicate(timeout=PATIENCE)
+                self._process.communicate(timeout=self._patience)
                 self.failed = self._process.returncode != 0
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self.failed = True
                 print(
-                    f"warning: MLflow did not answer within {PATIENCE:.0f} s. The results are not "
-                    "affected. `make sync` records them later.",
+                    f"warning: MLflow was not done within {self._patience:.0f} s. The results are "
+                    "not affected. `make sync` records them later.",
                     file=sys.stderr,
                 )
 
 
 @contextmanager
-def recorder(tracking: Tracking) -> Iterator[Recorder]:
+def recorder(tracking: Tracking, patience: float | None = PATIENCE) -> Iterator[Recorder]:
     """A recorder that imports MLflow while the block works, and is waited for at its end.
 
     A run that was started and not finished in the block is ended as failed, or as killed after
     an interrupt.
+
+    Args:
+        patience: seconds to wait at most; None: until it is done.
     """
     if not tracking.enabled:
-        yield Recorder(None)
+        yield Recorder(None, patience)
         return
     process = subprocess.Popen(
         RECORDER,
@@ -207,7 +211,7 @@ def recorder(tracking: Tracking) -> Iterator[Recorder]:
         encoding="utf-8",
         start_new_session=True,  # an interrupt is for the stage alone: it tells what follows
     )
-    teller = Recorder(process)
+    teller = Recorder(process, patience)
     try:
         yield teller
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Bring MLflow up to date: every training in runs/ has its run, with metrics and figures.
+"""Bring MLflow up to date: every training in runs/ has its run, with metrics, figures, report.
 
 What is there already stays as it is, so this can be done at any time: after `dvc pull` into a
 fresh clone, or when a tracking server is back that was away.
@@ -22,10 +22,14 @@ def main() -> None:
         raise InputError(f"{paths.PARAMS}: tracking.enabled is false. Set it to true to sync.")
     trainings = runs.read(tables.read_facts(paths.SPLIT_FACTS, SplitFacts))
     scores = tables.read_json(paths.METRICS)
-    with tracking.recorder(settings) as recorder:
+    # Whoever asks for this waits for it: many runs through a thin line may take long.
+    with tracking.recorder(settings, patience=None) as recorder:
         for name, training in trainings.items():
             page = [paths.REPORT] if paths.REPORT.exists() else []
-            recorder.add(training, scores[name], [*runs.figures(name), *page])
+            recorder.add(training, scores.get(name, {}), [*runs.figures(name), *page])
+        if scored := [name for name in trainings if name in scores]:
+            best = min(scored, key=lambda name: scores[name]["rmse"])
+            recorder.register(trainings[best], scores[best]["rmse"])
     if recorder.failed:
         sys.exit(1)
     print(f"MLflow has the trainings of {', '.join(trainings)}.")

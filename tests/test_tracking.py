@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -380,16 +381,33 @@ def test_an_experiment_that_runs_elsewhere_records_in_the_projects_store(
     assert not list(elsewhere.iterdir())
 
 
-def test_two_at_once_on_a_fresh_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_four_at_once_on_a_fresh_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    trainings = [execution("one"), execution("other")]
-    with tracking.recorder(ON) as first, tracking.recorder(ON) as second:
-        for recorder, training in zip((first, second), trainings, strict=True):
+    Path("weights").write_text("w")
+    trainings = [execution(name) for name in ("one", "two", "three", "four")]
+    with ExitStack() as stack:
+        recorders = [stack.enter_context(tracking.recorder(ON)) for _ in trainings]
+        for recorder, training in zip(recorders, trainings, strict=True):
             begin(recorder, training)
-            recorder.finish(training, [])
-    assert {run.info.run_name for run in runs(tmp_path)} == {"one", "other"}
+            recorder.finish(training, [Path("weights")])
+            recorder.add(training, {"rmse": 0.9})
+            recorder.register(training, 0.9)
+    assert capfd.readouterr().err == ""
+    assert not any(recorder.failed for recorder in recorders)
+    found = {run.info.run_name: run for run in runs(tmp_path)}
+    assert sorted(found) == ["four", "one", "three", "two"]
+    store = client(tmp_path)
+    for run in found.values():
+        assert run.info.status == "FINISHED"
+        history = store.get_metric_history(run.info.run_id, "loss/valid")
+        assert [(metric.step, metric.value) for metric in history] == [(1, 0.75), (2, 0.5)]
+        assert run.data.metrics["rmse"] == 0.9
+        assert len(store.list_artifacts(run.info.run_id, "model")) == 1
+    assert len(store.search_model_versions("name = 'cf'")) == 4
 
 
 def test_values_of_one_name_in_two_parts_are_refused() -> None:
