@@ -19,11 +19,8 @@ repro: $(READY) scm    ## run the pipeline: what changed, and what depends on it
 test: $(READY)         ## run all tests
 	@python -m pytest
 
-ui: $(READY)           ## look at all runs in MLflow, on http://127.0.0.1:5000
-	@test -f mlruns/mlflow.db || { echo "No runs yet: make repro; after a pull, make sync." >&2; exit 1; }
-	@echo "MLflow: http://127.0.0.1:$(PORT)   (Ctrl-C ends it)"
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port $(PORT) \
-		--workers 1 --backend-store-uri "sqlite:///$(CURDIR)/mlruns/mlflow.db"
+ui: $(READY)           ## compare all runs in MLflow, on http://127.0.0.1:5000
+	@python -m stages.ui $(PORT)
 
 sync: $(READY)         ## bring MLflow up to date, after a pull or with the server back
 	@python -m stages.sync

@@ -43,6 +43,61 @@ LOCATIONS = (  # the columns of MLflow's tables that hold paths of artefacts
 Json = dict[str, Any]
 
 
+def _chart(metric: str, section: str, kind: str = "BAR", shown: bool = True) -> Json:
+    line = {"lineSmoothness": 0, "scaleType": "linear", "xAxisScaleType": "linear"} | {
+        "xAxisKey": "step",
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "range": {},
+        "useGlobalXaxisKey": True,
+        "useGlobalLineSmoothing": True,
+    }
+    return {
+        "uuid": metric,
+        "type": kind,
+        "metricKey": metric,
+        "displayName": metric,
+        "metricSectionId": section,
+        "runsCountToCompare": 10,
+        "isGenerated": True,
+        "deleted": not shown,
+        **(line if kind == "LINE" else {}),
+    }
+
+
+def _section(name: str, columns: int) -> Json:
+    return {"uuid": name, "name": name, "columns": columns, "display": True}
+
+
+# The page of runs as MLflow's own button "Share" would keep it: a tag of the experiment, which a
+# link names. What it does not mention, such as a new metric, MLflow shows where it always does.
+COLUMNS = {
+    "params.`model`": 120,
+    "metrics.`rmse`": 90,
+    "attributes.`Dataset`": 250,
+    "attributes.`Description`": 400,
+}
+OTHERS = "Model metrics"
+VIEW = {
+    "orderByKey": "metrics.`rmse`",
+    "orderByAsc": True,
+    "selectedColumns": list(COLUMNS),
+    "columnOrder": list(COLUMNS),
+    "columnWidths": COLUMNS,
+    "compareRunSections": [_section("loss", 2), _section(OTHERS, 3)],
+    "compareRunCharts": [
+        *(_chart(metric, "loss", "LINE") for metric in ("loss/valid", "loss/train")),
+        *(_chart(metric, OTHERS) for metric in ("rmse", "rmse_warm", "rmse_cold", "mae", "mse")),
+        *(_chart(metric, OTHERS, "LINE") for metric in ("learning_rate", "seconds_an_epoch")),
+        *(_chart(metric, OTHERS, shown=False) for metric in ("n", "n_cold")),
+    ],
+}
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.sharedViewState.cf": json.dumps(VIEW),
+}
+
+
 class Recorder:
     """Carries out what a stage asks for.
 
@@ -214,9 +269,12 @@ class Recorder:
         location = None if self.uri else (self.folder / "artifacts").as_uri()
         with self.lock:
             known = self.client.get_experiment_by_name(name)
-            if known is not None:
-                return str(known.experiment_id)
-            return str(self.client.create_experiment(name, artifact_location=location))
+            if known is None:
+                return str(self.client.create_experiment(name, location, EXPERIMENT_TAGS))
+            for tag, value in EXPERIMENT_TAGS.items():
+                if known.tags.get(tag) != value:  # an older cf made it
+                    self.client.set_experiment_tag(known.experiment_id, tag, value)
+            return str(known.experiment_id)
 
     def _own_store(self) -> MlflowClient:
         """A client of the project's own store, which is made if it is missing."""

@@ -32,3 +32,5 @@ PREDICTIONS = REPORTS / "predictions.parquet"
 FIGURES = REPORTS / "figures"
 VECTOR_FIGURES = REPORTS / "svg"
 REPORT = REPORTS / "index.html"
+
+STORE = Path("mlruns/mlflow.db")  # cf.recorder makes it
