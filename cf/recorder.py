@@ -72,10 +72,10 @@ def _section(name: str, columns: int) -> Json:
 # The page of runs as MLflow's own button "Share" would keep it: a tag of the experiment, which a
 # link names. What it does not mention, such as a new metric, MLflow shows where it always does.
 COLUMNS = {
-    "params.`model`": 120,
-    "metrics.`rmse`": 90,
-    "attributes.`Dataset`": 250,
-    "attributes.`Description`": 400,
+    "params.`model`": 90,
+    "metrics.`rmse`": 80,
+    "attributes.`Description`": 320,
+    "attributes.`Dataset`": 210,
 }
 OTHERS = "Model metrics"
 VIEW = {
