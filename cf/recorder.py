@@ -44,7 +44,10 @@ Json = dict[str, Any]
 
 
 def _chart(metric: str, section: str, kind: str = "BAR", shown: bool = True) -> Json:
-    line = {"lineSmoothness": 0, "scaleType": "linear", "xAxisScaleType": "linear"} | {
+    line = {
+        "lineSmoothness": 0,
+        "scaleType": "linear",
+        "xAxisScaleType": "linear",
         "xAxisKey": "step",
         "yAxisKey": "metric",
         "yAxisExpressions": [],

@@ -25,7 +25,7 @@ from cf.reporting.save import save
 from cf.reporting.style import model_styles
 from stages import ui as stage
 from tests.results import PROVENANCE, SPLIT
-from tests.stores import environment, runs
+from tests.stores import client, environment, runs
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="no playwright here: make test installs it"
@@ -237,6 +237,21 @@ def test_figures_and_registry_are_served(ui: Ui) -> None:
     assert requests.get(models, timeout=60).status_code == 200
 
 
+def test_an_experiment_that_an_older_cf_made_gets_the_view(
+    here: Path, ready_made_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    shutil.copytree(ready_made_store, here, dirs_exist_ok=True)
+    client(here).create_experiment("cf")
+    training = params.load(Path("params.yaml"), "train_dot", Training)
+    execution = tracking.execution("cf", "dot", training, "cpu", PROVENANCE, SPLIT)
+    with tracking.recorder(ON) as recorder:
+        recorder.start(execution)
+        recorder.finish(execution, [])
+    _, tags = stage.in_store(Path("mlruns/mlflow.db"), "cf")
+    assert {stage.VIEW_TAG, "mlflow.experimentKind"} <= tags
+
+
 def test_an_interrupt_ends_it_without_a_word(project: Path) -> None:
     with serving(project) as (_, process):
         process.send_signal(signal.SIGINT)
@@ -246,7 +261,7 @@ def test_an_interrupt_ends_it_without_a_word(project: Path) -> None:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fresh project as the current folder, with `make ui` called in it."""
+    """A fresh project as the current folder, in which `make ui` is called."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
