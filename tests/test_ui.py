@@ -96,6 +96,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, ready_made_store: Path) ->
                 recorder.finish(execution, [])
                 scores = {"rmse": rmse, "mse": rmse**2, "mae": 0.8 * rmse, "n": 100, "n_cold": 5}
                 scores |= {"rmse_warm": 0.98 * rmse, "rmse_cold": 1.1 * rmse}
+                scores["a_new_metric"] = 0.5
                 recorder.add(execution, scores, [picture])
         assert not recorder.failed
     return folder
@@ -209,6 +210,8 @@ def test_the_charts_draw_the_losses_of_every_model(ui: Ui, tab: Any, screenshots
     expect(bars.get_by_role("heading")).to_have_text("rmse")
     expect(bars.locator(".barlayer .point")).to_have_count(len(RMSE))
     tab.screenshot(path=screenshots / "mlflow-charts-scores.png")
+    new = cards.filter(has=tab.get_by_role("heading", name="a_new_metric", exact=True))
+    expect(new).to_have_count(1)  # though the view does not mention it
 
 
 @browsing
