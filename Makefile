@@ -23,11 +23,8 @@ tune: $(READY) scm     ## search better values for the section that params.yaml'
 	@dvc repro --quiet split
 	@python -m stages.tune
 
-ui: $(READY)           ## look at all runs in MLflow, on http://127.0.0.1:5000
-	@test -f mlruns/mlflow.db || { echo "No runs yet: make repro; after a pull, make sync." >&2; exit 1; }
-	@echo "MLflow: http://127.0.0.1:$(PORT)   (Ctrl-C ends it)"
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port $(PORT) \
-		--workers 1 --backend-store-uri "sqlite:///$(CURDIR)/mlruns/mlflow.db"
+ui: $(READY)           ## compare all runs in MLflow, on http://127.0.0.1:5000
+	@python -m stages.ui $(PORT)
 
 grid: $(READY) scm     ## n_factors × weight_decay of dotbias as queued experiments: a heat map
 	@dvc exp run --queue --name grid -S 'train_dotbias.model.n_factors=10,25,50' \

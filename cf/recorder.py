@@ -48,6 +48,65 @@ LOCATIONS = (  # the columns of MLflow's tables that hold paths of artefacts
 Json = dict[str, Any]
 
 
+def _chart(metric: str, section: str, kind: str = "BAR", shown: bool = True) -> Json:
+    line = {
+        "lineSmoothness": 0,
+        "scaleType": "linear",
+        "xAxisScaleType": "linear",
+        "xAxisKey": "step",
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "range": {},
+        "useGlobalXaxisKey": True,
+        "useGlobalLineSmoothing": True,
+    }
+    return {
+        "uuid": metric,
+        "type": kind,
+        "metricKey": metric,
+        "displayName": metric,
+        "metricSectionId": section,
+        "runsCountToCompare": 10,
+        "isGenerated": True,
+        "deleted": not shown,
+        **(line if kind == "LINE" else {}),
+    }
+
+
+def _section(name: str, columns: int) -> Json:
+    # reordered: metrics of later versions come last instead of in alphabetical order
+    return {"uuid": name, "name": name, "columns": columns, "display": True, "isReordered": True}
+
+
+# The page of runs as MLflow's own "Share" would keep it: a tag of the experiment, which a link
+# names. A metric that it does not mention gets a chart as well, after these.
+COLUMNS = {
+    "params.`model`": 90,
+    "metrics.`rmse`": 80,
+    "attributes.`Description`": 320,
+    "attributes.`Dataset`": 210,
+}
+OTHERS = "Model metrics"
+VIEW = {
+    "orderByKey": "metrics.`rmse`",
+    "orderByAsc": True,
+    "selectedColumns": list(COLUMNS),
+    "columnOrder": list(COLUMNS),
+    "columnWidths": COLUMNS,
+    "compareRunSections": [_section("loss", 2), _section(OTHERS, 3)],
+    "compareRunCharts": [
+        *(_chart(metric, "loss", "LINE") for metric in ("loss/valid", "loss/train")),
+        *(_chart(metric, OTHERS) for metric in ("rmse", "rmse_warm", "rmse_cold", "mae", "mse")),
+        *(_chart(metric, OTHERS, "LINE") for metric in ("learning_rate", "seconds_an_epoch")),
+        *(_chart(metric, OTHERS, shown=False) for metric in ("n", "n_cold")),
+    ],
+}
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.sharedViewState.cf": json.dumps(VIEW),
+}
+
+
 class Recorder:
     """Carries out what a stage asks for.
 
@@ -245,9 +304,12 @@ class Recorder:
         with self.lock:
             known = self.client.get_experiment_by_name(name)
             if known is not None:
+                for tag, value in EXPERIMENT_TAGS.items():
+                    if known.tags.get(tag) != value:  # an older cf made it
+                        self.client.set_experiment_tag(known.experiment_id, tag, value)
                 return str(known.experiment_id)
             with _unless_another_did():
-                return str(self.client.create_experiment(name, artifact_location=location))
+                return str(self.client.create_experiment(name, location, EXPERIMENT_TAGS))
         return self._experiment(name)
 
     def _own_store(self) -> MlflowClient:

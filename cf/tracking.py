@@ -59,7 +59,7 @@ def execution(
     """A training that starts now."""
     started = study(experiment, model, flat(training), provenance, split)
     dvc_name = started.tags.get("dvc_experiment")
-    note = _description(model, training, provenance, dvc_name)
+    note = _description(training, dvc_name)
     source = {"mlflow.source.name": "stages/train.py", "mlflow.note.content": note, "model": model}
     name = f"{model} ({dvc_name})" if dvc_name else model
     return replace(started, name=name, tags={**started.tags, **source})
@@ -82,7 +82,7 @@ def study(
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
     dataset = {
         "name": provenance.dataset,
-        "digest": provenance.sha256[:32],
+        "digest": provenance.sha256[:8],  # shown beside the name; the source has it all
         "source_type": "cf",
         "source": json.dumps({"source": provenance.source, "sha256": provenance.sha256}),
         "profile": json.dumps(sizes),
@@ -246,12 +246,17 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _description(
-    model: str, training: Training, provenance: Provenance, dvc_name: str | None
-) -> str:
-    settings = ", ".join(f"{k} {v}" for k, v in training.model.items() if k != "name")
-    ending = f", experiment {dvc_name}" if dvc_name else ""
-    return f"**{model}** on {provenance.dataset}: {settings}; {training.optimizer.name}{ending}"
+def _description(training: Training, dvc_name: str | None) -> str:
+    """What sets this training apart, first what MLflow's table has room for: 50 characters."""
+    model = [f"{key} {value}" for key, value in training.model.items() if key != "name"]
+    optimizer, schedule = training.optimizer, training.schedule
+    how = [
+        f"{optimizer.name} {schedule.learning_rate}",
+        f"decay {optimizer.weight_decay}",
+        f"{sum(schedule.n_epochs)} epochs",
+    ]
+    ending = [f"experiment {dvc_name}"] if dvc_name else []
+    return ", ".join([*model[:1], *how, *model[1:], *ending])
 
 
 def _user() -> str:

@@ -33,3 +33,5 @@ FIGURES = REPORTS / "figures"
 GRID = REPORTS / "grid.png"
 VECTOR_FIGURES = REPORTS / "svg"
 REPORT = REPORTS / "index.html"
+
+STORE = Path("mlruns/mlflow.db")  # cf.recorder makes it
