@@ -1,18 +1,22 @@
-"""Results to figures: reports/, and the data behind it, to reports/figures and reports/svg."""
+"""Results to figures and a page: reports/, and the data behind it, to reports/figures,
+reports/svg and reports/index.html.
+"""
 
+from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
 from cf.evaluation.predictions import COLUMNS
 from cf.reporting import gallery
 from cf.reporting.save import save
 from cf.training import history
-from stages import paths, runs
+from stages import paths, report, runs
 from stages.stage import stage
 
 
 @stage
 def main() -> None:
-    """Draw every figure of the report."""
+    """Draw every figure, put all on one page, and add them to the models' runs."""
+    settings = params.load(paths.PARAMS, "tracking", params.Tracking)
     facts = tables.read_facts(paths.PROVENANCE, Provenance)
     trainings = runs.read(tables.read_facts(paths.SPLIT_FACTS, SplitFacts))
     ratings = tables.read_columns(paths.RATINGS, "user_id", "item_id", "rating")
@@ -21,12 +25,16 @@ def main() -> None:
     train_items = tables.read_columns(paths.TRAIN, "items")["items"]
     histories = {name: history.read(paths.HISTORY / f"{name}.csv") for name in trainings}
 
-    for name, figure in (
-        *gallery.data_figures(facts, ratings, items),
-        *gallery.model_figures(facts, predictions, train_items, histories),
-    ):
-        save(figure, paths.FIGURES / f"{name}.png")
-        save(figure, paths.VECTOR_FIGURES / f"{name}.svg")
+    with tracking.recorder(settings) as recorder:
+        for name, figure in (
+            *gallery.data_figures(facts, ratings, items),
+            *gallery.model_figures(facts, predictions, train_items, histories),
+        ):
+            save(figure, paths.FIGURES / f"{name}.png")
+            save(figure, paths.VECTOR_FIGURES / f"{name}.svg")
+        report.write(list(trainings))
+        for name, training in trainings.items():
+            recorder.add(training, {}, [*runs.figures(name), paths.REPORT])
 
 
 if __name__ == "__main__":

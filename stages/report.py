@@ -1,4 +1,4 @@
-"""Results to one page: reports/, and what is behind it, to reports/index.html."""
+"""The page of the stage plot: reports/, and what is behind it, to reports/index.html."""
 
 import json
 import subprocess
@@ -8,37 +8,32 @@ from typing import Any
 
 import yaml
 
-from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
 from cf.files import written
 from cf.reporting import report
 from cf.reporting.report import Commit
-from stages import paths, runs
-from stages.stage import stage
+from stages import paths
 
 
-@stage
-def main() -> None:
-    """Write the page, and add it and the figures to the models' runs."""
-    settings = params.load(paths.PARAMS, "tracking", params.Tracking)
+def write(trained: list[str]) -> None:
+    """Write the page.
+
+    Args:
+        trained: the models that are no baselines.
+    """
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
-    split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
-    trainings = runs.read(split)
-    with tracking.recorder(settings) as recorder:
-        page = report.render(
-            scores=about(provenance.dataset, tables.read_json(paths.METRICS)),
-            sections=yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8")),
-            trained=list(trainings),
-            provenance=provenance,
-            split=split,
-            figures={svg.stem: svg.read_bytes() for svg in paths.VECTOR_FIGURES.glob("*.svg")},
-            commit=last_commit(),
-        )
-        with written(paths.REPORT) as beside:
-            beside.write_text(page, encoding="utf-8", newline="\n")
-        for name, training in trainings.items():
-            recorder.add(training, {}, [*runs.figures(name), paths.REPORT])
+    page = report.render(
+        scores=about(provenance.dataset, tables.read_json(paths.METRICS)),
+        sections=yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8")),
+        trained=trained,
+        provenance=provenance,
+        split=tables.read_facts(paths.SPLIT_FACTS, SplitFacts),
+        figures={svg.stem: svg.read_bytes() for svg in paths.VECTOR_FIGURES.glob("*.svg")},
+        commit=last_commit(),
+    )
+    with written(paths.REPORT) as beside:
+        beside.write_text(page, encoding="utf-8", newline="\n")
 
 
 def about(dataset: str, scores: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +73,3 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.decode(errors="replace")
-
-
-if __name__ == "__main__":
-    main()

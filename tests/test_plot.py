@@ -24,6 +24,7 @@ NAMES = {
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Results of two models on 400 made-up ratings, 80 of them for validation."""
     monkeypatch.chdir(tmp_path)
+    paths.PARAMS.write_text("tracking: {enabled: false, experiment: cf}\n")
     draw = np.random.default_rng(0)
     users, items = np.divmod(draw.permutation(30 * 40)[:400], 40)
     values = (draw.integers(1, 11, 400) / 2).astype(np.float32)
@@ -33,6 +34,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tables.write_columns(paths.ITEMS, {"item_id": 10 * np.arange(40), "title": titles})
     facts = tables.Provenance("toy-stars", "toy-stars", "", "", 400, 30, 40, (0.5, 5.0))
     tables.write_facts(paths.PROVENANCE, facts)
+    tables.write_facts(paths.SPLIT_PROVENANCE, facts)
+    scores = {"rmse": 1.0, "mse": 1.0, "mae": 0.8, "rmse_warm": 1.0, "rmse_cold": None}
+    scores |= {"n": 80, "n_cold": 0}
+    tables.write_json(paths.METRICS, dict.fromkeys(("bias", "dot", "embnet"), scores))
     tables.write_facts(paths.SPLIT_FACTS, tables.SplitFacts(0.2, 1, 320, 80, 0, "ab"))
     for name in ("dot", "embnet"):
         tags = {"split_sha256": "ab"}

@@ -84,7 +84,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, ready_made_store: Path) ->
         with tracking.recorder(ON) as recorder:
             for model, rmse in reversed(RMSE.items()):
                 training = params.load(Path("params.yaml"), f"train_{model}", Training)
-                execution = tracking.execution("cf", model, training, "cpu", PROVENANCE, SPLIT)
+                execution = tracking.execution("cf", model, training, PROVENANCE, SPLIT)
                 recorder.start(execution)
                 for row in range(N_EPOCHS):
                     losses = {
@@ -248,7 +248,7 @@ def test_an_experiment_that_an_older_cf_made_gets_the_view(
     shutil.copytree(ready_made_store, here, dirs_exist_ok=True)
     client(here).create_experiment("cf")
     training = params.load(Path("params.yaml"), "train_dot", Training)
-    execution = tracking.execution("cf", "dot", training, "cpu", PROVENANCE, SPLIT)
+    execution = tracking.execution("cf", "dot", training, PROVENANCE, SPLIT)
     with tracking.recorder(ON) as recorder:
         recorder.start(execution)
         recorder.finish(execution, [])
