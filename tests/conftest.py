@@ -1,6 +1,9 @@
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,3 +56,27 @@ def planted() -> tuple[Ratings, Ratings]:
     values = (0.5 + 4.5 / (1 + np.exp(-scores)) + draw.normal(0, 0.05, n)).astype(np.float32)
     ratings = Ratings(users, items, values, None, np.arange(n))
     return ratings.take(np.arange(500, n)), ratings.take(np.arange(500))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven by Playwright."""
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="no playwright here: make test installs it"
+    )
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium here: apt install chromium (or google-chrome)")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def screenshots(tmp_path: Path) -> Path:
+    """The folder that CF_SCREENSHOTS names, to look at; else one that goes with the test."""
+    folder = Path(os.environ.get("CF_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

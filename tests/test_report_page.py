@@ -1,8 +1,5 @@
 """The report in a browser: nothing but the file is read, and it fits every screen and paper."""
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +11,6 @@ from cf.reporting.report import Commit
 from cf.reporting.save import save
 from cf.reporting.style import model_styles
 from tests.results import PROVENANCE, SPLIT, TRAINED, score, scores, sections
-
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="no playwright here: make test installs it"
-)
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium here: apt install chromium (or google-chrome)"
-)
 
 PHONE, DESK = {"width": 360, "height": 780}, {"width": 1280, "height": 900}
 
@@ -79,22 +68,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "index.html"
     path.write_text(text, encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def screenshots(tmp_path: Path) -> Path:
-    folder = Path(os.environ.get("CF_SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def is_whole(tab: Any) -> bool:

@@ -1,7 +1,6 @@
 """`make ui` in a browser: MLflow's own pages show what was recorded, as one wants to see it."""
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -30,11 +29,6 @@ from tests.stores import client, environment, runs
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="no playwright here: make test installs it"
 )
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-browsing = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium here: apt install chromium (or google-chrome)"
-)
-
 ROOT = Path(__file__).parent.parent
 RMSE = {"dotbias": 0.8125, "embnet": 0.875, "dotbias_sgd": 0.9375, "dot": 1.0625}  # best first
 ON = params.Tracking(enabled=True, experiment="cf")
@@ -133,15 +127,6 @@ def ui(project: Path) -> Iterator[Ui]:
         yield Ui(address, [run.info.run_id for run in runs(project)])
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def tab(browser: Any) -> Iterator[Any]:
     """A browser's tab, in which no page may complain."""
@@ -162,18 +147,10 @@ def tab(browser: Any) -> Iterator[Any]:
     assert said == []
 
 
-@pytest.fixture
-def screenshots(tmp_path: Path) -> Path:
-    folder = Path(os.environ.get("CF_SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def expect(locator: Any) -> Any:
     return sync_api.expect(locator)
 
 
-@browsing
 def test_the_table_has_every_model_with_its_rmse_best_first(
     ui: Ui, tab: Any, screenshots: Path
 ) -> None:
@@ -192,7 +169,6 @@ def test_the_table_has_every_model_with_its_rmse_best_first(
     tab.screenshot(path=screenshots / "mlflow-table.png")
 
 
-@browsing
 def test_the_charts_draw_the_losses_of_every_model(ui: Ui, tab: Any, screenshots: Path) -> None:
     tab.goto(ui.address)
     cards = tab.get_by_test_id("experiment-view-compare-runs-card")
@@ -215,7 +191,6 @@ def test_the_charts_draw_the_losses_of_every_model(ui: Ui, tab: Any, screenshots
     expect(section.filter(has_text="Model metrics")).to_contain_text("(8)")
 
 
-@browsing
 def test_the_comparison_draws_a_line_a_run(ui: Ui, tab: Any, screenshots: Path) -> None:
     experiment = ui.address.partition("/experiments/")[2].partition("/")[0]
     query = urlencode(
