@@ -24,7 +24,7 @@ def write(trained: list[str]) -> None:
     """
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     page = report.render(
-        scores=about(provenance.dataset, tables.read_json(paths.METRICS)),
+        scores=about(tables.read_json(paths.DATA), tables.read_json(paths.METRICS)),
         sections=yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8")),
         trained=trained,
         provenance=provenance,
@@ -36,9 +36,10 @@ def write(trained: list[str]) -> None:
         beside.write_text(page, encoding="utf-8", newline="\n")
 
 
-def about(dataset: str, scores: dict[str, Any]) -> dict[str, Any]:
-    """The scores of each model, with the data set that they are about."""
-    return {name: {**values, "dataset": dataset} for name, values in scores.items()}
+def about(data: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
+    """The scores of each model, with the data set and the part that they are about."""
+    what = {"dataset": str(data.get("dataset")), "part": str(data.get("part", "valid"))}
+    return {name: {**values, **what} for name, values in scores.items()}
 
 
 def last_commit() -> Commit | None:
@@ -52,7 +53,7 @@ def last_commit() -> Commit | None:
     if metrics is None or not all(isinstance(values, dict) for values in metrics.values()):
         return Commit(sha, subject, None, sections)
     data = _committed(sha, paths.DATA, json.loads) or {}
-    metrics = about(str(data.get("dataset")), metrics)
+    metrics = about(data, metrics)
     return Commit(sha, subject, metrics, sections)
 
 

@@ -1,5 +1,6 @@
 """runs/<model>.json: the training that made each model, which MLflow's run can be made from."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def figures(name: str) -> list[Path]:
     """The pictures that go with a model: its own and those of all models."""
     drawn = sorted(paths.FIGURES.glob("*.png"))
     return [path for path in drawn if path.stem in (f"predicted_{name}", *SHARED)]
+
+
+def named(scores: Mapping[str, float | None], part: str) -> dict[str, float | None]:
+    """The scores under the names that MLflow has: those on the test part apart from all others."""
+    prefix = "" if part == "valid" else f"{part}/"
+    return {f"{prefix}{name}": value for name, value in scores.items()}
 
 
 def read(split: SplitFacts) -> dict[str, Execution]:

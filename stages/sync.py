@@ -22,12 +22,15 @@ def main() -> None:
         raise InputError(f"{paths.PARAMS}: tracking.enabled is false. Set it to true to sync.")
     trainings = runs.read(tables.read_facts(paths.SPLIT_FACTS, SplitFacts))
     scores = tables.read_json(paths.METRICS)
+    part = tables.read_json(paths.DATA).get("part", "valid")  # without: made before there was test
     # Whoever asks for this waits for it: many runs through a thin line may take long.
     with tracking.recorder(settings, patience=None) as recorder:
         for name, training in trainings.items():
             page = [paths.REPORT] if paths.REPORT.exists() else []
-            recorder.add(training, scores.get(name, {}), [*runs.figures(name), *page])
-        if scored := [name for name in trainings if name in scores]:
+            named = runs.named(scores.get(name, {}), part)
+            recorder.add(training, named, [*runs.figures(name), *page])
+        scored = [name for name in trainings if name in scores]
+        if scored and part == "valid":
             best = min(scored, key=lambda name: scores[name]["rmse"])
             recorder.register(trainings[best], scores[best]["rmse"])
     if recorder.failed:

@@ -41,8 +41,8 @@ def test_the_best_comes_first_and_the_notebook_stands_beside(tmp_path: Path) -> 
     assert [row["notebook_mse"] for row in rows] == [None, 0.734226, 1.134128]
     leaderboard.write(tmp_path / "l.csv", rows)
     assert (tmp_path / "l.csv").read_text().splitlines()[1:3] == [
-        "bias,0.250000,0.500000,0.250000,,10,0,0.062500,,ml-latest-small",
-        "dotbias,0.500000,0.500000,0.500000,,10,0,0.250000,0.734226,ml-latest-small",
+        "bias,0.250000,0.500000,0.250000,,10,0,0.062500,,ml-latest-small,valid,0",
+        "dotbias,0.500000,0.500000,0.500000,,10,0,0.250000,0.734226,ml-latest-small,valid,0",
     ]
 
 
