@@ -176,6 +176,27 @@ def test_a_model_whose_stage_is_gone_is_not_judged_on_rows_it_was_trained_on(
     assert "Traceback" not in done.stderr
 
 
+def test_scores_of_the_test_part_are_kept_apart(made: Project, tmp_path: Path) -> None:
+    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project.change("split", lambda section: section.update(test=True))
+    project.change("evaluate", lambda section: section.update(part="test"))
+    project.repro()
+    store = client(project.folder)
+    versions = len(store.search_model_versions("name = 'cf'"))
+    project.run(sys.executable, "-m", "stages.sync")
+    assert versions == len(store.search_model_versions("name = 'cf'")) == 1
+    metrics = project.read("reports/metrics.json")
+    for run in project.runs():
+        model, on_test = run.data.tags["model"], run.data.params.get("split_test") == "True"
+        assert ("test/rmse" in run.data.metrics) == on_test
+        assert ("rmse" in run.data.metrics) != on_test
+        if on_test:
+            assert run.data.metrics["test/rmse"] == metrics[model]["rmse"]
+    page = (project.folder / "reports/index.html").read_text()
+    assert "on 120 test ratings" in page
+    assert "validation ratings" not in page.lower().partition("<h2>provenance")[0]
+
+
 @pytest.mark.parametrize("name", ["bias", "items"])
 def test_a_name_that_the_reports_use_is_refused(made: Project, name: str) -> None:
     done = made.run(sys.executable, "-m", "stages.train", name, check=False)
