@@ -28,6 +28,7 @@ COLUMNS = (
     "mse",
     "notebook_mse",
     "dataset",
+    "execution",
 )
 
 Row = dict[str, float | str | None]
@@ -39,7 +40,10 @@ def is_notebooks(provenance: Provenance, split: SplitFacts) -> bool:
 
 
 def rank(
-    metrics: Mapping[str, Mapping[str, float | None]], dataset: str, notebook: bool
+    metrics: Mapping[str, Mapping[str, float | None]],
+    dataset: str,
+    notebook: bool,
+    executions: Mapping[str, str] | None = None,
 ) -> list[Row]:
     """One row a model, the lowest RMSE first.
 
@@ -47,6 +51,7 @@ def rank(
         metrics: of each model.
         dataset: the data set's true name.
         notebook: whether the notebook's figures are comparable; else its column is empty.
+        executions: the id of the training that made the model; baselines have none.
 
     Returns:
         Rows with the keys `COLUMNS`.
@@ -57,6 +62,7 @@ def rank(
             **values,
             "notebook_mse": NOTEBOOK_MSE.get(model) if notebook else None,
             "dataset": dataset,
+            "execution": (executions or {}).get(model),
         }
         for model, values in sorted(metrics.items())
     ]
