@@ -83,8 +83,8 @@ def study(
     parameters = {
         **parameters,
         "dataset": provenance.dataset,
-        "split_fraction": split.fraction,
-        "split_seed": split.seed,
+        "split_method": split.method,
+        **{f"split_{key}": value for key, value in split.settings.items()},
     }
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
     dataset = {

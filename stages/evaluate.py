@@ -5,6 +5,7 @@ from rich.console import Console
 from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
+from cf.errors import InputError
 from cf.evaluation import leaderboard
 from cf.reporting.terminal import leaderboard_table
 from stages import paths, runs
@@ -18,21 +19,36 @@ def main() -> None:
     settings = params.load(paths.PARAMS, "tracking", params.Tracking)
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
+    part, n_leaked = evaluate.part, leaked(evaluate.part, split)
     trainings = runs.read(split)
     with tracking.recorder(settings) as recorder:
         from stages.scoring import score  # late: MLflow is imported while torch is
 
-        scores = score(list(trainings), evaluate.damping)
-        runs.record(recorder, trainings, scores)
+        scores = score(list(trainings), evaluate.damping, part)
+        runs.record(recorder, trainings, scores, part)
 
     notebook = leaderboard.is_notebooks(provenance, split)
     executions = {name: training.id for name, training in trainings.items()}
-    rows = leaderboard.rank(scores, provenance.dataset, notebook, executions)
+    rows = leaderboard.rank(scores, provenance.dataset, notebook, part, n_leaked, executions)
     leaderboard.write(paths.LEADERBOARD, rows)
     tables.write_json(paths.METRICS, scores)
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
-    tables.write_json(paths.DATA, {"dataset": provenance.dataset, **sizes})
+    tables.write_json(paths.DATA, {"dataset": provenance.dataset, "part": part, **sizes})
     Console().print(leaderboard_table(leaderboard.read(paths.LEADERBOARD)))
+
+
+def leaked(part: str, split: SplitFacts) -> int:
+    """How many of the part's ratings are in train as well.
+
+    Raises:
+        InputError: there is no such part.
+    """
+    if part == "test" and "test" not in split.parts:
+        raise InputError(
+            f"{paths.PARAMS}: evaluate.part: there is no test part. Set split.test to true, or "
+            "evaluate.part to valid."
+        )
+    return split.parts.get(part, {}).get("n_leaked", 0)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def write(trained: list[str]) -> None:
     """
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     page = report.render(
-        scores=about(provenance.dataset, tables.read_json(paths.METRICS)),
+        scores=about(tables.read_json(paths.DATA), tables.read_json(paths.METRICS)),
         sections=yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8")),
         trained=trained,
         provenance=provenance,
@@ -32,9 +32,10 @@ def write(trained: list[str]) -> None:
         beside.write_text(page, encoding="utf-8", newline="\n")
 
 
-def about(dataset: str, scores: dict[str, Any]) -> dict[str, Any]:
-    """The scores of each model, with the data set that they are about."""
-    return {name: {**values, "dataset": dataset} for name, values in scores.items()}
+def about(data: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
+    """The scores of each model, with the data set and the part that they are about."""
+    what = {"dataset": str(data.get("dataset")), "part": str(data.get("part", "valid"))}
+    return {name: {**values, **what} for name, values in scores.items()}
 
 
 def last_commit() -> Commit | None:
@@ -46,5 +47,4 @@ def last_commit() -> Commit | None:
     sections = commit.kept(paths.PARAMS)
     if metrics is None or not all(isinstance(values, dict) for values in metrics.values()):
         return Commit(*last, None, sections)
-    data = commit.kept(paths.DATA) or {}
-    return Commit(*last, about(str(data.get("dataset")), metrics), sections)
+    return Commit(*last, about(commit.kept(paths.DATA) or {}, metrics), sections)

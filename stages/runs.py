@@ -42,13 +42,23 @@ def figures(name: str) -> list[Path]:
 
 
 def record(
-    recorder: Recorder, trainings: Mapping[str, Execution], scores: Mapping[str, Summary]
+    recorder: Recorder,
+    trainings: Mapping[str, Execution],
+    scores: Mapping[str, Summary],
+    part: str,
 ) -> None:
-    """Add the scores to the runs of the trainings, and register the best model of them."""
+    """Add the scores on a part to the runs of the trainings, and register the best model.
+
+    Scores on the test part go under names of their own, and no model is chosen by them: that
+    would be no test of it. Nor is one of several folds, which are there to judge a method.
+    """
+    prefix = "" if part == "valid" else f"{part}/"
     for name, training in trainings.items():
-        recorder.add(training, scores[name])
-    if trainings:
-        best = min(trainings, key=lambda name: scores[name]["rmse"] or 0)
+        values = {f"{prefix}{metric}": value for metric, value in scores[name].items()}
+        recorder.add(training, values)
+    one = [name for name in trainings if trainings[name].parameters["split_method"] != "k_fold"]
+    if one and part == "valid":
+        best = min(one, key=lambda name: scores[name]["rmse"] or 0)
         recorder.register(trainings[best], scores[best]["rmse"] or 0)
 
 

@@ -22,14 +22,15 @@ def main() -> None:
     if not settings.enabled:
         raise InputError(f"{paths.PARAMS}: tracking.enabled is false. Set it to true to sync.")
     trainings = runs.read(tables.read_facts(paths.SPLIT_FACTS, SplitFacts))
-    board = {row["model"]: row["execution"] for row in leaderboard.read(paths.LEADERBOARD)}
-    scored = {name: made for name, made in trainings.items() if board.get(name) == made.id}
+    board = leaderboard.read(paths.LEADERBOARD)
+    executions = {row["model"]: row["execution"] for row in board}
+    scored = {name: made for name, made in trainings.items() if executions.get(name) == made.id}
     unscored = sorted(trainings.keys() - scored.keys())
     # Whoever asks for this waits for it: many runs through a thin line may take long.
     with tracking.recorder(settings, patience=None) as recorder:
         for name in unscored:
             recorder.add(trainings[name], {})
-        runs.record(recorder, scored, tables.read_json(paths.METRICS))
+        runs.record(recorder, scored, tables.read_json(paths.METRICS), board[0]["part"])
         for name, training in scored.items():
             page = [paths.REPORT] if paths.REPORT.exists() else []
             recorder.add(training, {}, [*runs.figures(name), *page])

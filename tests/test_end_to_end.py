@@ -225,7 +225,7 @@ def test_the_same_seed_gives_the_same_files_to_the_bit(made: Project, tmp_path: 
     ("section", "edit", "said"),
     [
         ("split", {"fraction": "1e-3"}, "split.fraction"),
-        ("split", {"fraction": 0.0001}, "leaves 0 for validation"),
+        ("split", {"fraction": 0.0001}, "600 for training, 0 for validation"),
         ("train_dot", {"bach_size": 64}, "Did you mean batch_size?"),
         (
             "train_dot",

@@ -38,6 +38,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     scores = {"rmse": 1.0, "mse": 1.0, "mae": 0.8, "rmse_warm": 1.0, "rmse_cold": None}
     scores |= {"n": 80, "n_cold": 0}
     tables.write_json(paths.METRICS, dict.fromkeys(("bias", "dot", "embnet"), scores))
+    tables.write_json(paths.DATA, {"dataset": "toy-stars", "part": "valid"})
     tables.write_facts(paths.SPLIT_FACTS, tables.SplitFacts(0.2, 1, 320, 80, 0, "ab"))
     for name in ("dot", "embnet"):
         tags = {"split_sha256": "ab"}

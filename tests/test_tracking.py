@@ -33,7 +33,8 @@ PROVENANCE = Provenance(
     n_items=4,
     rating_range=(0.5, 5.0),
 )
-SPLIT = SplitFacts(0.2, 42, 8, 2, 1, "cd" * 32)
+SETTINGS = {"fraction": 0.2, "seed": 42}
+SPLIT = SplitFacts(0.2, 42, 8, 2, 1, "cd" * 32, "random", SETTINGS)
 TRAINING = params.Training.model_validate(
     {
         "model": {"name": "dot", "n_factors": 3, "init_range": [0.0, 0.1]},
@@ -104,6 +105,7 @@ def test_a_training_is_one_complete_run(project: Callable[[], list[Run]]) -> Non
         "anneal": "none",
         "warm_up": "0.0",
         "dataset": "made-up",
+        "split_method": "random",
         "split_fraction": "0.2",
         "split_seed": "42",
     }
