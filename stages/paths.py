@@ -33,6 +33,7 @@ LEADERBOARD = REPORTS / "leaderboard.csv"
 PREDICTIONS = REPORTS / "predictions.parquet"
 FIGURES = REPORTS / "figures"
 GRID = REPORTS / "grid.png"
+CV = REPORTS / "cv.csv"
 VECTOR_FIGURES = REPORTS / "svg"
 REPORT = REPORTS / "index.html"
 
