@@ -25,14 +25,11 @@ def main() -> None:
         from stages.scoring import score  # late: MLflow is imported while torch is
 
         scores = score(list(trainings), evaluate.damping, part)
-        for name, training in trainings.items():
-            recorder.add(training, runs.named(scores[name], part))
-        notebook = leaderboard.is_notebooks(provenance, split)
-        rows = leaderboard.rank(scores, provenance.dataset, notebook, part, n_leaked)
-        ranked = [row for row in rows if row["model"] in trainings]
-        if ranked and part == "valid":  # a choice by the test part would be no test of it
-            recorder.register(trainings[str(ranked[0]["model"])], float(ranked[0]["rmse"] or 0))
+        runs.record(recorder, trainings, scores, part)
 
+    notebook = leaderboard.is_notebooks(provenance, split)
+    executions = {name: training.id for name, training in trainings.items()}
+    rows = leaderboard.rank(scores, provenance.dataset, notebook, part, n_leaked, executions)
     leaderboard.write(paths.LEADERBOARD, rows)
     tables.write_json(paths.METRICS, scores)
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}

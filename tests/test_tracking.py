@@ -124,6 +124,15 @@ def test_a_training_is_one_complete_run(project: Callable[[], list[Run]]) -> Non
     assert [file.path for file in files] == ["model/weights"]
 
 
+def test_the_name_tells_what_is_not_as_committed() -> None:
+    def name(**changed: object) -> str:
+        return tracking.execution("cf", "dot", TRAINING, PROVENANCE, SPLIT, changed).name
+
+    assert name() == "dot"
+    assert name(n_factors=3, n_epochs=[2]) == "dot n_factors=3 n_epochs=[2]"
+    assert name(n_factors=3, n_epochs=[2], seed=1) == "dot n_factors=3 n_epochs=[2] ..."
+
+
 def test_the_commit_is_a_tag_where_there_is_git(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ COLUMNS = (
     "dataset",
     "part",
     "n_leaked",
+    "execution",
 )
 
 Row = dict[str, float | str | None]
@@ -47,6 +48,7 @@ def rank(
     notebook: bool,
     part: str = "valid",
     n_leaked: int = 0,
+    executions: Mapping[str, str] | None = None,
 ) -> list[Row]:
     """One row a model, the lowest RMSE first.
 
@@ -56,6 +58,7 @@ def rank(
         notebook: whether the notebook's figures are comparable; else its column is empty.
         part: on which they are.
         n_leaked: of its ratings, those whose user rates the same item in train.
+        executions: the id of the training that made the model; baselines have none.
 
     Returns:
         Rows with the keys `COLUMNS`.
@@ -68,6 +71,7 @@ def rank(
             "dataset": dataset,
             "part": part,
             "n_leaked": n_leaked,
+            "execution": (executions or {}).get(model),
         }
         for model, values in sorted(metrics.items())
     ]
