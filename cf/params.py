@@ -121,9 +121,11 @@ class Training(Section):
 
 
 class Evaluate(Section):
-    """The baselines to compare with."""
+    """The baselines to compare with, and the resamples that tell how sure the scores are."""
 
     damping: NonNegativeFloat
+    n_resamples: Annotated[int, Field(ge=100, le=10**6)]
+    seed: Seed
 
 
 class Tracking(Section):

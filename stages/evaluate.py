@@ -22,13 +22,15 @@ def main() -> None:
     with tracking.recorder(settings) as recorder:
         from stages.scoring import score  # late: MLflow is imported while torch is
 
-        scores = score(list(trainings), evaluate.damping)
-        for name, training in trainings.items():
-            recorder.add(training, scores[name])
+        scores, resampled = score(list(trainings), evaluate)
         notebook = leaderboard.is_notebooks(provenance, split)
-        rows = leaderboard.rank(scores, provenance.dataset, notebook)
-        if ranked := [row for row in rows if row["model"] in trainings]:
-            recorder.register(trainings[str(ranked[0]["model"])], float(ranked[0]["rmse"] or 0))
+        rows = leaderboard.rank(scores, resampled, provenance.dataset, notebook)
+        ranked = [row for row in rows if row["model"] in trainings]
+        for row in ranked:
+            name = row["model"]
+            recorder.add(trainings[name], {**scores[name], **leaderboard.bounds(row)})
+        if ranked:
+            recorder.register(trainings[ranked[0]["model"]], ranked[0]["rmse"])
 
     leaderboard.write(paths.LEADERBOARD, rows)
     tables.write_json(paths.METRICS, scores)

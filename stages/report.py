@@ -10,6 +10,7 @@ import yaml
 
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
+from cf.evaluation import leaderboard
 from cf.files import written
 from cf.reporting import report
 from cf.reporting.report import Commit
@@ -24,6 +25,7 @@ def write(trained: list[str]) -> None:
     """
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     page = report.render(
+        rows=leaderboard.read(paths.LEADERBOARD),
         scores=about(provenance.dataset, tables.read_json(paths.METRICS)),
         sections=yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8")),
         trained=trained,

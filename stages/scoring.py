@@ -1,32 +1,39 @@
 """The scores of all models and baselines, for the stage evaluate."""
 
 from cf.data import splitting, tables
-from cf.evaluation import metrics
+from cf.evaluation import metrics, significance
 from cf.evaluation.metrics import Summary
+from cf.evaluation.significance import Resampled
 from cf.models import base, baseline
+from cf.params import Evaluate
 from cf.training import checkpoints
 from stages import paths
 
 
-def score(models: list[str], damping: float) -> dict[str, Summary]:
+def score(models: list[str], evaluate: Evaluate) -> tuple[dict[str, Summary], Resampled]:
     """The metrics of each model and baseline; their predictions are written to reports.
 
     Args:
         models: those trained, by the name of their folder.
-        damping: of the bias baseline.
+
+    Returns:
+        The metrics, and the RMSE on resamples of the users.
     """
     train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
     pairs = valid.users, valid.items
     predictions = {
         "global_mean": baseline.global_mean(train, *pairs),
-        "bias": baseline.bias(train, *pairs, damping),
+        "bias": baseline.bias(train, *pairs, evaluate.damping),
     }
     for name in models:
         predictions[name] = base.predict(checkpoints.load(paths.MODELS / name), *pairs)
     observed = {"rows": valid.rows, "users": valid.users, "items": valid.items}
     tables.write_columns(paths.PREDICTIONS, {**observed, "observed": valid.values, **predictions})
     cold = splitting.cold(train, valid)
-    return {
+    scores = {
         name: metrics.summary(predicted, valid.values, cold)
         for name, predicted in predictions.items()
     }
+    return scores, significance.resample(
+        predictions, valid.values, valid.users, evaluate.n_resamples, evaluate.seed
+    )

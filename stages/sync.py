@@ -10,6 +10,7 @@ from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import SplitFacts
 from cf.errors import InputError
+from cf.evaluation import leaderboard
 from stages import paths, runs
 from stages.stage import stage
 
@@ -22,6 +23,8 @@ def main() -> None:
         raise InputError(f"{paths.PARAMS}: tracking.enabled is false. Set it to true to sync.")
     trainings = runs.read(tables.read_facts(paths.SPLIT_FACTS, SplitFacts))
     scores = tables.read_json(paths.METRICS)
+    for row in leaderboard.read(paths.LEADERBOARD):
+        scores[row["model"]] |= leaderboard.bounds(row)
     # Whoever asks for this waits for it: many runs through a thin line may take long.
     with tracking.recorder(settings, patience=None) as recorder:
         for name, training in trainings.items():

@@ -8,10 +8,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from cf.data import tables
+from cf.evaluation import leaderboard
 from cf.reporting import gallery
 from cf.tracking import Execution
 from cf.training import history
 from stages import paths, plot, runs
+from tests import results
 
 ROOT = Path(__file__).parent.parent
 NAMES = {
@@ -37,7 +39,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tables.write_facts(paths.SPLIT_PROVENANCE, facts)
     scores = {"rmse": 1.0, "mse": 1.0, "mae": 0.8, "rmse_warm": 1.0, "rmse_cold": None}
     scores |= {"n": 80, "n_cold": 0}
-    tables.write_json(paths.METRICS, dict.fromkeys(("bias", "dot", "embnet"), scores))
+    made = dict.fromkeys(("bias", "dot", "embnet"), scores)
+    tables.write_json(paths.METRICS, made)
+    leaderboard.write(paths.LEADERBOARD, results.rows(made))
     tables.write_facts(paths.SPLIT_FACTS, tables.SplitFacts(0.2, 1, 320, 80, 0, "ab"))
     for name in ("dot", "embnet"):
         tags = {"split_sha256": "ab"}

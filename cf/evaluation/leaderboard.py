@@ -2,11 +2,15 @@
 
 import csv
 from collections.abc import Mapping
-from operator import itemgetter
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cf.data.tables import Provenance, SplitFacts
 from cf.errors import InputError
+from cf.evaluation.significance import Resampled, interval
 from cf.files import written
 
 NOTEBOOK_MSE = {
@@ -17,9 +21,20 @@ NOTEBOOK_MSE = {
 }
 """Validation MSE after the last epoch, in stars², as the notebook prints it."""
 
+NOTEBOOKS_BEST = "dotbias"
+
 COLUMNS = (
     "model",
     "rmse",
+    "rmse_low",
+    "rmse_high",
+    "to_best",
+    "to_best_low",
+    "to_best_high",
+    "tied",
+    "to_notebook",
+    "to_notebook_low",
+    "to_notebook_high",
     "mae",
     "rmse_warm",
     "rmse_cold",
@@ -30,7 +45,17 @@ COLUMNS = (
     "dataset",
 )
 
-Row = dict[str, float | str | None]
+DECIMALS = 6
+TEXTS, COUNTS, FLAGS = ("model", "dataset"), ("n", "n_cold"), ("tied",)
+"""The columns that hold something else than stars or their squares."""
+
+Row = dict[str, Any]
+"""A model's values by `COLUMNS`, None where there is none. RMSE are in stars.
+
+Those that end in _low and _high are the ends of 95% intervals; to_best and to_notebook are the
+RMSE less that of the first model and of `NOTEBOOKS_BEST`; `tied` says that the interval of the
+difference to the first holds 0.
+"""
 
 
 def is_notebooks(provenance: Provenance, split: SplitFacts) -> bool:
@@ -39,43 +64,50 @@ def is_notebooks(provenance: Provenance, split: SplitFacts) -> bool:
 
 
 def rank(
-    metrics: Mapping[str, Mapping[str, float | None]], dataset: str, notebook: bool
+    metrics: Mapping[str, Mapping[str, float | None]],
+    resampled: Resampled,
+    dataset: str,
+    notebook: bool,
 ) -> list[Row]:
     """One row a model, the lowest RMSE first.
 
     Args:
         metrics: of each model.
+        resampled: the RMSE of each model on the same resamples.
         dataset: the data set's true name.
         notebook: whether the notebook's figures are comparable; else its column is empty.
-
-    Returns:
-        Rows with the keys `COLUMNS`.
     """
-    rows: list[Row] = [
-        {
-            "model": model,
-            **values,
-            "notebook_mse": NOTEBOOK_MSE.get(model) if notebook else None,
-            "dataset": dataset,
-        }
-        for model, values in sorted(metrics.items())
-    ]
-    return sorted(rows, key=itemgetter("rmse"))
+    rmse = {name: float(values["rmse"] or 0) for name, values in metrics.items()}
+    order = sorted(rmse, key=lambda name: (rmse[name], name))
+    rows = []
+    for model in order:
+        row: Row = dict.fromkeys(COLUMNS) | {"model": model, **metrics[model], "dataset": dataset}
+        row |= _bounds("rmse", resampled[model])
+        for name, reference in (("to_best", order[0]), ("to_notebook", NOTEBOOKS_BEST)):
+            if reference in rmse:
+                row[name] = rmse[model] - rmse[reference]
+                row |= _bounds(name, resampled[model] - resampled[reference])
+        row["tied"] = row["to_best_low"] <= 0 <= row["to_best_high"]
+        row["notebook_mse"] = NOTEBOOK_MSE.get(model) if notebook else None
+        rows.append(row)
+    return rows
+
+
+def bounds(row: Row) -> dict[str, float]:
+    """The ends of the interval of the RMSE under their names, as a run has them."""
+    return {key: row[key] for key in ("rmse_low", "rmse_high")}
 
 
 def write(path: Path, rows: list[Row]) -> None:
-    """Write the rows as CSV, figures to six decimals."""
+    """Write the rows as CSV."""
     with written(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(
-            {key: f"{row[key]:.6f}" if isinstance(row[key], float) else row[key] for key in COLUMNS}
-            for row in rows
-        )
+        writer.writerows({key: _text(row[key]) for key in COLUMNS} for row in rows)
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    """The rows that `write` wrote, as text; an empty one where there is no figure.
+def read(path: Path) -> list[Row]:
+    """The rows that `write` wrote, the figures rounded.
 
     Raises:
         InputError: no leaderboard there.
@@ -86,4 +118,24 @@ def read(path: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(file))
     if not rows or set(rows[0]) != set(COLUMNS):
         raise InputError(f"{path}: no leaderboard yet. `dvc repro` makes it.")
-    return rows
+    return [{key: _value(key, text) for key, text in row.items()} for row in rows]
+
+
+def _bounds(name: str, resampled: NDArray[np.float64]) -> Row:
+    """The ends of a figure's interval, rounded as in the file, whose readers have the same."""
+    low, high = (round(end, DECIMALS) for end in interval(resampled))
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: ""}[value]
+    return f"{value:.{DECIMALS}f}" if isinstance(value, float) else str(value)
+
+
+def _value(key: str, text: str) -> Any:
+    if key in TEXTS:
+        return text
+    if key in FLAGS:
+        return text == "true"
+    return None if not text else int(text) if key in COUNTS else float(text)

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cf.data.tables import Provenance, SplitFacts
-from cf.evaluation import leaderboard
+from cf.evaluation.leaderboard import NOTEBOOKS_BEST, Row
 
 Scores = Mapping[str, Mapping[str, Any]]
 
@@ -105,6 +105,7 @@ class Drawing:
 
 
 def render(
+    rows: Sequence[Row],
     scores: Scores,
     sections: Mapping[str, Any],
     trained: Sequence[str],
@@ -116,15 +117,14 @@ def render(
     """The page, which needs no other file and no network.
 
     Args:
-        scores: the metrics of every model and baseline, one at least.
+        rows: the leaderboard's, one at least.
+        scores: the metrics of the same models.
         sections: the sections of params.yaml.
         trained: the models that are no baselines.
         figures: SVG by file name without suffix; of one model: predicted_<model>.
         commit: what to compare with; None where there is no git or no commit.
     """
-    comparable = leaderboard.is_notebooks(provenance, split)
-    rows = leaderboard.rank(scores, provenance.dataset, comparable)
-    order = [str(row["model"]) for row in rows]
+    order = [row["model"] for row in rows]
     differing, common = compare_parameters(
         {name: flat(sections.get(f"train_{name}")) for name in order if name in trained}
     )
@@ -133,7 +133,9 @@ def render(
         .get_template("report.html.jinja")
         .render(
             rows=rows,
-            comparable=comparable,
+            scale=_scale(rows),
+            comparable=any(row["notebook_mse"] is not None for row in rows),
+            notebooks_best=NOTEBOOKS_BEST,
             trained=trained,
             baseline=next((row for row in rows if row["model"] not in trained), None),
             provenance=provenance,
@@ -246,6 +248,12 @@ def _rmse(scores: Mapping[str, Any] | None) -> float | None:
     return rmse if isinstance(rmse, float) else None
 
 
+def _scale(rows: Sequence[Row]) -> tuple[float, float]:
+    """The ends of the axis of intervals, in stars: a model that is far off does not widen it."""
+    low, high = min(row["rmse_low"] for row in rows), max(row["rmse_high"] for row in rows)
+    return low, max(min(high, 1.5 * rows[0]["rmse_high"]), low + 1e-6)
+
+
 def _groups(
     figures: Mapping[str, bytes], order: Sequence[str]
 ) -> Iterator[tuple[str, str, list[Drawing]]]:
@@ -279,14 +287,15 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["figure"] = lambda value: DASH if value is None else f"{value:.4f}"
+    environment.filters["short"] = lambda value: f"{value:.3f}"
     environment.filters["signed"] = _signed
     environment.filters["count"] = lambda value: f"{value:,}" if isinstance(value, int) else "?"
     return environment
 
 
-def _signed(value: float | None) -> str:
+def _signed(value: float | None, decimals: int = 4) -> str:
     if value is None:
         return DASH
-    text = f"{abs(value):.4f}"
-    sign = "" if text == "0.0000" else "\N{MINUS SIGN}" if value < 0 else "+"
+    text = f"{abs(value):.{decimals}f}"
+    sign = "" if float(text) == 0 else "\N{MINUS SIGN}" if value < 0 else "+"
     return sign + text
