@@ -64,7 +64,7 @@ def test_missing_section_says_what_it_needs(tmp_path: Path) -> None:
     path = written(tmp_path, "ingest: {}\nsplitt: {}\n")
     with pytest.raises(InputError, match=r"params.yaml: split: this section is missing") as caught:
         params.load(path, "split", params.Split)
-    assert "It needs fraction, seed." in str(caught.value)
+    assert "It needs method, fraction, seed, n_last, " in str(caught.value)
     assert "Is it the one called splitt?" in str(caught.value)
 
 

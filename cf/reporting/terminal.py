@@ -1,13 +1,15 @@
 """Tables for the terminal."""
 
 from math import sqrt
+from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from cf.evaluation.leaderboard import Row
+from cf.data.tables import SplitFacts
 
 DASH = "\N{EN DASH}"
+Row = dict[str, Any]
 
 
 def leaderboard_table(rows: list[Row]) -> Table:
@@ -42,6 +44,37 @@ def leaderboard_table(rows: list[Row]) -> Table:
             *([_root(row["notebook_mse"])] if notebook else []),
         )
     return table
+
+
+SPLIT_HEADINGS = {
+    "n": "ratings",
+    "n_users": "users",
+    "n_items": "items",
+    "n_cold_users": "cold users",
+    "n_cold_items": "cold items",
+    "n_cold": "cold ratings",
+}
+
+
+def split_table(facts: SplitFacts, dataset: str) -> Table:
+    """What each part of a split holds, and how much of that train does not know."""
+    settings = ", ".join(f"{key} {value}" for key, value in facts.settings.items())
+    table = Table(title=f"{dataset} split by {facts.method}: {settings}")
+    table.add_column("part", no_wrap=True)
+    for heading in SPLIT_HEADINGS.values():
+        table.add_column(heading, justify="right")
+    for part, counts in facts.parts.items():
+        cells = (f"{counts[key]:,}" if key in counts else "" for key in SPLIT_HEADINGS)
+        table.add_row(part, *cells)
+    return table
+
+
+def leakage(n_leaked: int) -> str:
+    """What it means that so many held-out ratings are in train as well."""
+    return (
+        f"LEAKAGE: {n_leaked:,} held-out ratings are of a user and an item that train has a rating "
+        "of as well, so scores flatter models that remember. Remove the repeated ratings."
+    )
 
 
 def _range(low: float, high: float) -> str:
