@@ -1,7 +1,10 @@
 """The scores of all models and baselines, for the stage evaluate."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cf.data import splitting, tables
-from cf.evaluation import metrics, significance
+from cf.evaluation import metrics, rows, significance, strata
 from cf.evaluation.metrics import Summary
 from cf.evaluation.significance import Resampled
 from cf.models import base, baseline
@@ -11,7 +14,7 @@ from stages import paths
 
 
 def score(models: list[str], evaluate: Evaluate) -> tuple[dict[str, Summary], Resampled]:
-    """The metrics of each model and baseline; their predictions are written to reports.
+    """The metrics of each model and baseline; predictions and strata are written to reports.
 
     Args:
         models: those trained, by the name of their folder.
@@ -29,6 +32,9 @@ def score(models: list[str], evaluate: Evaluate) -> tuple[dict[str, Summary], Re
         predictions[name] = base.predict(checkpoints.load(paths.MODELS / name), *pairs)
     observed = {"rows": valid.rows, "users": valid.users, "items": valid.items}
     tables.write_columns(paths.PREDICTIONS, {**observed, "observed": valid.values, **predictions})
+    groups = strata.stratify(train, valid, _genres())
+    stratified = strata.score(groups, predictions, valid.values, valid.users)
+    rows.write(paths.STRATA, strata.COLUMNS, stratified)
     cold = splitting.cold(train, valid)
     scores = {
         name: metrics.summary(predicted, valid.values, cold)
@@ -37,3 +43,11 @@ def score(models: list[str], evaluate: Evaluate) -> tuple[dict[str, Summary], Re
     return scores, significance.resample(
         predictions, valid.values, valid.users, evaluate.n_resamples, evaluate.seed
     )
+
+
+def _genres() -> NDArray[np.object_]:
+    """The genres of each item, joined by "|", by the item's index."""
+    items = tables.read_columns(paths.ITEMS, "item_id", "genres")
+    genres = dict(zip(items["item_id"].tolist(), items["genres"].tolist(), strict=True))
+    ids = tables.read_columns(paths.ITEM_VOCABULARY, "item_id")["item_id"]
+    return np.array([genres.get(item, "") for item in ids.tolist()], dtype=object)

@@ -9,6 +9,7 @@ import numpy as np
 
 from cf.data.tables import Provenance, SplitFacts
 from cf.evaluation import leaderboard
+from cf.evaluation.rows import Row
 
 PROVENANCE = Provenance(
     dataset="ml-latest-small",
@@ -37,7 +38,7 @@ def scores() -> dict[str, dict[str, Any]]:
 
 def rows(
     scores: dict[str, dict[str, Any]], spread: float = 0.01, notebook: bool = True
-) -> list[leaderboard.Row]:
+) -> list[Row]:
     """The leaderboard of the scores, whose resamples lie around them by the like of `spread`."""
     draw = np.random.default_rng(0)
     drawn = {name: draw.normal(one["rmse"], spread, 1000) for name, one in scores.items()}

@@ -1,17 +1,15 @@
 """All models side by side, and beside the notebook."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cf.data.tables import Provenance, SplitFacts
-from cf.errors import InputError
+from cf.evaluation import rows as table
+from cf.evaluation.rows import DECIMALS, Row
 from cf.evaluation.significance import Resampled, interval
-from cf.files import written
 
 NOTEBOOK_MSE = {
     "dot": 1.134128,
@@ -23,37 +21,31 @@ NOTEBOOK_MSE = {
 
 NOTEBOOKS_BEST = "dotbias"
 
-COLUMNS = (
-    "model",
-    "rmse",
-    "rmse_low",
-    "rmse_high",
-    "to_best",
-    "to_best_low",
-    "to_best_high",
-    "tied",
-    "to_notebook",
-    "to_notebook_low",
-    "to_notebook_high",
-    "mae",
-    "rmse_warm",
-    "rmse_cold",
-    "n",
-    "n_cold",
-    "mse",
-    "notebook_mse",
-    "dataset",
-)
-
-DECIMALS = 6
-TEXTS, COUNTS, FLAGS = ("model", "dataset"), ("n", "n_cold"), ("tied",)
-"""The columns that hold something else than stars or their squares."""
-
-Row = dict[str, Any]
-"""A model's values by `COLUMNS`, None where there is none. RMSE are in stars.
+COLUMNS = {
+    "model": str,
+    "rmse": float,
+    "rmse_low": float,
+    "rmse_high": float,
+    "to_best": float,
+    "to_best_low": float,
+    "to_best_high": float,
+    "tied": bool,
+    "to_notebook": float,
+    "to_notebook_low": float,
+    "to_notebook_high": float,
+    "mae": float,
+    "rmse_warm": float,
+    "rmse_cold": float,
+    "n": int,
+    "n_cold": int,
+    "mse": float,
+    "notebook_mse": float,
+    "dataset": str,
+}
+"""In stars but for the MSE, in stars².
 
 Those that end in _low and _high are the ends of 95% intervals; to_best and to_notebook are the
-RMSE less that of the first model and of `NOTEBOOKS_BEST`; `tied` says that the interval of the
+RMSE less that of the first model and of `NOTEBOOKS_BEST`; tied says that the interval of the
 difference to the first holds 0.
 """
 
@@ -100,10 +92,7 @@ def bounds(row: Row) -> dict[str, float]:
 
 def write(path: Path, rows: list[Row]) -> None:
     """Write the rows as CSV."""
-    with written(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: _text(row[key]) for key in COLUMNS} for row in rows)
+    table.write(path, COLUMNS, rows)
 
 
 def read(path: Path) -> list[Row]:
@@ -112,30 +101,10 @@ def read(path: Path) -> list[Row]:
     Raises:
         InputError: no leaderboard there.
     """
-    rows = []
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    if not rows or set(rows[0]) != set(COLUMNS):
-        raise InputError(f"{path}: no leaderboard yet. `dvc repro` makes it.")
-    return [{key: _value(key, text) for key, text in row.items()} for row in rows]
+    return table.read(path, COLUMNS)
 
 
 def _bounds(name: str, resampled: NDArray[np.float64]) -> Row:
     """The ends of a figure's interval, rounded as in the file, whose readers have the same."""
     low, high = (round(end, DECIMALS) for end in interval(resampled))
     return {f"{name}_low": low, f"{name}_high": high}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: ""}[value]
-    return f"{value:.{DECIMALS}f}" if isinstance(value, float) else str(value)
-
-
-def _value(key: str, text: str) -> Any:
-    if key in TEXTS:
-        return text
-    if key in FLAGS:
-        return text == "true"
-    return None if not text else int(text) if key in COUNTS else float(text)

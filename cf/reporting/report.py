@@ -13,7 +13,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cf.data.tables import Provenance, SplitFacts
-from cf.evaluation.leaderboard import NOTEBOOKS_BEST, Row
+from cf.evaluation.leaderboard import NOTEBOOKS_BEST
+from cf.evaluation.rows import Row
 
 Scores = Mapping[str, Mapping[str, Any]]
 
@@ -27,10 +28,16 @@ KINDS = {
         "Mean squared error after each epoch: solid on the validation rows, dashed on the training "
         "rows. Where the dashed line falls and the solid one does not, a model only memorises.",
     ),
-    "error_by_popularity": (
-        "Error by popularity",
-        "How far each model is off, by the number of training ratings that the item has. The bars "
-        "below say how many validation rows stand behind each point.",
+    "strata_to_best": (
+        "Who wins where",
+        "What each model's RMSE has more than that of the best one, in groups of ratings: below "
+        "the line it is better there. Both meet the same users: a bar that misses the line tells "
+        "of a difference; among so many groups, some miss it by chance.",
+    ),
+    "strata_rmse": (
+        "Error by group",
+        "How far each model is off in the same groups. By observed rating, every model that "
+        "hedges is worst at the ends.",
     ),
     "predicted": (
         "Predicted against observed",

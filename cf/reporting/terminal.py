@@ -1,15 +1,14 @@
 """Tables for the terminal."""
 
 from math import sqrt
-from typing import Any
 
 from rich import box
 from rich.table import Table
 
 from cf.data.tables import SplitFacts
+from cf.evaluation.rows import Row
 
 DASH = "\N{EN DASH}"
-Row = dict[str, Any]
 
 
 def leaderboard_table(rows: list[Row]) -> Table:
