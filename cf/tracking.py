@@ -55,13 +55,20 @@ def execution(
     training: Training,
     provenance: Provenance,
     split: SplitFacts,
+    changed: Mapping[str, Any] | None = None,
 ) -> Execution:
-    """A training that starts now."""
+    """A training that starts now.
+
+    Args:
+        changed: values that are not the last commit's: the run's name tells them.
+    """
     started = study(experiment, model, flat(training), provenance, split)
     dvc_name = started.tags.get("dvc_experiment")
     note = _description(training, dvc_name)
     source = {"mlflow.source.name": "stages/train.py", "mlflow.note.content": note, "model": model}
-    name = f"{model} ({dvc_name})" if dvc_name else model
+    named = [f"{key}={value}" for key, value in (changed or {}).items()]
+    name = " ".join([model, *named[:2], *(["..."] if len(named) > 2 else [])])
+    name += f" ({dvc_name})" if dvc_name else ""
     return replace(started, name=name, tags={**started.tags, **source})
 
 
@@ -76,8 +83,8 @@ def study(
     parameters = {
         **parameters,
         "dataset": provenance.dataset,
-        "split_fraction": split.fraction,
-        "split_seed": split.seed,
+        "split_method": split.method,
+        **{f"split_{key}": value for key, value in split.settings.items()},
     }
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
     dataset = {
@@ -154,6 +161,27 @@ class Recorder:
         """Register a training's model, as the champion if none is better on the same rows."""
         self._tell("register", execution=asdict(training), rmse=rmse)
 
+    def group(
+        self,
+        name: str,
+        trainings: Sequence[Execution],
+        values: Mapping[str, float | None],
+        files: Sequence[Path] = (),
+    ) -> None:
+        """Put the runs of trainings under a run of their own, which has what they share.
+
+        Args:
+            name: of that run.
+            values: metrics of all the trainings together.
+        """
+        over = _over(name, trainings)
+        self.start(over)
+        self.finish(over, files, "figures")
+        self.add(over, values)
+        for training in trainings:
+            self.add(training, {})
+            self._tell("adopt", execution=asdict(training))
+
     def log_trial(
         self, number: int, parameters: dict[str, Any], losses: list[dict[str, float]], state: str
     ) -> None:
@@ -189,6 +217,26 @@ class Recorder:
                     "not affected. `make sync` records them later.",
                     file=sys.stderr,
                 )
+
+
+def _over(name: str, trainings: Sequence[Execution]) -> Execution:
+    """Several trainings as one execution, with the parameters and tags that all of them have."""
+    first = trainings[0]
+
+    def shared(kind: str) -> dict[str, Any]:
+        rest = [getattr(training, kind) for training in trainings[1:]]
+        values = getattr(first, kind).items()
+        return {key: value for key, value in values if all(r.get(key) == value for r in rest)}
+
+    return Execution(
+        uuid4().hex,
+        first.experiment,
+        name,
+        shared("parameters"),
+        shared("tags"),
+        first.dataset,
+        started=min(training.started for training in trainings),
+    )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from rich.console import Console
 from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
+from cf.errors import InputError
 from cf.evaluation import leaderboard
 from cf.reporting.terminal import leaderboard_table
 from stages import paths, runs
@@ -18,25 +19,38 @@ def main() -> None:
     settings = params.load(paths.PARAMS, "tracking", params.Tracking)
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
+    part, n_leaked = evaluate.part, leaked(evaluate.part, split)
     trainings = runs.read(split)
     with tracking.recorder(settings) as recorder:
         from stages.scoring import score  # late: MLflow is imported while torch is
 
         scores, resampled = score(list(trainings), evaluate)
         notebook = leaderboard.is_notebooks(provenance, split)
-        rows = leaderboard.rank(scores, resampled, provenance.dataset, notebook)
-        ranked = [row for row in rows if row["model"] in trainings]
-        for row in ranked:
-            name = row["model"]
-            recorder.add(trainings[name], {**scores[name], **leaderboard.bounds(row)})
-        if ranked:
-            recorder.register(trainings[ranked[0]["model"]], ranked[0]["rmse"])
+        executions = {name: training.id for name, training in trainings.items()}
+        rows = leaderboard.rank(
+            scores, resampled, provenance.dataset, notebook, part, n_leaked, executions
+        )
+        runs.record(recorder, trainings, leaderboard.with_bounds(scores, rows), part)
 
     leaderboard.write(paths.LEADERBOARD, rows)
     tables.write_json(paths.METRICS, scores)
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
-    tables.write_json(paths.DATA, {"dataset": provenance.dataset, **sizes})
+    tables.write_json(paths.DATA, {"dataset": provenance.dataset, "part": part, **sizes})
     Console().print(leaderboard_table(leaderboard.read(paths.LEADERBOARD)))
+
+
+def leaked(part: str, split: SplitFacts) -> int:
+    """How many of the part's ratings are in train as well.
+
+    Raises:
+        InputError: there is no such part.
+    """
+    if part == "test" and "test" not in split.parts:
+        raise InputError(
+            f"{paths.PARAMS}: evaluate.part: there is no test part. Set split.test to true, or "
+            "evaluate.part to valid."
+        )
+    return split.parts.get(part, {}).get("n_leaked", 0)
 
 
 if __name__ == "__main__":

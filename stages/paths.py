@@ -34,7 +34,8 @@ STRATA = REPORTS / "strata.csv"
 PREDICTIONS = REPORTS / "predictions.parquet"
 FIGURES = REPORTS / "figures"
 GRID = REPORTS / "grid.png"
+CV = REPORTS / "cv.csv"
 VECTOR_FIGURES = REPORTS / "svg"
 REPORT = REPORTS / "index.html"
 
-STORE = Path("mlruns/mlflow.db")  # cf.recorder makes it
+STORE = Path("mlruns/mlflow.db")

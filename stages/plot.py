@@ -24,12 +24,13 @@ def main() -> None:
     items = tables.read_columns(paths.ITEMS, "item_id", "title")
     predictions = tables.read_columns(paths.PREDICTIONS, *COLUMNS, *trainings)
     groups = rows.read(paths.STRATA, strata.COLUMNS)
+    part = tables.read_json(paths.DATA)["part"]
     histories = {name: history.read(paths.HISTORY / f"{name}.csv") for name in trainings}
 
     with tracking.recorder(settings) as recorder:
         for name, figure in (
             *gallery.data_figures(facts, ratings, items),
-            *gallery.model_figures(facts, predictions, groups, histories),
+            *gallery.model_figures(facts, predictions, groups, histories, part),
         ):
             save(figure, paths.FIGURES / f"{name}.png")
             save(figure, paths.VECTOR_FIGURES / f"{name}.svg")

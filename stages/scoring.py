@@ -22,26 +22,28 @@ def score(models: list[str], evaluate: Evaluate) -> tuple[dict[str, Summary], Re
     Returns:
         The metrics, and the RMSE on resamples of the users.
     """
-    train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
-    pairs = valid.users, valid.items
+    train, held_out = (tables.read_ratings(paths.PARTS[name]) for name in ("train", evaluate.part))
+    pairs = held_out.users, held_out.items
     predictions = {
         "global_mean": baseline.global_mean(train, *pairs),
         "bias": baseline.bias(train, *pairs, evaluate.damping),
     }
     for name in models:
         predictions[name] = base.predict(checkpoints.load(paths.MODELS / name), *pairs)
-    observed = {"rows": valid.rows, "users": valid.users, "items": valid.items}
-    tables.write_columns(paths.PREDICTIONS, {**observed, "observed": valid.values, **predictions})
-    groups = strata.stratify(train, valid, _genres())
-    stratified = strata.score(groups, predictions, valid.values, valid.users)
+    observed = {"rows": held_out.rows, "users": held_out.users, "items": held_out.items}
+    tables.write_columns(
+        paths.PREDICTIONS, {**observed, "observed": held_out.values, **predictions}
+    )
+    groups = strata.stratify(train, held_out, _genres())
+    stratified = strata.score(groups, predictions, held_out.values, held_out.users)
     rows.write(paths.STRATA, strata.COLUMNS, stratified)
-    cold = splitting.cold(train, valid)
+    cold = splitting.cold(train, held_out)
     scores = {
-        name: metrics.summary(predicted, valid.values, cold)
+        name: metrics.summary(predicted, held_out.values, cold)
         for name, predicted in predictions.items()
     }
     return scores, significance.resample(
-        predictions, valid.values, valid.users, evaluate.n_resamples, evaluate.seed
+        predictions, held_out.values, held_out.users, evaluate.n_resamples, evaluate.seed
     )
 
 

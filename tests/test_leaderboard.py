@@ -46,15 +46,16 @@ SCORES = {"dot": score(1.5), "bias": score(0.25), "dotbias": score(0.5)}
 
 
 def test_the_best_comes_first_and_the_notebook_stands_beside(tmp_path: Path) -> None:
-    rows = leaderboard.rank(SCORES, DRAWN, "ml-latest-small", notebook=True)
+    executions = {"dotbias": "5e"}
+    rows = leaderboard.rank(SCORES, DRAWN, "ml-latest-small", True, executions=executions)
     assert [row["model"] for row in rows] == ["bias", "dotbias", "dot"]
     assert [row["notebook_mse"] for row in rows] == [None, 0.734226, 1.134128]
     leaderboard.write(tmp_path / "l.csv", rows)
     assert (tmp_path / "l.csv").read_text().splitlines()[1:3] == [
-        "bias,0.250000,0.250000,0.500000,0.000000,0.000000,0.000000,true,"
-        "-0.250000,-0.250000,-0.250000,0.500000,0.250000,,10,0,0.062500,,ml-latest-small",
-        "dotbias,0.500000,0.500000,0.750000,0.250000,0.250000,0.250000,false,"
-        "0.000000,0.000000,0.000000,0.500000,0.500000,,10,0,0.250000,0.734226,ml-latest-small",
+        "bias,0.250000,0.250000,0.500000,0.000000,0.000000,0.000000,true,-0.250000,-0.250000,"
+        "-0.250000,0.500000,0.250000,,10,0,0.062500,,ml-latest-small,valid,0,",
+        "dotbias,0.500000,0.500000,0.750000,0.250000,0.250000,0.250000,false,0.000000,0.000000,"
+        "0.000000,0.500000,0.500000,,10,0,0.250000,0.734226,ml-latest-small,valid,0,5e",
     ]
     assert leaderboard.read(tmp_path / "l.csv") == rows
 
@@ -69,7 +70,8 @@ def test_differences_are_paired_and_tell_who_is_tied() -> None:
     assert (tied["to_best"], tied["to_best_low"], tied["to_best_high"]) == (0.0625, -0.5, 0.5)
     assert (behind["to_best"], behind["to_best_low"], behind["to_best_high"]) == (0.125,) * 3
     assert (behind["to_notebook"], behind["to_notebook_low"]) == (0.0625, -0.375)
-    assert leaderboard.bounds(behind) == {"rmse_low": 0.375, "rmse_high": 0.875}
+    metrics = leaderboard.with_bounds(scores, [behind])
+    assert metrics == {"dot": {**scores["dot"], "rmse_low": 0.375, "rmse_high": 0.875}}
 
 
 def test_without_the_notebooks_split_or_model_its_columns_are_empty(tmp_path: Path) -> None:

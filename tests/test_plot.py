@@ -42,6 +42,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     scores |= {"n": 80, "n_cold": 0}
     made = dict.fromkeys(("bias", "dot", "embnet"), scores)
     tables.write_json(paths.METRICS, made)
+    tables.write_json(paths.DATA, {"dataset": "toy-stars", "part": "valid"})
     leaderboard.write(paths.LEADERBOARD, results.rows(made))
     tables.write_facts(paths.SPLIT_FACTS, tables.SplitFacts(0.2, 1, 320, 80, 0, "ab"))
     for name in ("dot", "embnet"):
@@ -167,7 +168,8 @@ def test_strata_are_drawn_as_the_table_has_them(project: Path) -> None:
     assert labels == [f"{label} ({n})" for label, n in months]
     best = figure("strata_to_best")
     assert (
-        best.get_suptitle() == "RMSE less that of embnet by group of ratings: toy-stars, all models"
+        best.get_suptitle()
+        == "RMSE less that of embnet by group of validation ratings: toy-stars, all models"
     )
     assert [text.get_text() for text in best.legends[0].get_texts()] == ["dot", "bias"]
 

@@ -1,6 +1,6 @@
 """All models side by side, and beside the notebook."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ NOTEBOOK_MSE = {
 """Validation MSE after the last epoch, in stars², as the notebook prints it."""
 
 NOTEBOOKS_BEST = "dotbias"
+BOUNDS = ("rmse_low", "rmse_high")
 
 COLUMNS = {
     "model": str,
@@ -41,6 +42,9 @@ COLUMNS = {
     "mse": float,
     "notebook_mse": float,
     "dataset": str,
+    "part": str,
+    "n_leaked": int,
+    "execution": str,
 }
 """In stars but for the MSE, in stars².
 
@@ -52,7 +56,8 @@ difference to the first holds 0.
 
 def is_notebooks(provenance: Provenance, split: SplitFacts) -> bool:
     """Whether data set and split are the notebook's, so that its figures are comparable."""
-    return (provenance.dataset, split.fraction, split.seed) == ("ml-latest-small", 0.2, 42)
+    rows = (provenance.dataset, split.method, split.fraction, split.seed)
+    return rows == ("ml-latest-small", "random", 0.2, 42) and "test" not in split.parts
 
 
 def rank(
@@ -60,6 +65,9 @@ def rank(
     resampled: Resampled,
     dataset: str,
     notebook: bool,
+    part: str = "valid",
+    n_leaked: int = 0,
+    executions: Mapping[str, str] | None = None,
 ) -> list[Row]:
     """One row a model, the lowest RMSE first.
 
@@ -68,12 +76,16 @@ def rank(
         resampled: the RMSE of each model on the same resamples.
         dataset: the data set's true name.
         notebook: whether the notebook's figures are comparable; else its column is empty.
+        part: on which they are.
+        n_leaked: of its ratings, those whose user rates the same item in train.
+        executions: the id of the training that made the model; baselines have none.
     """
     rmse = {name: float(values["rmse"] or 0) for name, values in metrics.items()}
     order = sorted(rmse, key=lambda name: (rmse[name], name))
+    of_all = {"dataset": dataset, "part": part, "n_leaked": n_leaked}
     rows = []
     for model in order:
-        row: Row = dict.fromkeys(COLUMNS) | {"model": model, **metrics[model], "dataset": dataset}
+        row: Row = dict.fromkeys(COLUMNS) | {"model": model, **metrics[model], **of_all}
         row |= _bounds("rmse", resampled[model])
         for name, reference in (("to_best", order[0]), ("to_notebook", NOTEBOOKS_BEST)):
             if reference in rmse:
@@ -81,13 +93,20 @@ def rank(
                 row |= _bounds(name, resampled[model] - resampled[reference])
         row["tied"] = row["to_best_low"] <= 0 <= row["to_best_high"]
         row["notebook_mse"] = NOTEBOOK_MSE.get(model) if notebook else None
+        row["execution"] = (executions or {}).get(model)
         rows.append(row)
     return rows
 
 
-def bounds(row: Row) -> dict[str, float]:
-    """The ends of the interval of the RMSE under their names, as a run has them."""
-    return {key: row[key] for key in ("rmse_low", "rmse_high")}
+def with_bounds(
+    metrics: Mapping[str, Mapping[str, float | None]], rows: Sequence[Row]
+) -> dict[str, dict[str, float | None]]:
+    """The metrics of each model of the leaderboard, and the ends of the interval of its RMSE."""
+    return {
+        row["model"]: {**metrics[row["model"]], **{key: row[key] for key in BOUNDS}}
+        for row in rows
+        if row["model"] in metrics
+    }
 
 
 def write(path: Path, rows: list[Row]) -> None:

@@ -49,6 +49,6 @@ def _text(value: Any) -> str:
 
 
 def _value(kind: type, text: str) -> Any:
-    if kind is bool:
-        return text == "true"
-    return kind(text) if text or kind is str else None
+    if not text:
+        return None
+    return text == "true" if kind is bool else kind(text)

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cf.data.splitting import PARTS
 from cf.data.tables import Provenance
 from cf.evaluation.crosstab import top_crosstab
 from cf.evaluation.predictions import COLUMNS
@@ -63,6 +64,7 @@ def model_figures(
     predictions: Columns,
     strata: Sequence[Row],
     histories: Mapping[str, Columns],
+    part: str = "valid",
 ) -> Iterator[tuple[str, Figure]]:
     """The figures of the models, each with the name of its file.
 
@@ -71,8 +73,9 @@ def model_figures(
             predicts, (n,) each.
         strata: as `evaluation.strata.score` gives them, for the same models.
         histories: epoch, train_loss and valid_loss of each trained model, (n_epochs,) each.
+        part: of which the predictions are: valid or test.
     """
-    observed = predictions["observed"]
+    rated, observed = PARTS[part], predictions["observed"]
     models = [name for name in predictions if name not in COLUMNS]
     trained = [name for name in models if name in histories]
     baselines = [name for name in models if name not in histories]
@@ -82,10 +85,11 @@ def model_figures(
     yield "loss_curves", figures.loss_curves(histories, styles, title)
 
     rmse = {name: float(np.sqrt(np.mean((predictions[name] - observed) ** 2))) for name in models}
-    yield from strata_figures(facts, strata, rmse, styles)
+    of = f"by group of {rated} ratings: {facts.dataset}, all models"
+    yield from strata_figures(strata, rmse, styles, of)
 
     for name in trained:
-        title = f"Predicted against observed ratings: {facts.dataset}, {name}"
+        title = f"Predicted against observed {rated} ratings: {facts.dataset}, {name}"
         figure = figures.predicted_against_observed(
             predictions[name], observed, facts.rating_range, title
         )
@@ -93,7 +97,7 @@ def model_figures(
 
 
 def strata_figures(
-    facts: Provenance, strata: Sequence[Row], rmse: Mapping[str, float], styles: Mapping[str, Style]
+    strata: Sequence[Row], rmse: Mapping[str, float], styles: Mapping[str, Style], of: str
 ) -> Iterator[tuple[str, Figure]]:
     """RMSE in groups of rows, and what each model's is above that of the best over all rows.
 
@@ -103,9 +107,10 @@ def strata_figures(
     Args:
         rmse: of each model over all rows, in stars.
         styles: of the same models.
+        of: the end of the titles: of which ratings and models.
     """
     best = min(rmse, key=lambda name: rmse[name])
-    title = f"RMSE by group of ratings: {facts.dataset}, all models"
+    title = f"RMSE {of}"
     panels = list(_panels(strata, "rmse"))
     lowest = min((panel.values[best][0].min() for panel in panels), default=0.0)
     limits = (max(0.0, lowest - 0.1 * rmse[best]), 2 * rmse[best] or 1.0)
@@ -116,7 +121,7 @@ def strata_figures(
     panels = list(_panels(strata, "to_best"))
     far = [np.abs(panel.values[name][0]) for panel in panels for name in near]
     end = 1.3 * float(np.quantile(np.concatenate(far), 0.95)) if far else 0.0
-    title = f"RMSE less that of {best} by group of ratings: {facts.dataset}, all models"
+    title = f"RMSE less that of {best} {of}"
     limits = (-(end or 1.0), end or 1.0)
     ylabel, note = f"RMSE less {best}'s (stars)", f"below 0: better than {best}; {NOTE}"
     yield "strata_to_best", multiples(panels, others, limits, ylabel, note, title)

@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from cf.data.splitting import PARTS
 from cf.data.tables import Provenance, SplitFacts
 from cf.evaluation.leaderboard import NOTEBOOKS_BEST
 from cf.evaluation.rows import Row
@@ -141,6 +142,7 @@ def render(
         .render(
             rows=rows,
             scale=_scale(rows),
+            rated=PARTS[rows[0]["part"]],
             comparable=any(row["notebook_mse"] is not None for row in rows),
             notebooks_best=NOTEBOOKS_BEST,
             trained=trained,
@@ -148,6 +150,7 @@ def render(
             provenance=provenance,
             fallback=PurePath(provenance.requested).name != provenance.dataset,
             split=split,
+            parts=PARTS,
             commit=commit,
             changes=changes(commit.metrics, scores, order) if commit and commit.metrics else None,
             changed_parameters=changed_parameters(commit.sections, sections)
@@ -247,7 +250,7 @@ def _text(value: Any) -> str:
 
 def _rows_of(scores: Scores) -> tuple[Any, ...]:
     first = next(iter(scores.values()), {})
-    return tuple(first.get(key) for key in ("dataset", "n", "n_cold"))
+    return tuple(first.get(key) for key in ("dataset", "part", "n", "n_cold"))
 
 
 def _rmse(scores: Mapping[str, Any] | None) -> float | None:

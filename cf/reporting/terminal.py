@@ -5,6 +5,7 @@ from math import sqrt
 from rich import box
 from rich.table import Table
 
+from cf.data.splitting import PARTS
 from cf.data.tables import SplitFacts
 from cf.evaluation.rows import Row
 
@@ -21,8 +22,12 @@ def leaderboard_table(rows: list[Row]) -> Table:
     """
     best = rows[0]
     notebook = any(row["notebook_mse"] is not None for row in rows)
+    part = PARTS[best["part"]]
+    title = f"{best['dataset']}: {best['n']} {part} ratings, {best['n_cold']} cold"
+    if best["n_leaked"]:
+        title += f"\n[bold red]{leakage(best['n_leaked'])}[/]"
     table = Table(
-        title=f"{best['dataset']}: {best['n']} validation ratings, {best['n_cold']} cold",
+        title=title,
         caption="95% intervals, in stars; tied: may be as good as the best",
         box=box.SIMPLE_HEAD,
         padding=0,
