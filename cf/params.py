@@ -160,10 +160,12 @@ class Training(Section):
 
 
 class Evaluate(Section):
-    """What to score on, and the baselines to compare with."""
+    """What to score on, the baselines to compare with, and how to tell what is chance."""
 
     part: Literal["valid", "test"]
     damping: NonNegativeFloat
+    n_resamples: Annotated[int, Field(ge=100, le=10**6)]
+    seed: Seed
 
 
 class Cv(Section):

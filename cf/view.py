@@ -48,6 +48,7 @@ COLUMNS = {
     "attributes.`Dataset`": 210,
 }
 OTHERS = "Model metrics"
+HIDDEN = ("rmse_low", "rmse_high", "n", "n_cold")
 VIEW = {
     "orderByKey": "metrics.`rmse`",
     "orderByAsc": True,
@@ -59,7 +60,7 @@ VIEW = {
         *(_chart(metric, "loss", "LINE") for metric in ("loss/valid", "loss/train")),
         *(_chart(metric, OTHERS) for metric in ("rmse", "rmse_warm", "rmse_cold", "mae", "mse")),
         *(_chart(metric, OTHERS, "LINE") for metric in ("learning_rate", "seconds_an_epoch")),
-        *(_chart(metric, OTHERS, shown=False) for metric in ("n", "n_cold")),
+        *(_chart(metric, OTHERS, shown=False) for metric in HIDDEN),
     ],
 }
 EXPERIMENT_TAGS = {

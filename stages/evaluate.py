@@ -24,12 +24,14 @@ def main() -> None:
     with tracking.recorder(settings) as recorder:
         from stages.scoring import score  # late: MLflow is imported while torch is
 
-        scores = score(list(trainings), evaluate.damping, part)
-        runs.record(recorder, trainings, scores, part)
+        scores, resampled = score(list(trainings), evaluate)
+        notebook = leaderboard.is_notebooks(provenance, split)
+        executions = {name: training.id for name, training in trainings.items()}
+        rows = leaderboard.rank(
+            scores, resampled, provenance.dataset, notebook, part, n_leaked, executions
+        )
+        runs.record(recorder, trainings, leaderboard.with_bounds(scores, rows), part)
 
-    notebook = leaderboard.is_notebooks(provenance, split)
-    executions = {name: training.id for name, training in trainings.items()}
-    rows = leaderboard.rank(scores, provenance.dataset, notebook, part, n_leaked, executions)
     leaderboard.write(paths.LEADERBOARD, rows)
     tables.write_json(paths.METRICS, scores)
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}

@@ -5,6 +5,7 @@ reports/svg and reports/index.html.
 from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
+from cf.evaluation import rows, strata
 from cf.evaluation.predictions import COLUMNS
 from cf.reporting import gallery
 from cf.reporting.save import save
@@ -22,14 +23,14 @@ def main() -> None:
     ratings = tables.read_columns(paths.RATINGS, "user_id", "item_id", "rating")
     items = tables.read_columns(paths.ITEMS, "item_id", "title")
     predictions = tables.read_columns(paths.PREDICTIONS, *COLUMNS, *trainings)
-    train_items = tables.read_columns(paths.TRAIN, "items")["items"]
+    groups = rows.read(paths.STRATA, strata.COLUMNS)
     part = tables.read_json(paths.DATA)["part"]
     histories = {name: history.read(paths.HISTORY / f"{name}.csv") for name in trainings}
 
     with tracking.recorder(settings) as recorder:
         for name, figure in (
             *gallery.data_figures(facts, ratings, items),
-            *gallery.model_figures(facts, predictions, train_items, histories, part),
+            *gallery.model_figures(facts, predictions, groups, histories, part),
         ):
             save(figure, paths.FIGURES / f"{name}.png")
             save(figure, paths.VECTOR_FIGURES / f"{name}.svg")

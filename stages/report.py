@@ -6,6 +6,7 @@ import yaml
 
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
+from cf.evaluation import leaderboard
 from cf.files import written
 from cf.reporting import report
 from cf.reporting.report import Commit
@@ -20,6 +21,7 @@ def write(trained: list[str]) -> None:
     """
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     page = report.render(
+        rows=leaderboard.read(paths.LEADERBOARD),
         scores=about(tables.read_json(paths.DATA), tables.read_json(paths.METRICS)),
         sections=yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8")),
         trained=trained,

@@ -30,7 +30,8 @@ def main() -> None:
     with tracking.recorder(settings, patience=None) as recorder:
         for name in unscored:
             recorder.add(trainings[name], {})
-        runs.record(recorder, scored, tables.read_json(paths.METRICS), board[0]["part"])
+        scores = leaderboard.with_bounds(tables.read_json(paths.METRICS), board)
+        runs.record(recorder, scored, scores, board[0]["part"])
         for name, training in scored.items():
             page = [paths.REPORT] if paths.REPORT.exists() else []
             recorder.add(training, {}, [*runs.figures(name), *page])

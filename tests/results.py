@@ -5,7 +5,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cf.data.tables import Provenance, SplitFacts
+from cf.evaluation import leaderboard
+from cf.evaluation.rows import Row
 
 PROVENANCE = Provenance(
     dataset="ml-latest-small",
@@ -47,6 +51,19 @@ def score(rmse: float, dataset: str = "ml-latest-small") -> dict[str, Any]:
 def scores() -> dict[str, dict[str, Any]]:
     found = {"bias": 0.875, "dot": 1.0625, "dotbias": 0.85, "embnet": 0.8799}
     return {name: score(rmse) for name, rmse in found.items()}
+
+
+def rows(
+    scores: dict[str, dict[str, Any]],
+    spread: float = 0.01,
+    notebook: bool = True,
+    part: str = "valid",
+    n_leaked: int = 0,
+) -> list[Row]:
+    """The leaderboard of the scores, whose resamples lie around them by the like of `spread`."""
+    draw = np.random.default_rng(0)
+    drawn = {name: draw.normal(one["rmse"], spread, 1000) for name, one in scores.items()}
+    return leaderboard.rank(scores, drawn, PROVENANCE.dataset, notebook, part, n_leaked)
 
 
 def sections() -> dict[str, Any]:

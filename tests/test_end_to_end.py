@@ -128,6 +128,7 @@ def test_each_training_is_one_run_with_its_scores_and_figures(made: Project) -> 
         assert run.data.tags["execution"] == made.read(f"runs/{model}.json")["id"]
         assert run.info.status == "FINISHED"
         assert run.data.metrics["rmse"] == metrics[model]["rmse"]
+        assert run.data.metrics["rmse_low"] < metrics[model]["rmse"] < run.data.metrics["rmse_high"]
         assert len(store.get_metric_history(run.info.run_id, "loss/valid")) == 2
         figures = {file.path for file in store.list_artifacts(run.info.run_id, "figures")}
         assert f"figures/predicted_{model}.png" in figures

@@ -200,58 +200,9 @@ def test_activity_of_many_users_keeps_the_first_and_the_last() -> None:
     assert line.get_xydata()[[0, -1]].tolist() == [[1, 200_000], [200_000, 1]]
 
 
-def by_popularity(item_counts: np.ndarray, **errors: np.ndarray) -> Figure:
-    return figures.error_by_popularity(errors, item_counts, model_styles(errors), "Error: toy")
-
-
-def test_error_bins_count_every_row_once_and_cold_items_apart() -> None:
-    item_counts = np.repeat([0, 1, 2, 3, 4, 7, 8, 200], 60)
-    error = np.where(item_counts == 0, 1.0, 0.5)
-    figure = by_popularity(item_counts, dot=error, embnet=error)
-    upper, lower = figure.axes
-    heights = [bar.get_height() for bar in lower.patches]
-    assert heights == [60, 60, 120, 120, 60, 60]
-    assert sum(heights) == len(item_counts)
-    labels = [label.get_text() for label in lower.get_xticklabels()]
-    assert [label.replace("\n", "") for label in labels] == [
-        "0(cold)", "1", "2\N{EN DASH}3", "4\N{EN DASH}7", "8\N{EN DASH}15", "128\N{EN DASH}255",
-    ]  # fmt: skip
-    assert upper.get_ylabel() == "RMSE (stars)"
-    for name in ("dot", "embnet"):
-        line = next(line for line in upper.get_lines() if line.get_label() == name)
-        assert line.get_ydata().tolist() == [1, 0.5, 0.5, 0.5, 0.5, 0.5]
-
-
-def test_a_bin_of_few_rows_is_hollow() -> None:
-    item_counts = np.repeat([1, 2], [figures.FEW_ROWS, figures.FEW_ROWS - 1])
-    upper = by_popularity(item_counts, dot=np.full(len(item_counts), 0.5)).axes[0]
-    full, hollow = (line for line in upper.get_lines() if line.get_label() == "dot")
-    assert full.get_xdata().tolist() == [1]
-    assert hollow.get_xdata().tolist() == [2]
-    assert hollow.get_markerfacecolor() == "white" != full.get_markerfacecolor()
-
-
-def test_error_bars_are_the_interval_of_a_root_mean_square() -> None:
-    error = np.tile([0.0, 1.0], 100)
-    upper = by_popularity(np.ones(200, dtype=int), dot=error).axes[0]
-    (_, low), (_, high) = upper.collections[0].get_segments()[0]
-    half = 1.96 * 0.5 / np.sqrt(200) / (2 * np.sqrt(0.5))
-    assert (low, high) == pytest.approx((np.sqrt(0.5) - half, np.sqrt(0.5) + half))
-
-
-def test_an_error_far_off_is_told() -> None:
-    item_counts = np.repeat([0, 9], [100, 900])
-    figure = by_popularity(
-        item_counts, dot=np.where(item_counts == 0, 3.5, 1.0), embnet=np.full(1000, 0.8)
-    )
-    assert figure.axes[0].get_ylim()[1] == pytest.approx(1.6)
-    assert "above the axis: dot up to 3.5" in words(figure)
-
-
 def odd_figures() -> list[Figure]:
-    none, many = np.array([]), [f"model_{place}" for place in range(30)]
+    many = [f"model_{place}" for place in range(30)]
     nowhere = np.array([], dtype=np.int64)
-    errors = {name: np.full(60, 0.7) for name in many}
     return [
         loss_curves(),
         loss_curves(dot=NO_EPOCHS),
@@ -264,10 +215,6 @@ def odd_figures() -> list[Figure]:
         crosstab(np.array([[np.nan]]), {10: ""}),
         figures.activity(nowhere, nowhere, "Activity: toy"),
         figures.activity(np.array([1]), np.array([1]), "Activity: toy"),
-        by_popularity(nowhere, dot=none),
-        by_popularity(np.zeros(3, dtype=int), dot=np.array([0.5, 0.5, 0.5])),
-        by_popularity(np.array([131072]), dot=np.array([0.0])),
-        figures.error_by_popularity(errors, np.arange(60), model_styles(many), "Error: toy"),
     ]
 
 

@@ -1,12 +1,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from cf.data.tables import Provenance, SplitFacts
 from cf.errors import InputError
 from cf.evaluation import leaderboard
+from cf.evaluation.rows import Row
 from cf.reporting.terminal import leaderboard_table
 
 PROVENANCE = Provenance(
@@ -36,51 +38,86 @@ def test_only_the_notebooks_own_data_and_split_are_compared_with_it() -> None:
     assert not leaderboard.is_notebooks(PROVENANCE, replace(SPLIT, parts={"test": {}}))
 
 
+def drawn(**low_high: tuple[float, float]) -> dict[str, np.ndarray]:
+    """Resamples of which all lie at either end, as often at the one as at the other."""
+    return {name: np.tile(ends, 50) for name, ends in low_high.items()}
+
+
+DRAWN = drawn(dot=(1.25, 1.75), bias=(0.25, 0.5), dotbias=(0.5, 0.75))
+SCORES = {"dot": score(1.5), "bias": score(0.25), "dotbias": score(0.5)}
+
+
 def test_the_best_comes_first_and_the_notebook_stands_beside(tmp_path: Path) -> None:
-    scores = {"dot": score(1.5), "bias": score(0.25), "dotbias": score(0.5)}
     executions = {"dotbias": "5e"}
-    rows = leaderboard.rank(scores, "ml-latest-small", True, executions=executions)
+    rows = leaderboard.rank(SCORES, DRAWN, "ml-latest-small", True, executions=executions)
     assert [row["model"] for row in rows] == ["bias", "dotbias", "dot"]
     assert [row["notebook_mse"] for row in rows] == [None, 0.734226, 1.134128]
     leaderboard.write(tmp_path / "l.csv", rows)
     assert (tmp_path / "l.csv").read_text().splitlines()[1:3] == [
-        "bias,0.250000,0.500000,0.250000,,10,0,0.062500,,ml-latest-small,valid,0,",
-        "dotbias,0.500000,0.500000,0.500000,,10,0,0.250000,0.734226,ml-latest-small,valid,0,5e",
+        "bias,0.250000,0.250000,0.500000,0.000000,0.000000,0.000000,true,-0.250000,-0.250000,"
+        "-0.250000,0.500000,0.250000,,10,0,0.062500,,ml-latest-small,valid,0,",
+        "dotbias,0.500000,0.500000,0.750000,0.250000,0.250000,0.250000,false,0.000000,0.000000,"
+        "0.000000,0.500000,0.500000,,10,0,0.250000,0.734226,ml-latest-small,valid,0,5e",
     ]
+    assert leaderboard.read(tmp_path / "l.csv") == rows
 
 
-def test_without_the_notebooks_split_its_column_is_empty() -> None:
-    (row,) = leaderboard.rank({"dot": score(1.0)}, "ml-100k", notebook=False)
-    assert row["notebook_mse"] is None
+def test_differences_are_paired_and_tell_who_is_tied() -> None:
+    """Each model's interval overlaps the best's; only where the difference may be 0 is a tie."""
+    draws = drawn(bias=(0.25, 0.75), dot=(0.375, 0.875), dotbias=(0.75, 0.25))
+    scores = {"bias": score(0.5), "dot": score(0.625), "dotbias": score(0.5625)}
+    best, tied, behind = leaderboard.rank(scores, draws, "toy", notebook=False)
+    assert (best["model"], tied["model"], behind["model"]) == ("bias", "dotbias", "dot")
+    assert (best["tied"], tied["tied"], behind["tied"]) == (True, True, False)
+    assert (tied["to_best"], tied["to_best_low"], tied["to_best_high"]) == (0.0625, -0.5, 0.5)
+    assert (behind["to_best"], behind["to_best_low"], behind["to_best_high"]) == (0.125,) * 3
+    assert (behind["to_notebook"], behind["to_notebook_low"]) == (0.0625, -0.375)
+    metrics = leaderboard.with_bounds(scores, [behind])
+    assert metrics == {"dot": {**scores["dot"], "rmse_low": 0.375, "rmse_high": 0.875}}
+
+
+def test_without_the_notebooks_split_or_model_its_columns_are_empty(tmp_path: Path) -> None:
+    (row,) = leaderboard.rank({"dot": score(1.0)}, DRAWN, "ml-100k", notebook=False)
+    for name in ("notebook_mse", "to_notebook", "to_notebook_low", "to_notebook_high"):
+        assert row[name] is None
     assert row["dataset"] == "ml-100k"
+    leaderboard.write(tmp_path / "l.csv", [row])
+    assert leaderboard.read(tmp_path / "l.csv") == [row]
 
 
-def test_the_table_says_data_set_counts_and_figures(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = leaderboard.rank({"dot": score(1.25)}, "ml-100k", notebook=False)
-    leaderboard.write(tmp_path / "l.csv", rows)
-    Console().print(leaderboard_table(leaderboard.read(tmp_path / "l.csv")))
-    printed = capsys.readouterr().out
-    assert "ml-100k: 10 validation ratings, 0 cold" in printed
-    assert "1.2500" in printed
-    assert "LEAKAGE" not in printed
+def printed(rows: list[Row], capsys: pytest.CaptureFixture[str]) -> str:
+    Console(width=80).print(leaderboard_table(rows))
+    return capsys.readouterr().out
 
 
-def test_the_tables_title_says_test_and_leakage(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = leaderboard.rank({"dot": score(1.25)}, "ml-100k", False, "test", n_leaked=3)
-    leaderboard.write(tmp_path / "l.csv", rows)
-    Console().print(leaderboard_table(leaderboard.read(tmp_path / "l.csv")))
-    printed = capsys.readouterr().out
-    assert "ml-100k: 10 test ratings, 0 cold" in printed
-    assert "LEAKAGE: 3 held-out ratings" in printed
+def test_the_table_says_data_set_counts_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    names = {"dot": "dot", "bias": "bias", "dotbias": "a_model_with_a_name"}
+    scores, draws = ({names[key]: values[key] for key in names} for values in (SCORES, DRAWN))
+    draws["a_model_with_a_name"] = draws["bias"]
+    text = printed(leaderboard.rank(scores, draws, "ml-100k", notebook=True), capsys)
+    assert "ml-100k: 10 validation ratings, 0 cold" in text
+    lines = [line.replace("\N{EN DASH}", "-").split() for line in text.splitlines()]
+    assert lines[3:6] == [
+        ["bias", "0.2500", "0.250-0.500", "best", "0.5000", "0.2500"],
+        ["a_model_with_a_name", "0.5000", "0.250-0.500", "tied", "0.5000", "0.5000"],
+        ["dot", "1.5000", "1.250-1.750", "1.000-1.250", "0.5000", "1.5000", "1.0650"],
+    ]
+    assert "notebook" not in printed(leaderboard.rank(scores, draws, "toy", False), capsys)
+    assert "LEAKAGE" not in text
+
+
+def test_the_tables_title_says_test_and_leakage(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = leaderboard.rank({"dot": score(1.25)}, DRAWN, "ml-100k", False, "test", n_leaked=3)
+    text = printed(rows, capsys)
+    assert "ml-100k: 10 test ratings, 0 cold" in text
+    assert "LEAKAGE: 3 held-out ratings" in text
 
 
 @pytest.mark.parametrize("content", [None, "", "model,rmse\n"])
 def test_no_leaderboard_yet(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "l.csv").write_text(content)
-    with pytest.raises(InputError, match=r"l.csv: no leaderboard yet. `dvc repro` makes it"):
+    with pytest.raises(
+        InputError, match=r"l.csv: expected a table with the columns model, .*dvc repro` makes it"
+    ):
         leaderboard.read(tmp_path / "l.csv")

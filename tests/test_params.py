@@ -77,8 +77,10 @@ def test_text_that_looks_like_a_number_is_explained(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["0.00001", "0.00002", "0.1", "100000000000000000000.0"])
-def test_what_dvc_writes_for_a_changed_value_is_read(tmp_path: Path, text: str) -> None:
-    path = written(tmp_path, "evaluate:\n  part: valid\n  damping: 5.0  # of the baseline\n")
+def test_what_dvc_writes_for_a_changed_value_is_read(
+    tmp_path: Path, pytestconfig: pytest.Config, text: str
+) -> None:
+    path = written(tmp_path, (pytestconfig.rootpath / "params.yaml").read_text())
     apply_overrides(path, [f"evaluate.damping={text}"])
     assert params.load(path, "evaluate", params.Evaluate).damping == float(text)
 

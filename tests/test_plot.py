@@ -8,15 +8,18 @@ import pytest
 from matplotlib.figure import Figure
 
 from cf.data import tables
+from cf.evaluation import leaderboard, rows, strata
+from cf.ratings import Ratings
 from cf.reporting import gallery
 from cf.tracking import Execution
 from cf.training import history
 from stages import paths, plot, runs
+from tests import results
 
 ROOT = Path(__file__).parent.parent
 NAMES = {
-    "activity", "crosstab", "error_by_popularity", "loss_curves", "predicted_dot",
-    "predicted_embnet",
+    "activity", "crosstab", "loss_curves", "predicted_dot", "predicted_embnet", "strata_rmse",
+    "strata_to_best",
 }  # fmt: skip
 
 
@@ -37,17 +40,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tables.write_facts(paths.SPLIT_PROVENANCE, facts)
     scores = {"rmse": 1.0, "mse": 1.0, "mae": 0.8, "rmse_warm": 1.0, "rmse_cold": None}
     scores |= {"n": 80, "n_cold": 0}
-    tables.write_json(paths.METRICS, dict.fromkeys(("bias", "dot", "embnet"), scores))
+    made = dict.fromkeys(("bias", "dot", "embnet"), scores)
+    tables.write_json(paths.METRICS, made)
     tables.write_json(paths.DATA, {"dataset": "toy-stars", "part": "valid"})
+    leaderboard.write(paths.LEADERBOARD, results.rows(made))
     tables.write_facts(paths.SPLIT_FACTS, tables.SplitFacts(0.2, 1, 320, 80, 0, "ab"))
     for name in ("dot", "embnet"):
         tags = {"split_sha256": "ab"}
         runs.write(name, Execution("id", "cf", name, {}, tags, {}, started=0))
-    rows = np.arange(400)
-    train = {"users": users, "items": items, "values": values, "rows": rows}
+    places = np.arange(400)
+    train = {"users": users, "items": items, "values": values, "rows": places}
     tables.write_columns(paths.TRAIN, {name: array[80:] for name, array in train.items()})
     predictions = {
-        "rows": rows[:80],
+        "rows": places[:80],
         "users": users[:80],
         "items": items[:80],
         "observed": values[:80],
@@ -56,12 +61,24 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "embnet": values[:80] + draw.normal(0, 0.3, 80).astype(np.float32),
     }
     tables.write_columns(paths.PREDICTIONS, predictions)
+    write_strata(np.arange(80) * 86400 * 3)
     paths.HISTORY.mkdir(parents=True)
     header = "epoch,train_loss,valid_loss,learning_rate\n"
     (paths.HISTORY / "dot.csv").write_text(header + "1,11.5,10.8,0.1\n2,1.2,1.4,0.01\n")
     (paths.HISTORY / "embnet.csv").write_text(header + "1,0.9,0.95,0.001\n")
     (paths.HISTORY / "gone.csv").write_text(header)
     return tmp_path
+
+
+def write_strata(timestamps: np.ndarray) -> None:
+    """The strata of the predictions, of items that have one of two genres or none."""
+    predictions = tables.read_columns(paths.PREDICTIONS)
+    users, items, observed = (predictions[key] for key in ("users", "items", "observed"))
+    held_out = Ratings(users, items, observed, timestamps, predictions["rows"])
+    genres = np.array([("", "Drama", "Comedy")[item % 3] for item in range(40)], dtype=object)
+    groups = strata.stratify(tables.read_ratings(paths.TRAIN), held_out, genres)
+    models = {name: predictions[name] for name in ("bias", "dot", "embnet")}
+    rows.write(paths.STRATA, strata.COLUMNS, strata.score(groups, models, observed, users))
 
 
 def contents() -> dict[str, bytes]:
@@ -88,11 +105,11 @@ def all_figures() -> list[tuple[str, Figure]]:
     facts = tables.read_facts(paths.PROVENANCE, tables.Provenance)
     ratings, items = tables.read_columns(paths.RATINGS), tables.read_columns(paths.ITEMS)
     predictions = tables.read_columns(paths.PREDICTIONS)
-    train_items = tables.read_columns(paths.TRAIN)["items"]
+    groups = rows.read(paths.STRATA, strata.COLUMNS)
     histories = {n: history.read(paths.HISTORY / f"{n}.csv") for n in ("dot", "embnet")}
     return [
         *gallery.data_figures(facts, ratings, items),
-        *gallery.model_figures(facts, predictions, train_items, histories),
+        *gallery.model_figures(facts, predictions, groups, histories),
     ]
 
 
@@ -104,7 +121,7 @@ def test_titles_name_the_data_set_and_the_model(project: Path) -> None:
         assert "toy-stars" in title
         if name.startswith("predicted_"):
             assert title.endswith(f", {name.removeprefix('predicted_')}")
-        elif name in ("loss_curves", "error_by_popularity"):
+        elif name in ("loss_curves", "strata_rmse", "strata_to_best"):
             assert title.endswith(", all models")
 
 
@@ -112,6 +129,9 @@ def test_one_model_one_row_and_only_cold_items(project: Path) -> None:
     predictions = tables.read_columns(paths.PREDICTIONS)
     one = {name: predictions[name][:1] for name in predictions if name != "dot"}
     tables.write_columns(paths.PREDICTIONS, {**one, "items": np.array([39_000])})
+    kept = rows.read(paths.STRATA, strata.COLUMNS)
+    kept = [row for row in kept if row["model"] != "dot" and row["stratum"] == "warm_cold"]
+    rows.write(paths.STRATA, strata.COLUMNS, [{**row, "rmse_low": None} for row in kept])
     (paths.RUNS / "dot.json").unlink()
     plot.main()
     assert (paths.VECTOR_FIGURES / "predicted_embnet.svg").exists()
@@ -128,11 +148,34 @@ def test_a_history_that_is_damaged_is_named(
     assert "'much'" in str(stop.value)
 
 
-def test_errors_are_binned_by_training_ratings(project: Path) -> None:
-    train, valid = tables.read_columns(paths.TRAIN), tables.read_columns(paths.PREDICTIONS)
-    counts = [int((train["items"] == item).sum()) for item in valid["items"]]
-    expected = [sum(count.bit_length() == number for count in counts) for number in range(6)]
-    (figure,) = (drawn[1] for drawn in all_figures() if drawn[0] == "error_by_popularity")
-    heights = [int(bar.get_height()) for bar in figure.axes[1].patches]
-    assert heights == [height for height in expected if height]
-    assert sum(heights) == 80
+def figure(name: str) -> Figure:
+    return next(drawn for found, drawn in all_figures() if found == name)
+
+
+def test_strata_are_drawn_as_the_table_has_them(project: Path) -> None:
+    groups = rows.read(paths.STRATA, strata.COLUMNS)
+    panels = {axes.get_title(loc="left"): axes for axes in figure("strata_rmse").axes}
+    assert list(panels) == [
+        "training ratings of the item",
+        "training ratings of the user",
+        "observed rating (stars)",
+        "seen in training",
+        "genre of the item: a row counts in each",
+        "month of the rating",
+    ]
+    labels = [text.get_text() for text in panels["month of the rating"].get_xticklabels()]
+    months = dict.fromkeys((r["label"], r["n"]) for r in groups if r["stratum"] == "month")
+    assert labels == [f"{label} ({n})" for label, n in months]
+    best = figure("strata_to_best")
+    assert (
+        best.get_suptitle()
+        == "RMSE less that of embnet by group of validation ratings: toy-stars, all models"
+    )
+    assert [text.get_text() for text in best.legends[0].get_texts()] == ["dot", "bias"]
+
+
+def test_many_months_are_drawn_as_years(project: Path) -> None:
+    write_strata(np.arange(80) * 86400 * 31)
+    titles = [axes.get_title(loc="left") for axes in figure("strata_rmse").axes]
+    assert titles[-1] == "year of the rating"
+    assert "month of the rating" not in titles

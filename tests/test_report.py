@@ -13,6 +13,7 @@ import yaml
 
 from cf.data import tables
 from cf.errors import InputError
+from cf.evaluation import leaderboard
 from cf.reporting import report
 from cf.reporting.report import (
     DASH,
@@ -24,7 +25,7 @@ from cf.reporting.report import (
 )
 from stages import paths
 from stages import report as stage
-from tests.results import PROVENANCE, SPLIT, TRAINED, git, score, scores, sections, svg
+from tests.results import PROVENANCE, SPLIT, TRAINED, git, rows, score, scores, sections, svg
 
 ROOT = Path(__file__).parent.parent
 HOSTILE = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(1)>.csv"
@@ -84,7 +85,8 @@ def render(**changed: Any) -> str:
         "figures": {"loss_curves": svg("Loss"), "predicted_dot": svg("Predicted: dot")},
         "commit": None,
     }
-    return report.render(**{**inputs, **changed})
+    inputs |= changed
+    return report.render(**{"rows": rows(inputs["scores"]), **inputs})
 
 
 def commit(metrics: Any, sections: Any = None) -> Commit:
@@ -96,29 +98,18 @@ def test_every_model_the_best_first_beside_the_notebook() -> None:
     assert [row[0].split()[0] for row in page.rows[:5]] == [
         *("Model", "dotbias", "bias", "embnet", "dot")
     ]
-    assert page.rows[0][-1] == "Notebook's MSE stars²"
-    assert page.row("dotbias") == [
-        *("dotbias", "0.8500", "0.6375", "0.8400", "0.9500", "0.7225", "0.7342")
-    ]
-    assert page.row("bias baseline")[-1] == "-"
+    assert page.rows[0][-1] == "Notebook MSE, stars²"
+    assert page.row("dotbias")[3:] == ["-", "0.6375", "0.8400", "0.9500", "0.7225", "0.7342"]
+    assert page.row("bias baseline tied")[-1] == "-"
     assert "20,167 validation ratings, of which 813 are cold" in page.text
     assert "dotbias predicts best: 0.8500 stars RMSE" in page.text
     assert "0.0250 less than the best baseline, bias" in page.text
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"split": replace(SPLIT, seed=43)},
-        {"split": replace(SPLIT, method="per_user")},
-        {"split": replace(SPLIT, parts={**SPLIT.parts, "test": SPLIT.parts["valid"]})},
-        {"provenance": replace(PROVENANCE, dataset="ml-100k")},
-    ],
-)
-def test_the_notebook_is_left_out_where_it_is_not_comparable(changed: dict[str, Any]) -> None:
-    page = Page(render(**changed))
+def test_the_notebook_is_left_out_where_it_is_not_comparable() -> None:
+    page = Page(render(rows=rows(scores(), notebook=False)))
     assert "0.7342" not in page.text
-    assert len(page.row("dotbias")) == 6
+    assert len(page.row("dotbias")) == 8
     assert "The notebook's figures are not shown" in page.text
 
 
@@ -133,13 +124,44 @@ def test_the_page_says_how_rows_were_held_out_and_what_train_lacks() -> None:
 
 def test_the_part_and_its_leakage_are_told() -> None:
     parts = {**SPLIT.parts, "test": {**SPLIT.parts["valid"], "n": 9_999, "n_leaked": 1_234}}
-    on_test = {name: {**values, "part": "test"} for name, values in scores().items()}
     leaking = replace(SPLIT, parts=parts)
-    text = Page(render(scores=on_test, split=leaking)).text
+    on_test = rows(scores(), part="test", n_leaked=1_234)
+    text = Page(render(rows=on_test, split=leaking)).text
     assert "stars RMSE on 20,167 test ratings" in text
     assert "Leakage: of 1,234 of the test ratings" in text
     assert "Test ratings9,999, of which 813 are cold" in text
     assert "Leakage: of" not in Page(render(split=leaking)).text, "which is of valid"
+
+
+def test_intervals_differences_and_ties() -> None:
+    page = Page(render(rows=rows(scores(), spread=0.01)))
+    assert [row[0].split() for row in page.rows[1:5]] == [
+        *(["dotbias"], ["bias", "baseline", "tied"], ["embnet"], ["dot"])
+    ]
+    (dot,) = (row for row in rows(scores()) if row["model"] == "dot")
+    assert page.row("dot")[1:4] == [
+        "1.0625",
+        f"\n{dot['rmse_low']:.3f} to {dot['rmse_high']:.3f}",
+        f"+0.2125 +{dot['to_best_low']:.3f} to +{dot['to_best_high']:.3f}",
+    ]
+    assert "the best baseline, bias, which may be as good." in page.text
+    page = Page(render(rows=rows(scores(), spread=0.0001)))
+    assert "tied" not in page.row("bias baseline")[0]
+    assert "the best baseline, bias (95%: 0.025 to 0.025)." in page.text
+
+
+def test_where_another_model_is_best_the_notebooks_best_is_compared_with_too() -> None:
+    assert "Behind dotbias" not in Page(render()).text
+    page = Page(render(scores={**scores(), "dot": score(0.5)}))
+    assert page.rows[0][4] == "Behind dotbias stars, 95%"
+    assert [page.row(model)[3].split()[0] for model in ("dotbias", "dot")] == ["+0.3500", "-"]
+    assert [page.row(model)[4].split()[0] for model in ("dotbias", "dot")] == ["-", "-0.3500"]
+
+
+def test_whiskers_share_an_axis_that_a_failed_model_does_not_stretch() -> None:
+    text = render(scores={**scores(), "dot": score(1000.0)}, trained=TRAINED)
+    places = [float(place) for place in re.findall(r'cx="([0-9.]+)%"', text)]
+    assert 0 < places[0] < places[1] < places[2] < 100 < places[3]
 
 
 def test_a_baseline_that_nothing_beats_and_no_baseline_at_all() -> None:
@@ -152,7 +174,7 @@ def test_a_baseline_that_nothing_beats_and_no_baseline_at_all() -> None:
 def test_without_cold_rows_a_dash(gone: dict[str, None]) -> None:
     dot = {key: value for key, value in score(2.0).items() if key != "rmse_cold"}
     page = Page(render(scores={**scores(), "dot": {**dot, **gone}}))
-    assert page.row("dot")[4] == "-"
+    assert page.row("dot")[6] == "-"
 
 
 def test_provenance_and_what_was_asked_for() -> None:
@@ -340,6 +362,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     paths.PARAMS.write_text(yaml.safe_dump(sections(), sort_keys=False))
     tables.write_json(paths.METRICS, scores())
+    leaderboard.write(paths.LEADERBOARD, rows(scores()))
     tables.write_json(paths.DATA, {"dataset": PROVENANCE.dataset})
     tables.write_facts(paths.SPLIT_PROVENANCE, PROVENANCE)
     tables.write_facts(paths.SPLIT_FACTS, SPLIT)

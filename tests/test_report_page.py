@@ -10,7 +10,7 @@ from cf.reporting import figures, report
 from cf.reporting.report import Commit
 from cf.reporting.save import save
 from cf.reporting.style import model_styles
-from tests.results import PROVENANCE, SPLIT, TRAINED, score, scores, sections
+from tests.results import PROVENANCE, SPLIT, TRAINED, rows, score, scores, sections
 
 PHONE, DESK = {"width": 360, "height": 780}, {"width": 1280, "height": 900}
 
@@ -57,6 +57,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = {f"train_{model}": sections()["train_embnet"] for model in models} | sections()
     committed = {**params, "train_dot": {**params["train_dot"], "seed": 2}}
     text = report.render(
+        rows=rows(now, spread=0.1),
         scores=now,
         sections=params,
         trained=models,

@@ -1,13 +1,15 @@
 """All models side by side, and beside the notebook."""
 
-import csv
-from collections.abc import Mapping
-from operator import itemgetter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cf.data.tables import Provenance, SplitFacts
-from cf.errors import InputError
-from cf.files import written
+from cf.evaluation import rows as table
+from cf.evaluation.rows import DECIMALS, Row
+from cf.evaluation.significance import Resampled, interval
 
 NOTEBOOK_MSE = {
     "dot": 1.134128,
@@ -17,23 +19,39 @@ NOTEBOOK_MSE = {
 }
 """Validation MSE after the last epoch, in stars², as the notebook prints it."""
 
-COLUMNS = (
-    "model",
-    "rmse",
-    "mae",
-    "rmse_warm",
-    "rmse_cold",
-    "n",
-    "n_cold",
-    "mse",
-    "notebook_mse",
-    "dataset",
-    "part",
-    "n_leaked",
-    "execution",
-)
+NOTEBOOKS_BEST = "dotbias"
+BOUNDS = ("rmse_low", "rmse_high")
 
-Row = dict[str, float | str | None]
+COLUMNS = {
+    "model": str,
+    "rmse": float,
+    "rmse_low": float,
+    "rmse_high": float,
+    "to_best": float,
+    "to_best_low": float,
+    "to_best_high": float,
+    "tied": bool,
+    "to_notebook": float,
+    "to_notebook_low": float,
+    "to_notebook_high": float,
+    "mae": float,
+    "rmse_warm": float,
+    "rmse_cold": float,
+    "n": int,
+    "n_cold": int,
+    "mse": float,
+    "notebook_mse": float,
+    "dataset": str,
+    "part": str,
+    "n_leaked": int,
+    "execution": str,
+}
+"""In stars but for the MSE, in stars².
+
+Those that end in _low and _high are the ends of 95% intervals; to_best and to_notebook are the
+RMSE less that of the first model and of `NOTEBOOKS_BEST`; tied says that the interval of the
+difference to the first holds 0.
+"""
 
 
 def is_notebooks(provenance: Provenance, split: SplitFacts) -> bool:
@@ -44,6 +62,7 @@ def is_notebooks(provenance: Provenance, split: SplitFacts) -> bool:
 
 def rank(
     metrics: Mapping[str, Mapping[str, float | None]],
+    resampled: Resampled,
     dataset: str,
     notebook: bool,
     part: str = "valid",
@@ -54,51 +73,57 @@ def rank(
 
     Args:
         metrics: of each model.
+        resampled: the RMSE of each model on the same resamples.
         dataset: the data set's true name.
         notebook: whether the notebook's figures are comparable; else its column is empty.
         part: on which they are.
         n_leaked: of its ratings, those whose user rates the same item in train.
         executions: the id of the training that made the model; baselines have none.
-
-    Returns:
-        Rows with the keys `COLUMNS`.
     """
-    rows: list[Row] = [
-        {
-            "model": model,
-            **values,
-            "notebook_mse": NOTEBOOK_MSE.get(model) if notebook else None,
-            "dataset": dataset,
-            "part": part,
-            "n_leaked": n_leaked,
-            "execution": (executions or {}).get(model),
-        }
-        for model, values in sorted(metrics.items())
-    ]
-    return sorted(rows, key=itemgetter("rmse"))
+    rmse = {name: float(values["rmse"] or 0) for name, values in metrics.items()}
+    order = sorted(rmse, key=lambda name: (rmse[name], name))
+    of_all = {"dataset": dataset, "part": part, "n_leaked": n_leaked}
+    rows = []
+    for model in order:
+        row: Row = dict.fromkeys(COLUMNS) | {"model": model, **metrics[model], **of_all}
+        row |= _bounds("rmse", resampled[model])
+        for name, reference in (("to_best", order[0]), ("to_notebook", NOTEBOOKS_BEST)):
+            if reference in rmse:
+                row[name] = rmse[model] - rmse[reference]
+                row |= _bounds(name, resampled[model] - resampled[reference])
+        row["tied"] = row["to_best_low"] <= 0 <= row["to_best_high"]
+        row["notebook_mse"] = NOTEBOOK_MSE.get(model) if notebook else None
+        row["execution"] = (executions or {}).get(model)
+        rows.append(row)
+    return rows
+
+
+def with_bounds(
+    metrics: Mapping[str, Mapping[str, float | None]], rows: Sequence[Row]
+) -> dict[str, dict[str, float | None]]:
+    """The metrics of each model of the leaderboard, and the ends of the interval of its RMSE."""
+    return {
+        row["model"]: {**metrics[row["model"]], **{key: row[key] for key in BOUNDS}}
+        for row in rows
+        if row["model"] in metrics
+    }
 
 
 def write(path: Path, rows: list[Row]) -> None:
-    """Write the rows as CSV, figures to six decimals."""
-    with written(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {key: f"{row[key]:.6f}" if isinstance(row[key], float) else row[key] for key in COLUMNS}
-            for row in rows
-        )
+    """Write the rows as CSV."""
+    table.write(path, COLUMNS, rows)
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    """The rows that `write` wrote, as text; an empty one where there is no figure.
+def read(path: Path) -> list[Row]:
+    """The rows that `write` wrote, the figures rounded.
 
     Raises:
         InputError: no leaderboard there.
     """
-    rows = []
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    if not rows or set(rows[0]) != set(COLUMNS):
-        raise InputError(f"{path}: no leaderboard yet. `dvc repro` makes it.")
-    return rows
+    return table.read(path, COLUMNS)
+
+
+def _bounds(name: str, resampled: NDArray[np.float64]) -> Row:
+    """The ends of a figure's interval, rounded as in the file, whose readers have the same."""
+    low, high = (round(end, DECIMALS) for end in interval(resampled))
+    return {f"{name}_low": low, f"{name}_high": high}

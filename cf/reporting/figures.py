@@ -14,18 +14,25 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from cf.evaluation.crosstab import Crosstab
 from cf.ratings import Indices
-from cf.reporting.style import BLUES, COLOURS, FILL, HOUSE, INK, Style, with_commas
+from cf.reporting.style import (
+    BLUES,
+    COLOURS,
+    FILL,
+    HOUSE,
+    INK,
+    Style,
+    arranged,
+    titled,
+    with_commas,
+)
 
 Floats = NDArray[np.floating]
-
-FEW_ROWS = 50
 
 
 @matplotlib.rc_context(HOUSE)
@@ -44,7 +51,7 @@ def loss_curves(
         styles: of these models at least.
         title: of the figure.
     """
-    figure = _figure(title, (8, 4.6))
+    figure = titled(title, (8, 4.6))
     axes = figure.add_subplot()
     last = {
         name: history["valid_loss"][-1] if len(history["valid_loss"]) else np.nan
@@ -77,7 +84,7 @@ def loss_curves(
         Line2D([], [], label="training", ls="--", lw=1.1, mfc="white", **look),
     ]
     figure.legend(handles=kinds, loc="outside right lower")
-    return _arranged(figure)
+    return arranged(figure)
 
 
 @matplotlib.rc_context(HOUSE)
@@ -171,7 +178,7 @@ def crosstab_heatmap(
     (low, high), (n_rows, n_columns) = rating_range, table.values.shape
     labels = [_short(item_titles.get(int(item)), int(item)) for item in table.item_ids]
     longest = max(map(len, labels), default=0)
-    figure = _figure(title, (3.4 + 0.44 * n_columns, 1.4 + 0.05 * longest + 0.36 * n_rows))
+    figure = titled(title, (3.4 + 0.44 * n_columns, 1.4 + 0.05 * longest + 0.36 * n_rows))
     axes = figure.add_subplot()
     look: dict[str, Any] = {"cmap": BLUES, "edgecolors": "white", "linewidth": 1.5}
     cells = axes.pcolormesh(table.values, vmin=low, vmax=high, **look)
@@ -196,7 +203,7 @@ def crosstab_heatmap(
     axes.spines[:].set_visible(False)
     axes.invert_yaxis()
     figure.colorbar(cells, label="rating (stars)", shrink=0.8, use_gridspec=False)
-    return _arranged(figure)
+    return arranged(figure)
 
 
 @matplotlib.rc_context(HOUSE)
@@ -208,7 +215,7 @@ def activity(user_counts: Indices, item_counts: Indices, title: str) -> Figure:
         item_counts: (n_items,) ratings an item; likewise.
         title: of the figure.
     """
-    figure = _figure(title, (8, 4))
+    figure = titled(title, (8, 4))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, counts, what in zip(
         panels, (user_counts, item_counts), ("user", "item"), strict=True
@@ -235,72 +242,7 @@ def activity(user_counts: Indices, item_counts: Indices, title: str) -> Figure:
                 f"the top tenth has {share:.0%} of the ratings",
                 loc="left",
             )
-    return _arranged(figure)
-
-
-@matplotlib.rc_context(HOUSE)
-def error_by_popularity(
-    errors: Mapping[str, Floats],
-    item_counts: Indices,
-    styles: Mapping[str, Style],
-    title: str,
-    rows: str = "validation",
-) -> Figure:
-    """Each model's RMSE by the item's number of training ratings, and the rows behind it.
-
-    Items without a training rating ("cold") are a bin of their own; the others are binned by
-    doubling. Bars are 95 % intervals of sampling; a bin of few rows has hollow markers and no
-    bars. What lies above twice the lowest overall RMSE is told by arrows and a line of text.
-
-    Args:
-        errors: each model's predicted minus observed, (n,) in stars.
-        item_counts: (n,) training ratings of each row's item, >= 0.
-        styles: of these models at least.
-        title: of the figure.
-        rows: what the rows are for, as the axis says it.
-    """
-    figure = _figure(title, (8, 5.6))
-    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    bins = np.frexp(item_counts)[1]  # 0 → 0, 1 → 1, 2..3 → 2, 4..7 → 3, ...
-    present, places, n_rows = np.unique(bins, return_inverse=True, return_counts=True)
-    few = n_rows < FEW_ROWS
-    handles = []
-    gap = min(0.12, 0.7 / max(1, len(errors)))
-    for place, (name, error) in enumerate(errors.items()):
-        mse, mean_fourth = (
-            np.bincount(places, error.astype(np.float64) ** power) / n_rows for power in (2, 4)
-        )
-        rmse = np.sqrt(mse)
-        # The standard error of a root is that of the mean over twice the root.
-        spread = 1.96 * np.sqrt(np.maximum(mean_fourth - mse**2, 0) / n_rows)
-        half = np.divide(spread, 2 * rmse, out=np.zeros_like(rmse), where=rmse > 0)
-        x = present + gap * (place - (len(errors) - 1) / 2)
-        half[few] = np.nan
-        colour, warm = styles[name].colour, present > 0
-        axes.errorbar(x, rmse, half, fmt="none", ecolor=colour, elinewidth=1, alpha=0.5)
-        axes.plot(x[warm], rmse[warm], color=colour, lw=1)
-        look: dict[str, Any] = {"color": colour, "marker": styles[name].marker, "ls": ""}
-        axes.plot(x[~few], rmse[~few], label=name, **look)
-        axes.plot(x[few], rmse[few], label=name, mfc="white", **look)
-        handles.append(Line2D([], [], label=name, **look))
-    overall = [np.sqrt(np.mean(np.square(error))) for error in errors.values() if len(error)]
-    _end_above(axes, 2 * np.nanmin([np.inf, *overall]))
-    bars = below.bar(present, n_rows, color=FILL, width=0.8)
-    below.bar_label(bars, [f"{number:,}" for number in n_rows], padding=1)
-    below.set_xticks(present, [_bin_label(int(number)) for number in present])
-    below.margins(y=0.25)
-    below.yaxis.set_major_formatter(with_commas)
-    below.set(xlabel="training ratings of the item", ylabel=f"{rows} rows")
-    axes.set(ylabel="RMSE (stars)")
-    axes.grid(axis="y")
-    _legend(figure, handles, f"bar: 95% interval\nhollow: under {FEW_ROWS} rows,\ntoo few for one")
-    return _arranged(figure)
-
-
-def _figure(title: str, size: tuple[float, float]) -> Figure:
-    figure = Figure(figsize=size)
-    figure.suptitle(textwrap.fill(title, int(12 * (size[0] - 1.6))), x=0.01, ha="left")
-    return figure
+    return arranged(figure)
 
 
 def _legend(figure: Figure, handles: list[Line2D], title: str) -> None:
@@ -309,12 +251,6 @@ def _legend(figure: Figure, handles: list[Line2D], title: str) -> None:
     figure.legend(
         handles=handles, loc="outside right upper", title=title, ncols=n_columns, alignment="left"
     )
-
-
-def _arranged(figure: Figure) -> Figure:
-    """The figure with nothing cut off or overlapping, settled once instead of at each drawing."""
-    ConstrainedLayoutEngine().execute(figure)
-    return figure
 
 
 def _end_above(axes: Axes, limit: float) -> None:
@@ -374,11 +310,3 @@ def _short(title: str | None, item: int) -> str:
     if len(name) > 24:
         name = (textwrap.shorten(name, 24, placeholder="") or name[:23]).rstrip(" -:,") + "…"
     return f"{name}  {item}".strip()
-
-
-def _bin_label(number: int) -> str:
-    low, high = 2**number // 2, 2**number - 1
-    if high < 2:
-        return "1" if high else "0\n(cold)"
-    dash = "\N{EN DASH}" if high < 100 else "\N{EN DASH}\n"
-    return f"{low:,}{dash}{high:,}"

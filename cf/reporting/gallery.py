@@ -1,6 +1,6 @@
 """Which figures a report has: from results to figures under names and titles."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,25 @@ from cf.data.splitting import PARTS
 from cf.data.tables import Provenance
 from cf.evaluation.crosstab import top_crosstab
 from cf.evaluation.predictions import COLUMNS
-from cf.ratings import Indices
+from cf.evaluation.rows import Row
 from cf.reporting import figures
-from cf.reporting.style import model_styles
+from cf.reporting.panels import Panel, multiples
+from cf.reporting.style import Style, model_styles
 
 N_TOP = 15
+
+MANY_MONTHS = 36
+PANELS = {
+    "item_popularity": ("training ratings of the item", True),
+    "user_activity": ("training ratings of the user", True),
+    "rating": ("observed rating (stars)", True),
+    "warm_cold": ("seen in training", False),
+    "genre": ("genre of the item: a row counts in each", False),
+    "month": ("month of the rating", True),
+    "year": ("year of the rating", True),
+}
+"""Title of each panel, and whether its groups follow each other, in the order of the figure."""
+NOTE = "in brackets: ratings; bar: 95%; hollow: too few users for one; arrow: beyond the axis"
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -48,7 +62,7 @@ def data_figures(
 def model_figures(
     facts: Provenance,
     predictions: Columns,
-    train_items: Indices,
+    strata: Sequence[Row],
     histories: Mapping[str, Columns],
     part: str = "valid",
 ) -> Iterator[tuple[str, Figure]]:
@@ -57,12 +71,11 @@ def model_figures(
     Args:
         predictions: users, items and observed stars, and the stars that each model and baseline
             predicts, (n,) each.
-        train_items: (n_train,) indices of the training ratings' items.
+        strata: as `evaluation.strata.score` gives them, for the same models.
         histories: epoch, train_loss and valid_loss of each trained model, (n_epochs,) each.
         part: of which the predictions are: valid or test.
     """
-    rows = PARTS[part]
-    items, observed = predictions["items"], predictions["observed"]
+    rated, observed = PARTS[part], predictions["observed"]
     models = [name for name in predictions if name not in COLUMNS]
     trained = [name for name in models if name in histories]
     baselines = [name for name in models if name not in histories]
@@ -71,14 +84,68 @@ def model_figures(
     title = f"Loss by epoch: {facts.dataset}, all models"
     yield "loss_curves", figures.loss_curves(histories, styles, title)
 
-    errors = {name: predictions[name] - observed for name in models}
-    counts = np.bincount(train_items, minlength=1 + items.max(initial=-1))[items]
-    title = f"{rows.capitalize()} error by the item's popularity: {facts.dataset}, all models"
-    yield "error_by_popularity", figures.error_by_popularity(errors, counts, styles, title, rows)
+    rmse = {name: float(np.sqrt(np.mean((predictions[name] - observed) ** 2))) for name in models}
+    of = f"by group of {rated} ratings: {facts.dataset}, all models"
+    yield from strata_figures(strata, rmse, styles, of)
 
     for name in trained:
-        title = f"Predicted against observed {rows} ratings: {facts.dataset}, {name}"
+        title = f"Predicted against observed {rated} ratings: {facts.dataset}, {name}"
         figure = figures.predicted_against_observed(
             predictions[name], observed, facts.rating_range, title
         )
         yield f"predicted_{name}", figure
+
+
+def strata_figures(
+    strata: Sequence[Row], rmse: Mapping[str, float], styles: Mapping[str, Style], of: str
+) -> Iterator[tuple[str, Figure]]:
+    """RMSE in groups of rows, and what each model's is above that of the best over all rows.
+
+    Months are drawn up to `MANY_MONTHS`, then years. The scale of differences is for the models
+    that come near the best, within a tenth of its RMSE.
+
+    Args:
+        rmse: of each model over all rows, in stars.
+        styles: of the same models.
+        of: the end of the titles: of which ratings and models.
+    """
+    best = min(rmse, key=lambda name: rmse[name])
+    title = f"RMSE {of}"
+    panels = list(_panels(strata, "rmse"))
+    lowest = min((panel.values[best][0].min() for panel in panels), default=0.0)
+    limits = (max(0.0, lowest - 0.1 * rmse[best]), 2 * rmse[best] or 1.0)
+    yield "strata_rmse", multiples(panels, styles, limits, "RMSE (stars)", NOTE, title)
+
+    others = {name: style for name, style in styles.items() if name != best}
+    near = {name for name in others if rmse[name] <= 1.1 * rmse[best]} or set(others)
+    panels = list(_panels(strata, "to_best"))
+    far = [np.abs(panel.values[name][0]) for panel in panels for name in near]
+    end = 1.3 * float(np.quantile(np.concatenate(far), 0.95)) if far else 0.0
+    title = f"RMSE less that of {best} {of}"
+    limits = (-(end or 1.0), end or 1.0)
+    ylabel, note = f"RMSE less {best}'s (stars)", f"below 0: better than {best}; {NOTE}"
+    yield "strata_to_best", multiples(panels, others, limits, ylabel, note, title)
+
+
+def _panels(strata: Sequence[Row], figure: str) -> Iterator[Panel]:
+    """A panel of a figure for each stratum there is."""
+    months = {row["label"] for row in strata if row["stratum"] == "month"}
+    left_out = "month" if len(months) > MANY_MONTHS else "year"
+    for name, (title, ordered) in PANELS.items():
+        rows = [row for row in strata if row["stratum"] == name]
+        if not rows or name == left_out:
+            continue
+        labels = list(dict.fromkeys(row["label"] for row in rows))
+        models = list(dict.fromkeys(row["model"] for row in rows))
+        values = {
+            model: np.array(
+                [
+                    [row[key] for row in rows if row["model"] == model]
+                    for key in (figure, f"{figure}_low", f"{figure}_high")
+                ],
+                dtype=np.float64,
+            )
+            for model in models
+        }
+        n = np.array([row["n"] for row in rows if row["model"] == models[0]])
+        yield Panel(title, ordered, labels, n, values)

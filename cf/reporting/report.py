@@ -14,7 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cf.data.splitting import PARTS
 from cf.data.tables import Provenance, SplitFacts
-from cf.evaluation import leaderboard
+from cf.evaluation.leaderboard import NOTEBOOKS_BEST
+from cf.evaluation.rows import Row
 
 Scores = Mapping[str, Mapping[str, Any]]
 
@@ -28,10 +29,16 @@ KINDS = {
         "Mean squared error after each epoch: solid on the validation rows, dashed on the training "
         "rows. Where the dashed line falls and the solid one does not, a model only memorises.",
     ),
-    "error_by_popularity": (
-        "Error by popularity",
-        "How far each model is off, by the number of training ratings that the item has. The bars "
-        "below say how many rows stand behind each point.",
+    "strata_to_best": (
+        "Who wins where",
+        "What each model's RMSE has more than that of the best one, in groups of ratings: below "
+        "the line it is better there. Both meet the same users: a bar that misses the line tells "
+        "of a difference; among so many groups, some miss it by chance.",
+    ),
+    "strata_rmse": (
+        "Error by group",
+        "How far each model is off in the same groups. By observed rating, every model that "
+        "hedges is worst at the ends.",
     ),
     "predicted": (
         "Predicted against observed",
@@ -106,6 +113,7 @@ class Drawing:
 
 
 def render(
+    rows: Sequence[Row],
     scores: Scores,
     sections: Mapping[str, Any],
     trained: Sequence[str],
@@ -117,17 +125,14 @@ def render(
     """The page, which needs no other file and no network.
 
     Args:
-        scores: the metrics of every model and baseline, one at least.
+        rows: the leaderboard's, one at least.
+        scores: the metrics of the same models.
         sections: the sections of params.yaml.
         trained: the models that are no baselines.
         figures: SVG by file name without suffix; of one model: predicted_<model>.
         commit: what to compare with; None where there is no git or no commit.
     """
-    comparable = leaderboard.is_notebooks(provenance, split)
-    part = str(next(iter(scores.values())).get("part", "valid"))
-    n_leaked = split.parts.get(part, {}).get("n_leaked", 0)
-    rows = leaderboard.rank(scores, provenance.dataset, comparable, part, n_leaked)
-    order = [str(row["model"]) for row in rows]
+    order = [row["model"] for row in rows]
     differing, common = compare_parameters(
         {name: flat(sections.get(f"train_{name}")) for name in order if name in trained}
     )
@@ -136,8 +141,10 @@ def render(
         .get_template("report.html.jinja")
         .render(
             rows=rows,
-            rated=PARTS[part],
-            comparable=comparable,
+            scale=_scale(rows),
+            rated=PARTS[rows[0]["part"]],
+            comparable=any(row["notebook_mse"] is not None for row in rows),
+            notebooks_best=NOTEBOOKS_BEST,
             trained=trained,
             baseline=next((row for row in rows if row["model"] not in trained), None),
             provenance=provenance,
@@ -251,6 +258,12 @@ def _rmse(scores: Mapping[str, Any] | None) -> float | None:
     return rmse if isinstance(rmse, float) else None
 
 
+def _scale(rows: Sequence[Row]) -> tuple[float, float]:
+    """The ends of the axis of intervals, in stars: a model that is far off does not widen it."""
+    low, high = min(row["rmse_low"] for row in rows), max(row["rmse_high"] for row in rows)
+    return low, max(min(high, 1.5 * rows[0]["rmse_high"]), low + 1e-6)
+
+
 def _groups(
     figures: Mapping[str, bytes], order: Sequence[str]
 ) -> Iterator[tuple[str, str, list[Drawing]]]:
@@ -284,14 +297,15 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["figure"] = lambda value: DASH if value is None else f"{value:.4f}"
+    environment.filters["short"] = lambda value: f"{value:.3f}"
     environment.filters["signed"] = _signed
     environment.filters["count"] = lambda value: f"{value:,}" if isinstance(value, int) else "?"
     return environment
 
 
-def _signed(value: float | None) -> str:
+def _signed(value: float | None, decimals: int = 4) -> str:
     if value is None:
         return DASH
-    text = f"{abs(value):.4f}"
-    sign = "" if text == "0.0000" else "\N{MINUS SIGN}" if value < 0 else "+"
+    text = f"{abs(value):.{decimals}f}"
+    sign = "" if float(text) == 0 else "\N{MINUS SIGN}" if value < 0 else "+"
     return sign + text

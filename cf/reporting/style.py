@@ -1,10 +1,13 @@
-"""How every figure looks: colours, markers, type."""
+"""How every figure looks: colours, markers, type, title."""
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 # Okabe and Ito's colours, those that read on white. Seven colours and eight markers have no
 # common divisor, so 56 models all look different.
@@ -59,3 +62,16 @@ def model_styles(models: Iterable[str], baselines: Iterable[str] = ()) -> dict[s
 def with_commas(number: float, _place: float = 0) -> str:
     """A whole number with commas between thousands, for the ticks of an axis."""
     return f"{number:,.0f}"
+
+
+def titled(title: str, size: tuple[float, float]) -> Figure:
+    """An empty figure with its title, `size` in inches."""
+    figure = Figure(figsize=size)
+    figure.suptitle(textwrap.fill(title, int(12 * (size[0] - 1.6))), x=0.01, ha="left")
+    return figure
+
+
+def arranged(figure: Figure) -> Figure:
+    """The figure with nothing cut off or overlapping, settled once instead of at each drawing."""
+    ConstrainedLayoutEngine().execute(figure)
+    return figure

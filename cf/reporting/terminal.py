@@ -1,37 +1,52 @@
 """Tables for the terminal."""
 
+from math import sqrt
+
+from rich import box
 from rich.table import Table
 
 from cf.data.splitting import PARTS
 from cf.data.tables import SplitFacts
+from cf.evaluation.rows import Row
 
-HEADINGS = {
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "rmse_warm": "RMSE warm",
-    "rmse_cold": "RMSE cold",
-    "mse": "MSE",
-    "notebook_mse": "notebook",
-}
+DASH = "\N{EN DASH}"
 
 
-def leaderboard_table(rows: list[dict[str, str]]) -> Table:
-    """The leaderboard as a table for 80 columns, figures to four decimals.
+def leaderboard_table(rows: list[Row]) -> Table:
+    """The leaderboard as a table for 80 columns, all in stars.
+
+    The notebook's MSE stands as the RMSE that it is the square of, where it is comparable.
 
     Args:
         rows: as `evaluation.leaderboard.read` gives them, at least one.
     """
-    first = rows[0]
-    part = PARTS[first["part"]]
-    title = f"{first['dataset']}: {first['n']} {part} ratings, {first['n_cold']} cold"
-    if int(first["n_leaked"]):
-        title += f"\n[bold red]{leakage(int(first['n_leaked']))}[/]"
-    table = Table(title=title)
+    best = rows[0]
+    notebook = any(row["notebook_mse"] is not None for row in rows)
+    part = PARTS[best["part"]]
+    title = f"{best['dataset']}: {best['n']} {part} ratings, {best['n_cold']} cold"
+    if best["n_leaked"]:
+        title += f"\n[bold red]{leakage(best['n_leaked'])}[/]"
+    table = Table(
+        title=title,
+        caption="95% intervals, in stars; tied: may be as good as the best",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
+    )
     table.add_column("model", no_wrap=True)
-    for heading in HEADINGS.values():
+    headings = ("RMSE", "95%", "behind best", "MAE", "warm", "cold")
+    for heading in (*headings, *(["notebook"] if notebook else [])):
         table.add_column(heading, justify="right")
     for row in rows:
-        table.add_row(row["model"], *(f"{float(row[k]):.4f}" if row[k] else "" for k in HEADINGS))
+        behind = "tied" if row["tied"] else _range(row["to_best_low"], row["to_best_high"])
+        table.add_row(
+            row["model"],
+            f"{row['rmse']:.4f}",
+            _range(row["rmse_low"], row["rmse_high"]),
+            "best" if row is best else behind,
+            *(_stars(row[key]) for key in ("mae", "rmse_warm", "rmse_cold")),
+            *([_root(row["notebook_mse"])] if notebook else []),
+        )
     return table
 
 
@@ -64,3 +79,15 @@ def leakage(n_leaked: int) -> str:
         f"LEAKAGE: {n_leaked:,} held-out ratings are of a user and an item that train has a rating "
         "of as well, so scores flatter models that remember. Remove the repeated ratings."
     )
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.3f}{DASH}{high:.3f}"
+
+
+def _stars(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _root(value: float | None) -> str:
+    return "" if value is None else f"{sqrt(value):.4f}"

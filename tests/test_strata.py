@@ -1,0 +1,161 @@
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cf.errors import InputError
+from cf.evaluation import rows, strata
+from cf.evaluation.significance import interval, resample
+from cf.evaluation.strata import COLUMNS, FEW_USERS, Strata, by_genre, by_rating, score, tenths
+from cf.ratings import Ratings
+
+
+def members(one: Strata) -> dict[str, list[int]]:
+    """The places of the rows in each group, by its label."""
+    return {
+        label: sorted(one.rows[one.groups == group].tolist())
+        for group, label in enumerate(one.labels)
+    }
+
+
+def ratings(
+    users: list[int], items: list[int], values: list[float], timestamps: list[int] | None
+) -> Ratings:
+    times = None if timestamps is None else np.array(timestamps)
+    stars = np.array(values, dtype=np.float32)
+    return Ratings(np.array(users), np.array(items), stars, times, np.arange(len(users)))
+
+
+def test_tenths_are_of_rows_with_those_of_nothing_apart() -> None:
+    counts = np.array([0, 0, 0, *range(1, 21)])
+    found = members(tenths("popularity", counts))
+    assert list(found) == ["0", *(f"{low} to {low + 1}" for low in range(1, 21, 2))]
+    assert found["0"] == [0, 1, 2]
+    assert found["1 to 2"] == [3, 4]
+
+
+def test_ties_stay_together_where_the_middle_of_them_is() -> None:
+    """Of ten rows, one is rated once, six five times, three nine times: tenths 1, 5 and 9."""
+    found = members(tenths("popularity", np.array([5, 9, 5, 1, 5, 9, 5, 5, 9, 5])))
+    assert list(found) == ["1", "5", "9"]
+    assert found["5"] == [0, 2, 4, 6, 7, 9]
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=60))
+def test_tenths_hold_every_row_once_in_order(given_counts: list[int]) -> None:
+    counts = np.array(given_counts)
+    found = members(tenths("popularity", counts))
+    assert sorted(place for places in found.values() for place in places) == list(
+        range(len(counts))
+    )
+    ends = [sorted(counts[places]) for places in found.values()]
+    assert all(places for places in ends)
+    assert all(low[-1] < high[0] for low, high in pairwise(ends))
+    assert len(found) <= 11
+    for label, values in zip(found, ends, strict=True):
+        assert [int(end) for end in label.split(" to ")] == sorted({values[0], values[-1]})
+
+
+def test_a_row_counts_in_each_genre_of_its_item() -> None:
+    genres = np.array(["Comedy|Action", "", "Drama", "Comedy"], dtype=object)
+    found = by_genre(np.array([0, 1, 3, 0, 1]), genres)
+    assert members(found) == {"Action": [0, 3], "Comedy": [0, 2, 3], "none": [1, 4]}
+
+
+def test_many_different_ratings_are_put_into_ranges() -> None:
+    assert members(by_rating(np.array([4.5, 3, 4.5]))) == {"3": [1], "4.5": [0, 2]}
+    values = np.linspace(0, 100, 101)
+    found = members(by_rating(values))
+    assert list(found)[:2] == ["0 to 10", "10 to 20"]
+    assert list(found)[-1] == "90 to 100"
+    assert [len(places) for places in found.values()] == [*[10] * 9, 11]
+
+
+def test_every_way_to_group() -> None:
+    train = ratings([0, 0, 1], [0, 1, 0], [3, 4, 5], None)
+    days = np.array(["1999-12-31T23:59:59", "2000-01-01", "2000-02-29", "2000-02-01"])
+    times = days.astype("datetime64[s]").astype(np.int64).tolist()
+    held_out = ratings([1, 0, 2, 2], [1, 2, 0, 3], [0.5, 5, 5, 2], times)
+    genres = np.array(["A", "A|B", "", "B"], dtype=object)
+    found = {one.name: members(one) for one in strata.stratify(train, held_out, genres)}
+    assert found == {
+        "item_popularity": {"0": [1, 3], "1": [0], "2": [2]},
+        "user_activity": {"0": [2, 3], "1": [0], "2": [1]},
+        "warm_cold": {"warm": [0], "cold user": [2], "cold item": [1], "cold both": [3]},
+        "genre": {"A": [0, 2], "B": [0, 3], "none": [1]},
+        "rating": {"0.5": [0], "2": [3], "5": [1, 2]},
+        "month": {"1999-12": [0], "2000-01": [1], "2000-02": [2, 3]},
+        "year": {"1999": [0], "2000": [1, 2, 3]},
+    }
+
+
+def test_without_genres_and_timestamps_there_are_no_such_groups() -> None:
+    train, held_out = ratings([0], [0], [3], None), ratings([0], [0], [4], None)
+    found = strata.stratify(train, held_out, np.array([""], dtype=object))
+    assert [one.name for one in found] == [
+        *("item_popularity", "user_activity", "warm_cold", "rating")
+    ]
+    (row, *_) = score(found, {"dot": held_out.values}, held_out.values, held_out.users)
+    assert (row["label"], row["n"], row["n_users"], row["rmse"]) == ("1", 1, 1, 0.0)
+    assert row["rmse_low"] is None
+
+
+def test_counts_error_and_bias_worked_by_hand(tmp_path: Path) -> None:
+    one = Strata("odd", ["no", "yes"], np.array([0, 1, 2, 2]), np.array([0, 1, 0, 1]))
+    observed, users = np.array([3.0, 3, 3]), np.array([5, 5, 8])
+    models = {"dot": np.array([4.0, 3, 2]), "bias": np.array([3.0, 3, 5])}
+    found = score([one], models, observed, users)
+    assert [
+        tuple(row[key] for key in COLUMNS if key[-3:] not in ("low", "igh")) for row in found
+    ] == [
+        ("odd", "no", "dot", 2, 2, 1.0, 0.0, 0.0),
+        ("odd", "yes", "dot", 2, 2, np.sqrt(0.5), -0.5, 0.0),
+        ("odd", "no", "bias", 2, 2, np.sqrt(2), 1.0, np.sqrt(2) - 1),
+        ("odd", "yes", "bias", 2, 2, np.sqrt(2), 1.0, np.sqrt(2) - np.sqrt(0.5)),
+    ]
+    rows.write(tmp_path / "s.csv", COLUMNS, found)
+    for row, again in zip(found, rows.read(tmp_path / "s.csv", COLUMNS), strict=True):
+        assert again == pytest.approx(row, abs=1e-6)
+
+
+def test_intervals_are_the_bootstraps() -> None:
+    draw = np.random.default_rng(0)
+    users = np.repeat(np.arange(200), draw.integers(1, 40, 200))
+    n = len(users)
+    errors = draw.normal(0, 1, n) * draw.gamma(4, 1 / 4, 200)[users]
+    models = {"a": errors, "b": 1.1 * errors + draw.normal(0, 0.3, n)}
+    groups = draw.integers(0, 2, n)
+    one = Strata("half", ["x", "y"], np.arange(n), groups)
+    found = {(row["label"], row["model"]): row for row in score([one], models, 0 * errors, users)}
+    for group, label in enumerate("xy"):
+        inside = groups == group
+        some = {name: values[inside] for name, values in models.items()}
+        drawn = resample(some, 0 * errors[inside], users[inside], 4000, 1)
+        row = found[label, "b"]
+        for name, draws in (("rmse", drawn["b"]), ("to_best", drawn["b"] - drawn["a"])):
+            low, high = interval(draws)
+            margin = 0.08 * (high - low)
+            assert row[f"{name}_low"] == pytest.approx(low, abs=margin)
+            assert row[f"{name}_high"] == pytest.approx(high, abs=margin)
+        assert found[label, "a"]["to_best_low"] == found[label, "a"]["to_best_high"] == 0
+
+
+@pytest.mark.parametrize("n_users", [FEW_USERS - 1, FEW_USERS])
+def test_few_users_have_no_interval(n_users: int) -> None:
+    users = np.repeat(np.arange(n_users), 3)
+    errors = np.random.default_rng(0).normal(0, 1, len(users))
+    one = Strata("all", ["all"], np.arange(len(users)), np.zeros(len(users), dtype=np.int64))
+    (row,) = score([one], {"dot": errors}, 0 * errors, users)
+    assert (row["rmse_low"] is None) == (row["to_best_high"] is None) == (n_users < FEW_USERS)
+
+
+def test_a_table_that_is_missing_or_of_other_columns_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    for content in (None, "", "stratum,label\nx,y\n"):
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(InputError, match=r"s.csv: expected a table with the columns stratum,"):
+            rows.read(path, COLUMNS)
