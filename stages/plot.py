@@ -5,6 +5,7 @@ reports/svg and reports/index.html.
 from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
+from cf.evaluation import rankings
 from cf.evaluation.predictions import COLUMNS
 from cf.reporting import gallery
 from cf.reporting.save import save
@@ -23,16 +24,18 @@ def main() -> None:
     items = tables.read_columns(paths.ITEMS, "item_id", "title")
     predictions = tables.read_columns(paths.PREDICTIONS, *COLUMNS, *trainings)
     train_items = tables.read_columns(paths.TRAIN, "items")["items"]
+    ranked = rankings.read(paths.RANKING)
     histories = {name: history.read(paths.HISTORY / f"{name}.csv") for name in trainings}
 
     with tracking.recorder(settings) as recorder:
         for name, figure in (
             *gallery.data_figures(facts, ratings, items),
             *gallery.model_figures(facts, predictions, train_items, histories),
+            *gallery.ranking_figures(facts, ranked, list(trainings)),
         ):
             save(figure, paths.FIGURES / f"{name}.png")
             save(figure, paths.VECTOR_FIGURES / f"{name}.svg")
-        report.write(list(trainings))
+        report.write(list(trainings), ranked)
         for name, training in trainings.items():
             recorder.add(training, {}, [*runs.figures(name), paths.REPORT])
 

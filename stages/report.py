@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from cf.reporting.report import Commit
 from stages import paths
 
 
-def write(trained: list[str]) -> None:
+def write(trained: list[str], ranked: Sequence[Mapping[str, str]] = ()) -> None:
     """Write the page.
 
     Args:
         trained: the models that are no baselines.
+        ranked: the rows of reports/ranking.csv.
     """
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     page = report.render(
@@ -31,6 +32,7 @@ def write(trained: list[str]) -> None:
         split=tables.read_facts(paths.SPLIT_FACTS, SplitFacts),
         figures={svg.stem: svg.read_bytes() for svg in paths.VECTOR_FIGURES.glob("*.svg")},
         commit=last_commit(),
+        ranked=ranked,
     )
     with written(paths.REPORT) as beside:
         beside.write_text(page, encoding="utf-8", newline="\n")

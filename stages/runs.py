@@ -10,7 +10,7 @@ from cf.evaluation.predictions import RESERVED
 from cf.tracking import Execution
 from stages import paths
 
-SHARED = ("loss_curves", "error_by_popularity", "crosstab", "activity")
+SHARED = ("loss_curves", "error_by_popularity", "ranking", "crosstab", "activity")
 
 
 def check_name(name: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from cf.data import tables
+from cf.evaluation import rankings
 from cf.reporting import gallery
 from cf.tracking import Execution
 from cf.training import history
@@ -45,6 +46,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = np.arange(400)
     train = {"users": users, "items": items, "values": values, "rows": rows}
     tables.write_columns(paths.TRAIN, {name: array[80:] for name, array in train.items()})
+    rankings.write(paths.RANKING, {}, 10)
     predictions = {
         "rows": rows[:80],
         "users": users[:80],
@@ -135,3 +137,16 @@ def test_errors_are_binned_by_training_ratings(project: Path) -> None:
     heights = [int(bar.get_height()) for bar in figure.axes[1].patches]
     assert heights == [height for height in expected if height]
     assert sum(heights) == 80
+
+
+def test_where_lists_were_ranked_a_figure_and_a_table_tell(project: Path) -> None:
+    plot.main()
+    assert "Recall" not in paths.REPORT.read_text()
+    row = dict.fromkeys(rankings.columns(5)[1:-1], 0.125)
+    metrics = {"ease": {**row, "n_users": 9}, "dot": {**row, "ndcg_at_5": 0.25, "n_users": 9}}
+    rankings.write(paths.RANKING, metrics, 5)
+    plot.main()
+    assert (paths.FIGURES / "ranking.png").exists()
+    page = paths.REPORT.read_text()
+    assert "Lists of 5 items for 9 users" in page
+    assert page.index(">0.2500</td>") < page.index('>ease <span class="tag">baseline</span>')

@@ -292,6 +292,33 @@ def error_by_popularity(
     return _arranged(figure)
 
 
+@matplotlib.rc_context(HOUSE)
+def ranking(
+    metrics: Mapping[str, Mapping[str, float]], styles: Mapping[str, Style], title: str
+) -> Figure:
+    """Each model's ranking metrics as bars with their values, a panel a metric.
+
+    Args:
+        metrics: of each model, from the top down, the same ones of all.
+        styles: of these models at least.
+        title: of the figure.
+    """
+    names = list(metrics)
+    kinds = list(metrics[names[0]])
+    figure = _figure(title, (9.6, 1.4 + 0.3 * len(names)))
+    panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for axes, kind in zip(panels, kinds, strict=True):
+        values = [metrics[name][kind] for name in names]
+        bars = axes.barh(names, values, color=[styles[name].colour for name in names])
+        axes.bar_label(bars, [f"{value:.3g}" for value in values], padding=3)
+        axes.set_title(kind, loc="left")
+        axes.margins(x=0.35)
+        axes.tick_params(length=0, labelbottom=False)
+        axes.spines["bottom"].set_visible(False)
+    panels[0].invert_yaxis()
+    return _arranged(figure)
+
+
 def _figure(title: str, size: tuple[float, float]) -> Figure:
     figure = Figure(figsize=size)
     figure.suptitle(textwrap.fill(title, int(12 * (size[0] - 1.6))), x=0.01, ha="left")

@@ -1,6 +1,6 @@
 """Which figures a report has: from results to figures under names and titles."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cf.data.tables import Provenance
+from cf.evaluation import rankings
 from cf.evaluation.crosstab import top_crosstab
 from cf.evaluation.predictions import COLUMNS
 from cf.ratings import Indices
@@ -75,3 +76,25 @@ def model_figures(
             predictions[name], observed, facts.rating_range, title
         )
         yield f"predicted_{name}", figure
+
+
+def ranking_figures(
+    facts: Provenance, ranked: Sequence[Mapping[str, str]], trained: Sequence[str]
+) -> Iterator[tuple[str, Figure]]:
+    """The figure of how models rank items, with the name of its file; none without rows.
+
+    Args:
+        ranked: as `evaluation.rankings.read` gives them.
+        trained: the models that are no baselines.
+    """
+    if not ranked:
+        return
+    metrics = {
+        row["model"]: {
+            key.replace("_at_", " at "): figure for key, figure in rankings.figures(row).items()
+        }
+        for row in ranked
+    }
+    styles = model_styles(trained, [name for name in metrics if name not in trained])
+    title = f"Lists of recommended items: {facts.dataset}, all models"
+    yield "ranking", figures.ranking(metrics, styles, title)

@@ -32,6 +32,11 @@ KINDS = {
         "How far each model is off, by the number of training ratings that the item has. The bars "
         "below say how many validation rows stand behind each point.",
     ),
+    "ranking": (
+        "Lists of recommended items",
+        "What the lists that each model recommends are worth: the longer a bar, the more of it. "
+        "Bars of different metrics do not compare.",
+    ),
     "predicted": (
         "Predicted against observed",
         "The darker or, on a dark page, the brighter a hexagon, the more ratings are in it. A "
@@ -50,7 +55,7 @@ KINDS = {
 }
 """Heading and explanation of each kind of figure, in the order of the page."""
 
-RESULTING = re.compile(r"(ingest|split|evaluate|train_\w+)\.")
+RESULTING = re.compile(r"(ingest|split|evaluate|rank|train_\w+)\.")
 """The parameters that results depend on."""
 
 
@@ -112,6 +117,7 @@ def render(
     split: SplitFacts,
     figures: Mapping[str, bytes],
     commit: Commit | None,
+    ranked: Sequence[Mapping[str, str]] = (),
 ) -> str:
     """The page, which needs no other file and no network.
 
@@ -121,6 +127,7 @@ def render(
         trained: the models that are no baselines.
         figures: SVG by file name without suffix; of one model: predicted_<model>.
         commit: what to compare with; None where there is no git or no commit.
+        ranked: the rows of reports/ranking.csv.
     """
     comparable = leaderboard.is_notebooks(provenance, split)
     rows = leaderboard.rank(scores, provenance.dataset, comparable)
@@ -140,6 +147,7 @@ def render(
             fallback=PurePath(provenance.requested).name != provenance.dataset,
             split=split,
             commit=commit,
+            ranked=ranked,
             changes=changes(commit.metrics, scores, order) if commit and commit.metrics else None,
             changed_parameters=changed_parameters(commit.sections, sections)
             if commit and commit.sections

@@ -1,0 +1,42 @@
+"""Judge the lists that models and baselines recommend: models to reports/ranking.csv."""
+
+from rich.console import Console
+
+from cf import params, tracking
+from cf.data import tables
+from cf.data.tables import Provenance, SplitFacts
+from cf.evaluation import rankings
+from cf.reporting.terminal import ranking_table
+from stages import paths, runs
+from stages.stage import stage
+
+
+@stage
+def main() -> None:
+    """Write the table, and add its figures to the models' runs."""
+    rank = params.load(paths.PARAMS, "rank", params.Rank)
+    evaluate = params.load(paths.PARAMS, "evaluate", params.Evaluate)
+    settings = params.load(paths.PARAMS, "tracking", params.Tracking)
+    split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
+    if split.method not in rankings.METHODS:
+        rankings.write(paths.RANKING, {}, rank.k)
+        print(
+            f"Nothing is ranked on a {split.method} split: dvc exp run -S split.method=time does."
+        )
+        return
+    provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
+    trainings = runs.read(split)
+    with tracking.recorder(settings) as recorder:
+        from stages.recommending import judge  # late: MLflow is imported while torch is
+
+        metrics, users = judge(list(trainings), rank, evaluate)
+        rankings.write(paths.RANKING, metrics, rank.k)
+        rows = rankings.read(paths.RANKING)
+        for row in rows:
+            if training := trainings.get(row["model"]):
+                recorder.add(training, rankings.figures(row))
+    Console().print(ranking_table(rows, f"{provenance.dataset}, {split.method} split: {users}"))
+
+
+if __name__ == "__main__":
+    main()
