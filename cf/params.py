@@ -60,10 +60,49 @@ class Ingest(Section):
 
 
 class Split(Section):
-    """Which rows are held out."""
+    """Which rows are held out; a key that the method does not use means nothing."""
 
+    method: Literal["random", "per_user", "time", "leave_last", "k_fold", "file"]
     fraction: Annotated[float, Field(gt=0, lt=1)]
     seed: Seed
+    n_last: Count
+    n_folds: Annotated[int, Field(ge=2, le=10**6)]
+    fold: Annotated[int, Field(ge=0)]
+    file: str | None
+    test: bool
+
+    @model_validator(mode="after")
+    def _leaves_rows_for_train(self) -> "Split":
+        used = self.used
+        if self.test and used.get("fraction", 0) >= 0.5:
+            raise ValueError(
+                f"fraction: {self.fraction:g} for valid and as much for test leaves nothing to "
+                "train on: choose less than 0.5"
+            )
+        if self.test and used.get("n_folds", 3) < 3:
+            raise ValueError("n_folds: 2 folds are valid and test: choose 3 or more to train on")
+        if used.get("fold", 0) >= self.n_folds:
+            raise ValueError(
+                f"fold: {self.fold} is none of the {self.n_folds} folds of n_folds, which are 0 to "
+                f"{self.n_folds - 1}"
+            )
+        if self.method == "file" and not self.file:
+            raise ValueError("file: the method file needs the path of one")
+        return self
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """The values that decide which rows are held out; `test` where it does."""
+        keys = {
+            "random": ("fraction", "seed"),
+            "per_user": ("fraction", "seed"),
+            "time": ("fraction",),
+            "leave_last": ("n_last",),
+            "k_fold": ("n_folds", "fold", "seed"),
+            "file": ("file",),
+        }[self.method]
+        values = {key: getattr(self, key) for key in keys}
+        return {**values, "test": True} if self.test else values
 
 
 class SGD(Section):
@@ -121,8 +160,9 @@ class Training(Section):
 
 
 class Evaluate(Section):
-    """The baselines to compare with."""
+    """What to score on, and the baselines to compare with."""
 
+    part: Literal["valid", "test"]
     damping: NonNegativeFloat
 
 

@@ -17,6 +17,8 @@ ITEM_VOCABULARY = ENCODED / "items.parquet"
 SPLIT = Path("data/split")
 TRAIN = SPLIT / "train.parquet"
 VALID = SPLIT / "valid.parquet"
+TEST = SPLIT / "test.parquet"  # where split.test of params.yaml is true
+PARTS = {"train": TRAIN, "valid": VALID, "test": TEST}
 SPLIT_FACTS = SPLIT / "split.json"
 SPLIT_PROVENANCE = SPLIT / "provenance.json"
 

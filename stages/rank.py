@@ -20,9 +20,7 @@ def main() -> None:
     split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
     if split.method not in rankings.METHODS:
         rankings.write(paths.RANKING, {}, rank.k)
-        print(
-            f"Nothing is ranked on a {split.method} split: dvc exp run -S split.method=time does."
-        )
+        print(f"Not on a {split.method} split: `dvc exp run -S split.method=time` ranks.")
         return
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     trainings = runs.read(split)

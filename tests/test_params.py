@@ -65,7 +65,7 @@ def test_missing_section_says_what_it_needs(tmp_path: Path) -> None:
     path = written(tmp_path, "ingest: {}\nsplitt: {}\n")
     with pytest.raises(InputError, match=r"params.yaml: split: this section is missing") as caught:
         params.load(path, "split", params.Split)
-    assert "It needs fraction, seed." in str(caught.value)
+    assert "It needs method, fraction, seed, n_last, " in str(caught.value)
     assert "Is it the one called splitt?" in str(caught.value)
 
 
@@ -79,7 +79,7 @@ def test_text_that_looks_like_a_number_is_explained(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["0.00001", "0.00002", "0.1", "100000000000000000000.0"])
 def test_what_dvc_writes_for_a_changed_value_is_read(tmp_path: Path, text: str) -> None:
-    path = written(tmp_path, "evaluate:\n  damping: 5.0  # of the baseline\n")
+    path = written(tmp_path, "evaluate:\n  part: valid\n  damping: 5.0  # of the baseline\n")
     apply_overrides(path, [f"evaluate.damping={text}"])
     assert params.load(path, "evaluate", params.Evaluate).damping == float(text)
 

@@ -14,7 +14,7 @@ def ratings(pairs: list[tuple[int, int]]) -> Ratings:
 
 
 def test_the_notebooks_own_validation_rows() -> None:
-    train, valid = random_split(100_836, 0.2, 42)
+    train, valid = random_split(100_836, 0.2, 42).values()
     assert len(valid) == 20_167
     assert valid[:3].tolist() == [67037, 42175, 93850]
     assert valid[-3:].tolist() == [67290, 33423, 98552]
@@ -24,15 +24,19 @@ def test_the_notebooks_own_validation_rows() -> None:
 @given(st.integers(2, 500), st.floats(0.001, 0.999), st.integers(0, 2**32 - 1))
 def test_sides_are_disjoint_and_complete(n: int, fraction: float, seed: int) -> None:
     assume(0 < int(fraction * n) < n)
-    train, valid = random_split(n, fraction, seed)
+    train, valid = random_split(n, fraction, seed).values()
     assert sorted([*train, *valid]) == list(range(n))
     assert (np.diff(train) > 0).all()
     assert len(valid) == int(fraction * n)
 
 
 def test_the_seed_decides() -> None:
-    assert random_split(100, 0.2, 1)[1].tolist() == random_split(100, 0.2, 1)[1].tolist()
-    assert random_split(100, 0.2, 1)[1].tolist() != random_split(100, 0.2, 2)[1].tolist()
+    assert (
+        random_split(100, 0.2, 1)["valid"].tolist() == random_split(100, 0.2, 1)["valid"].tolist()
+    )
+    assert (
+        random_split(100, 0.2, 1)["valid"].tolist() != random_split(100, 0.2, 2)["valid"].tolist()
+    )
 
 
 @pytest.mark.parametrize(("n", "fraction"), [(4, 0.2), (1, 0.5), (0, 0.5)])

@@ -100,7 +100,7 @@ def test_one_seed_gives_the_same_trials_to_the_bit(planted: Pair) -> None:
 
 def test_the_slice_is_of_the_train_rows_and_is_not_fitted(planted: Pair) -> None:
     train = planted[0]
-    _, judged = random_split(len(train), 0.2, 1)
+    judged = random_split(len(train), 0.2, 1)["valid"]
     poisoned = train.values.copy()
     poisoned[judged] = np.nan
     (trial,) = trials(

@@ -1,7 +1,7 @@
 """Arrays and facts to files between stages, and back."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,8 +44,13 @@ class SplitFacts:
     """How the rows were divided.
 
     Attributes:
+        fraction: as in params.yaml, whether the method uses it or not; likewise `seed`.
         n_cold: validation rows whose user or item never occurs in the training rows.
-        sha256: of the validation rows' numbers (int64, little endian).
+        sha256: of the validation rows' numbers (int64, little endian), and where there is a test
+            part, of the word test and its rows' numbers after that.
+        method: of params.yaml.
+        settings: the values of params.yaml that the method uses.
+        parts: of each part, train, valid and perhaps test, what `cf.data.parts` counts.
     """
 
     fraction: float
@@ -54,6 +59,14 @@ class SplitFacts:
     n_valid: int
     n_cold: int
     sha256: str
+    method: str = "random"
+    settings: dict[str, Any] = field(default_factory=dict)
+    parts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def n_leaked(self) -> int:
+        """Held-out rows whose user rates the same item in train."""
+        return sum(counts.get("n_leaked", 0) for counts in self.parts.values())
 
 
 F = TypeVar("F")

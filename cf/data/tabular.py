@@ -1,10 +1,7 @@
 """Ratings out of the user's own CSV, TSV or Parquet file."""
 
-import csv
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,11 +9,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
+from cf.data.lines import DELIMITERS, line_of, records
 from cf.data.validation import RATING_TYPES, validate
 from cf.errors import InputError
 from cf.params import Columns
-
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 WHOLE = re.compile(r"-?0*[0-9]{1,19}")
 NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|-?(nan|inf|infinity)", re.I)
@@ -64,8 +60,9 @@ def read(
         raise InputError(f"{path}: is empty. Expected a first line with column names, then rows.")
     suffix = path.suffix.lower()
     if suffix in DELIMITERS:
-        ratings = _read_text(path, DELIMITERS[suffix], wanted)
-        validate(ratings, rating_range, str(path), lambda row: _line(path, DELIMITERS[suffix], row))
+        delimiter = DELIMITERS[suffix]
+        ratings = _read_text(path, delimiter, wanted)
+        validate(ratings, rating_range, str(path), lambda row: line_of(path, delimiter, row))
     elif suffix == ".parquet":
         ratings = _read_parquet(path, wanted)
         validate(ratings, rating_range, str(path), lambda row: f"row {row + 1}")
@@ -77,7 +74,7 @@ def read(
 
 
 def _read_text(path: Path, delimiter: str, wanted: Wanted) -> pa.Table:
-    _, header = next(_records(path, delimiter), (0, []))
+    _, header = next(records(path, delimiter), (0, []))
     if any(sign in name for name in header for sign in "\0\ufffd"):
         raise InputError(f"{path}: is not text in UTF-8. Save it as such, or give a Parquet file.")
     _check_columns(path, header, wanted)
@@ -103,11 +100,11 @@ def _first_bad_value(path: Path, delimiter: str, wanted: Wanted) -> str | None:
 
     Slow, so only for a file that the fast reader refused.
     """
-    records = _records(path, delimiter)
-    _, header = next(records)
+    rows = records(path, delimiter)
+    _, header = next(rows)
     places = {ours: header.index(theirs) for ours, theirs in wanted.items()}
     line = None
-    for line, fields in records:
+    for line, fields in rows:
         if len(fields) != len(header):
             return (
                 f"{path}, line {line}: expected {len(header)} fields as in the header, got "
@@ -127,26 +124,6 @@ def _fits(text: str, kind: pa.DataType) -> bool:
     if pa.types.is_floating(kind):
         return NUMBER.fullmatch(text) is not None
     return WHOLE.fullmatch(text) is not None and -(2**63) <= int(text) < 2**63
-
-
-def _line(path: Path, delimiter: str, row: int) -> str:
-    """Where a row begins, as an editor counts lines."""
-    line, _ = next(islice(_records(path, delimiter), row + 1, None))
-    return f"line {line}"
-
-
-def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The header and the rows, each with the line it begins on; empty lines are left out."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter)
-        line = 1
-        try:
-            for fields in reader:
-                if fields:
-                    yield line, fields
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise InputError(f"{path}, line {line}: {error}. Correct the line.") from None
 
 
 def _read_parquet(path: Path, wanted: Wanted) -> pa.Table:

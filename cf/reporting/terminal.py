@@ -2,6 +2,8 @@
 
 from rich.table import Table
 
+from cf.data.tables import SplitFacts
+
 HEADINGS = {
     "rmse": "RMSE",
     "mae": "MAE",
@@ -54,3 +56,34 @@ def ranking_table(rows: list[dict[str, str]], title: str) -> Table:
     for row in rows:
         table.add_row(row["model"], *(f"{float(row[key]):.4f}" for key in keys))
     return table
+
+
+SPLIT_HEADINGS = {
+    "n": "ratings",
+    "n_users": "users",
+    "n_items": "items",
+    "n_cold_users": "cold users",
+    "n_cold_items": "cold items",
+    "n_cold": "cold ratings",
+}
+
+
+def split_table(facts: SplitFacts, dataset: str) -> Table:
+    """What each part of a split holds, and how much of that train does not know."""
+    settings = ", ".join(f"{key} {value}" for key, value in facts.settings.items())
+    table = Table(title=f"{dataset} split by {facts.method}: {settings}")
+    table.add_column("part", no_wrap=True)
+    for heading in SPLIT_HEADINGS.values():
+        table.add_column(heading, justify="right")
+    for part, counts in facts.parts.items():
+        cells = (f"{counts[key]:,}" if key in counts else "" for key in SPLIT_HEADINGS)
+        table.add_row(part, *cells)
+    return table
+
+
+def leakage(n_leaked: int) -> str:
+    """What it means that so many held-out ratings are in train as well."""
+    return (
+        f"LEAKAGE: {n_leaked:,} held-out ratings are of a user and an item that train has a rating "
+        "of as well, so scores flatter models that remember. Remove the repeated ratings."
+    )

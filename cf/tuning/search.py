@@ -69,9 +69,8 @@ def search(
             f"{where}: tune.holdout: {tune.holdout} of {len(train)} training ratings leaves none "
             "to judge on. Choose a larger fraction."
         )
-    fitted, judged = (
-        train.take(rows) for rows in random_split(len(train), tune.holdout, tune.seed)
-    )
+    parts = random_split(len(train), tune.holdout, tune.seed)
+    fitted, judged = train.take(parts["train"]), train.take(parts["valid"])
     return _trials(fitted, judged, training, tune, blueprint, f"{where}: {tune.section}")
 
 
