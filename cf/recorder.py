@@ -27,6 +27,8 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault(RETRIES := "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this is run as a script
+
 import psutil
 from filelock import FileLock
 from mlflow import MlflowClient
@@ -34,77 +36,11 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-FOLDER = "mlruns"
-DATABASE = "mlflow.db"
+from cf import store, view
+
 MODEL, ALIAS = "cf", "champion"
-LOCATIONS = (  # the columns of MLflow's tables that hold paths of artefacts
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-)
 
 Json = dict[str, Any]
-
-
-def _chart(metric: str, section: str, kind: str = "BAR", shown: bool = True) -> Json:
-    line = {
-        "lineSmoothness": 0,
-        "scaleType": "linear",
-        "xAxisScaleType": "linear",
-        "xAxisKey": "step",
-        "yAxisKey": "metric",
-        "yAxisExpressions": [],
-        "range": {},
-        "useGlobalXaxisKey": True,
-        "useGlobalLineSmoothing": True,
-    }
-    return {
-        "uuid": metric,
-        "type": kind,
-        "metricKey": metric,
-        "displayName": metric,
-        "metricSectionId": section,
-        "runsCountToCompare": 10,
-        "isGenerated": True,
-        "deleted": not shown,
-        **(line if kind == "LINE" else {}),
-    }
-
-
-def _section(name: str, columns: int) -> Json:
-    # reordered: metrics of later versions come last instead of in alphabetical order
-    return {"uuid": name, "name": name, "columns": columns, "display": True, "isReordered": True}
-
-
-# The page of runs as MLflow's own "Share" would keep it: a tag of the experiment, which a link
-# names. A metric that it does not mention gets a chart as well, after these.
-COLUMNS = {
-    "params.`model`": 90,
-    "metrics.`rmse`": 80,
-    "attributes.`Description`": 320,
-    "attributes.`Dataset`": 210,
-}
-OTHERS = "Model metrics"
-VIEW = {
-    "orderByKey": "metrics.`rmse`",
-    "orderByAsc": True,
-    "selectedColumns": list(COLUMNS),
-    "columnOrder": list(COLUMNS),
-    "columnWidths": COLUMNS,
-    "compareRunSections": [_section("loss", 2), _section(OTHERS, 3)],
-    "compareRunCharts": [
-        *(_chart(metric, "loss", "LINE") for metric in ("loss/valid", "loss/train")),
-        *(_chart(metric, OTHERS) for metric in ("rmse", "rmse_warm", "rmse_cold", "mae", "mse")),
-        *(_chart(metric, OTHERS, "LINE") for metric in ("learning_rate", "seconds_an_epoch")),
-        *(_chart(metric, OTHERS, shown=False) for metric in ("n", "n_cold")),
-    ],
-}
-EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",
-    "mlflow.sharedViewState.cf": json.dumps(VIEW),
-}
 
 
 class Recorder:
@@ -116,7 +52,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
-        self.folder = self.root / FOLDER
+        self.folder = self.root / store.FOLDER
         self.folder.mkdir(exist_ok=True)
         self.lock = FileLock(self.folder / ".lock")
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or ""
@@ -300,43 +236,27 @@ class Recorder:
             self.client.log_artifact(run_id, file, folder)
 
     def _experiment(self, name: str) -> str:
-        location = None if self.uri else (self.folder / "artifacts").as_uri()
+        location = None if self.uri else store.artifacts(self.folder)
         with self.lock:
             known = self.client.get_experiment_by_name(name)
             if known is not None:
-                for tag, value in EXPERIMENT_TAGS.items():
+                for tag, value in view.EXPERIMENT_TAGS.items():
                     if known.tags.get(tag) != value:  # an older cf made it
                         self.client.set_experiment_tag(known.experiment_id, tag, value)
                 return str(known.experiment_id)
             with _unless_another_did():
-                return str(self.client.create_experiment(name, location, EXPERIMENT_TAGS))
+                return str(self.client.create_experiment(name, location, view.EXPERIMENT_TAGS))
         return self._experiment(name)
 
     def _own_store(self) -> MlflowClient:
         """A client of the project's own store, which is made if it is missing."""
         with self.lock:  # two processes that make the tables at once both fail
-            client = MlflowClient(f"sqlite:///{self.folder / DATABASE}")
+            client = MlflowClient(f"sqlite:///{self.folder / store.DATABASE}")
             client.search_experiments(max_results=1)
-            with closing(sqlite3.connect(self.folder / DATABASE, timeout=20)) as database, database:
+            with closing(sqlite3.connect(self.folder / store.DATABASE, timeout=20)) as database:
                 database.execute("PRAGMA journal_mode=WAL")
-                self._follow_a_move(database)
+            store.follow_a_move(self.folder)
         return client
-
-    def _follow_a_move(self, database: sqlite3.Connection) -> None:
-        """Point the store's artefacts to where the project is now: MLflow keeps absolute paths."""
-        here = (self.folder / "artifacts").as_uri()
-        known = database.execute(
-            "SELECT DISTINCT artifact_location FROM experiments "
-            "WHERE artifact_location LIKE 'file://%/mlruns/artifacts' AND artifact_location != ?",
-            [here],
-        )
-        for (there,) in known.fetchall():
-            for table, column in LOCATIONS:
-                database.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                    f"WHERE substr({column}, 1, ?) = ?",
-                    [here, len(there) + 1, len(there), there],
-                )
 
 
 def _since(pid: int) -> str:

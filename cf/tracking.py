@@ -55,13 +55,20 @@ def execution(
     training: Training,
     provenance: Provenance,
     split: SplitFacts,
+    changed: Mapping[str, Any] | None = None,
 ) -> Execution:
-    """A training that starts now."""
+    """A training that starts now.
+
+    Args:
+        changed: values that are not the last commit's: the run's name tells them.
+    """
     started = study(experiment, model, flat(training), provenance, split)
     dvc_name = started.tags.get("dvc_experiment")
     note = _description(training, dvc_name)
     source = {"mlflow.source.name": "stages/train.py", "mlflow.note.content": note, "model": model}
-    name = f"{model} ({dvc_name})" if dvc_name else model
+    named = [f"{key}={value}" for key, value in (changed or {}).items()]
+    name = " ".join([model, *named[:2], *(["..."] if len(named) > 2 else [])])
+    name += f" ({dvc_name})" if dvc_name else ""
     return replace(started, name=name, tags={**started.tags, **source})
 
 
@@ -76,8 +83,8 @@ def study(
     parameters = {
         **parameters,
         "dataset": provenance.dataset,
-        "split_fraction": split.fraction,
-        "split_seed": split.seed,
+        "split_method": split.method,
+        **{f"split_{key}": value for key, value in split.settings.items()},
     }
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
     dataset = {

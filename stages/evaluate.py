@@ -7,7 +7,7 @@ from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
 from cf.evaluation import leaderboard
 from cf.reporting.terminal import leaderboard_table
-from stages import paths, runs
+from stages import heldout, paths, runs
 from stages.stage import stage
 
 
@@ -18,22 +18,21 @@ def main() -> None:
     settings = params.load(paths.PARAMS, "tracking", params.Tracking)
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
+    part, n_leaked = evaluate.part, heldout.leaked(evaluate.part, split)
     trainings = runs.read(split)
     with tracking.recorder(settings) as recorder:
         from stages.scoring import score  # late: MLflow is imported while torch is
 
-        scores = score(list(trainings), evaluate.damping)
-        for name, training in trainings.items():
-            recorder.add(training, scores[name])
-        notebook = leaderboard.is_notebooks(provenance, split)
-        rows = leaderboard.rank(scores, provenance.dataset, notebook)
-        if ranked := [row for row in rows if row["model"] in trainings]:
-            recorder.register(trainings[str(ranked[0]["model"])], float(ranked[0]["rmse"] or 0))
+        scores = score(list(trainings), evaluate.damping, part)
+        runs.record(recorder, trainings, scores, part)
 
+    notebook = leaderboard.is_notebooks(provenance, split)
+    executions = {name: training.id for name, training in trainings.items()}
+    rows = leaderboard.rank(scores, provenance.dataset, notebook, part, n_leaked, executions)
     leaderboard.write(paths.LEADERBOARD, rows)
     tables.write_json(paths.METRICS, scores)
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
-    tables.write_json(paths.DATA, {"dataset": provenance.dataset, **sizes})
+    tables.write_json(paths.DATA, {"dataset": provenance.dataset, "part": part, **sizes})
     Console().print(leaderboard_table(leaderboard.read(paths.LEADERBOARD)))
 
 

@@ -37,4 +37,4 @@ GRID = REPORTS / "grid.png"
 VECTOR_FIGURES = REPORTS / "svg"
 REPORT = REPORTS / "index.html"
 
-STORE = Path("mlruns/mlflow.db")  # cf.recorder makes it
+STORE = Path("mlruns/mlflow.db")

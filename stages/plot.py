@@ -25,12 +25,13 @@ def main() -> None:
     predictions = tables.read_columns(paths.PREDICTIONS, *COLUMNS, *trainings)
     train_items = tables.read_columns(paths.TRAIN, "items")["items"]
     ranked = rankings.read(paths.RANKING)
+    part = tables.read_json(paths.DATA)["part"]
     histories = {name: history.read(paths.HISTORY / f"{name}.csv") for name in trainings}
 
     with tracking.recorder(settings) as recorder:
         for name, figure in (
             *gallery.data_figures(facts, ratings, items),
-            *gallery.model_figures(facts, predictions, train_items, histories),
+            *gallery.model_figures(facts, predictions, train_items, histories, part),
             *gallery.ranking_figures(facts, ranked, list(trainings)),
         ):
             save(figure, paths.FIGURES / f"{name}.png")

@@ -7,7 +7,7 @@ from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
 from cf.evaluation import rankings
 from cf.reporting.terminal import ranking_table
-from stages import paths, runs
+from stages import heldout, paths, runs
 from stages.stage import stage
 
 
@@ -18,22 +18,24 @@ def main() -> None:
     evaluate = params.load(paths.PARAMS, "evaluate", params.Evaluate)
     settings = params.load(paths.PARAMS, "tracking", params.Tracking)
     split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
+    part = evaluate.part
     if split.method not in rankings.METHODS:
-        rankings.write(paths.RANKING, {}, rank.k)
+        rankings.write(paths.RANKING, {}, rank.k, part, {})
         print(f"Not on a {split.method} split: `dvc exp run -S split.method=time` ranks.")
         return
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
+    heldout.leaked(part, split)  # there is such a part
     trainings = runs.read(split)
     with tracking.recorder(settings) as recorder:
         from stages.recommending import judge  # late: MLflow is imported while torch is
 
         metrics, users = judge(list(trainings), rank, evaluate)
-        rankings.write(paths.RANKING, metrics, rank.k)
+        executions = {name: training.id for name, training in trainings.items()}
+        rankings.write(paths.RANKING, metrics, rank.k, part, executions)
         rows = rankings.read(paths.RANKING)
-        for row in rows:
-            if training := trainings.get(row["model"]):
-                recorder.add(training, rankings.figures(row))
-    Console().print(ranking_table(rows, f"{provenance.dataset}, {split.method} split: {users}"))
+        runs.record_ranking(recorder, trainings, rows)
+    title = f"{provenance.dataset}, split by {split.method}, {part}: {users}"
+    Console().print(ranking_table(rows, title))
 
 
 if __name__ == "__main__":

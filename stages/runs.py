@@ -1,16 +1,17 @@
 """runs/<model>.json: the training that made each model, which MLflow's run can be made from."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from cf.data import tables
 from cf.data.tables import SplitFacts
 from cf.errors import InputError
+from cf.evaluation import rankings
+from cf.evaluation.metrics import Summary
 from cf.evaluation.predictions import RESERVED
-from cf.tracking import Execution
+from cf.tracking import Execution, Recorder
 from stages import paths
-
-SHARED = ("loss_curves", "error_by_popularity", "ranking", "crosstab", "activity")
 
 
 def check_name(name: str) -> None:
@@ -32,9 +33,46 @@ def write(name: str, training: Execution) -> None:
 
 
 def figures(name: str) -> list[Path]:
-    """The pictures that go with a model: its own and those of all models."""
+    """The pictures that go with a model: all but those of other models alone."""
     drawn = sorted(paths.FIGURES.glob("*.png"))
-    return [path for path in drawn if path.stem in (f"predicted_{name}", *SHARED)]
+    return [
+        path
+        for path in drawn
+        if path.stem == f"predicted_{name}" or not path.stem.startswith("predicted_")
+    ]
+
+
+def record(
+    recorder: Recorder,
+    trainings: Mapping[str, Execution],
+    scores: Mapping[str, Summary],
+    part: str,
+) -> None:
+    """Add the scores on a part to the runs of the trainings, and register the best model.
+
+    Scores on the test part go under names of their own, and no model is chosen by them: that
+    would be no test of it. Nor is one of several folds, which are there to judge a method.
+    """
+    prefix = "" if part == "valid" else f"{part}/"
+    for name, training in trainings.items():
+        values = {f"{prefix}{metric}": value for metric, value in scores[name].items()}
+        recorder.add(training, values)
+    one = [name for name in trainings if trainings[name].parameters["split_method"] != "k_fold"]
+    if one and part == "valid":
+        best = min(one, key=lambda name: scores[name]["rmse"] or 0)
+        recorder.register(trainings[best], scores[best]["rmse"] or 0)
+
+
+def record_ranking(
+    recorder: Recorder, trainings: Mapping[str, Execution], ranked: Sequence[Mapping[str, str]]
+) -> None:
+    """Add the rows of reports/ranking.csv to the runs of the trainings that they are about."""
+    for row in ranked:
+        training = trainings.get(row["model"])
+        if training and training.id == row["execution"]:
+            prefix = "" if row["part"] == "valid" else f"{row['part']}/"
+            figures = rankings.figures(row).items()
+            recorder.add(training, {f"{prefix}{name}": value for name, value in figures})
 
 
 def read(split: SplitFacts) -> dict[str, Execution]:

@@ -10,6 +10,7 @@ from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import SplitFacts
 from cf.errors import InputError
+from cf.evaluation import leaderboard, rankings
 from stages import paths, runs
 from stages.stage import stage
 
@@ -21,18 +22,27 @@ def main() -> None:
     if not settings.enabled:
         raise InputError(f"{paths.PARAMS}: tracking.enabled is false. Set it to true to sync.")
     trainings = runs.read(tables.read_facts(paths.SPLIT_FACTS, SplitFacts))
-    scores = tables.read_json(paths.METRICS)
+    board = leaderboard.read(paths.LEADERBOARD)
+    executions = {row["model"]: row["execution"] for row in board}
+    scored = {name: made for name, made in trainings.items() if executions.get(name) == made.id}
+    unscored = sorted(trainings.keys() - scored.keys())
     # Whoever asks for this waits for it: many runs through a thin line may take long.
     with tracking.recorder(settings, patience=None) as recorder:
-        for name, training in trainings.items():
+        for name in unscored:
+            recorder.add(trainings[name], {})
+        runs.record(recorder, scored, tables.read_json(paths.METRICS), board[0]["part"])
+        runs.record_ranking(recorder, trainings, rankings.read(paths.RANKING))
+        for name, training in scored.items():
             page = [paths.REPORT] if paths.REPORT.exists() else []
-            recorder.add(training, scores.get(name, {}), [*runs.figures(name), *page])
-        if scored := [name for name in trainings if name in scores]:
-            best = min(scored, key=lambda name: scores[name]["rmse"])
-            recorder.register(trainings[best], scores[best]["rmse"])
+            recorder.add(training, {}, [*runs.figures(name), *page])
     if recorder.failed:
         sys.exit(1)
     print(f"MLflow has the trainings of {', '.join(trainings)}.")
+    if unscored:
+        print(
+            f"{', '.join(unscored)}: trained again since {paths.LEADERBOARD} was made, so without "
+            "scores and figures. `dvc repro` adds them."
+        )
 
 
 if __name__ == "__main__":

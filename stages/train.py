@@ -6,7 +6,7 @@ from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
 from cf.errors import InputError
-from stages import paths, runs
+from stages import commit, paths, runs
 from stages.stage import stage
 
 
@@ -18,7 +18,8 @@ def main() -> None:
     settings = params.load(paths.PARAMS, "tracking", params.Tracking)
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
-    execution = tracking.execution(settings.experiment, name, training, provenance, split)
+    changed = commit.changes("ingest", "split", f"train_{name}")
+    execution = tracking.execution(settings.experiment, name, training, provenance, split, changed)
     with tracking.recorder(settings) as recorder:
         from stages.training import train  # late: MLflow is imported while torch is
 

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import requests
 import uvicorn
 
-from cf import params
+from cf import params, store, view
 from cf.errors import InputError
 from stages import paths
 from stages.stage import stage
@@ -30,8 +30,6 @@ SETTINGS = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # for evaluations of language models
 }
-VIEW = "cf"  # cf.recorder keeps the view under this key in a tag of the experiment
-VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 NO_RUNS = (
     "no runs of the experiment {} yet. `make repro` trains; after a pull, `make sync` makes the "
     "runs of what was trained elsewhere."
@@ -67,8 +65,9 @@ def main() -> None:
     port = the_port()
     number, tags = in_store(paths.STORE, experiment)
     here = claim(port)
-    store = f"sqlite:///{paths.STORE.resolve()}"
-    os.environ |= {**SETTINGS, "MLFLOW_TRACKING_URI": store, "MLFLOW_REGISTRY_URI": store}
+    store.follow_a_move(paths.STORE.parent)
+    own = f"sqlite:///{paths.STORE.resolve()}"
+    os.environ |= {**SETTINGS, "MLFLOW_TRACKING_URI": own, "MLFLOW_REGISTRY_URI": own}
     warnings.simplefilter("ignore")  # of MLflow to its own developers
     print("MLflow starts ...", flush=True)
     config = uvicorn.Config(APPLICATION, log_level="warning", timeout_graceful_shutdown=1)
@@ -80,8 +79,8 @@ def main() -> None:
 
 def page(server: str, experiment: str, tags: set[str]) -> str:
     """The address of an experiment's comparison charts, in cf's view if the experiment has it."""
-    view = {"viewStateShareKey": VIEW} if VIEW_TAG in tags else {}
-    query = {"compareRunsMode": "CHART", "workflowType": "machine_learning", **view}
+    shared = {"viewStateShareKey": view.KEY} if view.TAG in tags else {}
+    query = {"compareRunsMode": "CHART", "workflowType": "machine_learning", **shared}
     return f"{server}/#/experiments/{experiment}/runs?{urlencode(query)}"
 
 

@@ -66,6 +66,16 @@ def copied(root: Path, folder: Path) -> Project:
     return Project(folder)
 
 
+def committed(folder: Path) -> Project:
+    """The project in a git repository, with all it has in one commit."""
+    project = Project(folder)
+    (folder / ".dvc/config.local").write_text("[core]\n    no_scm = false\n")
+    git = ("git", "-c", "user.name=n", "-c", "user.email=e@x.org")
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
+        project.run(*git, *arguments)
+    return project
+
+
 def write_ratings(path: Path) -> None:
     draw = np.random.default_rng(0)
     users, items = np.divmod(draw.permutation(30 * 40)[:600], 40)
@@ -159,6 +169,26 @@ def test_sync_brings_back_the_runs_of_a_store_that_is_gone(made: Project, tmp_pa
         assert copy.info.end_time == run.info.end_time
 
 
+def test_sync_gives_a_model_that_was_trained_again_no_scores_of_the_old_one(
+    made: Project, tmp_path: Path
+) -> None:
+    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project.change("train_dot", lambda section: section.update(seed=2))
+    project.run("dvc", "repro", "train_dot")
+    shutil.rmtree(project.folder / "mlruns")
+    said = project.run(sys.executable, "-m", "stages.sync").stdout
+    assert "dot: trained again since reports/leaderboard.csv was made" in said
+    found = {run.info.run_name: run for run in project.runs()}
+    assert sorted(found) == MODELS
+    assert "rmse" not in found["dot"].data.metrics
+    assert "loss/valid" in found["dot"].data.metrics
+    for model in MODELS[1:]:
+        assert "rmse" in found[model].data.metrics
+    store = client(project.folder)
+    assert not store.list_artifacts(found["dot"].info.run_id, "figures")
+    assert store.list_artifacts(found["dotbias"].info.run_id, "figures")
+
+
 def test_a_model_whose_stage_is_gone_is_not_judged_on_rows_it_was_trained_on(
     made: Project, tmp_path: Path
 ) -> None:
@@ -195,7 +225,7 @@ def test_the_same_seed_gives_the_same_files_to_the_bit(made: Project, tmp_path: 
     ("section", "edit", "said"),
     [
         ("split", {"fraction": "1e-3"}, "split.fraction"),
-        ("split", {"fraction": 0.0001}, "leaves 0 for validation"),
+        ("split", {"fraction": 0.0001}, "600 for training, 0 for validation"),
         ("train_dot", {"bach_size": 64}, "Did you mean batch_size?"),
         (
             "train_dot",
@@ -223,11 +253,7 @@ def test_bad_values_end_in_a_message(
 
 
 def test_an_experiment_with_another_parameter(made: Project, tmp_path: Path) -> None:
-    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
-    (project.folder / ".dvc/config.local").write_text("[core]\n    no_scm = false\n")
-    git = ("git", "-c", "user.name=n", "-c", "user.email=e@x.org")
-    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
-        project.run(*git, *arguments)
+    project = committed(shutil.copytree(made.folder, tmp_path / "copy"))
     before = project.read("reports/metrics.json")
     project.run("dvc", "exp", "run", "--name", "narrow", "-S", "train_dotbias.model.n_factors=2")
     after = project.read("reports/metrics.json")
@@ -237,7 +263,33 @@ def test_an_experiment_with_another_parameter(made: Project, tmp_path: Path) -> 
     assert "narrow" in json.dumps(shown)
     changed = json.loads(project.run("dvc", "params", "diff", "--json").stdout)
     assert list(changed["params.yaml"]) == ["train_dotbias.model.n_factors"]
+    (run,) = (run for run in project.runs() if run.data.tags.get("dvc_experiment"))
+    assert run.info.run_name == "dotbias n_factors=2 (narrow)"
     assert len(project.runs()) == len(MODELS) + 1
+
+
+def test_four_pipelines_at_once_on_a_fresh_store(made: Project, tmp_path: Path) -> None:
+    project = committed(shutil.copytree(made.folder, tmp_path / "copy"))
+    shutil.rmtree(project.folder / "mlruns")
+    seeds = [11, 12, 13, 14]
+    for seed in seeds:
+        change = [f"-Strain_{model}.seed={seed}" for model in MODELS]
+        project.run("dvc", "exp", "run", "--queue", "--name", f"seed-{seed}", *change)
+    project.run("dvc", "exp", "run", "--run-all", "--jobs", "4")
+    shown = json.loads(project.run("dvc", "exp", "show", "--json").stdout)
+    experiments = {
+        rev["name"]: rev["data"]["metrics"]["reports/metrics.json"]["data"]
+        for experiment in shown[-1]["experiments"]
+        for rev in experiment["revs"]
+    }
+    assert set(experiments) == {f"seed-{seed}" for seed in seeds}
+    found = project.runs()
+    assert len(found) == len(seeds) * len(MODELS)
+    for run in found:
+        scores = experiments[run.data.tags["dvc_experiment"]][run.data.tags["model"]]
+        assert run.info.status == "FINISHED"
+        assert {name: run.data.metrics.get(name) for name in scores} == scores
+        assert len(client(project.folder).get_metric_history(run.info.run_id, "loss/valid")) == 2
 
 
 def test_the_readmes_recipe_adds_a_model(made: Project, tmp_path: Path) -> None:

@@ -36,13 +36,14 @@ def test_only_the_notebooks_own_data_and_split_are_compared_with_it() -> None:
 
 def test_the_best_comes_first_and_the_notebook_stands_beside(tmp_path: Path) -> None:
     scores = {"dot": score(1.5), "bias": score(0.25), "dotbias": score(0.5)}
-    rows = leaderboard.rank(scores, "ml-latest-small", notebook=True)
+    executions = {"dotbias": "5e"}
+    rows = leaderboard.rank(scores, "ml-latest-small", True, executions=executions)
     assert [row["model"] for row in rows] == ["bias", "dotbias", "dot"]
     assert [row["notebook_mse"] for row in rows] == [None, 0.734226, 1.134128]
     leaderboard.write(tmp_path / "l.csv", rows)
     assert (tmp_path / "l.csv").read_text().splitlines()[1:3] == [
-        "bias,0.250000,0.500000,0.250000,,10,0,0.062500,,ml-latest-small",
-        "dotbias,0.500000,0.500000,0.500000,,10,0,0.250000,0.734226,ml-latest-small",
+        "bias,0.250000,0.500000,0.250000,,10,0,0.062500,,ml-latest-small,valid,0,",
+        "dotbias,0.500000,0.500000,0.500000,,10,0,0.250000,0.734226,ml-latest-small,valid,0,5e",
     ]
 
 

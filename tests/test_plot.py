@@ -39,6 +39,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     scores = {"rmse": 1.0, "mse": 1.0, "mae": 0.8, "rmse_warm": 1.0, "rmse_cold": None}
     scores |= {"n": 80, "n_cold": 0}
     tables.write_json(paths.METRICS, dict.fromkeys(("bias", "dot", "embnet"), scores))
+    tables.write_json(paths.DATA, {"dataset": "toy-stars", "part": "valid"})
     tables.write_facts(paths.SPLIT_FACTS, tables.SplitFacts(0.2, 1, 320, 80, 0, "ab"))
     for name in ("dot", "embnet"):
         tags = {"split_sha256": "ab"}
@@ -46,7 +47,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = np.arange(400)
     train = {"users": users, "items": items, "values": values, "rows": rows}
     tables.write_columns(paths.TRAIN, {name: array[80:] for name, array in train.items()})
-    rankings.write(paths.RANKING, {}, 10)
+    rankings.write(paths.RANKING, {}, 10, "valid", {})
     predictions = {
         "rows": rows[:80],
         "users": users[:80],
@@ -142,11 +143,11 @@ def test_errors_are_binned_by_training_ratings(project: Path) -> None:
 def test_where_lists_were_ranked_a_figure_and_a_table_tell(project: Path) -> None:
     plot.main()
     assert "Recall" not in paths.REPORT.read_text()
-    row = dict.fromkeys(rankings.columns(5)[1:-1], 0.125)
+    row = dict.fromkeys(rankings.columns(5)[1:6], 0.125)
     metrics = {"ease": {**row, "n_users": 9}, "dot": {**row, "ndcg_at_5": 0.25, "n_users": 9}}
-    rankings.write(paths.RANKING, metrics, 5)
+    rankings.write(paths.RANKING, metrics, 5, "valid", {"dot": "id"})
     plot.main()
     assert (paths.FIGURES / "ranking.png").exists()
     page = paths.REPORT.read_text()
-    assert "Lists of 5 items for 9 users" in page
+    assert "Lists of 5 items for 9 users on the valid ratings" in page
     assert page.index(">0.2500</td>") < page.index('>ease <span class="tag">baseline</span>')

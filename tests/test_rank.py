@@ -50,8 +50,16 @@ def test_ranks_all_models_and_baselines_where_the_last_is_held_out(
     valid = tables.read_ratings(paths.VALID)
     n_users = len(np.unique(valid.users[valid.values >= 4]))
     assert {row["n_users"] for row in rows} == {str(n_users)}
-    assert f"toy, leave_last split: {n_users} users counted" in capsys.readouterr().out
+    assert f"toy, split by leave_last, valid: {n_users} users counted" in capsys.readouterr().out
 
+    (row,) = (row for row in rows if row["model"] == "plain")
+    assert (row["part"], row["execution"]) == ("valid", "id")
+
+    text = paths.PARAMS.read_text()
+    paths.PARAMS.write_text(text.replace("part: valid", "part: test"))
+    with pytest.raises(SystemExit, match=r"evaluate.part: there is no test part"):
+        rank.main()
+    paths.PARAMS.write_text(text)
     shutil.rmtree(paths.MODELS / "plain")
     with pytest.raises(SystemExit, match=r"models/plain: not a whole checkpoint"):
         rank.main()

@@ -17,25 +17,25 @@ def metrics(ndcg: float) -> dict[str, float]:
 
 def test_the_best_comes_first_and_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "ranking.csv"
-    rankings.write(path, {"dot": metrics(0.01), "ease": metrics(0.25)}, 10)
+    rankings.write(path, {"dot": metrics(0.01), "ease": metrics(0.25)}, 10, "valid", {"dot": "ab"})
     assert path.read_text().splitlines() == [
-        "model,ndcg_at_10,recall_at_10,map_at_10,coverage_at_10,novelty_at_10,n_users",
-        "ease,0.250000,0.125000,0.062500,0.500000,2.500000,610",
-        "dot,0.010000,0.125000,0.062500,0.500000,2.500000,610",
+        "model,ndcg_at_10,recall_at_10,map_at_10,coverage_at_10,novelty_at_10,n_users,part,execution",
+        "ease,0.250000,0.125000,0.062500,0.500000,2.500000,610,valid,",
+        "dot,0.010000,0.125000,0.062500,0.500000,2.500000,610,valid,ab",
     ]
     first, _ = rankings.read(path)
     assert rankings.figures(first) == {k: v for k, v in metrics(0.25).items() if k != "n_users"}
 
 
 def test_a_table_without_rows_and_none(tmp_path: Path) -> None:
-    rankings.write(tmp_path / "ranking.csv", {}, 10)
+    rankings.write(tmp_path / "ranking.csv", {}, 10, "valid", {})
     assert rankings.read(tmp_path / "ranking.csv") == []
     with pytest.raises(InputError, match=r"gone.csv: cannot be read .* `dvc repro` makes it"):
         rankings.read(tmp_path / "gone.csv")
 
 
 def test_the_table_fits_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rankings.write(tmp_path / "r.csv", {"dotbias_sgd": metrics(0.25)}, 10)
+    rankings.write(tmp_path / "r.csv", {"dotbias_sgd": metrics(0.25)}, 10, "valid", {})
     Console(width=80).print(ranking_table(rankings.read(tmp_path / "r.csv"), "toy: 9 users"))
     printed = capsys.readouterr().out
     for word in ("toy: 9 users", "dotbias_sgd", "NDCG @10", "0.2500", "2.5000"):

@@ -41,7 +41,9 @@ def test_the_seed_decides() -> None:
 
 @pytest.mark.parametrize(("n", "fraction"), [(4, 0.2), (1, 0.5), (0, 0.5)])
 def test_an_empty_side_is_refused(n: int, fraction: float) -> None:
-    with pytest.raises(InputError, match=r"split.fraction: .* of . ratings leaves 0 for valid"):
+    with pytest.raises(
+        InputError, match=r"split.fraction: .* of . ratings leaves . for training, 0 for valid"
+    ):
         random_split(n, fraction, 42)
 
 

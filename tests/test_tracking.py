@@ -33,7 +33,8 @@ PROVENANCE = Provenance(
     n_items=4,
     rating_range=(0.5, 5.0),
 )
-SPLIT = SplitFacts(0.2, 42, 8, 2, 1, "cd" * 32)
+SETTINGS = {"fraction": 0.2, "seed": 42}
+SPLIT = SplitFacts(0.2, 42, 8, 2, 1, "cd" * 32, "random", SETTINGS)
 TRAINING = params.Training.model_validate(
     {
         "model": {"name": "dot", "n_factors": 3, "init_range": [0.0, 0.1]},
@@ -104,6 +105,7 @@ def test_a_training_is_one_complete_run(project: Callable[[], list[Run]]) -> Non
         "anneal": "none",
         "warm_up": "0.0",
         "dataset": "made-up",
+        "split_method": "random",
         "split_fraction": "0.2",
         "split_seed": "42",
     }
@@ -120,6 +122,15 @@ def test_a_training_is_one_complete_run(project: Callable[[], list[Run]]) -> Non
     assert run.data.tags["dataset_sha256"] == "ab" * 32
     files = client(Path()).list_artifacts(run.info.run_id, "model")
     assert [file.path for file in files] == ["model/weights"]
+
+
+def test_the_name_tells_what_is_not_as_committed() -> None:
+    def name(**changed: object) -> str:
+        return tracking.execution("cf", "dot", TRAINING, PROVENANCE, SPLIT, changed).name
+
+    assert name() == "dot"
+    assert name(n_factors=3, n_epochs=[2]) == "dot n_factors=3 n_epochs=[2]"
+    assert name(n_factors=3, n_epochs=[2], seed=1) == "dot n_factors=3 n_epochs=[2] ..."
 
 
 def test_the_commit_is_a_tag_where_there_is_git(

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import requests
 
-from cf import params, tracking
+from cf import params, tracking, view
 from cf.params import Training
 from cf.reporting import figures
 from cf.reporting.save import save
@@ -216,6 +216,19 @@ def test_figures_and_registry_are_served(ui: Ui) -> None:
     assert requests.get(models, timeout=60).status_code == 200
 
 
+def test_figures_are_served_where_a_project_was_moved_to(project: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(project, tmp_path / "elsewhere")
+    run_id = runs(moved)[0].info.run_id
+    (figure,) = (moved / f"mlruns/artifacts/{run_id}/artifacts/figures").iterdir()
+    figure.write_bytes(b"the copy's own")
+    with serving(moved) as (address, _):
+        server = address.partition("/#/")[0]
+        asked = {"run_uuid": run_id, "path": f"figures/{figure.name}"}
+        assert (
+            requests.get(f"{server}/get-artifact", asked, timeout=60).content == b"the copy's own"
+        )
+
+
 def test_an_experiment_that_an_older_cf_made_gets_the_view(
     here: Path, ready_made_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,7 +241,7 @@ def test_an_experiment_that_an_older_cf_made_gets_the_view(
         recorder.start(execution)
         recorder.finish(execution, [])
     _, tags = stage.in_store(Path("mlruns/mlflow.db"), "cf")
-    assert {stage.VIEW_TAG, "mlflow.experimentKind"} <= tags
+    assert {view.TAG, "mlflow.experimentKind"} <= tags
 
 
 def test_an_interrupt_ends_it_without_a_word(project: Path) -> None:

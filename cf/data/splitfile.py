@@ -55,7 +55,7 @@ def read(path: Path, n: int, test: bool) -> Labels:
     repeated = np.ones(len(numbers), bool)
     repeated[np.unique(numbers, return_index=True)[1]] = False
     refuse(pa.array(repeated), "each row once")
-    allowed = PARTS if test else PARTS[:2]
+    allowed = list(PARTS) if test else list(PARTS)[:2]
     hint = "" if test else " (or test, with split.test: true in params.yaml)"
     codes = pc.index_in(part, pa.array(allowed))
     refuse(pc.is_null(codes), f"the part {' or '.join(allowed)}{hint}")

@@ -12,7 +12,8 @@ Parts = dict[str, Indices]
 """The places of the rows of train, of valid and, where it was asked for, of test."""
 
 TRAIN, VALID, TEST = 0, 1, 2
-PARTS = ("train", "valid", "test")
+PARTS = {"train": "training", "valid": "validation", "test": "test"}
+"""The names of the parts, and what they are for, in words."""
 
 Labels = NDArray[np.int8]
 """(n,) TRAIN, VALID or TEST for each row."""
@@ -231,18 +232,16 @@ def _nearest(cuts: Indices, wanted: int) -> int:
 
 
 def _by_label(labels: Labels, test: bool, why: str, remedy: str) -> Parts:
-    names = PARTS if test else PARTS[:2]
+    names = list(PARTS) if test else list(PARTS)[:2]
     parts = {name: np.flatnonzero(labels == label) for label, name in enumerate(names)}
     return _without_empty(parts, why, remedy)
 
 
 def _without_empty(parts: Mapping[str, Indices], why: str, remedy: str) -> Parts:
     if not all(map(len, parts.values())):
-        words = {"valid": "validation", "test": "test", "train": "training"}
-        counts = [f"{len(parts[p])} for {words[p]}" for p in words if p in parts]
-        counts[-2:] = [" and ".join(counts[-2:])]
+        counts = [f"{len(parts[part])} for {PARTS[part]}" for part in parts]
         raise InputError(
-            f"params.yaml: {why} leaves {', '.join(counts)}. Each needs at least one: choose "
+            f"params.yaml: {why} leaves {', '.join(counts)}. Each part needs at least one: choose "
             f"{remedy}."
         )
     return dict(parts)

@@ -28,6 +28,9 @@ COLUMNS = (
     "mse",
     "notebook_mse",
     "dataset",
+    "part",
+    "n_leaked",
+    "execution",
 )
 
 Row = dict[str, float | str | None]
@@ -35,11 +38,17 @@ Row = dict[str, float | str | None]
 
 def is_notebooks(provenance: Provenance, split: SplitFacts) -> bool:
     """Whether data set and split are the notebook's, so that its figures are comparable."""
-    return (provenance.dataset, split.fraction, split.seed) == ("ml-latest-small", 0.2, 42)
+    rows = (provenance.dataset, split.method, split.fraction, split.seed)
+    return rows == ("ml-latest-small", "random", 0.2, 42) and "test" not in split.parts
 
 
 def rank(
-    metrics: Mapping[str, Mapping[str, float | None]], dataset: str, notebook: bool
+    metrics: Mapping[str, Mapping[str, float | None]],
+    dataset: str,
+    notebook: bool,
+    part: str = "valid",
+    n_leaked: int = 0,
+    executions: Mapping[str, str] | None = None,
 ) -> list[Row]:
     """One row a model, the lowest RMSE first.
 
@@ -47,6 +56,9 @@ def rank(
         metrics: of each model.
         dataset: the data set's true name.
         notebook: whether the notebook's figures are comparable; else its column is empty.
+        part: on which they are.
+        n_leaked: of its ratings, those whose user rates the same item in train.
+        executions: the id of the training that made the model; baselines have none.
 
     Returns:
         Rows with the keys `COLUMNS`.
@@ -57,6 +69,9 @@ def rank(
             **values,
             "notebook_mse": NOTEBOOK_MSE.get(model) if notebook else None,
             "dataset": dataset,
+            "part": part,
+            "n_leaked": n_leaked,
+            "execution": (executions or {}).get(model),
         }
         for model, values in sorted(metrics.items())
     ]

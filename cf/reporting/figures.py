@@ -240,7 +240,11 @@ def activity(user_counts: Indices, item_counts: Indices, title: str) -> Figure:
 
 @matplotlib.rc_context(HOUSE)
 def error_by_popularity(
-    errors: Mapping[str, Floats], item_counts: Indices, styles: Mapping[str, Style], title: str
+    errors: Mapping[str, Floats],
+    item_counts: Indices,
+    styles: Mapping[str, Style],
+    title: str,
+    rows: str = "validation",
 ) -> Figure:
     """Each model's RMSE by the item's number of training ratings, and the rows behind it.
 
@@ -253,6 +257,7 @@ def error_by_popularity(
         item_counts: (n,) training ratings of each row's item, >= 0.
         styles: of these models at least.
         title: of the figure.
+        rows: what the rows are for, as the axis says it.
     """
     figure = _figure(title, (8, 5.6))
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -285,7 +290,7 @@ def error_by_popularity(
     below.set_xticks(present, [_bin_label(int(number)) for number in present])
     below.margins(y=0.25)
     below.yaxis.set_major_formatter(with_commas)
-    below.set(xlabel="training ratings of the item", ylabel="validation rows")
+    below.set(xlabel="training ratings of the item", ylabel=f"{rows} rows")
     axes.set(ylabel="RMSE (stars)")
     axes.grid(axis="y")
     _legend(figure, handles, f"bar: 95% interval\nhollow: under {FEW_ROWS} rows,\ntoo few for one")

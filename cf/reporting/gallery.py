@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cf.data.splitting import PARTS
 from cf.data.tables import Provenance
 from cf.evaluation import rankings
 from cf.evaluation.crosstab import top_crosstab
@@ -46,7 +47,11 @@ def data_figures(
 
 
 def model_figures(
-    facts: Provenance, predictions: Columns, train_items: Indices, histories: Mapping[str, Columns]
+    facts: Provenance,
+    predictions: Columns,
+    train_items: Indices,
+    histories: Mapping[str, Columns],
+    part: str = "valid",
 ) -> Iterator[tuple[str, Figure]]:
     """The figures of the models, each with the name of its file.
 
@@ -55,7 +60,9 @@ def model_figures(
             predicts, (n,) each.
         train_items: (n_train,) indices of the training ratings' items.
         histories: epoch, train_loss and valid_loss of each trained model, (n_epochs,) each.
+        part: of which the predictions are: valid or test.
     """
+    rows = PARTS[part]
     items, observed = predictions["items"], predictions["observed"]
     models = [name for name in predictions if name not in COLUMNS]
     trained = [name for name in models if name in histories]
@@ -67,11 +74,11 @@ def model_figures(
 
     errors = {name: predictions[name] - observed for name in models}
     counts = np.bincount(train_items, minlength=1 + items.max(initial=-1))[items]
-    title = f"Error by the item's number of ratings: {facts.dataset}, all models"
-    yield "error_by_popularity", figures.error_by_popularity(errors, counts, styles, title)
+    title = f"{rows.capitalize()} error by the item's popularity: {facts.dataset}, all models"
+    yield "error_by_popularity", figures.error_by_popularity(errors, counts, styles, title, rows)
 
     for name in trained:
-        title = f"Predicted against observed ratings: {facts.dataset}, {name}"
+        title = f"Predicted against observed {rows} ratings: {facts.dataset}, {name}"
         figure = figures.predicted_against_observed(
             predictions[name], observed, facts.rating_range, title
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from cf.data.splitting import PARTS
 from cf.data.tables import Provenance, SplitFacts
 from cf.evaluation import leaderboard
 
@@ -30,7 +31,7 @@ KINDS = {
     "error_by_popularity": (
         "Error by popularity",
         "How far each model is off, by the number of training ratings that the item has. The bars "
-        "below say how many validation rows stand behind each point.",
+        "below say how many rows stand behind each point.",
     ),
     "ranking": (
         "Lists of recommended items",
@@ -130,7 +131,9 @@ def render(
         ranked: the rows of reports/ranking.csv.
     """
     comparable = leaderboard.is_notebooks(provenance, split)
-    rows = leaderboard.rank(scores, provenance.dataset, comparable)
+    part = str(next(iter(scores.values())).get("part", "valid"))
+    n_leaked = split.parts.get(part, {}).get("n_leaked", 0)
+    rows = leaderboard.rank(scores, provenance.dataset, comparable, part, n_leaked)
     order = [str(row["model"]) for row in rows]
     differing, common = compare_parameters(
         {name: flat(sections.get(f"train_{name}")) for name in order if name in trained}
@@ -140,12 +143,14 @@ def render(
         .get_template("report.html.jinja")
         .render(
             rows=rows,
+            rated=PARTS[part],
             comparable=comparable,
             trained=trained,
             baseline=next((row for row in rows if row["model"] not in trained), None),
             provenance=provenance,
             fallback=PurePath(provenance.requested).name != provenance.dataset,
             split=split,
+            parts=PARTS,
             commit=commit,
             ranked=ranked,
             changes=changes(commit.metrics, scores, order) if commit and commit.metrics else None,
@@ -246,7 +251,7 @@ def _text(value: Any) -> str:
 
 def _rows_of(scores: Scores) -> tuple[Any, ...]:
     first = next(iter(scores.values()), {})
-    return tuple(first.get(key) for key in ("dataset", "n", "n_cold"))
+    return tuple(first.get(key) for key in ("dataset", "part", "n", "n_cold"))
 
 
 def _rmse(scores: Mapping[str, Any] | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from rich.table import Table
 
+from cf.data.splitting import PARTS
 from cf.data.tables import SplitFacts
 
 HEADINGS = {
@@ -21,7 +22,10 @@ def leaderboard_table(rows: list[dict[str, str]]) -> Table:
         rows: as `evaluation.leaderboard.read` gives them, at least one.
     """
     first = rows[0]
-    title = f"{first['dataset']}: {first['n']} validation ratings, {first['n_cold']} cold"
+    part = PARTS[first["part"]]
+    title = f"{first['dataset']}: {first['n']} {part} ratings, {first['n_cold']} cold"
+    if int(first["n_leaked"]):
+        title += f"\n[bold red]{leakage(int(first['n_leaked']))}[/]"
     table = Table(title=title)
     table.add_column("model", no_wrap=True)
     for heading in HEADINGS.values():
