@@ -149,5 +149,5 @@ def test_where_lists_were_ranked_a_figure_and_a_table_tell(project: Path) -> Non
     plot.main()
     assert (paths.FIGURES / "ranking.png").exists()
     page = paths.REPORT.read_text()
-    assert "Lists of 5 items for 9 users on the valid ratings" in page
+    assert "Lists of 5 items for 9 users on the validation ratings" in page
     assert page.index(">0.2500</td>") < page.index('>ease <span class="tag">baseline</span>')

@@ -48,5 +48,5 @@ def test_the_figure_has_a_panel_a_metric_and_a_bar_a_model() -> None:
     figure = ranking(rows, model_styles(["dot"], ["ease"]), "Lists: toy")
     assert [axes.get_title("left") for axes in figure.axes] == ["ndcg at 10", "novelty at 10"]
     assert [bar.get_width() for bar in figure.axes[0].patches] == [0.25, 0.125]
-    assert [text.get_text() for text in figure.axes[1].texts] == ["3", "9"]
+    assert [text.get_text() for text in figure.axes[1].texts] == ["3.00", "9.00"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["ease", "dot"]

@@ -315,7 +315,9 @@ def ranking(
     for axes, kind in zip(panels, kinds, strict=True):
         values = [metrics[name][kind] for name in names]
         bars = axes.barh(names, values, color=[styles[name].colour for name in names])
-        axes.bar_label(bars, [f"{value:.3g}" for value in values], padding=3)
+        axes.bar_label(
+            bars, [f"{value:.2f}" if value >= 1 else f"{value:.4f}" for value in values], padding=3
+        )
         axes.set_title(kind, loc="left")
         axes.margins(x=0.35)
         axes.tick_params(length=0, labelbottom=False)

@@ -97,11 +97,16 @@ def ranking_figures(
     if not ranked:
         return
     metrics = {
-        row["model"]: {
-            key.replace("_at_", " at "): figure for key, figure in rankings.figures(row).items()
-        }
+        row["model"]: {_heading(key): figure for key, figure in rankings.figures(row).items()}
         for row in ranked
     }
     styles = model_styles(trained, [name for name in metrics if name not in trained])
-    title = f"Lists of recommended items: {facts.dataset}, all models"
+    rows = PARTS[ranked[0]["part"]]
+    title = f"Lists of recommended items, on the {rows} ratings: {facts.dataset}, all models"
     yield "ranking", figures.ranking(metrics, styles, title)
+
+
+def _heading(key: str) -> str:
+    name, _, k = key.partition("_at_")
+    words = {"ndcg": "NDCG", "map": "MAP"}.get(name, name)
+    return f"{words} at {k}{' (bits)' if name == 'novelty' else ''}"
