@@ -7,7 +7,7 @@ export LC_ALL ?= C.UTF-8
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test tune grid rank ui sync check format bench clean scm
+.PHONY: help repro test tune grid cv rank ui sync check format bench clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ grid: $(READY) scm     ## n_factors × weight_decay of dotbias as queued experim
 		-S 'train_dotbias.optimizer.weight_decay=0.00005,0.0001,0.0002'
 	@dvc exp run --run-all --jobs 2
 	@python -m stages.grid
+
+cv: $(READY) scm       ## cross-validate all models: folds × seeds as queued experiments
+	@python -m stages.cv
 
 rank: $(READY) scm     ## train on what is older, and judge lists of recommended items on the rest
 	@dvc exp run --temp --set-param split.method=time rank

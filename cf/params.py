@@ -189,6 +189,14 @@ class Rank(Section):
     ease: Ease
 
 
+class Cv(Section):
+    """A cross-validation: every fold with every seed."""
+
+    n_folds: Annotated[int, Field(ge=2, le=1000)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    jobs: Annotated[int, Field(gt=0, le=1024)]
+
+
 class Tracking(Section):
     """Where executions are recorded."""
 

@@ -66,6 +66,7 @@ class Recorder:
         pid = os.getpid()
         owner = {"host": socket.gethostname(), "pid": str(pid), "pid_since": _since(pid)}
         self.run_id = self._create(execution, owner)
+        self.ended = False
         self._log_facts(self.run_id, execution)
 
     def log_epoch(self, step: int, time: int, values: dict[str, float]) -> None:
@@ -112,6 +113,12 @@ class Recorder:
         for step, values in enumerate(losses, start=1):
             self._log_metrics(trial, values, step, time)
         self.client.set_terminated(trial, state)
+
+    def adopt(self, execution: Json) -> None:
+        """Make the run of an execution a child of the run that was started."""
+        run = self._find(execution)
+        if run is not None:
+            self.client.set_tag(run.info.run_id, "mlflow.parentRunId", self.run_id)
 
     def register(self, execution: Json, rmse: float) -> None:
         """Register the model of an execution, and make it the champion if it is better.

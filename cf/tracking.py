@@ -161,6 +161,27 @@ class Recorder:
         """Register a training's model, as the champion if none is better on the same rows."""
         self._tell("register", execution=asdict(training), rmse=rmse)
 
+    def group(
+        self,
+        name: str,
+        trainings: Sequence[Execution],
+        values: Mapping[str, float | None],
+        files: Sequence[Path] = (),
+    ) -> None:
+        """Put the runs of trainings under a run of their own, which has what they share.
+
+        Args:
+            name: of that run.
+            values: metrics of all the trainings together.
+        """
+        over = _over(name, trainings)
+        self.start(over)
+        self.finish(over, files, "figures")
+        self.add(over, values)
+        for training in trainings:
+            self.add(training, {})
+            self._tell("adopt", execution=asdict(training))
+
     def log_trial(
         self, number: int, parameters: dict[str, Any], losses: list[dict[str, float]], state: str
     ) -> None:
@@ -196,6 +217,26 @@ class Recorder:
                     "not affected. `make sync` records them later.",
                     file=sys.stderr,
                 )
+
+
+def _over(name: str, trainings: Sequence[Execution]) -> Execution:
+    """Several trainings as one execution, with the parameters and tags that all of them have."""
+    first = trainings[0]
+
+    def shared(kind: str) -> dict[str, Any]:
+        rest = [getattr(training, kind) for training in trainings[1:]]
+        values = getattr(first, kind).items()
+        return {key: value for key, value in values if all(r.get(key) == value for r in rest)}
+
+    return Execution(
+        uuid4().hex,
+        first.experiment,
+        name,
+        shared("parameters"),
+        shared("tags"),
+        first.dataset,
+        started=min(training.started for training in trainings),
+    )
 
 
 @contextmanager

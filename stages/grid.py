@@ -3,17 +3,14 @@
 No stage of the pipeline: it looks at the experiments that DVC's queue has run.
 """
 
-import json
-import subprocess
-
 from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
-from cf.errors import InputError
 from cf.evaluation.grid import grid
 from cf.reporting.heatmap import grid_heatmap
 from cf.reporting.save import save
 from stages import paths
+from stages.experiments import shown
 from stages.stage import stage
 
 SECTION = "train_dotbias"
@@ -34,21 +31,6 @@ def main() -> None:
         recorder.start(study)
         recorder.finish(study, [paths.GRID], "figures")
     print(f"{paths.GRID}: RMSE over {' and '.join(found.keys)}")
-
-
-def shown() -> list[dict[str, object]]:
-    """What DVC knows of all experiments.
-
-    Raises:
-        InputError: DVC fails; its own words say why.
-    """
-    done = subprocess.run(
-        ["dvc", "exp", "show", "--json"], capture_output=True, encoding="utf-8", check=False
-    )
-    if done.returncode:
-        raise InputError(f"dvc exp show: {done.stderr.strip()}")
-    experiments: list[dict[str, object]] = json.loads(done.stdout)
-    return experiments
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ RANKING = REPORTS / "ranking.csv"
 PREDICTIONS = REPORTS / "predictions.parquet"
 FIGURES = REPORTS / "figures"
 GRID = REPORTS / "grid.png"
+CV = REPORTS / "cv.csv"
 VECTOR_FIGURES = REPORTS / "svg"
 REPORT = REPORTS / "index.html"
 

@@ -17,7 +17,24 @@ PROVENANCE = Provenance(
     n_items=9_724,
     rating_range=(0.5, 5.0),
 )
-SPLIT = SplitFacts(0.2, 42, 80_669, 20_167, 813, "b9" * 32)
+SPLIT = SplitFacts(
+    fraction=0.2,
+    seed=42,
+    n_train=80_669,
+    n_valid=20_167,
+    n_cold=813,
+    sha256="b9" * 32,
+    method="random",
+    settings={"fraction": 0.2, "seed": 42},
+    parts={
+        "train": {"n": 80_669, "n_users": 610, "n_items": 8_983},
+        "valid": {
+            **{"n": 20_167, "n_users": 610, "n_items": 5_142, "n_leaked": 0},
+            **{"n_cold": 813, "n_cold_user_only": 0, "n_cold_item_only": 813, "n_cold_both": 0},
+            **{"n_cold_users": 0, "n_cold_items": 741},
+        },
+    },
+)
 TRAINED = ["dot", "dotbias", "embnet"]
 
 

@@ -206,6 +206,27 @@ def test_a_model_whose_stage_is_gone_is_not_judged_on_rows_it_was_trained_on(
     assert "Traceback" not in done.stderr
 
 
+def test_scores_of_the_test_part_are_kept_apart(made: Project, tmp_path: Path) -> None:
+    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project.change("split", lambda section: section.update(test=True))
+    project.change("evaluate", lambda section: section.update(part="test"))
+    project.repro()
+    store = client(project.folder)
+    versions = len(store.search_model_versions("name = 'cf'"))
+    project.run(sys.executable, "-m", "stages.sync")
+    assert versions == len(store.search_model_versions("name = 'cf'")) == 1
+    metrics = project.read("reports/metrics.json")
+    for run in project.runs():
+        model, on_test = run.data.tags["model"], run.data.params.get("split_test") == "True"
+        assert ("test/rmse" in run.data.metrics) == on_test
+        assert ("rmse" in run.data.metrics) != on_test
+        if on_test:
+            assert run.data.metrics["test/rmse"] == metrics[model]["rmse"]
+    page = (project.folder / "reports/index.html").read_text()
+    assert "on 120 test ratings" in page
+    assert "validation ratings" not in page.lower().partition("<h2>provenance")[0]
+
+
 @pytest.mark.parametrize("name", ["bias", "items", "ease"])
 def test_a_name_that_the_reports_use_is_refused(made: Project, name: str) -> None:
     done = made.run(sys.executable, "-m", "stages.train", name, check=False)
@@ -290,6 +311,35 @@ def test_four_pipelines_at_once_on_a_fresh_store(made: Project, tmp_path: Path) 
         assert run.info.status == "FINISHED"
         assert {name: run.data.metrics.get(name) for name in scores} == scores
         assert len(client(project.folder).get_metric_history(run.info.run_id, "loss/valid")) == 2
+
+
+def test_cross_validation_puts_each_folds_training_under_its_models_run(
+    made: Project, tmp_path: Path
+) -> None:
+    project = committed(shutil.copytree(made.folder, tmp_path / "copy"))
+    project.change("cv", lambda section: section.update(n_folds=2, seeds=[7]))
+    champion = client(project.folder).get_model_version_by_alias("cf", "champion").version
+    before = {run.info.run_id for run in project.runs()}
+    for n_parents in (1, 2):  # again: the same experiments, replaced
+        said = project.run(sys.executable, "-m", "stages.cv").stdout
+        assert "2 folds, 1 seeds each" in said
+        runs = [run for run in project.runs() if run.info.run_id not in before]
+        parents = [run for run in runs if run.info.run_name.startswith("cv ")]
+        assert sorted(run.info.run_name for run in parents) == sorted(
+            n_parents * [f"cv {model}" for model in MODELS]
+        )
+    assert len(runs) == n_parents * len(MODELS) * (1 + 2)
+    for parent in parents:
+        folds = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        assert {run.data.params["split_fold"] for run in folds} == {"0", "1"}
+        assert {run.data.tags["model"] for run in folds} == {parent.data.tags["model"]}
+        scores = [run.data.metrics["rmse"] for run in folds]
+        assert parent.data.metrics["rmse"] == pytest.approx(sum(scores) / 2)
+        assert "split_fold" not in parent.data.params
+        assert parent.data.params["n_factors"] == folds[0].data.params["n_factors"]
+        assert "split_sha256" not in parent.data.tags
+    again = client(project.folder).get_model_version_by_alias("cf", "champion").version
+    assert again == champion, "no fold's model is the champion"
 
 
 def test_the_readmes_recipe_adds_a_model(made: Project, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ def experiment(name: str, n_factors: int, decay: float, rmse: float | None) -> d
     section = {"model": {"n_factors": n_factors}, "optimizer": {"weight_decay": decay}, "seed": 1}
     metrics = {"reports/metrics.json": {"data": {"dotbias": {"rmse": rmse}}}} if rmse else {}
     data = {"params": {"params.yaml": {"data": {"train_dotbias": section}}}, "metrics": metrics}
-    return {"revs": [{"name": name, "data": data}]}
+    return {"revs": [{"name": name, "rev": "5e", "data": data}]}
 
 
 def shown(*experiments: dict[str, Any]) -> list[dict[str, Any]]:
@@ -27,7 +27,7 @@ FOUND = shown(
     experiment("grid-3", 50, 0.0001, None),
     experiment("grid-4", 10, 0.0001, 0.9),
     experiment("other", 99, 0.5, 0.1),
-    {"revs": [{"name": "grid-5", "data": None}]},
+    {"revs": [{"name": "grid-5", "rev": "5f", "data": None}]},
 )
 
 

@@ -32,6 +32,8 @@ def test_only_the_notebooks_own_data_and_split_are_compared_with_it() -> None:
     assert not leaderboard.is_notebooks(replace(PROVENANCE, dataset="ml-100k"), SPLIT)
     assert not leaderboard.is_notebooks(PROVENANCE, replace(SPLIT, seed=43))
     assert not leaderboard.is_notebooks(PROVENANCE, replace(SPLIT, fraction=0.1))
+    assert not leaderboard.is_notebooks(PROVENANCE, replace(SPLIT, method="per_user"))
+    assert not leaderboard.is_notebooks(PROVENANCE, replace(SPLIT, parts={"test": {}}))
 
 
 def test_the_best_comes_first_and_the_notebook_stands_beside(tmp_path: Path) -> None:
@@ -62,6 +64,18 @@ def test_the_table_says_data_set_counts_and_figures(
     printed = capsys.readouterr().out
     assert "ml-100k: 10 validation ratings, 0 cold" in printed
     assert "1.2500" in printed
+    assert "LEAKAGE" not in printed
+
+
+def test_the_tables_title_says_test_and_leakage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = leaderboard.rank({"dot": score(1.25)}, "ml-100k", False, "test", n_leaked=3)
+    leaderboard.write(tmp_path / "l.csv", rows)
+    Console().print(leaderboard_table(leaderboard.read(tmp_path / "l.csv")))
+    printed = capsys.readouterr().out
+    assert "ml-100k: 10 test ratings, 0 cold" in printed
+    assert "LEAKAGE: 3 held-out ratings" in printed
 
 
 @pytest.mark.parametrize("content", [None, "", "model,rmse\n"])

@@ -100,7 +100,7 @@ def test_every_stage_says_what_it_does_and_reads_what_another_makes(stage: str) 
 
 
 def test_every_section_of_params_belongs_to_a_stage() -> None:
-    assert set(PARAMS) - {"tracking", "tune"} <= set(STAGES)
+    assert set(PARAMS) - {"cv", "tracking", "tune"} <= set(STAGES)
     for name, stage in STAGES.items():
         reads = ["evaluate"] if name == "rank" else []  # which part is judged, and a baseline
         assert stage.get("params", []) == [*reads, *([name] if name in PARAMS else [])]

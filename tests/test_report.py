@@ -110,6 +110,8 @@ def test_every_model_the_best_first_beside_the_notebook() -> None:
     "changed",
     [
         {"split": replace(SPLIT, seed=43)},
+        {"split": replace(SPLIT, method="per_user")},
+        {"split": replace(SPLIT, parts={**SPLIT.parts, "test": SPLIT.parts["valid"]})},
         {"provenance": replace(PROVENANCE, dataset="ml-100k")},
     ],
 )
@@ -118,6 +120,26 @@ def test_the_notebook_is_left_out_where_it_is_not_comparable(changed: dict[str, 
     assert "0.7342" not in page.text
     assert len(page.row("dotbias")) == 6
     assert "The notebook's figures are not shown" in page.text
+
+
+def test_the_page_says_how_rows_were_held_out_and_what_train_lacks() -> None:
+    text = Page(render()).text
+    assert "random, fraction 0.2, seed 42" in text
+    assert "20,167, of which 813 are cold" in text
+    assert "813 of an item alone" in text
+    assert "0 users and 741 items in all" in text
+    assert "eakage" not in text
+
+
+def test_the_part_and_its_leakage_are_told() -> None:
+    parts = {**SPLIT.parts, "test": {**SPLIT.parts["valid"], "n": 9_999, "n_leaked": 1_234}}
+    on_test = {name: {**values, "part": "test"} for name, values in scores().items()}
+    leaking = replace(SPLIT, parts=parts)
+    text = Page(render(scores=on_test, split=leaking)).text
+    assert "stars RMSE on 20,167 test ratings" in text
+    assert "Leakage: of 1,234 of the test ratings" in text
+    assert "Test ratings9,999, of which 813 are cold" in text
+    assert "Leakage: of" not in Page(render(split=leaking)).text, "which is of valid"
 
 
 def test_a_baseline_that_nothing_beats_and_no_baseline_at_all() -> None:

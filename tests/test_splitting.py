@@ -1,16 +1,54 @@
+from collections.abc import Callable
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
-from cf.data.splitting import cold, random_split
+from cf.data.splitting import (
+    Parts,
+    by_time,
+    cold,
+    k_fold,
+    leave_last,
+    named,
+    per_user,
+    random_split,
+)
 from cf.errors import InputError
-from cf.ratings import Ratings
+from cf.ratings import Indices, Ratings
+
+seeds = st.integers(0, 2**32 - 1)
+fractions = st.floats(0.01, 0.49)
+few = st.lists(st.integers(0, 5), min_size=13, max_size=60)
 
 
 def ratings(pairs: list[tuple[int, int]]) -> Ratings:
     users, items = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     return Ratings(users, items, np.ones(len(pairs), np.float32), None, np.arange(len(pairs)))
+
+
+def indices(numbers: list[int]) -> Indices:
+    return np.array(numbers, dtype=np.int64)
+
+
+def lists(parts: Parts) -> dict[str, list[int]]:
+    return {part: rows.tolist() for part, rows in parts.items()}
+
+
+def check(n: int, make: Callable[[], Parts], test: bool) -> Parts:
+    """The split, if it is one: disjoint, complete, nowhere empty, the same again."""
+    try:
+        parts = make()
+    except InputError:
+        reject()
+    assert list(parts) == ["train", "valid", "test"][: 2 + test]
+    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(n))
+    assert all(map(len, parts.values()))
+    assert (np.diff(parts["train"]) > 0).all()
+    assert lists(parts) == lists(make())
+    return parts
 
 
 def test_the_notebooks_own_validation_rows() -> None:
@@ -21,30 +59,137 @@ def test_the_notebooks_own_validation_rows() -> None:
     assert len(train) == 80_669
 
 
-@given(st.integers(2, 500), st.floats(0.001, 0.999), st.integers(0, 2**32 - 1))
-def test_sides_are_disjoint_and_complete(n: int, fraction: float, seed: int) -> None:
-    assume(0 < int(fraction * n) < n)
-    train, valid = random_split(n, fraction, seed).values()
-    assert sorted([*train, *valid]) == list(range(n))
-    assert (np.diff(train) > 0).all()
-    assert len(valid) == int(fraction * n)
+@given(st.integers(2, 500), fractions, seeds, st.booleans())
+def test_random_rows(n: int, fraction: float, seed: int, test: bool) -> None:
+    parts = check(n, lambda: random_split(n, fraction, seed, test), test)
+    assert {len(rows) for part, rows in parts.items() if part != "train"} == {int(fraction * n)}
+    alone = random_split(n, fraction, seed)["valid"]
+    assert parts["valid"].tolist() == alone.tolist(), "a test part leaves valid as it is"
 
 
 def test_the_seed_decides() -> None:
-    assert (
-        random_split(100, 0.2, 1)["valid"].tolist() == random_split(100, 0.2, 1)["valid"].tolist()
-    )
-    assert (
-        random_split(100, 0.2, 1)["valid"].tolist() != random_split(100, 0.2, 2)["valid"].tolist()
-    )
+    users = np.arange(100) % 10
+    for split in (
+        lambda seed: random_split(100, 0.2, seed),
+        lambda seed: per_user(users, 0.2, seed),
+        lambda seed: k_fold(100, 5, 0, seed),
+    ):
+        assert lists(split(1)) != lists(split(2))
 
 
 @pytest.mark.parametrize(("n", "fraction"), [(4, 0.2), (1, 0.5), (0, 0.5)])
 def test_an_empty_side_is_refused(n: int, fraction: float) -> None:
-    with pytest.raises(
-        InputError, match=r"split.fraction: .* of . ratings leaves . for training, 0 for valid"
-    ):
+    with pytest.raises(InputError, match=r"split.fraction: .* of . ratings leaves . for training"):
         random_split(n, fraction, 42)
+
+
+@given(few, fractions, seeds, st.booleans())
+def test_each_user_gives_a_share(
+    numbers: list[int], fraction: float, seed: int, test: bool
+) -> None:
+    users = indices(numbers)
+    parts = check(len(users), lambda: per_user(users, fraction, seed, test), test)
+    sizes = {part: np.bincount(users[rows], minlength=6) for part, rows in parts.items()}
+    m = np.bincount(users, minlength=6)
+    rounded = np.floor(fraction * m + 0.5)
+    assert (sizes["train"] >= np.minimum(m, 1)).all()
+    expected = np.where(m > 1, np.clip(rounded, 1, np.maximum(m - 1, 1)), 0)
+    assert sizes["valid"].tolist() == expected.tolist()
+    if test:
+        remaining = np.maximum(m - 1 - expected, 0)
+        assert sizes["test"].tolist() == np.minimum(expected, remaining).tolist()
+
+
+@given(few, fractions, st.booleans())
+def test_train_is_before_valid_is_before_test(
+    numbers: list[int], fraction: float, test: bool
+) -> None:
+    times = indices(numbers)
+    parts = check(len(times), lambda: by_time(times, fraction, test), test)
+    for before, after in pairwise(parts.values()):
+        assert times[before].max() < times[after].min()
+    n_held_out = len(times) - len(parts["train"])
+    others = [int((times >= time).sum()) for time in np.unique(times)[1:]]
+    if not test:
+        wanted = int(fraction * len(times))
+        assert abs(n_held_out - wanted) == min(abs(other - wanted) for other in others)
+
+
+def test_a_cut_in_time_by_hand() -> None:
+    times = indices([50, 10, 20, 20, 20, 20, 30, 40, 40, 60])
+    assert lists(by_time(times, 0.2)) == {"train": [1, 2, 3, 4, 5, 6, 7, 8], "valid": [0, 9]}
+    assert lists(by_time(times, 0.3))["valid"] == [0, 7, 8, 9], "as near as two: the earlier"
+    assert lists(by_time(times, 0.2, test=True)) == {
+        "train": [1, 2, 3, 4, 5, 6],
+        "valid": [7, 8],
+        "test": [0, 9],
+    }
+
+
+@pytest.mark.parametrize(("times", "test"), [([7, 7, 7], False), ([7, 7, 8], True), ([], False)])
+def test_no_cut_leaves_every_part_a_row(times: list[int], test: bool) -> None:
+    with pytest.raises(InputError, match=r"split.method: time needs \d different timestamps"):
+        by_time(indices(times), 0.2, test)
+
+
+def test_even_one_late_rating_makes_a_cut() -> None:
+    assert lists(by_time(indices([7, 7, 7, 7, 8]), 0.9)) == {"train": [0, 1, 2, 3], "valid": [4]}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=20, max_size=60),
+    st.booleans(),
+)
+def test_each_users_last_are_held_out(pairs: list[tuple[int, int]], test: bool) -> None:
+    users, times = indices([u for u, _ in pairs]), indices([t for _, t in pairs])
+    parts = check(len(users), lambda: leave_last(users, times, 2, test), test)
+    for user in range(6):
+        mine = sorted(np.flatnonzero(users == user).tolist(), key=lambda row: (times[row], row))
+        enough = len(mine) > 2 * (1 + test)
+        for part in reversed(list(parts)[1:]):
+            expected = [mine.pop() for _ in range(2)] if enough else []
+            assert [row for row in parts[part] if users[row] == user] == sorted(expected)
+        assert [row for row in parts["train"] if users[row] == user] == sorted(mine)
+
+
+@pytest.mark.parametrize("method", ["time", "leave_last"])
+def test_without_timestamps_time_says_nothing(method: str) -> None:
+    with pytest.raises(InputError, match=f"split.method: {method} needs timestamps"):
+        by_time(None, 0.2) if method == "time" else leave_last(indices([0, 0]), None, 1)
+
+
+def test_users_with_too_few_ratings_are_no_reason_for_an_empty_part() -> None:
+    with pytest.raises(InputError, match=r"split.n_last: 2 a user leaves 2 for training, 0 for"):
+        leave_last(indices([0, 0]), indices([1, 2]), 2)
+
+
+@given(st.integers(2, 100), st.integers(2, 9), seeds, st.booleans())
+def test_every_row_is_valid_in_one_fold(n: int, n_folds: int, seed: int, test: bool) -> None:
+    assume(n_folds <= n and n_folds >= 2 + test)
+    folds = [
+        check(n, lambda fold=fold: k_fold(n, n_folds, fold, seed, test), test)  # type: ignore[misc]
+        for fold in range(n_folds)
+    ]
+    valid = [fold["valid"].tolist() for fold in folds]
+    assert sorted(row for rows in valid for row in rows) == list(range(n))
+    assert max(map(len, valid)) - min(map(len, valid)) <= 1
+    if test:
+        assert [fold["test"].tolist() for fold in folds] == [*valid[1:], valid[0]]
+
+
+def test_more_folds_than_ratings_are_refused() -> None:
+    with pytest.raises(InputError, match=r"split.n_folds: fold 2 of 5 of 3 ratings leaves"):
+        k_fold(3, 5, 2, 42)
+
+
+def test_the_users_own_rows() -> None:
+    assert lists(named(np.array([0, 2, 1, 0], np.int8), True, "f.csv")) == {
+        "train": [0, 3],
+        "valid": [2],
+        "test": [1],
+    }
+    with pytest.raises(InputError, match=r"split.file: f.csv leaves .* 0 for test"):
+        named(np.array([0, 1, 1, 0], np.int8), True, "f.csv")
 
 
 def test_cold_is_a_user_or_an_item_that_train_never_met() -> None:

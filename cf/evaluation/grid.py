@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cf.errors import InputError
+from cf.evaluation.experiments import finished
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ def grid(shown: list[dict[str, Any]], prefix: str, section: str) -> Grid:
     """
     model = section.removeprefix("train_")
     points = [
-        (dict(_numbers(params[section])), metrics[model]["rmse"])
-        for params, metrics in _experiments(shown, prefix)
-        if section in params and model in metrics
+        (dict(_numbers(experiment.params[section])), experiment.metrics[model]["rmse"])
+        for experiment in finished(shown, prefix)
+        if section in experiment.params and model in experiment.metrics
     ]
     if not points:
         raise InputError(
@@ -63,20 +64,6 @@ def grid(shown: list[dict[str, Any]], prefix: str, section: str) -> Grid:
     for values, score in points:
         rmse[rows.index(values[first]), columns.index(values[second])] = score
     return Grid(model, (first, second), rows, columns, rmse)
-
-
-def _experiments(
-    shown: list[dict[str, Any]], prefix: str
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """The params and the metrics of each finished experiment."""
-    for baseline in shown:
-        for experiment in baseline.get("experiments") or []:
-            for rev in experiment["revs"]:
-                data = rev.get("data") or {}
-                metrics = data.get("metrics", {}).get("reports/metrics.json", {}).get("data")
-                params = data.get("params", {}).get("params.yaml", {}).get("data")
-                if (rev.get("name") or "").startswith(f"{prefix}-") and metrics and params:
-                    yield params, metrics
 
 
 def _numbers(section: dict[str, Any], inside: str = "") -> Iterator[tuple[str, float]]:

@@ -1,0 +1,86 @@
+"""Cross-validate all models: make cv. No stage of the pipeline.
+
+Each fold with each seed is an experiment of DVC, so its results are kept like any other's.
+"""
+
+from itertools import product
+
+import numpy as np
+from rich.console import Console
+
+from cf import params, tracking
+from cf.data import tables
+from cf.data.tables import Provenance
+from cf.errors import InputError
+from cf.evaluation import crossval
+from cf.evaluation.experiments import Experiment, finished
+from cf.params import Cv
+from cf.reporting.folds import cv_table
+from cf.tracking import Execution
+from stages import experiments, paths
+from stages.stage import stage
+
+
+@stage
+def main() -> None:
+    """Run the folds, compare the models, and give each model a run over its folds in MLflow."""
+    cv = params.load(paths.PARAMS, "cv", params.Cv)
+    settings = params.load(paths.PARAMS, "tracking", params.Tracking)
+    models = [path.stem for path in sorted(paths.RUNS.glob("*.json"))]
+    wanted = planned(cv, models)
+    experiments.run(wanted, cv.jobs)
+    folds = ran(list(wanted))
+
+    names = folds[0].metrics
+    rmse = {name: np.array([fold.metrics[name]["rmse"] for fold in folds]) for name in names}
+    shape = cv.n_folds, len(cv.seeds)
+    compared = crossval.compare({name: values.reshape(shape) for name, values in rmse.items()})
+    crossval.write(paths.CV, compared)
+
+    dataset = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance).dataset
+    with tracking.recorder(settings, patience=None) as recorder:
+        for row in compared:
+            if row.model in models:
+                executions = [executed(fold, row.model) for fold in folds]
+                recorder.group(f"cv {row.model}", executions, row.figures(), [paths.CV])
+    title = f"{dataset}: {cv.n_folds} folds, {len(cv.seeds)} seeds each"
+    Console(highlight=False).print(cv_table(compared, title))
+
+
+def planned(cv: Cv, models: list[str]) -> dict[str, dict[str, object]]:
+    """The values that each experiment is to have, by its name; folds in order, then seeds."""
+    return {
+        f"cv-fold{fold}-seed{seed}": {
+            "split.method": "k_fold",
+            "split.n_folds": cv.n_folds,
+            "split.fold": fold,
+            "split.test": False,
+            "evaluate.part": "valid",
+            **{f"train_{model}.seed": seed for model in models},
+        }
+        for fold, seed in product(range(cv.n_folds), cv.seeds)
+    }
+
+
+def ran(names: list[str]) -> list[Experiment]:
+    """The experiments of these names, in their order.
+
+    Raises:
+        InputError: one did not finish.
+    """
+    found = {experiment.name: experiment for experiment in finished(experiments.shown(), "cv")}
+    if missing := [name for name in names if name not in found]:
+        raise InputError(
+            f"{len(missing)} of {len(names)} experiments did not finish: {', '.join(missing)}. "
+            "`dvc queue logs NAME` tells why; then `make cv` again."
+        )
+    return [found[name] for name in names]
+
+
+def executed(experiment: Experiment, model: str) -> Execution:
+    """The training of a model in an experiment."""
+    return Execution(**experiments.kept(experiment.rev, f"runs/{model}.json"))
+
+
+if __name__ == "__main__":
+    main()

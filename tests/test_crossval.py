@@ -1,0 +1,69 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from cf.evaluation import crossval
+from cf.reporting.folds import cv_table
+
+RMSE = {
+    "bias": np.array([[0.9], [0.8], [1.0]]),
+    "dot": np.array([[0.95], [0.95], [0.95]]),
+}
+
+
+def test_means_spreads_and_the_corrected_interval_by_hand() -> None:
+    best, other = crossval.compare(RMSE)
+    assert (best.model, other.model) == ("bias", "dot")
+    assert best.rmse == pytest.approx(0.9)
+    assert best.sd_folds == pytest.approx(0.1)
+    assert (best.to_best, best.low, best.high, best.tied) == (0, 0, 0, True)
+    # differences 0.05, 0.15, -0.05: mean 0.05, variance 0.01, times 1/3 + 1/2
+    half = 4.302653 * (0.01 * 5 / 6) ** 0.5  # t with two degrees of freedom, 97.5%
+    assert other.to_best == pytest.approx(0.05)
+    assert (other.low, other.high) == pytest.approx((0.05 - half, 0.05 + half))
+    assert other.tied
+
+
+def test_seeds_are_averaged_in_a_fold_and_told_apart() -> None:
+    values = np.array([[0.8, 0.9], [0.9, 1.0]])
+    (row,) = crossval.compare({"dot": values})
+    assert row.rmse == pytest.approx(0.9)
+    assert row.sd_folds == pytest.approx(np.std([0.85, 0.95], ddof=1))
+    assert row.sd_seeds == pytest.approx(np.std([0.8, 0.9], ddof=1))
+    (alone,) = crossval.compare({"dot": values[:, :1]})
+    assert np.isnan(alone.sd_seeds)
+    assert "rmse_sd_seeds" not in alone.figures()
+
+
+def test_a_constant_difference_is_told_apart() -> None:
+    draw = np.random.default_rng(0)
+    fold = draw.normal(0.9, 0.05, (5, 1))
+    wobble = draw.normal(0, 1e-4, (5, 1))
+    _, worse = crossval.compare({"a": fold, "b": fold + 0.01 + wobble})
+    assert not worse.tied
+    assert 0 < worse.low < worse.to_best < worse.high
+    plain = stats.ttest_1samp((0.01 + wobble).ravel(), 0).confidence_interval()
+    assert worse.high - worse.low > plain.high - plain.low, "folds share their training rows"
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (0, 1)])
+def test_one_fold_is_none(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="folds >= 2"):
+        crossval.compare({"dot": np.zeros(shape)})
+
+
+def test_the_table_and_the_file(tmp_path: Path) -> None:
+    rows = crossval.compare(RMSE)
+    crossval.write(tmp_path / "cv.csv", rows)
+    with (tmp_path / "cv.csv").open() as file:
+        first, second = csv.DictReader(file)
+    assert (first["model"], second["to_best"], second["tied"]) == ("bias", "0.050000", "True")
+    console = Console(width=80, record=True)
+    console.print(cv_table(rows, "toy"))
+    text = console.export_text()
+    assert "0.9500" in text
+    assert "…" not in text

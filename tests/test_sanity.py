@@ -1,0 +1,131 @@
+"""What must hold of any evaluation; docs/methods.md states the same bounds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from cf import params
+from cf.data.encoding import encode
+from cf.data.parts import leaked
+from cf.evaluation import metrics
+from cf.models import base, baseline
+from cf.params import Training
+from cf.ratings import Ratings, Stars
+from cf.training import optimizers
+from cf.training.checkpoints import Blueprint
+from cf.training.fit import fit
+
+PARAMS = Path(__file__).parent.parent / "params.yaml"
+SECTIONS = [name for name in yaml.safe_load(PARAMS.read_text()) if name.startswith("train_")]
+N_USERS, N_ITEMS, RANGE = 60, 80, (0.5, 5.0)
+
+Pair = tuple[Ratings, Ratings]
+
+
+def trained(
+    section: str, train: Ratings, valid: Ratings, n_epochs: tuple[int, int] = (20, 10)
+) -> Stars:
+    """What the model of a section of params.yaml predicts for `valid` after so many epochs."""
+    training = params.load(PARAMS, section, Training)
+    schedule = training.schedule.model_copy(update={"n_epochs": list(n_epochs)})
+    torch.manual_seed(training.seed)
+    model = Blueprint(training.model, N_USERS, N_ITEMS, RANGE).build(section)
+    optimizer = optimizers.build(training.optimizer, model)
+    for _ in fit(model, train, valid, optimizer, schedule, training.batch_size):
+        pass
+    return base.predict(model, valid.users, valid.items)
+
+
+def shuffled(ratings: Ratings, seed: int = 0) -> Ratings:
+    return ratings.take(np.random.default_rng(seed).permutation(len(ratings)))
+
+
+def test_every_model_has_a_section() -> None:
+    sections = yaml.safe_load(PARAMS.read_text())
+    assert {sections[name]["model"]["name"] for name in SECTIONS} == set(base.names())
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_labels_dealt_at_random_leave_no_skill(section: str, planted: Pair) -> None:
+    train, valid = planted
+    predicted = trained(section, train, valid)
+    mean = baseline.global_mean(train, valid.users, valid.items)
+    skill = metrics.rmse(mean, valid.values) - metrics.rmse(predicted, valid.values)
+    assert skill > 0.1
+    dealt = np.random.default_rng(1).permutation(valid.values)
+    skill = metrics.rmse(mean, dealt) - metrics.rmse(predicted, dealt)
+    assert skill < 0.02
+
+
+def test_a_baseline_has_no_skill_then_either(planted: Pair) -> None:
+    train, valid = planted
+    pairs = valid.users, valid.items
+    mean, bias = baseline.global_mean(train, *pairs), baseline.bias(train, *pairs, 5.0)
+    assert metrics.rmse(mean, valid.values) - metrics.rmse(bias, valid.values) > 0.1
+    dealt = np.random.default_rng(1).permutation(valid.values)
+    assert metrics.rmse(mean, dealt) - metrics.rmse(bias, dealt) < 0.02
+
+
+def test_training_rows_among_the_held_out_are_found(planted: Pair) -> None:
+    train, valid = planted
+    assert not leaked(train, valid).any()
+    again = train.take(np.arange(40))
+    names = ("users", "items", "values")
+    arrays = (np.concatenate([getattr(r, name) for r in (valid, again)]) for name in names)
+    both = Ratings(*arrays, None, np.arange(len(valid) + 40))
+    assert leaked(train, shuffled(both)).sum() == 40
+    assert leaked(train, both)[500:].all()
+
+
+def test_the_order_of_rows_does_not_change_metrics(planted: Pair) -> None:
+    valid = planted[1]
+    draw = np.random.default_rng(0)
+    predicted = draw.uniform(0.5, 5, len(valid)).astype(np.float32)
+    cold, order = draw.random(len(valid)) < 0.2, draw.permutation(len(valid))
+    before = metrics.summary(predicted, valid.values, cold)
+    after = metrics.summary(predicted[order], valid.values[order], cold[order])
+    assert after == pytest.approx(before, rel=0, abs=1e-12)
+
+
+def test_order_and_names_do_not_change_a_baseline(planted: Pair) -> None:
+    train, valid = planted
+    before = baseline.bias(train, valid.users, valid.items, 5.0)
+    draw = np.random.default_rng(0)
+    users, items = draw.permutation(N_USERS), draw.permutation(N_ITEMS)
+    renamed = replace(train, users=users[train.users], items=items[train.items])
+    after = baseline.bias(shuffled(renamed), users[valid.users], items[valid.items], 5.0)
+    observed = valid.values
+    assert metrics.rmse(after, observed) == pytest.approx(metrics.rmse(before, observed), abs=1e-6)
+
+
+def test_names_of_users_and_items_never_reach_a_model() -> None:
+    draw = np.random.default_rng(0)
+    ids = draw.integers(0, 50, 400)
+    names = draw.permutation(10**6)[:50] - 500_000
+    assert encode(names[ids])[0].tolist() == encode(ids)[0].tolist()
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_order_does_not_change_a_model(section: str, planted: Pair) -> None:
+    train, valid = planted
+    rmse = metrics.rmse(trained(section, train, valid), valid.values)
+    other = shuffled(valid)
+    reordered = metrics.rmse(trained(section, train, other), other.values)
+    assert reordered == pytest.approx(rmse, abs=1e-5)
+    # another order of the training rows is another draw, as another seed is
+    drawn = metrics.rmse(trained(section, shuffled(train), valid), valid.values)
+    assert drawn == pytest.approx(rmse, abs=0.03)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_number_of_threads_does_not_change_a_model(section: str, planted: Pair) -> None:
+    train, valid = planted
+    rmse = []
+    for n_threads in (1, 2):
+        torch.set_num_threads(n_threads)  # few epochs: a second thread is slower
+        rmse.append(metrics.rmse(trained(section, train, valid, (1, 1)), valid.values))
+    assert rmse[0] == pytest.approx(rmse[1], abs=1e-5)
