@@ -7,7 +7,7 @@ export LC_ALL ?= C.UTF-8
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test tune grid cv ui sync check format bench clean scm
+.PHONY: help repro test tune grid cv rank ui sync check format bench clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ grid: $(READY) scm     ## n_factors × weight_decay of dotbias as queued experim
 
 cv: $(READY) scm       ## cross-validate all models: folds × seeds as queued experiments
 	@python -m stages.cv
+
+rank: $(READY) scm     ## train on what is older, and judge lists of recommended items on the rest
+	@dvc exp run --temp --set-param split.method=time rank
 
 sync: $(READY)         ## bring MLflow up to date, after a pull or with the server back
 	@python -m stages.sync

@@ -168,6 +168,29 @@ class Evaluate(Section):
     seed: Seed
 
 
+class Knn(Section):
+    """The item-kNN baseline of ranking."""
+
+    n_neighbours: Count
+    shrinkage: NonNegativeFloat
+
+
+class Ease(Section):
+    """The EASE baseline of ranking."""
+
+    l2: PositiveFloat
+    max_items: Annotated[int, Field(gt=0, le=50_000)]
+
+
+class Rank(Section):
+    """How lists of recommended items are judged, and the baselines of it."""
+
+    k: Annotated[int, Field(gt=0, le=1000)]
+    relevant: float
+    knn: Knn
+    ease: Ease
+
+
 class Cv(Section):
     """A cross-validation: every fold with every seed."""
 

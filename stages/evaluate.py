@@ -5,10 +5,9 @@ from rich.console import Console
 from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
-from cf.errors import InputError
 from cf.evaluation import leaderboard
 from cf.reporting.terminal import leaderboard_table
-from stages import paths, runs
+from stages import heldout, paths, runs
 from stages.stage import stage
 
 
@@ -19,7 +18,7 @@ def main() -> None:
     settings = params.load(paths.PARAMS, "tracking", params.Tracking)
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
-    part, n_leaked = evaluate.part, leaked(evaluate.part, split)
+    part, n_leaked = evaluate.part, heldout.leaked(evaluate.part, split)
     trainings = runs.read(split)
     with tracking.recorder(settings) as recorder:
         from stages.scoring import score  # late: MLflow is imported while torch is
@@ -37,20 +36,6 @@ def main() -> None:
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
     tables.write_json(paths.DATA, {"dataset": provenance.dataset, "part": part, **sizes})
     Console().print(leaderboard_table(leaderboard.read(paths.LEADERBOARD)))
-
-
-def leaked(part: str, split: SplitFacts) -> int:
-    """How many of the part's ratings are in train as well.
-
-    Raises:
-        InputError: there is no such part.
-    """
-    if part == "test" and "test" not in split.parts:
-        raise InputError(
-            f"{paths.PARAMS}: evaluate.part: there is no test part. Set split.test to true, or "
-            "evaluate.part to valid."
-        )
-    return split.parts.get(part, {}).get("n_leaked", 0)
 
 
 if __name__ == "__main__":

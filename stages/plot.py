@@ -5,7 +5,7 @@ reports/svg and reports/index.html.
 from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
-from cf.evaluation import rows, strata
+from cf.evaluation import rankings, rows, strata
 from cf.evaluation.predictions import COLUMNS
 from cf.reporting import gallery
 from cf.reporting.save import save
@@ -24,6 +24,7 @@ def main() -> None:
     items = tables.read_columns(paths.ITEMS, "item_id", "title")
     predictions = tables.read_columns(paths.PREDICTIONS, *COLUMNS, *trainings)
     groups = rows.read(paths.STRATA, strata.COLUMNS)
+    ranked = rankings.read(paths.RANKING)
     part = tables.read_json(paths.DATA)["part"]
     histories = {name: history.read(paths.HISTORY / f"{name}.csv") for name in trainings}
 
@@ -31,10 +32,11 @@ def main() -> None:
         for name, figure in (
             *gallery.data_figures(facts, ratings, items),
             *gallery.model_figures(facts, predictions, groups, histories, part),
+            *gallery.ranking_figures(facts, ranked, list(trainings)),
         ):
             save(figure, paths.FIGURES / f"{name}.png")
             save(figure, paths.VECTOR_FIGURES / f"{name}.svg")
-        report.write(list(trainings))
+        report.write(list(trainings), ranked)
         for name, training in trainings.items():
             recorder.add(training, {}, [*runs.figures(name), paths.REPORT])
 

@@ -1,5 +1,6 @@
 """The page of the stage plot: reports/, and what is behind it, to reports/index.html."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -13,11 +14,12 @@ from cf.reporting.report import Commit
 from stages import commit, paths
 
 
-def write(trained: list[str]) -> None:
+def write(trained: list[str], ranked: Sequence[Mapping[str, str]] = ()) -> None:
     """Write the page.
 
     Args:
         trained: the models that are no baselines.
+        ranked: the rows of reports/ranking.csv.
     """
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     page = report.render(
@@ -29,6 +31,7 @@ def write(trained: list[str]) -> None:
         split=tables.read_facts(paths.SPLIT_FACTS, SplitFacts),
         figures={svg.stem: svg.read_bytes() for svg in paths.VECTOR_FIGURES.glob("*.svg")},
         commit=last_commit(),
+        ranked=ranked,
     )
     with written(paths.REPORT) as beside:
         beside.write_text(page, encoding="utf-8", newline="\n")

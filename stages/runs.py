@@ -1,12 +1,13 @@
 """runs/<model>.json: the training that made each model, which MLflow's run can be made from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from cf.data import tables
 from cf.data.tables import SplitFacts
 from cf.errors import InputError
+from cf.evaluation import rankings
 from cf.evaluation.metrics import Summary
 from cf.evaluation.predictions import RESERVED
 from cf.tracking import Execution, Recorder
@@ -60,6 +61,18 @@ def record(
     if one and part == "valid":
         best = min(one, key=lambda name: scores[name]["rmse"] or 0)
         recorder.register(trainings[best], scores[best]["rmse"] or 0)
+
+
+def record_ranking(
+    recorder: Recorder, trainings: Mapping[str, Execution], ranked: Sequence[Mapping[str, str]]
+) -> None:
+    """Add the rows of reports/ranking.csv to the runs of the trainings that they are about."""
+    for row in ranked:
+        training = trainings.get(row["model"])
+        if training and training.id == row["execution"]:
+            prefix = "" if row["part"] == "valid" else f"{row['part']}/"
+            figures = rankings.figures(row).items()
+            recorder.add(training, {f"{prefix}{name}": value for name, value in figures})
 
 
 def read(split: SplitFacts) -> dict[str, Execution]:

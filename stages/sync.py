@@ -10,7 +10,7 @@ from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import SplitFacts
 from cf.errors import InputError
-from cf.evaluation import leaderboard
+from cf.evaluation import leaderboard, rankings
 from stages import paths, runs
 from stages.stage import stage
 
@@ -32,6 +32,7 @@ def main() -> None:
             recorder.add(trainings[name], {})
         scores = leaderboard.with_bounds(tables.read_json(paths.METRICS), board)
         runs.record(recorder, scored, scores, board[0]["part"])
+        runs.record_ranking(recorder, trainings, rankings.read(paths.RANKING))
         for name, training in scored.items():
             page = [paths.REPORT] if paths.REPORT.exists() else []
             recorder.add(training, {}, [*runs.figures(name), *page])

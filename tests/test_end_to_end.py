@@ -152,7 +152,7 @@ def test_a_changed_value_reruns_what_depends_on_it_and_no_more(
     project.change("evaluate", lambda section: section.update(damping=6.0))
     assert project.repro()[0] == "evaluate"
     project.change("train_dot", lambda section: section.update(seed=2))
-    assert project.repro() == ["train_dot", "evaluate", "plot"]
+    assert project.repro() == ["train_dot", "evaluate", "rank", "plot"]
 
 
 def test_sync_brings_back_the_runs_of_a_store_that_is_gone(made: Project, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_scores_of_the_test_part_are_kept_apart(made: Project, tmp_path: Path) -
     assert "validation ratings" not in page.lower().partition("<h2>provenance")[0]
 
 
-@pytest.mark.parametrize("name", ["bias", "items"])
+@pytest.mark.parametrize("name", ["bias", "items", "ease"])
 def test_a_name_that_the_reports_use_is_refused(made: Project, name: str) -> None:
     done = made.run(sys.executable, "-m", "stages.train", name, check=False)
     assert done.returncode == 1
@@ -362,7 +362,7 @@ def test_the_readmes_recipe_adds_a_model(made: Project, tmp_path: Path) -> None:
     stages["stages"]["train_biasonly"] = yaml.safe_load(copy)
     path.write_text(yaml.safe_dump(stages, sort_keys=False))
 
-    assert project.repro() == ["train_biasonly", "evaluate", "plot"]
+    assert project.repro() == ["train_biasonly", "evaluate", "rank", "plot"]
     assert "biasonly" in project.read("reports/metrics.json")
     assert (project.folder / "reports/figures/predicted_biasonly.png").exists()
     assert ">biasonly</th>" in (project.folder / "reports/index.html").read_text()

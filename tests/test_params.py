@@ -39,6 +39,7 @@ def test_the_committed_file_is_valid(pytestconfig: pytest.Config) -> None:
     params.load(path, "ingest", params.Ingest)
     params.load(path, "split", params.Split)
     params.load(path, "evaluate", params.Evaluate)
+    params.load(path, "rank", params.Rank)
     params.load(path, "tracking", params.Tracking)
     for name in yaml.safe_load(path.read_text()):
         if not name.startswith("train_"):

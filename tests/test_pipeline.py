@@ -14,7 +14,7 @@ TRAINING = [name for name in STAGES if name.startswith("train_")]
 
 LAYERS = [  # each may import from those before it, and from its own
     {"cf.errors", "cf.files", "cf.params", "cf.ratings"},
-    {"cf.data", "cf.models", "cf.evaluation.metrics", "cf.evaluation.crosstab"},
+    {"cf.data", "cf.models", "cf.recommenders", "cf.evaluation.metrics", "cf.evaluation.crosstab"},
     {"cf.training", "cf.evaluation"},
     {"cf.tuning"},
     {"cf.reporting", "cf.tracking", "cf.recorder"},
@@ -76,7 +76,7 @@ def test_deps_are_exactly_what_the_stage_imports(stage: str) -> None:
     imported = closure(module)
     if stage.startswith("train_"):
         imported.add(f"cf/models/{PARAMS[stage]['model']['name']}.py")
-    if stage == "evaluate":
+    if stage in ("evaluate", "rank"):
         imported |= files_of("cf/models")
     declared = set().union(*map(files_of, code_deps(stage)))
     assert declared == imported
@@ -102,7 +102,8 @@ def test_every_stage_says_what_it_does_and_reads_what_another_makes(stage: str) 
 def test_every_section_of_params_belongs_to_a_stage() -> None:
     assert set(PARAMS) - {"cv", "tracking", "tune"} <= set(STAGES)
     for name, stage in STAGES.items():
-        assert stage.get("params", []) == ([name] if name in PARAMS else [])
+        reads = ["evaluate"] if name == "rank" else []  # which part is judged, and a baseline
+        assert stage.get("params", []) == [*reads, *([name] if name in PARAMS else [])]
 
 
 def test_imports_point_down_only() -> None:

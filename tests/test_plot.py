@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from cf.data import tables
-from cf.evaluation import leaderboard, rows, strata
+from cf.evaluation import leaderboard, rankings, rows, strata
 from cf.ratings import Ratings
 from cf.reporting import gallery
 from cf.tracking import Execution
@@ -51,6 +51,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     places = np.arange(400)
     train = {"users": users, "items": items, "values": values, "rows": places}
     tables.write_columns(paths.TRAIN, {name: array[80:] for name, array in train.items()})
+    rankings.write(paths.RANKING, {}, 10, "valid", {})
     predictions = {
         "rows": places[:80],
         "users": users[:80],
@@ -179,3 +180,16 @@ def test_many_months_are_drawn_as_years(project: Path) -> None:
     titles = [axes.get_title(loc="left") for axes in figure("strata_rmse").axes]
     assert titles[-1] == "year of the rating"
     assert "month of the rating" not in titles
+
+
+def test_where_lists_were_ranked_a_figure_and_a_table_tell(project: Path) -> None:
+    plot.main()
+    assert "Recall" not in paths.REPORT.read_text()
+    row = dict.fromkeys(rankings.columns(5)[1:6], 0.125)
+    metrics = {"ease": {**row, "n_users": 9}, "dot": {**row, "ndcg_at_5": 0.25, "n_users": 9}}
+    rankings.write(paths.RANKING, metrics, 5, "valid", {"dot": "id"})
+    plot.main()
+    assert (paths.FIGURES / "ranking.png").exists()
+    page = paths.REPORT.read_text()
+    assert "Lists of 5 items for 9 users on the validation ratings" in page
+    assert page.index(">0.2500</td>") < page.index('>ease <span class="tag">baseline</span>')

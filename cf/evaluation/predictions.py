@@ -1,5 +1,6 @@
-"""The names in the table of predictions."""
+"""The names in the table of predictions, and in that of rankings."""
 
 COLUMNS = ("rows", "users", "items", "observed")
 BASELINES = ("global_mean", "bias")
-RESERVED = (*COLUMNS, *BASELINES)
+RECOMMENDERS = ("popularity", "itemknn", "ease")
+RESERVED = (*COLUMNS, *BASELINES, *RECOMMENDERS)

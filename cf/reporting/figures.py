@@ -245,6 +245,35 @@ def activity(user_counts: Indices, item_counts: Indices, title: str) -> Figure:
     return arranged(figure)
 
 
+@matplotlib.rc_context(HOUSE)
+def ranking(
+    metrics: Mapping[str, Mapping[str, float]], styles: Mapping[str, Style], title: str
+) -> Figure:
+    """Each model's ranking metrics as bars with their values, a panel a metric.
+
+    Args:
+        metrics: of each model, from the top down, the same ones of all.
+        styles: of these models at least.
+        title: of the figure.
+    """
+    names = list(metrics)
+    kinds = list(metrics[names[0]])
+    figure = titled(title, (9.6, 1.4 + 0.3 * len(names)))
+    panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for axes, kind in zip(panels, kinds, strict=True):
+        values = [metrics[name][kind] for name in names]
+        bars = axes.barh(names, values, color=[styles[name].colour for name in names])
+        axes.bar_label(
+            bars, [f"{value:.2f}" if value >= 1 else f"{value:.4f}" for value in values], padding=3
+        )
+        axes.set_title(kind, loc="left")
+        axes.margins(x=0.35)
+        axes.tick_params(length=0, labelbottom=False)
+        axes.spines["bottom"].set_visible(False)
+    panels[0].invert_yaxis()
+    return arranged(figure)
+
+
 def _legend(figure: Figure, handles: list[Line2D], title: str) -> None:
     n_columns = 1 + len(handles) // 16
     figure.set_figwidth(figure.get_figwidth() + 1.8 * (n_columns - 1))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cf.data.splitting import PARTS
 from cf.data.tables import Provenance
+from cf.evaluation import rankings
 from cf.evaluation.crosstab import top_crosstab
 from cf.evaluation.predictions import COLUMNS
 from cf.evaluation.rows import Row
@@ -149,3 +150,30 @@ def _panels(strata: Sequence[Row], figure: str) -> Iterator[Panel]:
         }
         n = np.array([row["n"] for row in rows if row["model"] == models[0]])
         yield Panel(title, ordered, labels, n, values)
+
+
+def ranking_figures(
+    facts: Provenance, ranked: Sequence[Mapping[str, str]], trained: Sequence[str]
+) -> Iterator[tuple[str, Figure]]:
+    """The figure of how models rank items, with the name of its file; none without rows.
+
+    Args:
+        ranked: as `evaluation.rankings.read` gives them.
+        trained: the models that are no baselines.
+    """
+    if not ranked:
+        return
+    metrics = {
+        row["model"]: {_heading(key): figure for key, figure in rankings.figures(row).items()}
+        for row in ranked
+    }
+    styles = model_styles(trained, [name for name in metrics if name not in trained])
+    rows = PARTS[ranked[0]["part"]]
+    title = f"Lists of recommended items, on the {rows} ratings: {facts.dataset}, all models"
+    yield "ranking", figures.ranking(metrics, styles, title)
+
+
+def _heading(key: str) -> str:
+    name, _, k = key.partition("_at_")
+    words = {"ndcg": "NDCG", "map": "MAP"}.get(name, name)
+    return f"{words} at {k}{' (bits)' if name == 'novelty' else ''}"

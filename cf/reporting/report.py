@@ -40,6 +40,11 @@ KINDS = {
         "How far each model is off in the same groups. By observed rating, every model that "
         "hedges is worst at the ends.",
     ),
+    "ranking": (
+        "Lists of recommended items",
+        "What the lists that each model recommends are worth: the longer a bar, the more of it. "
+        "Bars of different metrics do not compare.",
+    ),
     "predicted": (
         "Predicted against observed",
         "The darker or, on a dark page, the brighter a hexagon, the more ratings are in it. A "
@@ -58,7 +63,7 @@ KINDS = {
 }
 """Heading and explanation of each kind of figure, in the order of the page."""
 
-RESULTING = re.compile(r"(ingest|split|evaluate|train_\w+)\.")
+RESULTING = re.compile(r"(ingest|split|evaluate|rank|train_\w+)\.")
 """The parameters that results depend on."""
 
 
@@ -121,6 +126,7 @@ def render(
     split: SplitFacts,
     figures: Mapping[str, bytes],
     commit: Commit | None,
+    ranked: Sequence[Mapping[str, str]] = (),
 ) -> str:
     """The page, which needs no other file and no network.
 
@@ -131,6 +137,7 @@ def render(
         trained: the models that are no baselines.
         figures: SVG by file name without suffix; of one model: predicted_<model>.
         commit: what to compare with; None where there is no git or no commit.
+        ranked: the rows of reports/ranking.csv.
     """
     order = [row["model"] for row in rows]
     differing, common = compare_parameters(
@@ -152,6 +159,7 @@ def render(
             split=split,
             parts=PARTS,
             commit=commit,
+            ranked=ranked,
             changes=changes(commit.metrics, scores, order) if commit and commit.metrics else None,
             changed_parameters=changed_parameters(commit.sections, sections)
             if commit and commit.sections

@@ -1,0 +1,135 @@
+"""How good the first k items are that a model recommends, of all items that are new to a user."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cf.errors import InputError
+from cf.evaluation.rankings import METRICS
+from cf.ratings import Indices, Ratings
+from cf.recommenders.scores import MEMORY, Scorer, best, chunks, rated
+
+
+@dataclass(frozen=True)
+class Task:
+    """What lists are made for and judged by.
+
+    Attributes:
+        users: (n,) those counted, ascending: with a training rating and a relevant item.
+        n_left_out: users with held-out ratings who are not counted.
+        train: sparse (n_users, n_items) of ones, who rated what in train: not recommended again.
+        relevant: (n_relevant,) ascending numbers user · n_items + item, of all users.
+        n_relevant: (n,) relevant items of each user counted.
+    """
+
+    users: Indices
+    n_left_out: int
+    train: Any
+    relevant: Indices
+    n_relevant: Indices
+
+
+def task(
+    train: Ratings, held_out: Ratings, n_users: int, n_items: int, lowest_relevant: float
+) -> Task:
+    """The users that can be judged, and what is relevant to each.
+
+    An item is relevant where the user's held-out rating is at least `lowest_relevant` stars and
+    there is none in train.
+
+    Raises:
+        InputError: no user can be judged.
+    """
+    seen = rated(train, n_users, n_items)
+    high = np.flatnonzero(held_out.values >= lowest_relevant)
+    relevant = rated(held_out.take(high), n_users, n_items)
+    relevant -= relevant.multiply(seen)
+    relevant.eliminate_zeros()
+    n_relevant = np.diff(relevant.indptr).astype(np.int64)
+    users = np.flatnonzero((n_relevant > 0) & (np.diff(seen.indptr) > 0))
+    if not len(users):
+        raise InputError(
+            f"params.yaml: rank.relevant: no user has both a training rating and a held-out one "
+            f"of {lowest_relevant:g} stars or more. Lower it, or hold out rows of users who stay "
+            "in training: split.method=leave_last."
+        )
+    n_left_out = len(np.unique(held_out.users)) - len(users)
+    of_users = np.repeat(np.arange(n_users), n_relevant)
+    pairs = np.sort(of_users * n_items + relevant.indices)
+    return Task(users, n_left_out, seen, pairs, n_relevant[users])
+
+
+def top(scorer: Scorer, task: Task, k: int, memory: int = MEMORY) -> Indices:
+    """The `k` items that a scorer recommends to each user of the task, the best first.
+
+    All items are candidates but those that the user rated in train. Of equal scores the item of
+    the lower index comes first: that which occurs earlier in the data.
+
+    Args:
+        scorer: users to scores of all items, which are changed in place.
+        k: > 0.
+        memory: bytes, roughly, that the scores of the users looked at at once may take.
+
+    Returns:
+        (len(task.users), k) items; -1 at the end of a list for want of candidates.
+
+    Raises:
+        ValueError: a score is NaN, or the scores' shape is not (users, n_items).
+    """
+    n_items = task.train.shape[1]
+    lists = np.empty((len(task.users), k), dtype=np.int64)
+    for rows in chunks(len(task.users), n_items, memory):
+        users = task.users[rows]
+        scores = scorer(users)
+        if scores.shape != (len(users), n_items):
+            raise ValueError(f"expected {(len(users), n_items)} scores, got {scores.shape}")
+        scores[task.train[users].nonzero()] = -np.inf
+        lists[rows] = best(scores, k)
+    return lists
+
+
+def judge(lists: Indices, task: Task) -> dict[str, float]:
+    """NDCG, recall, MAP, coverage and novelty of lists, and the number of users.
+
+    With k the length of the lists, which the metrics' names end in:
+
+    - ndcg: hits discounted by 1 / log2(1 + place), over what the ideal list has.
+    - recall: hits over the user's number of relevant items.
+    - map: the sum of the precision at each hit's place over the number of relevant items.
+    - coverage: the share of all items that is on any list.
+    - novelty: the mean of -log2(share of train's users who rated the item) over all places, in
+      bits. An item that nobody rated counts like one that a single user did.
+
+    The first three are means over users, in [0, 1]. docs/methods.md has their sources.
+
+    Args:
+        lists: (n, k) items, no item twice in a row; -1 at the end for want of candidates.
+        task: whose users, (n,), the lists are for.
+    """
+    n_items = task.train.shape[1]
+    k = lists.shape[1]
+    numbers = task.users[:, None] * n_items + lists
+    there = lists >= 0
+    hits = there & np.isin(numbers, task.relevant)
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    ideal = np.cumsum(discounts)[np.minimum(task.n_relevant, k) - 1]
+    precision = np.cumsum(hits, axis=1) / np.arange(1, k + 1)
+    means = {
+        "ndcg": np.mean(hits @ discounts / ideal),
+        "recall": np.mean(hits.sum(axis=1) / task.n_relevant),
+        "map": np.mean((precision * hits).sum(axis=1) / task.n_relevant),
+        "coverage": len(np.unique(lists[there])) / n_items,
+        "novelty": _novelty(task.train)[lists[there]].mean() if there.any() else 0.0,
+    }
+    named = {f"{name}_at_{k}": float(means[name]) for name in METRICS}
+    return {**named, "n_users": len(task.users)}
+
+
+def _novelty(train: Any) -> NDArray[np.float64]:
+    """The self-information of each item, (n_items,), in bits."""
+    n_raters = np.bincount(train.indices, minlength=train.shape[1])
+    n_active = np.count_nonzero(np.diff(train.indptr))
+    bits: NDArray[np.float64] = np.log2(n_active / np.maximum(n_raters, 1))
+    return bits

@@ -1,0 +1,1 @@
+"""What orders items for a user without predicting stars: baselines of ranking, one a file."""

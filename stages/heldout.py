@@ -1,0 +1,19 @@
+"""The part of the held-out rows that models are judged on."""
+
+from cf.data.tables import SplitFacts
+from cf.errors import InputError
+from stages import paths
+
+
+def leaked(part: str, split: SplitFacts) -> int:
+    """How many of the part's ratings are in train as well.
+
+    Raises:
+        InputError: there is no such part.
+    """
+    if part == "test" and "test" not in split.parts:
+        raise InputError(
+            f"{paths.PARAMS}: evaluate.part: there is no test part. Set split.test to true, or "
+            "evaluate.part to valid."
+        )
+    return split.parts.get(part, {}).get("n_leaked", 0)

@@ -1,0 +1,82 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cf.data import tables
+from cf.evaluation import rankings
+from cf.ratings import Ratings
+from cf.tracking import Execution
+from cf.training import checkpoints
+from cf.training.checkpoints import Blueprint
+from stages import paths, rank, runs
+
+ROOT = Path(__file__).parent.parent
+N_USERS, N_ITEMS = 30, 40
+
+
+def project(method: str) -> None:
+    """A split of 600 made-up ratings and an untrained model, in the current folder."""
+    text = (ROOT / "params.yaml").read_text()
+    paths.PARAMS.write_text(text.replace("enabled: true", "enabled: false"))
+    users, items = np.divmod(np.random.default_rng(0).permutation(N_USERS * N_ITEMS), N_ITEMS)
+    values = (1 + (users + items) % 5).astype(np.float32)
+    ratings = Ratings(users, items, values, None, np.arange(len(users)))
+    tables.write_ratings(paths.TRAIN, ratings.take(np.arange(500)))
+    tables.write_ratings(paths.VALID, ratings.take(np.arange(500, 600)))
+    facts = tables.SplitFacts(0.2, 1, 500, 100, 0, "ab", method=method)
+    tables.write_facts(paths.SPLIT_FACTS, facts)
+    source = tables.Provenance("toy", "toy", "", "", 600, N_USERS, N_ITEMS, (1.0, 5.0))
+    tables.write_facts(paths.SPLIT_PROVENANCE, source)
+    model = {"name": "dot", "n_factors": 2, "init_range": [0.0, 0.1]}
+    blueprint = Blueprint(model, N_USERS, N_ITEMS, (1.0, 5.0))
+    checkpoints.save(paths.MODELS / "plain", blueprint.build("plain"), blueprint)
+    runs.write("plain", Execution("id", "cf", "plain", {}, {"split_sha256": "ab"}, {}, started=0))
+
+
+def test_ranks_all_models_and_baselines_where_the_last_is_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    project("leave_last")
+    rank.main()
+    rows = rankings.read(paths.RANKING)
+    names = {row["model"] for row in rows}
+    assert names == {"popularity", "itemknn", "ease", "bias", "plain"}
+    assert all(0 <= float(row["recall_at_10"]) <= 1 for row in rows)
+    valid = tables.read_ratings(paths.VALID)
+    n_users = len(np.unique(valid.users[valid.values >= 4]))
+    assert {row["n_users"] for row in rows} == {str(n_users)}
+    assert f"toy, split by leave_last, valid: {n_users} users counted" in capsys.readouterr().out
+
+    (row,) = (row for row in rows if row["model"] == "plain")
+    assert (row["part"], row["execution"]) == ("valid", "id")
+
+    text = paths.PARAMS.read_text()
+    paths.PARAMS.write_text(text.replace("part: valid", "part: test"))
+    with pytest.raises(SystemExit, match=r"evaluate.part: there is no test part"):
+        rank.main()
+    paths.PARAMS.write_text(text)
+    shutil.rmtree(paths.MODELS / "plain")
+    with pytest.raises(SystemExit, match=r"models/plain: not a whole checkpoint"):
+        rank.main()
+
+
+def test_other_splits_cost_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    project("random")
+    code = (
+        "import sys; from stages import rank; rank.main(); "
+        "print({'torch', 'mlflow', 'scipy', 'matplotlib'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code]
+    environment = {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    said, imported = done.stdout.splitlines()
+    assert said == "Not on a random split: `dvc exp run -S split.method=time` ranks."
+    assert imported == "set()"
+    assert rankings.read(paths.RANKING) == []
+    assert paths.RANKING.read_text() == f"{','.join(rankings.columns(10))}\n"

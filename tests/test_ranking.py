@@ -1,0 +1,169 @@
+from collections.abc import Callable
+
+import ir_measures
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ir_measures import AP, R, nDCG
+
+from cf.errors import InputError
+from cf.evaluation import ranking
+from cf.evaluation.ranking import Task
+from cf.ratings import Ratings
+from cf.recommenders.scores import Scorer, best, by_stars
+
+PAIRS = list[tuple[int, int, float]]
+
+
+def ratings(pairs: PAIRS) -> Ratings:
+    users, items, values = (np.array(column) for column in zip(*pairs, strict=True))
+    return Ratings(users, items, values.astype(np.float32), None, np.arange(len(pairs)))
+
+
+def fixed(table: list[list[float]]) -> Scorer:
+    scores = np.array(table, dtype=np.float32)
+    return lambda users: scores[users]
+
+
+TRAIN = ratings([(0, 0, 5.0), (0, 1, 1.0), (1, 0, 4.0), (2, 3, 3.0)])
+HELD_OUT = ratings(
+    [(0, 2, 4.0), (0, 4, 5.0), (0, 3, 3.5), (1, 1, 4.5), (2, 0, 3.0), (3, 0, 5.0)]
+)  # user 2 has nothing relevant, user 3 no training rating
+
+
+def small() -> Task:
+    return ranking.task(TRAIN, HELD_OUT, n_users=4, n_items=6, lowest_relevant=4.0)
+
+
+def test_users_that_cannot_be_judged_are_left_out() -> None:
+    found = small()
+    assert found.users.tolist() == [0, 1]
+    assert found.n_relevant.tolist() == [2, 1]
+    assert found.n_left_out == 2
+
+
+def test_what_was_rated_in_train_is_not_relevant_again() -> None:
+    twice = ratings([(0, 0, 5.0), (0, 2, 5.0), (0, 2, 4.0), (1, 0, 5.0)])
+    found = ranking.task(TRAIN, twice, n_users=4, n_items=6, lowest_relevant=4.0)
+    assert found.users.tolist() == [0]
+    assert found.n_relevant.tolist() == [1]
+
+
+def test_nobody_to_judge_is_said() -> None:
+    with pytest.raises(InputError, match=r"rank.relevant: no user .* of 6 stars or more"):
+        ranking.task(TRAIN, HELD_OUT, 4, 6, lowest_relevant=6.0)
+
+
+def test_lists_leave_out_what_was_seen_and_break_ties_by_index() -> None:
+    scorer = fixed([[9, 9, 1, 2, 1, 1], [9, -1, 0, -0.0, -2, 3], [0] * 6, [0] * 6])
+    assert ranking.top(scorer, small(), 3).tolist() == [[3, 2, 4], [5, 2, 3]]
+
+
+def test_metrics_by_hand() -> None:
+    # User 0 (items 2 and 4 are relevant) hits at places 1 and 3; user 1 (item 1) at place 2.
+    found = ranking.judge(np.array([[2, 3, 4], [2, 1, 5]]), small())
+    third, second = 1 / np.log2(4), 1 / np.log2(3)
+    assert found == pytest.approx(
+        {
+            "ndcg_at_3": ((1 + third) / (1 + second) + second) / 2,
+            "recall_at_3": 1.0,
+            "map_at_3": ((1 + 2 / 3) / 2 + 1 / 2) / 2,
+            "coverage_at_3": 5 / 6,
+            # Three users rated in train: item 1 and item 3 once, items 2, 4 and 5 never.
+            "novelty_at_3": np.log2(3),
+            "n_users": 2,
+        }
+    )
+    again = ranking.judge(np.array([[3, 5, 2], [3, 2, 0]]), small())
+    assert again["recall_at_3"] == pytest.approx((1 / 2 + 0) / 2)
+    assert again["novelty_at_3"] == pytest.approx((5 * np.log2(3) + np.log2(3 / 2)) / 6)
+
+
+def test_fewer_candidates_than_places() -> None:
+    lowest = [-np.inf] * 6
+    scorer = fixed([[1, 1, -np.inf, -np.inf, 5, -np.inf], [1, 2, 3, 4, 5, 6], lowest, lowest])
+    lists = ranking.top(scorer, small(), 10)
+    assert lists.tolist() == [[4] + [-1] * 9, [5, 4, 3, 2, 1] + [-1] * 5]
+    found = ranking.judge(lists, small())
+    assert found["recall_at_10"] == pytest.approx((1 / 2 + 1) / 2)
+    assert found["map_at_10"] == pytest.approx((1 / 2 + 1 / 5) / 2)
+    assert found["coverage_at_10"] == pytest.approx(5 / 6)
+    nothing = ranking.judge(np.full((2, 10), -1), small())
+    assert set(nothing.values()) == {0.0, 2}
+
+
+def test_scores_that_cannot_be_ranked_are_refused() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        ranking.top(fixed([[0, 0, 0, np.nan, 0, 0]] * 4), small(), 3)
+    with pytest.raises(ValueError, match=r"expected \(2, 6\) scores, got \(2, 5\)"):
+        ranking.top(fixed([[0] * 5] * 4), small(), 3)
+
+
+def made_up(seed: int, n_users: int = 80, n_items: int = 150) -> tuple[Task, Scorer]:
+    draw = np.random.default_rng(seed)
+    users, items = np.divmod(draw.permutation(n_users * n_items)[:3000], n_items)
+    values = (draw.integers(1, 11, 3000) / 2).astype(np.float32)
+    rows = Ratings(users, items, values, None, np.arange(3000))
+    train, held_out = rows.take(np.arange(1500)), rows.take(np.arange(1500, 3000))
+    scores = draw.permutation(n_users * n_items).reshape(n_users, n_items).astype(np.float32)
+    found = ranking.task(train, held_out, n_users, n_items, lowest_relevant=4.0)
+    return found, lambda users: scores[users]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equals_trec_eval_by_way_of_ir_measures(seed: int) -> None:
+    found, scorer = made_up(seed)
+    n_items = found.train.shape[1]
+    lists = ranking.top(scorer, found, 10)
+    judged = np.isin(found.relevant // n_items, found.users)
+    qrels = [
+        ir_measures.Qrel(str(pair // n_items), str(pair % n_items), 1)
+        for pair in found.relevant[judged]
+    ]
+    scores, seen = scorer(found.users), found.train[found.users].toarray()
+    run = [
+        ir_measures.ScoredDoc(str(user), str(item), float(scores[row, item]))
+        for row, user in enumerate(found.users)
+        for item in np.flatnonzero(seen[row] == 0)
+    ]
+    theirs = ir_measures.pytrec_eval.calc_aggregate([nDCG @ 10, R @ 10, AP @ 10], qrels, run)
+    ours = ranking.judge(lists, found)
+    assert 0 < ours["recall_at_10"] < 1
+    for metric, name in ((nDCG @ 10, "ndcg"), (R @ 10, "recall"), (AP @ 10, "map")):
+        assert ours[f"{name}_at_10"] == pytest.approx(theirs[metric], abs=1e-6)
+
+
+def test_the_size_of_chunks_changes_nothing_and_what_was_seen_is_never_recommended() -> None:
+    found, scorer = made_up(0)
+    lists = ranking.top(scorer, found, 10)
+    calls: list[int] = []
+
+    def counted(users: np.ndarray) -> np.ndarray:
+        calls.append(len(users))
+        return scorer(users)
+
+    for memory in (1, 10_000, 50_000):
+        np.testing.assert_array_equal(ranking.top(counted, found, 10, memory), lists)
+    assert set(calls) >= {1, 2, 10}
+    assert not (found.train.toarray()[found.users[:, None], lists] > 0).any()
+
+
+@given(
+    st.lists(st.lists(st.floats(width=32, allow_nan=False), min_size=4, max_size=4), max_size=5),
+    st.integers(1, 6),
+)
+def test_the_best_are_those_that_sorting_finds(table: list[list[float]], k: int) -> None:
+    scores = np.array(table, dtype=np.float32).reshape(-1, 4)
+    order = [sorted(range(4), key=lambda item: (-row[item], item)) for row in scores.tolist()]
+    expected = [
+        ([item for item in items if row[item] > -np.inf] + [-1] * k)[:k]
+        for row, items in zip(scores.tolist(), order, strict=True)
+    ]
+    assert best(scores, k).tolist() == expected
+
+
+def test_stars_of_pairs_rank_all_items() -> None:
+    table = np.arange(12, dtype=np.float32).reshape(2, 6)
+    predict: Callable[..., np.ndarray] = lambda users, items: table[users, items]  # noqa: E731
+    np.testing.assert_array_equal(by_stars(predict, 6)(np.array([1, 0])), table[::-1])

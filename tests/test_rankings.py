@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cf.errors import InputError
+from cf.evaluation import rankings
+from cf.reporting.figures import ranking
+from cf.reporting.style import model_styles
+from cf.reporting.terminal import ranking_table
+
+
+def metrics(ndcg: float) -> dict[str, float]:
+    others = {"recall_at_10": 0.125, "map_at_10": 0.0625, "coverage_at_10": 0.5}
+    return {"ndcg_at_10": ndcg, **others, "novelty_at_10": 2.5, "n_users": 610}
+
+
+def test_the_best_comes_first_and_what_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "ranking.csv"
+    rankings.write(path, {"dot": metrics(0.01), "ease": metrics(0.25)}, 10, "valid", {"dot": "ab"})
+    assert path.read_text().splitlines() == [
+        "model,ndcg_at_10,recall_at_10,map_at_10,coverage_at_10,novelty_at_10,n_users,part,execution",
+        "ease,0.250000,0.125000,0.062500,0.500000,2.500000,610,valid,",
+        "dot,0.010000,0.125000,0.062500,0.500000,2.500000,610,valid,ab",
+    ]
+    first, _ = rankings.read(path)
+    assert rankings.figures(first) == {k: v for k, v in metrics(0.25).items() if k != "n_users"}
+
+
+def test_a_table_without_rows_and_none(tmp_path: Path) -> None:
+    rankings.write(tmp_path / "ranking.csv", {}, 10, "valid", {})
+    assert rankings.read(tmp_path / "ranking.csv") == []
+    with pytest.raises(InputError, match=r"gone.csv: cannot be read .* `dvc repro` makes it"):
+        rankings.read(tmp_path / "gone.csv")
+
+
+def test_the_table_fits_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rankings.write(tmp_path / "r.csv", {"dotbias_sgd": metrics(0.25)}, 10, "valid", {})
+    Console(width=80).print(ranking_table(rankings.read(tmp_path / "r.csv"), "toy: 9 users"))
+    printed = capsys.readouterr().out
+    for word in ("toy: 9 users", "dotbias_sgd", "NDCG @10", "0.2500", "2.5000"):
+        assert word in printed
+
+
+def test_the_figure_has_a_panel_a_metric_and_a_bar_a_model() -> None:
+    rows = {"ease": {"ndcg at 10": 0.25, "novelty at 10": 3.0}}
+    rows["dot"] = {"ndcg at 10": 0.125, "novelty at 10": 9.0}
+    figure = ranking(rows, model_styles(["dot"], ["ease"]), "Lists: toy")
+    assert [axes.get_title("left") for axes in figure.axes] == ["ndcg at 10", "novelty at 10"]
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [0.25, 0.125]
+    assert [text.get_text() for text in figure.axes[1].texts] == ["3.00", "9.00"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["ease", "dot"]
