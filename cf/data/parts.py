@@ -81,7 +81,7 @@ def leaked(train: Ratings, held_out: Ratings) -> NDArray[np.bool_]:
     known.sort()
     places = np.searchsorted(known, asked)
     found: NDArray[np.bool_] = known.take(places, mode="clip") == asked
-    return found  # np.isin says the same in several times the time
+    return found  # np.isin says the same in twice the time
 
 
 def _distinct(indices: NDArray[np.int64]) -> int:
