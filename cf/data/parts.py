@@ -78,7 +78,10 @@ def leaked(train: Ratings, held_out: Ratings) -> NDArray[np.bool_]:
     """Whether each held-out rating's user rates the same item in train, (len(held_out),)."""
     n_items = 1 + max(train.items.max(initial=0), held_out.items.max(initial=0))
     known, asked = (ratings.users * n_items + ratings.items for ratings in (train, held_out))
-    return np.isin(asked, known)
+    known.sort()
+    places = np.searchsorted(known, asked)
+    found: NDArray[np.bool_] = known.take(places, mode="clip") == asked
+    return found  # np.isin says the same in twice the time
 
 
 def _distinct(indices: NDArray[np.int64]) -> int:
