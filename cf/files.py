@@ -1,5 +1,6 @@
 """Files that are either complete or not there."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,3 +32,9 @@ def written(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where nothing can be written, nothing can be removed
             beside.unlink()
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

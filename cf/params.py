@@ -292,6 +292,15 @@ def parse(values: Any, where: str, kind: type[S]) -> S:
         raise InputError("\n".join(f"{place}: {what}" for place, what in told.items())) from None
 
 
+def read(text: str) -> Any:
+    """The content of a params file.
+
+    Raises:
+        yaml.YAMLError: it is no YAML.
+    """
+    return yaml.load(text, _Loader)
+
+
 def plain(number: float) -> str:
     """The number without an exponent, in the digits that give it back."""
     return format(Decimal(repr(number)), "f")
@@ -312,7 +321,7 @@ _Loader.add_implicit_resolver(
 
 def _sections(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = read(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file. Run from the root of the project, or restore it with "

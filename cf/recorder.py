@@ -37,6 +37,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from cf import store, view
+from cf.files import sha256
 
 MODEL, ALIAS = "cf", "champion"
 
@@ -63,9 +64,7 @@ class Recorder:
     def start(self, execution: Json) -> None:
         """Start the run of an execution."""
         self._end_what_was_killed(execution["experiment"])
-        pid = os.getpid()
-        owner = {"host": socket.gethostname(), "pid": str(pid), "pid_since": _since(pid)}
-        self.run_id = self._create(execution, owner)
+        self.run_id = self._create(execution, _owner())
         self.ended = False
         self._log_facts(self.run_id, execution)
 
@@ -106,7 +105,7 @@ class Recorder:
     ) -> None:
         """Add a trial as a child of the run that was started."""
         experiment = self.client.get_run(self.run_id).info.experiment_id
-        tags = {"mlflow.parentRunId": self.run_id}
+        tags = {"mlflow.parentRunId": self.run_id, **_owner()}
         with _asked_once():
             trial = self.client.create_run(experiment, time, tags, f"trial {number}").info.run_id
         self._log_parameters(trial, parameters)
@@ -141,7 +140,12 @@ class Recorder:
         version = self._version(run, {**same, "rmse": str(rmse), "model": run.data.tags["model"]})
         champion = self._champion()
         if champion is None:
-            decision, moves = "champion: the first version", True
+            moves = len(self.client.search_model_versions(f"name = '{MODEL}'")) == 1
+            decision = (
+                "champion: the first version"
+                if moves
+                else "no champion: none was left to compare with. Set the alias by hand."
+            )
         elif champion.version == version:
             return
         elif {key: champion.tags.get(key) for key in same} != same:
@@ -163,7 +167,8 @@ class Recorder:
 
     def _version(self, run: Run, tags: dict[str, str]) -> str:
         """The number of the version that holds a run's model, made if there is none."""
-        known = self.client.search_model_versions(f"run_id = '{run.info.run_id}'")
+        mine = f"name = '{MODEL}' and run_id = '{run.info.run_id}'"
+        known = self.client.search_model_versions(mine)
         if known:
             return str(known[0].version)
         with _asked_once():
@@ -190,8 +195,12 @@ class Recorder:
         self._log_facts(run_id, execution)
         for epoch in execution["epochs"]:
             self._log_metrics(run_id, **epoch)  # same value and time: MLflow keeps one of two
-        there = [file for file in execution["files"] if Path(file).exists()]
-        self._log_files(run_id, there, "model")
+        files = [
+            file
+            for file, digest in execution["files"].items()
+            if Path(file).exists() and sha256(Path(file)) == digest  # not another training's
+        ]
+        self._log_files(run_id, files, "model")
         self.client.set_terminated(run_id, "FINISHED", execution["ended"])
         return self.client.get_run(run_id)
 
@@ -264,6 +273,12 @@ class Recorder:
                 database.execute("PRAGMA journal_mode=WAL")
             store.follow_a_move(self.folder)
         return client
+
+
+def _owner() -> dict[str, str]:
+    """Tags that tell whether the process that began a run is still there to end it."""
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "pid": str(pid), "pid_since": _since(pid)}
 
 
 def _since(pid: int) -> str:

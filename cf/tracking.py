@@ -14,7 +14,8 @@ from typing import Any
 from uuid import uuid4
 
 from cf.data.tables import Provenance, SplitFacts
-from cf.params import Section, Tracking, Training
+from cf.files import sha256
+from cf.params import Tracking, Training
 
 RECORDER = [sys.executable, "-P", str(Path(__file__).with_name("recorder.py"))]
 PATIENCE = 60.0  # seconds that a stage waits for its recorder
@@ -34,7 +35,7 @@ class Execution:
         started: in ms since 1970 UTC.
         ended: in ms since 1970 UTC; 0 while it goes on.
         epochs: step, time and values of each.
-        files: the model's, relative to the project.
+        files: the model's, relative to the project, and the SHA-256 of each.
     """
 
     id: str
@@ -46,7 +47,7 @@ class Execution:
     started: int
     ended: int = 0
     epochs: list[dict[str, Any]] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def execution(
@@ -60,9 +61,10 @@ def execution(
     """A training that starts now.
 
     Args:
-        changed: values that are not the last commit's: the run's name tells them.
+        changed: parameters that are not the last commit's: the run's name tells them.
     """
-    started = study(experiment, model, flat(training), provenance, split)
+    parameters = flat(training.model_dump(mode="json"))
+    started = study(experiment, model, parameters, provenance, split)
     dvc_name = started.tags.get("dvc_experiment")
     note = _description(training, dvc_name)
     source = {"mlflow.source.name": "stages/train.py", "mlflow.note.content": note, "model": model}
@@ -133,8 +135,8 @@ class Recorder:
     def finish(self, training: Execution, files: Sequence[Path], folder: str = "model") -> None:
         """End the training and its run, with the files it made."""
         training.ended = _now()
-        training.files = [file.as_posix() for file in files]
-        self._tell("log_files", files=training.files, folder=folder)
+        training.files = {file.as_posix(): sha256(file) for file in files}
+        self._tell("log_files", files=list(training.files), folder=folder)
         self._tell("end", status="FINISHED", time=training.ended)
 
     def add(
@@ -269,8 +271,8 @@ def recorder(tracking: Tracking, patience: float | None = PATIENCE) -> Iterator[
         teller._close()
 
 
-def flat(section: Section) -> dict[str, Any]:
-    """The section's values under their own names, without those of the parts they are in.
+def flat(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A section's values under their own names, without those of the parts they are in.
 
     A part's `name` goes under the part's: `optimizer.name` becomes `optimizer`.
 
@@ -278,7 +280,7 @@ def flat(section: Section) -> dict[str, Any]:
         ValueError: two parts have a value of the same name.
     """
     found: dict[str, Any] = {}
-    for key, value in section.model_dump(mode="json").items():
+    for key, value in section.items():
         parts = (
             {key if inner == "name" else inner: v for inner, v in value.items()}
             if isinstance(value, dict)

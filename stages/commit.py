@@ -2,12 +2,14 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from cf import params
+from cf.tracking import flat
 from stages import paths
 
 
@@ -22,7 +24,7 @@ def last() -> tuple[str, str] | None:
 
 def kept(path: Path) -> dict[str, Any] | None:
     """A JSON or YAML file of the last commit; None where it has none, or none that can be read."""
-    parse: Callable[[str], Any] = json.loads if path.suffix == ".json" else yaml.safe_load
+    parse: Callable[[str], Any] = json.loads if path.suffix == ".json" else params.read
     text = _git("show", f"HEAD:./{path.as_posix()}")
     try:
         content = parse(text or "")
@@ -31,28 +33,26 @@ def kept(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def changes(*sections: str) -> dict[str, Any]:
-    """The values in sections of params.yaml that are not the last commit's, by their last key.
+def changes(model: str) -> dict[str, Any]:
+    """The parameters of a model's training that are not the last commit's.
 
-    Nothing where there is no commit, or the commit has no such section.
+    Nothing where there is no commit, or the commit has no such model.
     """
     before = kept(paths.PARAMS) or {}
-    now = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))
-    changed = {}
-    for section in sections:
-        old = dict(_values(before[section])) if section in before else None
-        for keys, value in _values(now[section]):
-            if old is not None and old.get(keys) != value:
-                changed[keys[-1]] = value
-    return changed
+    if f"train_{model}" not in before:
+        return {}
+    now = params.read(paths.PARAMS.read_text(encoding="utf-8"))
+    old, new = (_parameters(sections, model) for sections in (before, now))
+    return {name: value for name, value in new.items() if old.get(name) != value}
 
 
-def _values(section: dict[str, Any], inside: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:
-    for key, value in section.items():
-        if isinstance(value, dict):
-            yield from _values(value, (*inside, key))
-        else:
-            yield (*inside, key), value
+def _parameters(sections: dict[str, Any], model: str) -> dict[str, Any]:
+    """What a training depends on, under the names that its run gives the values."""
+    ingest, split, training = (
+        sections.get(name) or {} for name in ("ingest", "split", f"train_{model}")
+    )
+    held_out = {f"split_{key}": value for key, value in split.items()}
+    return {"dataset": ingest.get("dataset"), **held_out, **flat(training)}
 
 
 def _git(*arguments: str) -> str | None:

@@ -38,5 +38,6 @@ GRID = REPORTS / "grid.png"
 CV = REPORTS / "cv.csv"
 VECTOR_FIGURES = REPORTS / "svg"
 REPORT = REPORTS / "index.html"
+DRAWN = VECTOR_FIGURES / "executions.json"  # of the trainings that figures and page are about
 
 STORE = Path("mlruns/mlflow.db")

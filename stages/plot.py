@@ -2,6 +2,8 @@
 reports/svg and reports/index.html.
 """
 
+import os
+
 from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
@@ -37,8 +39,10 @@ def main() -> None:
             save(figure, paths.FIGURES / f"{name}.png")
             save(figure, paths.VECTOR_FIGURES / f"{name}.svg")
         report.write(list(trainings), ranked)
+        tables.write_json(paths.DRAWN, {name: made.id for name, made in trainings.items()})
         for name, training in trainings.items():
-            recorder.add(training, {}, [*runs.figures(name), paths.REPORT])
+            if training.tags.get("dvc_experiment") == os.environ.get("DVC_EXP_NAME"):
+                recorder.add(training, {}, runs.figures(name, training))
 
 
 if __name__ == "__main__":

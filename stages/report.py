@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
+from cf import params
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
 from cf.evaluation import leaderboard
@@ -25,7 +24,7 @@ def write(trained: list[str], ranked: Sequence[Mapping[str, str]] = ()) -> None:
     page = report.render(
         rows=leaderboard.read(paths.LEADERBOARD),
         scores=about(tables.read_json(paths.DATA), tables.read_json(paths.METRICS)),
-        sections=yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8")),
+        sections=params.read(paths.PARAMS.read_text(encoding="utf-8")),
         trained=trained,
         provenance=provenance,
         split=tables.read_facts(paths.SPLIT_FACTS, SplitFacts),

@@ -10,6 +10,7 @@ from cf.errors import InputError
 from cf.evaluation import rankings
 from cf.evaluation.metrics import Summary
 from cf.evaluation.predictions import RESERVED
+from cf.files import sha256
 from cf.tracking import Execution, Recorder
 from stages import paths
 
@@ -32,14 +33,36 @@ def write(name: str, training: Execution) -> None:
     tables.write_json(paths.RUNS / f"{name}.json", asdict(training))
 
 
-def figures(name: str) -> list[Path]:
-    """The pictures that go with a model: all but those of other models alone."""
-    drawn = sorted(paths.FIGURES.glob("*.png"))
-    return [
+def check_files(trainings: Mapping[str, Execution]) -> None:
+    """Nothing, if the models are those that the trainings made.
+
+    Raises:
+        InputError: a file is missing or another.
+    """
+    for name, training in trainings.items():
+        for file, digest in training.files.items():
+            if not Path(file).is_file() or sha256(Path(file)) != digest:
+                raise InputError(
+                    f"{file}: this is not what the training in {paths.RUNS / name}.json made. "
+                    "Bring it back with `dvc checkout` or `dvc pull`, or train again with "
+                    "`dvc repro`."
+                )
+
+
+def figures(name: str, training: Execution) -> list[Path]:
+    """The page, and the pictures that go with a model: all but those of other models alone.
+
+    None where they were made before or after this training.
+    """
+    drawn: dict[str, str] = tables.read_json(paths.DRAWN) if paths.DRAWN.exists() else {}
+    if drawn.get(name) != training.id:
+        return []
+    pictures = [
         path
-        for path in drawn
+        for path in sorted(paths.FIGURES.glob("*.png"))
         if path.stem == f"predicted_{name}" or not path.stem.startswith("predicted_")
     ]
+    return [*pictures, paths.REPORT]
 
 
 def record(

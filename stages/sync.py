@@ -22,7 +22,8 @@ def main() -> None:
     if not settings.enabled:
         raise InputError(f"{paths.PARAMS}: tracking.enabled is false. Set it to true to sync.")
     trainings = runs.read(tables.read_facts(paths.SPLIT_FACTS, SplitFacts))
-    board = leaderboard.read(paths.LEADERBOARD)
+    runs.check_files(trainings)
+    board = leaderboard.read(paths.LEADERBOARD) if paths.LEADERBOARD.exists() else []
     executions = {row["model"]: row["execution"] for row in board}
     scored = {name: made for name, made in trainings.items() if executions.get(name) == made.id}
     unscored = sorted(trainings.keys() - scored.keys())
@@ -30,19 +31,20 @@ def main() -> None:
     with tracking.recorder(settings, patience=None) as recorder:
         for name in unscored:
             recorder.add(trainings[name], {})
-        scores = leaderboard.with_bounds(tables.read_json(paths.METRICS), board)
-        runs.record(recorder, scored, scores, board[0]["part"])
-        runs.record_ranking(recorder, trainings, rankings.read(paths.RANKING))
-        for name, training in scored.items():
-            page = [paths.REPORT] if paths.REPORT.exists() else []
-            recorder.add(training, {}, [*runs.figures(name), *page])
+        if scored:
+            scores = leaderboard.with_bounds(tables.read_json(paths.METRICS), board)
+            runs.record(recorder, scored, scores, board[0]["part"])
+        if paths.RANKING.exists():
+            runs.record_ranking(recorder, trainings, rankings.read(paths.RANKING))
+        for name, training in trainings.items():
+            recorder.add(training, {}, runs.figures(name, training))
     if recorder.failed:
         sys.exit(1)
     print(f"MLflow has the trainings of {', '.join(trainings)}.")
     if unscored:
         print(
-            f"{', '.join(unscored)}: trained again since {paths.LEADERBOARD} was made, so without "
-            "scores and figures. `dvc repro` adds them."
+            f"{', '.join(unscored)}: trained since {paths.LEADERBOARD} was made, so without "
+            "scores. `dvc repro` adds them."
         )
 
 

@@ -18,7 +18,7 @@ def main() -> None:
     settings = params.load(paths.PARAMS, "tracking", params.Tracking)
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
-    changed = commit.changes("ingest", "split", f"train_{name}")
+    changed = commit.changes(name)
     execution = tracking.execution(settings.experiment, name, training, provenance, split, changed)
     with tracking.recorder(settings) as recorder:
         from stages.training import train  # late: MLflow is imported while torch is

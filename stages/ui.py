@@ -65,7 +65,6 @@ def main() -> None:
     port = the_port()
     number, tags = in_store(paths.STORE, experiment)
     here = claim(port)
-    store.follow_a_move(paths.STORE.parent)
     own = f"sqlite:///{paths.STORE.resolve()}"
     os.environ |= {**SETTINGS, "MLFLOW_TRACKING_URI": own, "MLFLOW_REGISTRY_URI": own}
     warnings.simplefilter("ignore")  # of MLflow to its own developers
@@ -122,16 +121,19 @@ def the_port() -> int:
     return int(given)
 
 
-def in_store(store: Path, experiment: str) -> tuple[str, set[str]]:
+def in_store(path: Path, experiment: str) -> tuple[str, set[str]]:
     """An experiment's id in MLflow's database, and the names of its tags.
+
+    Where the project was moved, the database is told first.
 
     Raises:
         InputError: it has no runs, or this is no such database.
     """
-    if not store.exists():
+    if not path.exists():
         raise InputError(NO_RUNS.format(experiment))
     try:
-        with closing(sqlite3.connect(f"{store.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        store.follow_a_move(path.parent)
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             found = database.execute(
                 "SELECT experiment_id FROM experiments JOIN runs USING (experiment_id) "
                 "WHERE experiments.name = ? LIMIT 1",
@@ -142,7 +144,7 @@ def in_store(store: Path, experiment: str) -> tuple[str, set[str]]:
             ).fetchall()
     except sqlite3.Error as error:
         raise InputError(
-            f"{store}: expected MLflow's database, got {error}. Move it away; `make sync` makes "
+            f"{path}: expected MLflow's database, got {error}. Move it away; `make sync` makes "
             "another from runs/."
         ) from None
     if found is None:

@@ -170,24 +170,62 @@ def test_sync_brings_back_the_runs_of_a_store_that_is_gone(made: Project, tmp_pa
         assert copy.info.end_time == run.info.end_time
 
 
-def test_sync_gives_a_model_that_was_trained_again_no_scores_of_the_old_one(
+def test_sync_gives_no_run_what_is_anothers(made: Project, tmp_path: Path) -> None:
+    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    sync = (sys.executable, "-m", "stages.sync")
+
+    def after_sync() -> tuple[str, Run, set[str], set[str]]:
+        shutil.rmtree(project.folder / "mlruns", ignore_errors=True)
+        said = project.run(*sync).stdout
+        found = {run.info.run_name: run for run in project.runs()}
+        assert sorted(found) == MODELS
+        assert "loss/valid" in found["dot"].data.metrics
+        store = client(project.folder)
+        files = (store.list_artifacts(found[m].info.run_id, "figures") for m in ("dot", "embnet"))
+        return said, found["dot"], *({file.path for file in listed} for listed in files)
+
+    project.change("train_dot", lambda section: section.update(seed=2))
+    project.run("dvc", "repro", "train_dot")
+    said, run, figures, others = after_sync()
+    assert "dot: trained since reports/leaderboard.csv was made" in said
+    assert "rmse" not in run.data.metrics
+    assert not figures
+    assert "figures/predicted_embnet.png" in others
+
+    project.run("dvc", "repro", "evaluate")
+    said, run, figures, _ = after_sync()
+    assert "trained since" not in said
+    assert run.data.metrics["rmse"] == project.read("reports/metrics.json")["dot"]["rmse"]
+    assert not figures, "they show the training before"
+
+    (project.folder / "reports/leaderboard.csv").unlink()
+    assert "rmse" not in after_sync()[1].data.metrics
+
+    shutil.copy(made.folder / "models/dot/weights.safetensors", tmp_path)
+    (project.folder / "models/dot/weights.safetensors").unlink()
+    shutil.move(tmp_path / "weights.safetensors", project.folder / "models/dot")
+    refused = project.run(*sync, check=False)
+    assert refused.returncode == 1
+    assert "weights.safetensors: this is not what the training in runs/dot.json" in refused.stderr
+
+
+def test_each_training_that_executed_is_one_run_and_no_stage_after_it_adds_one(
     made: Project, tmp_path: Path
 ) -> None:
     project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
-    project.change("train_dot", lambda section: section.update(seed=2))
-    project.run("dvc", "repro", "train_dot")
-    shutil.rmtree(project.folder / "mlruns")
-    said = project.run(sys.executable, "-m", "stages.sync").stdout
-    assert "dot: trained again since reports/leaderboard.csv was made" in said
-    found = {run.info.run_name: run for run in project.runs()}
-    assert sorted(found) == MODELS
-    assert "rmse" not in found["dot"].data.metrics
-    assert "loss/valid" in found["dot"].data.metrics
-    for model in MODELS[1:]:
-        assert "rmse" in found[model].data.metrics
-    store = client(project.folder)
-    assert not store.list_artifacts(found["dot"].info.run_id, "figures")
-    assert store.list_artifacts(found["dotbias"].info.run_id, "figures")
+    for rate in (0.05, 0.1):  # and back to what it was, which DVC remembers
+        project.change("train_dot", lambda s, rate=rate: s["schedule"].update(learning_rate=rate))
+        project.run("dvc", "repro", "evaluate")
+    before = {run.info.run_id: run for run in project.runs() if run.data.tags["model"] == "dot"}
+    rates = [run.data.params["learning_rate"] for run in before.values()]
+    assert sorted(rates) == ["0.05", "0.1", "[0.1, 0.01]"]
+    project.run("dvc", "repro", "--force", "--single-item", "evaluate")
+    after = {run.info.run_id: run for run in project.runs() if run.data.tags["model"] == "dot"}
+    assert after.keys() == before.keys()
+    for run_id, run in after.items():
+        assert run.info.start_time == before[run_id].info.start_time
+        assert run.info.end_time == before[run_id].info.end_time
+        assert len(client(project.folder).get_metric_history(run_id, "rmse")) == 1
 
 
 def test_a_model_whose_stage_is_gone_is_not_judged_on_rows_it_was_trained_on(
@@ -287,6 +325,13 @@ def test_an_experiment_with_another_parameter(made: Project, tmp_path: Path) -> 
     assert list(changed["params.yaml"]) == ["train_dotbias.model.n_factors"]
     (run,) = (run for run in project.runs() if run.data.tags.get("dvc_experiment"))
     assert run.info.run_name == "dotbias n_factors=2 (narrow)"
+    pages = {
+        one.info.run_name: (root / one.info.run_id / "artifacts/figures/index.html").read_text()
+        for root in [project.folder / "mlruns/artifacts"]
+        for one in project.runs()
+    }
+    told = {name for name, page in pages.items() if "train_dotbias.model.n_factors" in page}
+    assert told == {run.info.run_name}, "no page of a run is about another experiment"
     assert len(project.runs()) == len(MODELS) + 1
 
 
@@ -321,15 +366,11 @@ def test_cross_validation_puts_each_folds_training_under_its_models_run(
     project.change("cv", lambda section: section.update(n_folds=2, seeds=[7]))
     champion = client(project.folder).get_model_version_by_alias("cf", "champion").version
     before = {run.info.run_id for run in project.runs()}
-    for n_parents in (1, 2):  # again: the same experiments, replaced
-        said = project.run(sys.executable, "-m", "stages.cv").stdout
-        assert "2 folds, 1 seeds each" in said
-        runs = [run for run in project.runs() if run.info.run_id not in before]
-        parents = [run for run in runs if run.info.run_name.startswith("cv ")]
-        assert sorted(run.info.run_name for run in parents) == sorted(
-            n_parents * [f"cv {model}" for model in MODELS]
-        )
-    assert len(runs) == n_parents * len(MODELS) * (1 + 2)
+    assert "2 folds, 1 seeds each" in project.run(sys.executable, "-m", "stages.cv").stdout
+    runs = [run for run in project.runs() if run.info.run_id not in before]
+    parents = [run for run in runs if run.info.run_name.startswith("cv ")]
+    assert sorted(run.info.run_name for run in parents) == [f"cv {model}" for model in MODELS]
+    assert len(runs) == len(MODELS) * (1 + 2)
     for parent in parents:
         folds = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
         assert {run.data.params["split_fold"] for run in folds} == {"0", "1"}

@@ -283,6 +283,28 @@ def test_the_champion_changes_only_for_a_better_model_on_the_same_rows(
     assert len(client(Path()).search_model_versions("name = 'cf'")) == 4
 
 
+def test_a_version_of_another_model_is_none_of_ours(
+    project: Callable[[], list[Run]],
+) -> None:
+    Path("weights").write_text("w")
+    training = train(files=[Path("weights")])
+    (run,) = project()
+    store = client(Path())
+    store.create_registered_model("somebody's")
+    store.create_model_version("somebody's", f"runs:/{run.info.run_id}/model", run.info.run_id)
+    with tracking.recorder(ON) as recorder:
+        recorder.register(training, 0.5)
+    assert not recorder.failed
+    champion = store.get_model_version_by_alias("cf", "champion")
+    assert champion.run_id == run.info.run_id
+    store.delete_registered_model_alias("cf", "champion")
+    other = train(files=[Path("weights")])
+    with tracking.recorder(ON) as recorder:
+        recorder.register(other, 0.25)
+    assert "champion" not in store.get_registered_model("cf").aliases
+    assert "Set the alias by hand" in store.get_model_version("cf", "2").tags["decision"]
+
+
 def test_artefacts_follow_a_project_that_moves(
     project: Callable[[], list[Run]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
