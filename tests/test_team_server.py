@@ -25,7 +25,9 @@ DEBIANS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # not on PATH
 BIN = DEBIANS[-1] if DEBIANS else Path(shutil.which("initdb") or "/nowhere/initdb").resolve().parent
 OWNER = "postgres" if hasattr(os, "geteuid") and os.geteuid() == 0 else None  # it refuses root
 MODEL = "dot"
-FIGURES = {"activity", "crosstab", "error_by_popularity", "loss_curves", "predicted_dot"}
+FIGURES = {
+    "activity", "crosstab", "loss_curves", "predicted_dot", "strata_rmse", "strata_to_best",
+}  # fmt: skip
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 WARNING = "warning: MLflow did not record all of this"
 
