@@ -118,7 +118,7 @@ def test_titles_name_the_data_set_and_the_model(project: Path) -> None:
     drawn = all_figures()
     assert {name for name, _ in drawn} == NAMES
     for name, figure in drawn:
-        title = " ".join(figure.get_suptitle().split())  # broken where it is long
+        title = figure.get_suptitle().replace("\n", " ")
         assert "toy-stars" in title
         if name.startswith("predicted_"):
             assert title.endswith(f", {name.removeprefix('predicted_')}")
@@ -169,7 +169,7 @@ def test_strata_are_drawn_as_the_table_has_them(project: Path) -> None:
     assert labels == [f"{label} ({n})" for label, n in months]
     best = figure("strata_to_best")
     assert (
-        " ".join(best.get_suptitle().split())
+        best.get_suptitle().replace("\n", " ")
         == "RMSE less that of embnet by group of validation ratings: toy-stars, all models"
     )
     assert [text.get_text() for text in best.legends[0].get_texts()] == ["dot", "bias"]

@@ -19,33 +19,34 @@ def test_the_interval_is_the_middle_95_percent() -> None:
     assert interval(np.random.default_rng(0).permutation(1001) / 10) == pytest.approx((2.5, 97.5))
 
 
-def clustered(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Errors of 60 users with 20 rows each and the users; each has a spread of their own.
+def clustered(seed: int, n_users: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of users with 20 rows each and the users; each has a spread of their own.
 
     The mean squared error is 1.
     """
     draw = np.random.default_rng(seed)
-    users = np.repeat(np.arange(60), 20)
-    return draw.normal(0, 1, 1200) * np.sqrt(draw.gamma(4, 1 / 4, 60))[users], users
+    users = np.repeat(np.arange(n_users), 20)
+    spread = np.sqrt(draw.gamma(4, 1 / 4, n_users))
+    return draw.normal(0, 1, len(users)) * spread[users], users
 
 
-def coverage(by_user: bool) -> float:
+def coverage(by_user: bool, n_sets: int) -> float:
     inside = []
-    for seed in range(200):
-        errors, users = clustered(seed)
+    for seed in range(n_sets):
+        errors, users = clustered(seed, 150)
         units = users if by_user else np.arange(len(errors))
-        low, high = interval(resample({"a": errors}, np.zeros(1200), units, 400, seed)["a"])
+        low, high = interval(resample({"a": errors}, 0 * errors, units, 400, seed)["a"])
         inside.append(low <= 1 <= high)
     return float(np.mean(inside))
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     """95 % of 200, give or take three standard deviations of a binomial."""
-    assert 0.904 <= coverage(by_user=True) <= 0.996
+    assert 0.904 <= coverage(by_user=True, n_sets=200) <= 0.996
 
 
 def test_over_rows_they_would_be_too_narrow() -> None:
-    assert coverage(by_user=False) < 0.85
+    assert coverage(by_user=False, n_sets=60) < 0.85
 
 
 def test_models_are_compared_on_the_same_resamples() -> None:

@@ -233,7 +233,12 @@ def test_a_store_that_lacks_the_run_gets_it_once_and_whole(
 ) -> None:
     weights = tmp_path / "weights"
     weights.write_text("w")
-    training = train(OFF, [weights, tmp_path / "gone"])
+    gone, another = tmp_path / "gone", tmp_path / "another"
+    gone.write_text("g")
+    another.write_text("of this training")
+    training = train(OFF, [weights, gone, another])
+    gone.unlink()
+    another.write_text("of a later one")
     assert project() == []
     for _ in range(2):
         with tracking.recorder(ON) as recorder:
@@ -446,4 +451,4 @@ def test_four_at_once_on_a_fresh_store(
 def test_values_of_one_name_in_two_parts_are_refused() -> None:
     model = {**TRAINING.model, "momentum": 0.5}
     with pytest.raises(ValueError, match="momentum"):
-        tracking.flat(TRAINING.model_copy(update={"model": model}))
+        tracking.flat({**TRAINING.model_dump(), "model": model})
