@@ -330,7 +330,11 @@ def test_an_experiment_with_another_parameter(made: Project, tmp_path: Path) -> 
         for root in [project.folder / "mlruns/artifacts"]
         for one in project.runs()
     }
-    told = {name for name, page in pages.items() if "model.<wbr>n_<wbr>factors" in page}
+    told = {
+        name
+        for name, page in pages.items()
+        if "train_<wbr>dotbias.<wbr>model.<wbr>n_<wbr>factors" in page
+    }
     assert told == {run.info.run_name}, "no page of a run is about another experiment"
     assert len(project.runs()) == len(MODELS) + 1
 
