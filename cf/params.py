@@ -159,6 +159,37 @@ class Training(Section):
     schedule: Schedule
 
 
+class Gibbs(Section):
+    """How a posterior is sampled, and what it may know besides users, items and stars."""
+
+    n_sweeps: Count
+    burn_in: Annotated[int, Field(ge=0)]
+    user_noise: bool
+    days: bool
+    genres: bool
+    year: bool
+    popularity: bool
+    raters: bool
+    rated: bool
+
+    @model_validator(mode="after")
+    def _leaves_sweeps(self) -> "Gibbs":
+        if self.burn_in >= self.n_sweeps:
+            raise ValueError(
+                f"burn_in: {self.burn_in} of {self.n_sweeps} sweeps leaves none to average"
+            )
+        return self
+
+
+class Sampling(Section):
+    """How a posterior is sampled; `model` holds its name and what its own Config takes."""
+
+    model: dict[str, Any]
+    seed: Seed
+    n_threads: Annotated[int, Field(gt=0, le=1024)]
+    gibbs: Gibbs
+
+
 class Evaluate(Section):
     """What to score on, the baselines to compare with, and how to tell what is chance."""
 

@@ -24,9 +24,11 @@ class Model(nn.Module):
 
     Attributes:
         Config: what the model takes from its `model` section, besides `name`.
+        takes_time: whether `forward` takes the (B,) times as well, in seconds since 1970 UTC.
     """
 
     Config: ClassVar[type[Section]]
+    takes_time: ClassVar[bool] = False
 
     def __init__(self, config: Section, n_users: int, n_items: int, rating_range: Range) -> None:
         super().__init__()
@@ -129,13 +131,20 @@ def find(name: str) -> type[Model]:
 
 
 @torch.no_grad()
-def predict(model: Model, users: Indices, items: Indices, chunk: int = 65536) -> Stars:
+def predict(
+    model: Model,
+    users: Indices,
+    items: Indices,
+    times: Indices | None = None,
+    chunk: int = 65536,
+) -> Stars:
     """The model's predictions in stars, without dropout, chunk by chunk.
 
     Args:
         model: in any mode; left in evaluation mode.
         users: (n,) indices.
         items: (n,) indices.
+        times: (n,) in seconds since 1970 UTC, for models that ask; None where not known.
         chunk: rows at a time, which bounds the memory.
 
     Returns:
@@ -144,8 +153,11 @@ def predict(model: Model, users: Indices, items: Indices, chunk: int = 65536) ->
     model.eval()
     device = next(model.parameters()).device
     predicted = np.empty(len(users), dtype=np.float32)
+    inputs = [users, items]
+    if model.takes_time and times is not None:
+        inputs.append(times)
     for start in range(0, len(users), chunk):
         rows = slice(start, start + chunk)
-        batch = (torch.tensor(indices[rows], device=device) for indices in (users, items))
+        batch = (torch.tensor(array[rows], device=device) for array in inputs)
         predicted[rows] = model(*batch).cpu().numpy()
     return predicted

@@ -1,0 +1,1 @@
+"""The Gibbs sampler and what it needs."""

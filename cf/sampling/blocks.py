@@ -1,0 +1,101 @@
+"""Users, or items, with a similar number of ratings side by side, so that a few large tensors
+hold all of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SMALLEST = 4  # ratings a row is padded to at least: shorter blocks take no less time
+ENTRIES = 16384  # of a block, padding included: what it computes with then stays in the cache
+
+
+@dataclass(frozen=True)
+class Block:
+    """B rows with at most L ratings each.
+
+    Attributes:
+        rows: (B,) indices.
+        places: (B, L) which ratings they have; padded with the number of ratings.
+        others: (B, L) the other side's index of each; padded with the number of those.
+    """
+
+    rows: Tensor
+    places: Tensor
+    others: Tensor
+
+
+def divide(rows: Tensor, others: Tensor, n_rows: int, n_others: int) -> list[Block]:
+    """Blocks that hold every row once, those without ratings too.
+
+    Lengths are powers of two, so padding takes less than half of a block.
+
+    Args:
+        rows: (n,) in [0, n_rows), of each rating.
+        others: (n,) in [0, n_others), of each rating.
+    """
+    sizes = torch.bincount(rows, minlength=n_rows)
+    starts = sizes.cumsum(0) - sizes
+    order = torch.cat([rows.argsort(stable=True), rows.new_tensor([len(rows)])])
+    padded = torch.cat([others, others.new_tensor([n_others])])
+    lengths = 2 ** sizes.clamp(min=SMALLEST).log2().ceil().long()
+    blocks = []
+    for length in lengths.unique().tolist():
+        alike = (lengths == length).nonzero()[:, 0]
+        for part in alike.split(max(1, ENTRIES // length)):
+            longest = max(1, int(sizes[part].max()))
+            step = torch.arange(longest, device=rows.device)
+            inside = step < sizes[part, None]
+            places = order[torch.where(inside, starts[part, None] + step, len(rows))]
+            blocks.append(Block(part, places, padded[places]))
+    return blocks
+
+
+def draw(
+    blocks: list[Block],
+    designs: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    means: Tensor,
+    precision: Tensor,
+) -> Tensor:
+    """A draw of each row of regression coefficients, given all else.
+
+    Row r has the prior N(means_r, precision⁻¹), and each of its ratings observes
+    target = design · row + noise, of precision weights_r. So, with the sums over its ratings,
+
+        row_r ~ N(A⁻¹ (precision means_r + weights_r Σ target design), A⁻¹),
+        A = precision + weights_r Σ design designᵀ.
+
+    Args:
+        designs: (n_others, d), by the other side of the rating.
+        targets: (n,), by rating.
+        weights: (n_rows,), > 0.
+        means: (n_rows, d).
+        precision: (d, d), symmetric and positive definite.
+
+    Returns:
+        (n_rows, d).
+
+    Source:
+        Salakhutdinov and Mnih 2008, "Bayesian Probabilistic Matrix Factorization using Markov
+        Chain Monte Carlo", equations 11 to 13.
+    """
+    drawn = torch.empty_like(means)
+    designs = torch.cat([designs, designs.new_zeros(1, designs.shape[1])])
+    targets = torch.cat([targets, targets.new_zeros(1)])
+    pulls = means @ precision
+    for block, noise in _with_noise(blocks, means):
+        x, weight = designs[block.others], weights[block.rows, None]
+        a = torch.bmm(x.mT, x).mul_(weight[:, :, None]).add_(precision)
+        b = torch.bmm(targets[block.places][:, None], x)[:, 0].mul_(weight).add_(pulls[block.rows])
+        root = torch.linalg.cholesky(a)
+        half = torch.linalg.solve_triangular(root, b[:, :, None], upper=False)
+        drawn[block.rows] = torch.linalg.solve_triangular(root.mT, half + noise, upper=True)[..., 0]
+    return drawn
+
+
+def _with_noise(blocks: list[Block], like: Tensor) -> Iterator[tuple[Block, Tensor]]:
+    for block in blocks:
+        yield block, torch.randn(len(block.rows), like.shape[1], 1, device=like.device)

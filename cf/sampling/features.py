@@ -1,0 +1,123 @@
+"""What is known of users and items besides their ratings, as columns of numbers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from cf.ratings import Indices
+
+Columns = NDArray[np.float32] | sparse.csr_array
+YEARS_ALIKE = 3.0  # standard deviation of the bumps that a year of release is spread over
+
+
+class Feature:
+    """A matrix F of features, ready for regressions on it.
+
+    Columns are scaled by one factor, so that the mean squared length of a row is 1, and F is
+    known by the eigenvectors V of FᵀF: regression coefficients F V and what they explain are
+    independent of each other.
+
+    Attributes:
+        name: of the feature, as in params.yaml.
+        squares: (r,) eigenvalues of FᵀF, those that are not 0.
+    """
+
+    def __init__(self, name: str, columns: Columns, tolerance: float = 1e-6) -> None:
+        self.name = name
+        n, f = columns.shape
+        scale = np.sqrt(n / max(float((columns * columns).sum()), np.finfo(float).tiny))
+        gram = _dense(columns @ columns.T if f > n else columns.T @ columns) * scale**2
+        squares, vectors = torch.linalg.eigh(torch.tensor(gram, dtype=torch.float64))
+        kept = squares > tolerance * squares[-1].clamp(min=1e-30)
+        self.squares = squares[kept].float()
+        vectors = vectors[:, kept]
+        if f > n:  # fewer columns with the same F Fᵀ are as good
+            self._matrix = self._transposed = None
+            self._vectors = (vectors * squares[kept].sqrt()).float()
+        else:
+            self._matrix = _tensor(columns * np.float32(scale))
+            self._transposed = _tensor((columns * np.float32(scale)).T)
+            self._vectors = vectors.float()
+
+    def project(self, rows: Tensor) -> Tensor:
+        """Vᵀ Fᵀ rows: (r, d) of (n, d)."""
+        return self._vectors.T @ (rows if self._transposed is None else self._transposed @ rows)
+
+    def spread(self, coefficients: Tensor) -> Tensor:
+        """F V coefficients: (n, d) of (r, d)."""
+        rows = self._vectors @ coefficients
+        return rows if self._matrix is None else self._matrix @ rows
+
+
+def genres(names: Sequence[str]) -> Columns:
+    """A column a genre, 1 where the item is of it, centred.
+
+    Args:
+        names: of each item's genres, joined by "|".
+    """
+    known = sorted({genre for joined in names for genre in joined.split("|") if genre})
+    place = {genre: column for column, genre in enumerate(known)}
+    columns = np.zeros((len(names), len(known)), np.float32)
+    for row, joined in enumerate(names):
+        columns[row, [place[genre] for genre in joined.split("|") if genre]] = 1
+    return columns - columns.mean(0)
+
+
+def years(released: NDArray[np.float64]) -> Columns:
+    """A column a year, high where the item was released about then, centred.
+
+    Args:
+        released: (n,) years, NaN where unknown: as the median.
+    """
+    filled = np.where(np.isnan(released), np.nanmedian(released), released)
+    centres = np.arange(filled.min(), filled.max() + 1)
+    columns = np.exp(-0.5 * ((filled[:, None] - centres) / YEARS_ALIKE) ** 2)
+    return (columns - columns.mean(0)).astype(np.float32)
+
+
+def popularity(rows: Indices, n_rows: int) -> Columns:
+    """The logarithm of how many others rated the item, and its square, (n_rows, 2), centred.
+
+    A rating tells of its own item what no rating to predict can tell: that it has one. So it is
+    not counted, and an item with one rating looks like one with none: cold items are judged by
+    those that only one user rated.
+    """
+    others = np.maximum(np.bincount(rows, minlength=n_rows) - 1, 0)
+    logs = np.log1p(others)
+    columns = np.stack([logs, (logs - logs.mean()) ** 2], axis=1)
+    columns -= columns.mean(0)
+    return (columns / np.maximum(columns.std(0), 1e-12)).astype(np.float32)
+
+
+def partners(rows: Indices, others: Indices, n_rows: int, n_others: int) -> Columns:
+    """A column for each of the other side, (n_rows, n_others): those that the row meets in train.
+
+    A row that meets m has 1/√m in each of their columns, times (m - 1)/m: again, because a
+    rating is no news of itself; with one rating only, a row is as if it had none.
+
+    Source:
+        Koren 2008, "Factorization Meets the Neighborhood", equation 15 (SVD++), for the items
+        that a user rates; Rendle, Zhang and Koren 2019, "On the Difficulty of Evaluating
+        Baselines", section 4, for the users that rate an item.
+    """
+    m = np.maximum(np.bincount(rows, minlength=n_rows), 1)
+    weights = ((m - 1) / m**1.5).astype(np.float32)
+    met = sparse.csr_array((weights[rows], (rows, others)), shape=(n_rows, n_others))
+    return met
+
+
+def _dense(matrix: Columns) -> NDArray[np.float64]:
+    array = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
+    return array.astype(np.float64)
+
+
+def _tensor(matrix: Columns) -> Tensor:
+    if isinstance(matrix, np.ndarray):
+        return torch.tensor(matrix)
+    csr = sparse.csr_array(matrix)
+    parts = (torch.tensor(part) for part in (csr.indptr, csr.indices, csr.data))
+    return torch.sparse_csr_tensor(*parts, size=csr.shape, check_invariants=False)

@@ -1,0 +1,131 @@
+"""The posterior of a matrix factorisation, sweep by sweep."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cf.models.bayesmf import BayesMF, keys, scores
+from cf.params import Gibbs
+from cf.ratings import Ratings
+from cf.sampling.features import Feature
+from cf.sampling.gibbs import Priors, Sampler, Side
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one sweep came to.
+
+    Attributes:
+        epoch: from 1: the number of the sweep.
+        train_loss: mean squared residual in stars² of the training ratings, given this sweep's
+            draw of everything.
+        valid_loss: mean squared error in stars² of the held-out ratings, predicted by the mean
+            of all sweeps after the burn-in so far; in the burn-in, by this sweep alone.
+        noise_precision: mean over the users, in 1/stars².
+        seconds: wall time of the sweep, without validation.
+    """
+
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    noise_precision: float
+    seconds: float
+
+    def metrics(self) -> dict[str, float]:
+        """The figures under the names they have in MLflow."""
+        return {
+            "loss/train": self.train_loss,
+            "loss/valid": self.valid_loss,
+            "noise_precision": self.noise_precision,
+            "seconds_an_epoch": self.seconds,
+        }
+
+
+def sample(
+    model: BayesMF,
+    train: Ratings,
+    valid: Ratings,
+    user_features: Sequence[Feature],
+    item_features: Sequence[Feature],
+    gibbs: Gibbs,
+    priors: Priors | None = None,
+) -> Iterator[Sweep]:
+    """Draw samples into `model`, and yield after each sweep.
+
+    All chance comes from torch's global generator: seed that, and the history repeats to the
+    bit. The user-day effects are left out where the ratings have no times.
+
+    Args:
+        model: on the CPU.
+        valid: to watch; nothing is chosen by it.
+    """
+    model.eval()
+    model.mean.fill_(float(train.values.mean(dtype=np.float64)))
+    n_samples, n_users, d = model.user_rows.shape
+    n_items = model.item_rows.shape[1]
+    users, items = torch.tensor(train.users), torch.tensor(train.items)
+    user_days = None
+    if gibbs.days and train.timestamps is not None:
+        days, user_days = keys(users, torch.tensor(train.timestamps)).unique(return_inverse=True)
+        model.set_days(days)
+    sampler = Sampler(
+        users,
+        items,
+        torch.tensor(train.values) - model.mean,
+        user_days,
+        Side(n_users, d - 1, user_features),
+        Side(n_items, d - 1, item_features),
+        gibbs.user_noise,
+        priors or Priors(),
+    )
+    watched = _Watched(model, valid)
+    kept = _spread(gibbs.burn_in, gibbs.n_sweeps, n_samples)
+    for number in range(gibbs.n_sweeps):
+        started = time.perf_counter()
+        left = sampler.sweep()
+        seconds = time.perf_counter() - started
+        for place in (kept == number).nonzero()[:, 0].tolist():
+            model.user_rows[place] = sampler.user_side.rows
+            model.item_rows[place] = sampler.item_side.rows
+            model.noise[place] = 1 / sampler.noise
+            model.day_effects[place] = sampler.days
+            if user_days is not None:
+                model.day_variance[place] = 1 / sampler.day_precision
+        valid_loss = watched.loss(sampler, number >= gibbs.burn_in)
+        train_loss = float(left.square().mean())
+        yield Sweep(number + 1, train_loss, valid_loss, float(sampler.noise.mean()), seconds)
+
+
+class _Watched:
+    """The held-out ratings, predicted by the mean of the sweeps so far."""
+
+    def __init__(self, model: BayesMF, valid: Ratings) -> None:
+        self.model = model
+        self.users, self.items = torch.tensor(valid.users), torch.tensor(valid.items)
+        self.values = torch.tensor(valid.values)
+        times = None if valid.timestamps is None else torch.tensor(valid.timestamps)
+        self.place, self.known = model.places(self.users, times)
+        self.total, self.count = torch.zeros(len(valid)), 0
+
+    def loss(self, sampler: Sampler, counts: bool) -> float:
+        rows = sampler.user_side.rows[self.users], sampler.item_side.rows[self.items]
+        predicted = self.model.mean + scores(*rows)
+        if self.known is not None:
+            predicted += torch.where(self.known, sampler.days[self.place], 0.0)
+        predicted.clamp_(self.model.low, self.model.high)
+        if counts:
+            self.total += predicted
+            self.count += 1
+            predicted = self.total / self.count
+        return float((predicted - self.values).square().mean()) if len(self.values) else math.nan
+
+
+def _spread(first: int, end: int, n: int) -> Tensor:
+    """(n,) whole numbers from `first` up to `end`, the last one end - 1, evenly apart."""
+    steps = torch.arange(1, n + 1, dtype=torch.float64) / n
+    return (first + (end - first) * steps).ceil().long() - 1
