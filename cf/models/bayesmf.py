@@ -1,4 +1,4 @@
-"""Matrix factorisation as a posterior: samples of all parameters, whose predictions are averaged."""
+"""Matrix factorisation as samples of its posterior, whose predictions are averaged."""
 
 from typing import Any
 
@@ -48,6 +48,7 @@ class BayesMF(Model):
         self.noise = _kept(torch.ones(n, n_users))
         self.day_variance = _kept(torch.zeros(n))
         self.mean = _kept(torch.tensor((self.low + self.high) / 2))
+        self.days: Tensor
         self.set_days(torch.zeros(0, dtype=torch.int64))
 
     def set_days(self, days: Tensor) -> None:
@@ -71,14 +72,16 @@ class BayesMF(Model):
         total, squares, noise = (torch.zeros(len(users), device=users.device) for _ in range(3))
         place, known = self.places(users, times)
         for n, day_variance in enumerate(self.day_variance):
-            sums = self.mean + scores(self.user_rows[n][users], self.item_rows[n][items])
+            sums = self.mean + scores(
+                self.user_rows[n].index_select(0, users), self.item_rows[n].index_select(0, items)
+            )
             if known is not None:
-                sums = sums + torch.where(known, self.day_effects[n][place], 0.0)
+                sums = sums + torch.where(known, self.day_effects[n].index_select(0, place), 0.0)
             unknown = day_variance if known is None else torch.where(known, 0.0, day_variance)
             sums = sums.clamp(self.low, self.high)
             total += sums
             squares += sums.square()
-            noise += self.noise[n][users] + unknown
+            noise += self.noise[n].index_select(0, users) + unknown
         n_samples = len(self.day_variance)
         mean = total / n_samples
         variance = (squares / n_samples - mean.square()).clamp(min=0.0) + noise / n_samples

@@ -1,6 +1,8 @@
 """What is known of users and items besides their ratings, as columns of numbers."""
 
+import warnings
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from cf.ratings import Indices
 
-Columns = NDArray[np.float32] | sparse.csr_array
+Columns: TypeAlias = NDArray[np.float32] | sparse.csr_array
 YEARS_ALIKE = 3.0  # standard deviation of the bumps that a year of release is spread over
 
 
@@ -32,25 +34,25 @@ class Feature:
         scale = np.sqrt(n / max(float((columns * columns).sum()), np.finfo(float).tiny))
         gram = _dense(columns @ columns.T if f > n else columns.T @ columns) * scale**2
         squares, vectors = torch.linalg.eigh(torch.tensor(gram, dtype=torch.float64))
-        kept = squares > tolerance * squares[-1].clamp(min=1e-30)
-        self.squares = squares[kept].float()
-        vectors = vectors[:, kept]
-        if f > n:  # fewer columns with the same F Fᵀ are as good
-            self._matrix = self._transposed = None
-            self._vectors = (vectors * squares[kept].sqrt()).float()
-        else:
-            self._matrix = _tensor(columns * np.float32(scale))
-            self._transposed = _tensor((columns * np.float32(scale)).T)
-            self._vectors = vectors.float()
+        kept = squares > tolerance * squares[-1]
+        self.squares, vectors = squares[kept].float(), vectors[:, kept]
+        self._sparse: tuple[Tensor, Tensor] | None = None
+        if f > n:  # the eigenvectors of F Fᵀ instead, times their singular values
+            self._basis = (vectors * squares[kept].sqrt()).float()
+        elif isinstance(columns, np.ndarray):
+            self._basis = (torch.tensor(columns * scale, dtype=torch.float64) @ vectors).float()
+        else:  # F V would be dense, and large
+            self._basis = vectors.float()
+            self._sparse = _csr(columns * scale), _csr(columns.T * scale)
 
     def project(self, rows: Tensor) -> Tensor:
         """Vᵀ Fᵀ rows: (r, d) of (n, d)."""
-        return self._vectors.T @ (rows if self._transposed is None else self._transposed @ rows)
+        return torch.mm(self._basis.T, self._sparse[1] @ rows if self._sparse else rows)
 
     def spread(self, coefficients: Tensor) -> Tensor:
         """F V coefficients: (n, d) of (r, d)."""
-        rows = self._vectors @ coefficients
-        return rows if self._matrix is None else self._matrix @ rows
+        rows = torch.mm(self._basis, coefficients)
+        return torch.mm(self._sparse[0], rows) if self._sparse else rows
 
 
 def genres(names: Sequence[str]) -> Columns:
@@ -106,8 +108,7 @@ def partners(rows: Indices, others: Indices, n_rows: int, n_others: int) -> Colu
     """
     m = np.maximum(np.bincount(rows, minlength=n_rows), 1)
     weights = ((m - 1) / m**1.5).astype(np.float32)
-    met = sparse.csr_array((weights[rows], (rows, others)), shape=(n_rows, n_others))
-    return met
+    return sparse.csr_array((weights[rows], (rows, others)), shape=(n_rows, n_others))
 
 
 def _dense(matrix: Columns) -> NDArray[np.float64]:
@@ -115,9 +116,9 @@ def _dense(matrix: Columns) -> NDArray[np.float64]:
     return array.astype(np.float64)
 
 
-def _tensor(matrix: Columns) -> Tensor:
-    if isinstance(matrix, np.ndarray):
-        return torch.tensor(matrix)
+def _csr(matrix: sparse.csr_array) -> Tensor:
     csr = sparse.csr_array(matrix)
-    parts = (torch.tensor(part) for part in (csr.indptr, csr.indices, csr.data))
-    return torch.sparse_csr_tensor(*parts, size=csr.shape, check_invariants=False)
+    pointers, places, values = map(torch.tensor, (csr.indptr, csr.indices, csr.data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the first one says that the format is in beta
+        return torch.sparse_csr_tensor(pointers, places, values.float(), size=csr.shape)

@@ -133,7 +133,7 @@ class Side:
 class Sampler:
     """The state of the chain; `sweep` moves it on.
 
-    stars(u, i, t) = mean + b_u + c_i + p_u · q_i + d_{u,t} + noise of precision α_u
+    stars(u, i, t) = mean + b_u + c_i + p_u · q_i + d_{u,t} + noise of precision a_u
 
     where (b_u, p_u) is the user's row, (c_i, q_i) the item's, and d_{u,t} ~ N(0, 1/day_precision)
     what is peculiar to all that user u rates on day t.
@@ -141,7 +141,8 @@ class Sampler:
     Attributes:
         values: (n,) the ratings less their mean.
         days: (n_days,) effect of each user-day.
-        noise: (n_users,) the precisions α_u.
+        noise: (n_users,) the precisions a_u.
+        shapes: (200,) that the users' Gamma may have.
     """
 
     def __init__(
@@ -176,7 +177,7 @@ class Sampler:
         self.noise = torch.ones(n_users)
         self.noise_shape, self.noise_rate = torch.tensor(5.0), torch.tensor(5.0)
         low, high = priors.noise_shapes
-        self._shapes = torch.logspace(0, 1, 200, base=high / low) * low
+        self.shapes = torch.logspace(0, 1, 200, base=high / low) * low
 
     def sweep(self) -> Tensor:
         """Draw everything once, and return the residuals, (n,) in stars."""
@@ -185,19 +186,21 @@ class Sampler:
         self.user_side.draw_prior(self.priors)
         self.draw_items(values)
         self.item_side.draw_prior(self.priors)
-        left = self.values - scores(
-            self.user_side.rows[self.users], self.item_side.rows[self.items]
-        )
+        left = self.values - self._of_rows()
         if self.user_days is not None:
             self.draw_days(left, self.user_days)
             left -= self._of_days()
         self.draw_noise(left)
         return left
 
+    def predicted(self) -> Tensor:
+        """The ratings less their mean, as the state has them without noise: (n,)."""
+        return self._of_rows() + self._of_days()
+
     def draw_users(self, values: Tensor) -> None:
         """Draw the users' rows; `values` are the ratings less the effects of days."""
         side, items = self.user_side, self.item_side
-        targets = values - items.rows[:, 0][self.items]
+        targets = values - items.rows[:, 0].index_select(0, self.items)
         side.rows = blocks.draw(
             self._user_blocks, items.designs, targets, self.noise, side.prior_means, side.precision
         )
@@ -206,7 +209,9 @@ class Sampler:
         """Draw the items' rows; a user's noise precision goes into designs and targets."""
         side, users = self.item_side, self.user_side
         roots = self.noise.sqrt()
-        targets = (values - users.rows[:, 0][self.users]) * roots[self.users]
+        targets = (values - users.rows[:, 0].index_select(0, self.users)) * roots.index_select(
+            0, self.users
+        )
         designs = users.designs * roots[:, None]
         weights = torch.ones(len(side.rows))
         side.rows = blocks.draw(
@@ -215,7 +220,7 @@ class Sampler:
 
     def draw_days(self, left: Tensor, user_days: Tensor) -> None:
         """Draw the effects of user-days from what the rows leave, then their precision."""
-        weights = self.noise[self.users]
+        weights = self.noise.index_select(0, self.users)
         precision = torch.zeros_like(self.days).index_add_(0, user_days, weights)
         precision += self.day_precision
         sums = torch.zeros_like(self.days).index_add_(0, user_days, left * weights)
@@ -233,25 +238,35 @@ class Sampler:
         squares = torch.zeros_like(self.noise).index_add_(0, self.users, left.square())
         self.noise = gamma(self.noise_shape + self._sizes / 2, self.noise_rate + squares / 2)
         n = len(self.noise)
-        logs = self._shapes * (n * self.noise_rate.log() + self.noise.log().sum())
-        logs = (logs - n * torch.lgamma(self._shapes)).double()
-        self.noise_shape = self._shapes[torch.multinomial(torch.softmax(logs, 0), 1)[0]]
+        logs = self.shapes * (n * self.noise_rate.log() + self.noise.log().sum())
+        logs = (logs - n * torch.lgamma(self.shapes)).double()
+        self.noise_shape = self.shapes[torch.multinomial(torch.softmax(logs, 0), 1)[0]]
         shape, rate = self.priors.noise_rate
         self.noise_rate = gamma(shape + n * self.noise_shape, rate + self.noise.sum())
 
+    def _of_rows(self) -> Tensor:
+        return scores(
+            self.user_side.rows.index_select(0, self.users),
+            self.item_side.rows.index_select(0, self.items),
+        )
+
     def _of_days(self) -> Tensor:
-        return torch.zeros(()) if self.user_days is None else self.days[self.user_days]
+        return (
+            torch.zeros(()) if self.user_days is None else self.days.index_select(0, self.user_days)
+        )
 
 
 def normal(root: Tensor, n: int) -> Tensor:
     """(n, d) draws from N(0, (root rootᵀ)⁻¹); `root` is lower triangular."""
-    noise = torch.randn(len(root), n, device=root.device)
-    return torch.linalg.solve_triangular(root.T, noise, upper=True).T
+    noise = torch.randn(len(root), n)
+    drawn: Tensor = torch.linalg.solve_triangular(root.T, noise, upper=True)
+    return drawn.T
 
 
 def gamma(shape: Tensor | float, rate: Tensor) -> Tensor:
     """A draw from the Gamma of each shape and rate."""
-    return torch._standard_gamma(torch.as_tensor(shape, device=rate.device).float()) / rate
+    drawn: Tensor = torch._standard_gamma(torch.as_tensor(shape, dtype=torch.float32))
+    return drawn / rate
 
 
 def wishart(degrees: float, inverse_scale: Tensor) -> Tensor:
@@ -267,4 +282,4 @@ def wishart(degrees: float, inverse_scale: Tensor) -> Tensor:
     # inverse_scale = L Lᵀ, so scale = L⁻ᵀ L⁻¹, and L⁻ᵀ times the factor is a root of the draw.
     lower = torch.linalg.cholesky(inverse_scale.double())
     root = torch.linalg.solve_triangular(lower.T, factor, upper=True)
-    return (root @ root.T).float()
+    return torch.mm(root, root.T).float()

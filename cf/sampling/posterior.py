@@ -71,7 +71,9 @@ def sample(
     users, items = torch.tensor(train.users), torch.tensor(train.items)
     user_days = None
     if gibbs.days and train.timestamps is not None:
-        days, user_days = keys(users, torch.tensor(train.timestamps)).unique(return_inverse=True)
+        days, user_days = torch.unique(
+            keys(users, torch.tensor(train.timestamps)), return_inverse=True
+        )
         model.set_days(days)
     sampler = Sampler(
         users,
@@ -113,7 +115,10 @@ class _Watched:
         self.total, self.count = torch.zeros(len(valid)), 0
 
     def loss(self, sampler: Sampler, counts: bool) -> float:
-        rows = sampler.user_side.rows[self.users], sampler.item_side.rows[self.items]
+        rows = (
+            sampler.user_side.rows.index_select(0, self.users),
+            sampler.item_side.rows.index_select(0, self.items),
+        )
         predicted = self.model.mean + scores(*rows)
         if self.known is not None:
             predicted += torch.where(self.known, sampler.days[self.place], 0.0)

@@ -1,0 +1,351 @@
+"""The sampler against closed forms, against its own prior, and on ratings with a known answer."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse, stats
+from torch import Tensor
+
+from cf.evaluation import metrics
+from cf.models import base
+from cf.models.bayesmf import BayesMF, scores
+from cf.params import Gibbs
+from cf.ratings import Ratings
+from cf.sampling import blocks, features, gibbs
+from cf.sampling.features import Feature
+from cf.sampling.gibbs import Effect, Priors, Sampler, Side
+from cf.sampling.posterior import Sweep, sample
+
+N = 40_000  # draws: the error of a mean is a two-hundredth of the deviation
+
+
+def close_to_normal(draws: Tensor, mean: Tensor, covariance: Tensor) -> None:
+    """Hold the mean and the covariance of (N, d) draws against what they should be."""
+    scale = covariance.diag().sqrt()
+    off = (draws.mean(0) - mean) / scale * math.sqrt(len(draws))
+    assert off.abs().max() < 4.5
+    got = torch.cov(draws.T) / scale.outer(scale)
+    torch.testing.assert_close(
+        got, covariance / scale.outer(scale), rtol=0, atol=6.5 / len(draws) ** 0.5
+    )
+
+
+@pytest.mark.parametrize("n_ratings", [0, 1, 3, 6])
+def test_a_row_is_drawn_as_ridge_regression_says(n_ratings: int) -> None:
+    torch.manual_seed(0)
+    d, weight = 3, 1.7
+    designs, targets = torch.randn(8, d), torch.randn(n_ratings)
+    root = torch.randn(d, d)
+    precision, prior_mean = root @ root.T + torch.eye(d), torch.randn(d)
+    x = designs[:n_ratings]
+    a = precision + weight * x.T @ x
+    mean = torch.linalg.solve(a, precision @ prior_mean + weight * x.T @ targets)
+
+    rows = torch.arange(N).repeat_interleave(n_ratings)  # N rows with the same ratings
+    others = torch.arange(n_ratings).repeat(N)
+    divided = blocks.divide(rows, others, N, 8)
+    drawn = blocks.draw(
+        divided,
+        designs,
+        targets.repeat(N),
+        torch.full((N,), weight),
+        prior_mean.expand(N, d),
+        precision,
+    )
+    close_to_normal(drawn, mean, torch.linalg.inv(a))
+
+
+def test_blocks_hold_every_rating_once_at_its_row() -> None:
+    torch.manual_seed(0)
+    rows = torch.cat([torch.randint(0, 30, (400,)), torch.full((90,), 31)])
+    others = torch.randint(0, 11, (490,))
+    divided = blocks.divide(rows, others, 33, 11)
+    assert sorted(torch.cat([block.rows for block in divided]).tolist()) == list(range(33))
+    seen = []
+    for block in divided:
+        for row, places, their_others in zip(*vars(block).values(), strict=True):
+            inside = places < 490
+            assert (rows[places[inside]] == row).all()
+            assert (their_others[inside] == others[places[inside]]).all()
+            assert (their_others[~inside] == 11).all()
+            seen += places[inside].tolist()
+    assert sorted(seen) == list(range(490))
+
+
+@pytest.mark.parametrize("kind", ["tall", "wide", "sparse"])
+def test_a_features_regression_is_drawn_as_its_closed_form_says(kind: str) -> None:
+    torch.manual_seed(0)
+    draw = np.random.default_rng(0)
+    columns = draw.normal(size=(4, 6) if kind == "wide" else (6, 3)).astype(np.float32)
+    feature = Feature("f", sparse.csr_array(columns) if kind == "sparse" else columns)
+    f = torch.tensor(columns) * math.sqrt(len(columns) / (columns**2).sum())
+    n, d, scale = len(columns), 2, 0.7
+    root = torch.tensor([[1.5, 0.0], [0.4, 0.8]])
+    left = torch.randn(n, d)
+    # F B, where B's rows are N(0, (scale Λ)⁻¹) and left = F B + rows of N(0, Λ⁻¹)
+    a = torch.linalg.inv(f.T @ f + scale * torch.eye(f.shape[1]))
+    mean, covariance = f @ a @ f.T @ left, f @ a @ f.T
+
+    effect = Effect(feature, n, d)
+    drawn = []
+    for _ in range(4000):
+        effect.scale = torch.tensor(scale)
+        effect.draw(left, root, (1.0, 1.0))
+        drawn.append(effect.rows.T.reshape(-1))
+    expected = torch.kron(torch.linalg.inv(root @ root.T).contiguous(), covariance)
+    close_to_normal(torch.stack(drawn), mean.T.reshape(-1), expected)
+
+
+def test_gammas_and_wisharts_have_their_means() -> None:
+    torch.manual_seed(0)
+    drawn = gibbs.gamma(torch.full((N,), 3.0), torch.tensor(2.0))
+    assert float(drawn.mean()) == pytest.approx(1.5, rel=0.02)
+    assert float(drawn.var()) == pytest.approx(0.75, rel=0.05)
+    inverse_scale = torch.tensor([[2.0, 0.5], [0.5, 1.0]])
+    scale, degrees = torch.linalg.inv(inverse_scale), 5.5
+    draws = torch.stack([gibbs.wishart(degrees, inverse_scale) for _ in range(5000)])
+    torch.testing.assert_close(draws.mean(0), degrees * scale, rtol=0.05, atol=0.05)
+    variance = degrees * (scale.square() + scale.diag().outer(scale.diag()))
+    torch.testing.assert_close(draws.var(0), variance, rtol=0.15, atol=0.0)
+
+
+def days_and_noise() -> Sampler:
+    users, items = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 1, 2, 0, 2])
+    sides = Side(2, 1, []), Side(3, 1, [])
+    user_days = torch.tensor([0, 0, 1, 2, 2])
+    return Sampler(users, items, torch.zeros(5), user_days, *sides, True, Priors())
+
+
+def test_days_are_drawn_as_their_closed_form_says() -> None:
+    torch.manual_seed(0)
+    sampler = days_and_noise()
+    sampler.noise = torch.tensor([2.0, 0.5])
+    left = torch.tensor([1.0, 0.5, -1.0, 2.0, 0.0])
+    drawn = []
+    for _ in range(8000):
+        sampler.day_precision = torch.tensor(3.0)
+        assert sampler.user_days is not None
+        sampler.draw_days(left, sampler.user_days)
+        drawn.append(sampler.days)
+    precisions = torch.tensor([3 + 2 * 2.0, 3 + 2.0, 3 + 2 * 0.5])
+    means = torch.tensor([2 * 1.5, 2 * -1.0, 0.5 * 2.0]) / precisions
+    close_to_normal(torch.stack(drawn), means, (1 / precisions).diag())
+
+
+def test_noise_is_drawn_as_its_closed_form_says() -> None:
+    torch.manual_seed(0)
+    sampler = days_and_noise()
+    left = torch.tensor([1.0, 0.5, -1.0, 2.0, 0.0])
+    drawn = []
+    for _ in range(4000):
+        sampler.noise_shape, sampler.noise_rate = torch.tensor(2.0), torch.tensor(1.5)
+        sampler.draw_noise(left)
+        drawn.append(sampler.noise)
+    got = torch.stack(drawn).numpy()
+    for user, (size, squares) in enumerate([(3, 2.25), (2, 4.0)]):
+        expected = stats.gamma(2.0 + size / 2, scale=1 / (1.5 + squares / 2))
+        assert stats.kstest(got[:, user], expected.cdf).pvalue > 1e-3
+
+
+# Geweke's test: if every conditional is right, drawing ratings and sweeping in turn has the same
+# distribution as drawing all from the prior.
+
+TIGHT = Priors(
+    strength=2.0,
+    degrees=8.0,
+    spread=8.0,
+    feature=(5.0, 5.0),
+    day=(6.0, 3.0),
+    noise=(5.0, 5.0),
+    noise_rate=(6.0, 3.0),
+    noise_shapes=(2.0, 8.0),
+)
+USERS = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 3])
+ITEMS = torch.tensor([0, 1, 2, 4, 0, 1, 3, 2, 3, 0])
+DAYS = torch.tensor([0, 0, 1, 1, 2, 2, 2, 3, 4, 5])
+
+
+def from_the_prior(sampler: Sampler) -> None:
+    p = sampler.priors
+    for side in (sampler.user_side, sampler.item_side):
+        n, d = side.rows.shape
+        side.precision = gibbs.wishart(d + p.degrees, p.spread * torch.eye(d))
+        root = torch.linalg.cholesky(side.precision)
+        side.mean = gibbs.normal(root, 1)[0] / p.strength**0.5
+        for effect in side.effects:
+            effect.scale = gibbs.gamma(p.feature[0], torch.tensor(p.feature[1]))
+            r = len(effect.coefficients)
+            effect.coefficients = gibbs.normal(root, r) / effect.scale.sqrt()
+            effect.rows = effect.feature.spread(effect.coefficients)
+        side.rows = side.prior_means + gibbs.normal(root, n)
+    sampler.day_precision = gibbs.gamma(p.day[0], torch.tensor(p.day[1]))
+    sampler.days = torch.randn(len(sampler.days)) / sampler.day_precision.sqrt()
+    n = len(sampler.noise)
+    if sampler.user_noise:
+        places = torch.randint(len(sampler.shapes), (1,))
+        sampler.noise_shape = sampler.shapes[places[0]]
+        sampler.noise_rate = gibbs.gamma(p.noise_rate[0], torch.tensor(p.noise_rate[1]))
+        sampler.noise = gibbs.gamma(sampler.noise_shape.expand(n), sampler.noise_rate)
+    else:
+        sampler.noise = gibbs.gamma(p.noise[0], torch.tensor(p.noise[1])).expand(n)
+
+
+def draw_ratings(sampler: Sampler) -> None:
+    deviation = sampler.noise[sampler.users].rsqrt()
+    sampler.values = sampler.predicted() + deviation * torch.randn(len(sampler.users))
+
+
+def statistics(sampler: Sampler) -> list[float]:
+    found = [*sampler.noise.log()[:2], sampler.noise_shape.log(), sampler.noise_rate.log()]
+    found += [sampler.day_precision.log(), *torch.tanh(sampler.days[:2])]
+    for side in (sampler.user_side, sampler.item_side):
+        found += [*torch.tanh(side.rows[0]), *torch.tanh(side.rows[-1]), torch.tanh(side.mean[1])]
+        found += [torch.tanh(side.rows[0, 0] * side.rows[1, 0])]
+        found += [side.precision.logdet(), side.precision[0, 0].log()]
+        for effect in side.effects:
+            found += [effect.scale.log(), *torch.tanh(effect.coefficients[:2, 0])]
+    rows = sampler.user_side.rows[0, 1:], sampler.item_side.rows[0, 1:]
+    found += [torch.tanh(sampler.values[0]), torch.tanh((rows[0] * rows[1]).sum())]
+    found += [torch.tanh(sampler.values[0] * sampler.user_side.rows[0, 0])]
+    return [float(value) for value in found]
+
+
+@pytest.mark.parametrize("user_noise", [True, False])
+def test_sampling_ratings_and_parameters_in_turn_gives_the_prior_back(user_noise: bool) -> None:
+    torch.manual_seed(3)
+    draw = np.random.default_rng(0)
+    user_features = [Feature("a", draw.normal(size=(4, 5)).astype(np.float32))]
+    item_features = [
+        Feature("b", draw.normal(size=(5, 2)).astype(np.float32)),
+        Feature("c", sparse.csr_array(draw.normal(size=(5, 3)).astype(np.float32))),
+    ]
+    sides = Side(4, 2, user_features), Side(5, 2, item_features)
+    sampler = Sampler(USERS, ITEMS, torch.zeros(10), DAYS, *sides, user_noise, TIGHT)
+    prior = []
+    for _ in range(2000):
+        from_the_prior(sampler)
+        draw_ratings(sampler)
+        prior.append(statistics(sampler))
+    chain = []
+    from_the_prior(sampler)
+    for _ in range(4000):
+        draw_ratings(sampler)
+        sampler.sweep()
+        chain.append(statistics(sampler))
+    once, again = np.array(prior), np.array(chain)
+    batches = again.reshape(40, 100, -1).mean(1)  # their means are as good as independent
+    error = np.sqrt(once.var(0) / len(once) + batches.var(0, ddof=1) / len(batches))
+    moving = error > 0
+    z = (again.mean(0) - once.mean(0))[moving] / error[moving]
+    assert np.abs(z).max() < 4.0, z.round(1)
+
+
+Pair = tuple[Ratings, Ratings]
+
+
+def settings(**changes: bool | int) -> Gibbs:
+    plain = {"n_sweeps": 120, "burn_in": 20, "user_noise": True, "days": False, "genres": False}
+    rest = {"year": False, "popularity": False, "raters": False, "rated": False}
+    return Gibbs(**{**plain, **rest, **changes})
+
+
+def sampled(pair: Pair, seed: int = 0, **changes: bool | int) -> tuple[BayesMF, list[Sweep]]:
+    torch.manual_seed(seed)
+    config = BayesMF.Config(n_factors=2, n_samples=100)
+    model = BayesMF(config, 60, 80, [0.5, 5.0])
+    return model, list(sample(model, *pair, [], [], settings(**changes)))
+
+
+def test_planted_ratings_and_their_noise_are_recovered(planted: Pair) -> None:
+    draw = np.random.default_rng(1)
+    p, q = draw.normal(0, 0.6, (60, 2)), draw.normal(0, 0.6, (80, 2))
+    b, c, noise = draw.normal(0, 0.4, 60), draw.normal(0, 0.4, 80), np.repeat([0.1, 0.4], 30)
+    users, items = planted[0].users, planted[0].items
+    sums = 2.75 + (p[users] * q[items]).sum(1) + b[users] + c[items]
+    values = (sums + draw.normal(0, noise[users])).astype(np.float32)
+    train = replace(planted[0], values=values)
+    users, items = planted[1].users, planted[1].items
+    truth = (2.75 + (p[users] * q[items]).sum(1) + b[users] + c[items]).clip(0.5, 5.0)
+    valid = replace(planted[1], values=truth.astype(np.float32))
+    model, sweeps = sampled((train, valid))
+    assert sweeps[-1].valid_loss < 0.1**2  # the truth has a variance of about 1
+    deviations = model.noise.mean(0).sqrt().numpy()
+    assert np.median(deviations[:30]) == pytest.approx(0.1, rel=0.25)
+    assert np.median(deviations[30:]) == pytest.approx(0.4, rel=0.25)
+    mean, deviation = model.moments(torch.tensor(users), torch.tensor(items))
+    observed = truth + draw.normal(0, noise[users])
+    inside = (np.abs(observed - mean.numpy()) < 1.28 * deviation.numpy()).mean()
+    assert 0.72 < inside < 0.88  # of 80% intervals
+
+
+def test_the_kept_samples_predict_as_the_running_mean(planted: Pair) -> None:
+    model, sweeps = sampled(planted)
+    train, valid = planted
+    predicted = base.predict(model, valid.users, valid.items)
+    assert metrics.mse(predicted, valid.values) == pytest.approx(sweeps[-1].valid_loss, rel=1e-4)
+    assert len(sweeps) == 120
+    assert [sweep.epoch for sweep in sweeps] == list(range(1, 121))
+
+
+def test_the_same_seed_gives_the_same_chain_to_the_bit(planted: Pair) -> None:
+    def losses(seed: int) -> list[float]:
+        return [sweep.train_loss for sweep in sampled(planted, seed, n_sweeps=25)[1]]
+
+    assert losses(1) == losses(1)
+    assert losses(1) != losses(2)
+
+
+def test_two_chains_agree(planted: Pair) -> None:
+    valid = planted[1]
+    users, items = torch.tensor(valid.users), torch.tensor(valid.items)
+    chains = []
+    for seed in (1, 2):
+        model, _ = sampled(planted, seed, n_sweeps=400, burn_in=200)
+        rows = zip(model.user_rows, model.item_rows, strict=True)
+        chains.append(torch.stack([scores(u[users], i[items]) for u, i in rows]))
+    draws = torch.stack(chains)  # (2, n_samples, n)
+    within = draws.var(1).mean(0)
+    between = draws.mean(1).var(0) * draws.shape[1]
+    n = draws.shape[1]
+    rhat = (((n - 1) / n * within + between / n) / within).sqrt()
+    assert float(rhat.median()) < 1.02
+    assert float(rhat.quantile(0.9)) < 1.05
+
+
+def test_days_count_only_where_they_were_seen(planted: Pair) -> None:
+    train, valid = planted
+    day = np.where(train.values > np.median(train.values), 10, 20)
+    timed = replace(train, timestamps=(day * 86400 + 5).astype(np.int64))
+    model, _ = sampled((timed, replace(valid, timestamps=None)), days=True, n_sweeps=60)
+    n = len(train)
+    at = {
+        t: base.predict(model, train.users, train.items, np.full(n, t * 86400 + 77))
+        for t in (10, 20, 30)
+    }
+    assert (at[10] - at[20]).mean() > 0.3  # what was rated on day 10 was rated high
+    np.testing.assert_array_equal(at[30], base.predict(model, train.users, train.items))
+
+
+def test_a_single_rating_is_no_news_of_its_item() -> None:
+    items = np.array([0, 1, 1, 2, 2, 2])
+    users = np.array([0, 0, 1, 0, 1, 2])
+    popularity = features.popularity(items, 5)
+    np.testing.assert_array_equal(popularity[0], popularity[3])  # one rating, and none
+    assert popularity[1, 0] < popularity[2, 0]
+    partners = features.partners(items, users, 5, 3).toarray()
+    assert not partners[[0, 3, 4]].any()
+    np.testing.assert_allclose(partners[1], [0.5 / 2**0.5, 0.5 / 2**0.5, 0])
+    np.testing.assert_allclose(partners[2], np.full(3, 2 / 3 / 3**0.5))
+
+
+def test_genres_and_years_are_centred_and_known_by_name() -> None:
+    genres = features.genres(["Drama|War", "", "War", "Drama"])
+    np.testing.assert_allclose(genres, [[0.5, 0.5], [-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5]])
+    years = features.years(np.array([1990, 1991, 2010, np.nan]))
+    assert np.corrcoef(years[:2])[0, 1] > 0.9
+    assert np.corrcoef(years[[0, 2]])[0, 1] < 0
+    np.testing.assert_array_equal(years[3], years[1])
+    np.testing.assert_allclose(years.sum(0), 0, atol=1e-6)
