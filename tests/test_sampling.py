@@ -270,7 +270,7 @@ def test_planted_ratings_and_their_noise_are_recovered(planted: Pair) -> None:
     users, items = planted[1].users, planted[1].items
     truth = (2.75 + (p[users] * q[items]).sum(1) + b[users] + c[items]).clip(0.5, 5.0)
     valid = replace(planted[1], values=truth.astype(np.float32))
-    model, sweeps = sampled((train, valid))
+    model, sweeps = sampled((train, valid), n_sweeps=400, burn_in=200)
     assert sweeps[-1].valid_loss < 0.1**2  # the truth has a variance of about 1
     deviations = model.noise.mean(0).sqrt().numpy()
     assert np.median(deviations[:30]) == pytest.approx(0.1, rel=0.25)
@@ -283,7 +283,7 @@ def test_planted_ratings_and_their_noise_are_recovered(planted: Pair) -> None:
 
 def test_the_kept_samples_predict_as_the_running_mean(planted: Pair) -> None:
     model, sweeps = sampled(planted)
-    train, valid = planted
+    valid = planted[1]
     predicted = base.predict(model, valid.users, valid.items)
     assert metrics.mse(predicted, valid.values) == pytest.approx(sweeps[-1].valid_loss, rel=1e-4)
     assert len(sweeps) == 120
@@ -317,15 +317,16 @@ def test_two_chains_agree(planted: Pair) -> None:
 
 def test_days_count_only_where_they_were_seen(planted: Pair) -> None:
     train, valid = planted
-    day = np.where(train.values > np.median(train.values), 10, 20)
-    timed = replace(train, timestamps=(day * 86400 + 5).astype(np.int64))
+    day = np.random.default_rng(0).choice([10, 20], len(train))
+    values = (train.values + 0.5 * (day == 10)).astype(np.float32)
+    timed = replace(train, values=values, timestamps=(day * 86400 + 5).astype(np.int64))
     model, _ = sampled((timed, replace(valid, timestamps=None)), days=True, n_sweeps=60)
     n = len(train)
     at = {
         t: base.predict(model, train.users, train.items, np.full(n, t * 86400 + 77))
         for t in (10, 20, 30)
     }
-    assert (at[10] - at[20]).mean() > 0.3  # what was rated on day 10 was rated high
+    assert (at[10] - at[20]).mean() == pytest.approx(0.5, abs=0.1)
     np.testing.assert_array_equal(at[30], base.predict(model, train.users, train.items))
 
 
@@ -345,7 +346,7 @@ def test_genres_and_years_are_centred_and_known_by_name() -> None:
     genres = features.genres(["Drama|War", "", "War", "Drama"])
     np.testing.assert_allclose(genres, [[0.5, 0.5], [-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5]])
     years = features.years(np.array([1990, 1991, 2010, np.nan]))
-    assert np.corrcoef(years[:2])[0, 1] > 0.9
+    assert np.corrcoef(years[:2])[0, 1] > 0.8
     assert np.corrcoef(years[[0, 2]])[0, 1] < 0
     np.testing.assert_array_equal(years[3], years[1])
     np.testing.assert_allclose(years.sum(0), 0, atol=1e-6)
