@@ -83,8 +83,8 @@ def write_strata(timestamps: np.ndarray) -> None:
 
 
 def contents() -> dict[str, bytes]:
-    folders = (paths.FIGURES, paths.VECTOR_FIGURES)
-    return {path.name: path.read_bytes() for folder in folders for path in folder.iterdir()}
+    drawn = (*paths.FIGURES.glob("*"), *paths.VECTOR_FIGURES.glob("*.svg"))
+    return {path.name: path.read_bytes() for path in drawn}
 
 
 def test_writes_every_figure_twice_over_to_the_same_bytes(project: Path) -> None:
@@ -185,7 +185,7 @@ def test_many_months_are_drawn_as_years(project: Path) -> None:
 def test_where_lists_were_ranked_a_figure_and_a_table_tell(project: Path) -> None:
     plot.main()
     assert "Recall" not in paths.REPORT.read_text()
-    row = dict.fromkeys(rankings.columns(5)[1:6], 0.125)
+    row = dict.fromkeys(list(rankings.columns(5))[1:6], 0.125)
     metrics = {"ease": {**row, "n_users": 9}, "dot": {**row, "ndcg_at_5": 0.25, "n_users": 9}}
     rankings.write(paths.RANKING, metrics, 5, "valid", {"dot": "id"})
     plot.main()

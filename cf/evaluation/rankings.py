@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cf.errors import InputError
-from cf.files import written
+from cf.evaluation import rows
 
 METRICS = ("ndcg", "recall", "map", "coverage", "novelty")
 METHODS = ("time", "leave_last")
 """The splits that hold out what users rated last: lists are for what comes next."""
 
 
-def columns(k: int) -> list[str]:
-    """The columns of the table, for lists of `k` items."""
-    return ["model", *(f"{name}_at_{k}" for name in METRICS), "n_users", "part", "execution"]
+def columns(k: int) -> rows.Kinds:
+    """The columns of the table and what they hold, for lists of `k` items."""
+    figures = {f"{name}_at_{k}": float for name in METRICS}
+    return {"model": str, **figures, "n_users": int, "part": str, "execution": str}
 
 
 def write(
@@ -31,14 +32,16 @@ def write(
         part: on which they were judged.
         executions: ids of the trainings behind models; baselines have none.
     """
-    header = columns(k)
-    with written(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for name, values in sorted(metrics.items(), key=lambda row: -row[1][header[1]]):
-            figures = (f"{values[key]:.6f}" for key in header if "_at_" in key)
-            about = (int(values["n_users"]), part, executions.get(name, ""))
-            writer.writerow([name, *figures, *about])
+    kinds = columns(k)
+    best_first = sorted(metrics.items(), key=lambda row: -row[1][f"{METRICS[0]}_at_{k}"])
+    rows.write(
+        path,
+        kinds,
+        [
+            {"model": name, **values, "part": part, "execution": executions.get(name)}
+            for name, values in best_first
+        ],
+    )
 
 
 def read(path: Path) -> list[dict[str, str]]:
