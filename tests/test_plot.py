@@ -185,8 +185,8 @@ def test_many_months_are_drawn_as_years(project: Path) -> None:
 def test_where_lists_were_ranked_a_figure_and_a_table_tell(project: Path) -> None:
     plot.main()
     assert "Recall" not in paths.REPORT.read_text()
-    row = dict.fromkeys(list(rankings.columns(5))[1:6], 0.125)
-    metrics = {"ease": {**row, "n_users": 9}, "dot": {**row, "ndcg_at_5": 0.25, "n_users": 9}}
+    row = dict.fromkeys(list(rankings.columns(5))[1:6], 0.125) | {"n_users": 9, "n_left_out": 2}
+    metrics = {"ease": row, "dot": {**row, "ndcg_at_5": 0.25}}
     rankings.write(paths.RANKING, metrics, 5, "valid", {"dot": "id"})
     plot.main()
     assert (paths.FIGURES / "ranking.png").exists()

@@ -50,6 +50,15 @@ def test_what_was_rated_in_train_is_not_relevant_again() -> None:
     assert found.n_relevant.tolist() == [1]
 
 
+def test_what_the_user_has_seen_since_train_is_neither_recommended_nor_relevant() -> None:
+    between = ratings([(0, 4, 5.0), (0, 5, 1.0)])
+    found = ranking.task(TRAIN, HELD_OUT, 4, 6, 4.0, between)
+    assert found.n_relevant.tolist() == [1, 1]
+    scorer = fixed([[9, 9, 1, 2, 8, 8], [9, -1, 0, 0, -2, 3], [0] * 6, [0] * 6])
+    assert ranking.top(scorer, found, 2)[0].tolist() == [3, 2]
+    assert ranking.top(scorer, small(), 2)[0].tolist() == [4, 5]
+
+
 def test_nobody_to_judge_is_said() -> None:
     with pytest.raises(InputError, match=r"rank.relevant: no user .* of 6 stars or more"):
         ranking.task(TRAIN, HELD_OUT, 4, 6, lowest_relevant=6.0)
@@ -73,6 +82,7 @@ def test_metrics_by_hand() -> None:
             # Three users rated in train: item 1 and item 3 once, items 2, 4 and 5 never.
             "novelty_at_3": np.log2(3),
             "n_users": 2,
+            "n_left_out": 2,
         }
     )
     again = ranking.judge(np.array([[3, 5, 2], [3, 2, 0]]), small())

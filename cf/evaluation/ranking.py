@@ -19,7 +19,8 @@ class Task:
     Attributes:
         users: (n,) those counted, ascending: with a training rating and a relevant item.
         n_left_out: users with held-out ratings who are not counted.
-        train: sparse (n_users, n_items) of ones, who rated what in train: not recommended again.
+        train: sparse (n_users, n_items) of ones, who rated what in train.
+        seen: the same of all that is known of users: not recommended again.
         relevant: (n_relevant,) ascending numbers user · n_items + item, of all users.
         n_relevant: (n,) relevant items of each user counted.
     """
@@ -27,44 +28,55 @@ class Task:
     users: Indices
     n_left_out: int
     train: Any
+    seen: Any
     relevant: Indices
     n_relevant: Indices
 
 
 def task(
-    train: Ratings, held_out: Ratings, n_users: int, n_items: int, lowest_relevant: float
+    train: Ratings,
+    held_out: Ratings,
+    n_users: int,
+    n_items: int,
+    lowest_relevant: float,
+    between: Ratings | None = None,
 ) -> Task:
     """The users that can be judged, and what is relevant to each.
 
     An item is relevant where the user's held-out rating is at least `lowest_relevant` stars and
-    there is none in train.
+    the user has not rated it before.
+
+    Args:
+        between: ratings after those in train and before those held out: models do not know them,
+            but the users do.
 
     Raises:
         InputError: no user can be judged.
     """
-    seen = rated(train, n_users, n_items)
+    known = rated(train, n_users, n_items)
+    seen = known if between is None else known.maximum(rated(between, n_users, n_items))
     high = np.flatnonzero(held_out.values >= lowest_relevant)
     relevant = rated(held_out.take(high), n_users, n_items)
     relevant -= relevant.multiply(seen)
     relevant.eliminate_zeros()
     n_relevant = np.diff(relevant.indptr).astype(np.int64)
-    users = np.flatnonzero((n_relevant > 0) & (np.diff(seen.indptr) > 0))
+    users = np.flatnonzero((n_relevant > 0) & (np.diff(known.indptr) > 0))
     if not len(users):
         raise InputError(
             f"params.yaml: rank.relevant: no user has both a training rating and a held-out one "
-            f"of {lowest_relevant:g} stars or more. Lower it, or hold out rows of users who stay "
-            "in training: split.method=leave_last."
+            f"of {lowest_relevant:g} stars or more. Lower it, or hold out more ratings of users "
+            "who stay in training."
         )
     n_left_out = len(np.unique(held_out.users)) - len(users)
     of_users = np.repeat(np.arange(n_users), n_relevant)
     pairs = np.sort(of_users * n_items + relevant.indices)
-    return Task(users, n_left_out, seen, pairs, n_relevant[users])
+    return Task(users, n_left_out, known, seen, pairs, n_relevant[users])
 
 
 def top(scorer: Scorer, task: Task, k: int, memory: int = MEMORY) -> Indices:
     """The `k` items that a scorer recommends to each user of the task, the best first.
 
-    All items are candidates but those that the user rated in train. Of equal scores the item of
+    All items are candidates but those that the user has seen. Of equal scores the item of
     the lower index comes first: that which occurs earlier in the data.
 
     Args:
@@ -85,13 +97,13 @@ def top(scorer: Scorer, task: Task, k: int, memory: int = MEMORY) -> Indices:
         scores = scorer(users)
         if scores.shape != (len(users), n_items):
             raise ValueError(f"expected {(len(users), n_items)} scores, got {scores.shape}")
-        scores[task.train[users].nonzero()] = -np.inf
+        scores[task.seen[users].nonzero()] = -np.inf
         lists[rows] = best(scores, k)
     return lists
 
 
 def judge(lists: Indices, task: Task) -> dict[str, float]:
-    """NDCG, recall, MAP, coverage and novelty of lists, and the number of users.
+    """NDCG, recall, MAP, coverage and novelty of lists, and how many users count and do not.
 
     With k the length of the lists, which the metrics' names end in:
 
@@ -124,7 +136,7 @@ def judge(lists: Indices, task: Task) -> dict[str, float]:
         "novelty": _novelty(task.train)[lists[there]].mean() if there.any() else 0.0,
     }
     named = {f"{name}_at_{k}": float(means[name]) for name in METRICS}
-    return {**named, "n_users": len(task.users)}
+    return {**named, "n_users": len(task.users), "n_left_out": task.n_left_out}
 
 
 def _novelty(train: Any) -> NDArray[np.float64]:

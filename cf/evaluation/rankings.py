@@ -1,11 +1,11 @@
 """The table of how well models rank items: a row a model, as reports/ranking.csv has it."""
 
-import csv
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from cf.errors import InputError
 from cf.evaluation import rows
+from cf.evaluation.rows import Row
 
 METRICS = ("ndcg", "recall", "map", "coverage", "novelty")
 METHODS = ("time", "leave_last")
@@ -15,7 +15,8 @@ METHODS = ("time", "leave_last")
 def columns(k: int) -> rows.Kinds:
     """The columns of the table and what they hold, for lists of `k` items."""
     figures = {f"{name}_at_{k}": float for name in METRICS}
-    return {"model": str, **figures, "n_users": int, "part": str, "execution": str}
+    users = {"n_users": int, "n_left_out": int}
+    return {"model": str, **figures, **users, "part": str, "execution": str}
 
 
 def write(
@@ -44,19 +45,17 @@ def write(
     )
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    """The rows that `write` wrote, as text; none where the split does not lend itself to ranking.
+def read(path: Path) -> list[Row]:
+    """The rows that `write` wrote; none where the split does not lend itself to ranking.
 
     Raises:
-        InputError: no such file.
+        InputError: no such table.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error}). `dvc repro` makes it.") from None
+    header = path.read_text(encoding="utf-8").partition("\n")[0] if path.exists() else ""
+    k = re.search(r"_at_(\d+)", header)
+    return rows.read(path, columns(int(k[1]) if k else 10), empty=True)
 
 
-def figures(row: Mapping[str, str]) -> dict[str, float]:
+def figures(row: Row) -> dict[str, float]:
     """The five figures of a row that `read` gave, under their columns' names."""
-    return {key: float(row[key]) for key in row if "_at_" in key}
+    return {key: figure for key, figure in row.items() if "_at_" in key}

@@ -59,13 +59,14 @@ RANKING_HEADINGS = {
 }
 
 
-def ranking_table(rows: list[dict[str, str]], title: str) -> Table:
+def ranking_table(rows: list[Row], title: str) -> Table:
     """How well models rank items, as a table for 80 columns.
 
     Args:
         rows: as `evaluation.rankings.read` gives them, at least one.
     """
-    table = Table(title=title)
+    counted = f"{rows[0]['n_users']} users counted, {rows[0]['n_left_out']} left out"
+    table = Table(title=f"{title}: {counted}")
     table.add_column("model", no_wrap=True)
     keys = [key for key in rows[0] if "_at_" in key]
     for key in keys:
@@ -73,7 +74,7 @@ def ranking_table(rows: list[dict[str, str]], title: str) -> Table:
         heading, *unit = RANKING_HEADINGS[name].split(", ")
         table.add_column(", ".join([f"{heading} @{k}", *unit]), justify="right")
     for row in rows:
-        table.add_row(row["model"], *(f"{float(row[key]):.4f}" for key in keys))
+        table.add_row(row["model"], *(f"{row[key]:.4f}" for key in keys))
     return table
 
 
