@@ -54,7 +54,9 @@ def judge(models: list[str], rank: Rank, evaluate: Evaluate) -> dict[str, dict[s
         "bias": bias,
         **{name: partial(model, name) for name in models},
     }
-    return {
-        name: ranking.judge(ranking.top(make(), task, rank.k), task)
-        for name, make in scorers.items()
-    }
+    metrics, ndcg = {}, {}
+    for name, make in scorers.items():
+        lists = ranking.top(make(), task, rank.k)
+        metrics[name], ndcg[name] = ranking.judge(lists, task), ranking.ndcg(lists, task)
+    behind = ranking.behind(ndcg)
+    return {name: {**metrics[name], **behind[name]} for name in metrics}

@@ -103,6 +103,20 @@ def test_fewer_candidates_than_places() -> None:
     assert set(nothing.values()) == {0.0, 2}
 
 
+def test_models_are_compared_user_by_user() -> None:
+    draw = np.random.default_rng(0)
+    better = draw.random(200)
+    worse = better - 0.1 + 0.01 * draw.normal(size=200)
+    found = ranking.behind({"worse": worse, "better": better, "same": better})
+    assert found["better"] == {"behind": 0, "behind_low": 0, "behind_high": 0}
+    assert found["same"] == found["better"]
+    drawn = draw.integers(0, 200, (4000, 200))
+    ends = np.quantile((better - worse)[drawn].mean(1), (0.025, 0.975))
+    low, high = found["worse"]["behind_low"], found["worse"]["behind_high"]
+    assert (low, high) == pytest.approx(tuple(ends), abs=2e-4)
+    assert low < found["worse"]["behind"] < high
+
+
 def test_scores_that_cannot_be_ranked_are_refused() -> None:
     with pytest.raises(ValueError, match="NaN"):
         ranking.top(fixed([[0, 0, 0, np.nan, 0, 0]] * 4), small(), 3)

@@ -9,19 +9,28 @@ from cf.reporting.figures import ranking
 from cf.reporting.style import model_styles
 from cf.reporting.terminal import ranking_table
 
+BEHIND = {"behind": 0.1, "behind_low": 0.05, "behind_high": 0.15}
+
 
 def metrics(ndcg: float) -> dict[str, float]:
     others = {"recall_at_10": 0.125, "map_at_10": 0.0625, "coverage_at_10": 0.5}
-    return {"ndcg_at_10": ndcg, **others, "novelty_at_10": 2.5, "n_users": 610, "n_left_out": 7}
+    return {
+        "ndcg_at_10": ndcg,
+        **others,
+        "novelty_at_10": 2.5,
+        **BEHIND,
+        "n_users": 610,
+        "n_left_out": 7,
+    }
 
 
 def test_the_best_comes_first_and_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "ranking.csv"
     rankings.write(path, {"dot": metrics(0.01), "ease": metrics(0.25)}, 10, "valid", {"dot": "ab"})
     assert path.read_text().splitlines() == [
-        "model,ndcg_at_10,recall_at_10,map_at_10,coverage_at_10,novelty_at_10,n_users,n_left_out,part,execution",
-        "ease,0.250000,0.125000,0.062500,0.500000,2.500000,610,7,valid,",
-        "dot,0.010000,0.125000,0.062500,0.500000,2.500000,610,7,valid,ab",
+        "model,ndcg_at_10,recall_at_10,map_at_10,coverage_at_10,novelty_at_10,behind,behind_low,behind_high,n_users,n_left_out,part,execution",
+        "ease,0.250000,0.125000,0.062500,0.500000,2.500000,0.100000,0.050000,0.150000,610,7,valid,",
+        "dot,0.010000,0.125000,0.062500,0.500000,2.500000,0.100000,0.050000,0.150000,610,7,valid,ab",
     ]
     first, _ = rankings.read(path)
     assert rankings.figures(first) == {k: v for k, v in metrics(0.25).items() if "_at_" in k}

@@ -1,5 +1,6 @@
 """How good the first k items are that a model recommends, of all items that are new to a user."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +103,36 @@ def top(scorer: Scorer, task: Task, k: int, memory: int = MEMORY) -> Indices:
     return lists
 
 
+def ndcg(lists: Indices, task: Task) -> NDArray[np.float64]:
+    """Each user's NDCG, (n,); arguments and formula as for `judge`."""
+    k = lists.shape[1]
+    numbers = task.users[:, None] * task.train.shape[1] + lists
+    hits = (lists >= 0) & np.isin(numbers, task.relevant)
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    ideal = np.cumsum(discounts)[np.minimum(task.n_relevant, k) - 1]
+    of_users: NDArray[np.float64] = hits @ discounts / ideal
+    return of_users
+
+
+def behind(of_users: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, float]]:
+    """How far each model's NDCG is below the best one's, with the ends of a 95% interval.
+
+    Users are drawn anew, and models are compared user by user: the mean of the differences, give
+    or take 1.96 of its standard errors. With few users the interval is too narrow.
+
+    Args:
+        of_users: (n,) NDCG of the same users, of each model.
+    """
+    best = max(of_users, key=lambda name: of_users[name].mean())
+    found = {}
+    for name, values in of_users.items():
+        difference = of_users[best] - values
+        half = 1.96 * difference.std() / np.sqrt(max(1, len(difference) - 1))
+        mean = float(difference.mean())
+        found[name] = {"behind": mean, "behind_low": mean - half, "behind_high": mean + half}
+    return found
+
+
 def judge(lists: Indices, task: Task) -> dict[str, float]:
     """NDCG, recall, MAP, coverage and novelty of lists, and how many users count and do not.
 
@@ -125,11 +156,9 @@ def judge(lists: Indices, task: Task) -> dict[str, float]:
     numbers = task.users[:, None] * n_items + lists
     there = lists >= 0
     hits = there & np.isin(numbers, task.relevant)
-    discounts = 1 / np.log2(np.arange(2, k + 2))
-    ideal = np.cumsum(discounts)[np.minimum(task.n_relevant, k) - 1]
     precision = np.cumsum(hits, axis=1) / np.arange(1, k + 1)
     means = {
-        "ndcg": np.mean(hits @ discounts / ideal),
+        "ndcg": ndcg(lists, task).mean(),
         "recall": np.mean(hits.sum(axis=1) / task.n_relevant),
         "map": np.mean((precision * hits).sum(axis=1) / task.n_relevant),
         "coverage": len(np.unique(lists[there])) / n_items,

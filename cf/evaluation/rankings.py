@@ -15,8 +15,9 @@ METHODS = ("time", "leave_last")
 def columns(k: int) -> rows.Kinds:
     """The columns of the table and what they hold, for lists of `k` items."""
     figures = {f"{name}_at_{k}": float for name in METRICS}
+    behind = dict.fromkeys(("behind", "behind_low", "behind_high"), float)
     users = {"n_users": int, "n_left_out": int}
-    return {"model": str, **figures, **users, "part": str, "execution": str}
+    return {"model": str, **figures, **behind, **users, "part": str, "execution": str}
 
 
 def write(
@@ -29,7 +30,7 @@ def write(
     """Write a row for each model as CSV, the highest NDCG first, figures to six decimals.
 
     Args:
-        metrics: of each model, as `evaluation.ranking.judge` gives them for lists of `k` items.
+        metrics: of each model, as `evaluation.ranking` gives them for lists of `k` items.
         part: on which they were judged.
         executions: ids of the trainings behind models; baselines have none.
     """
