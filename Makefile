@@ -54,6 +54,8 @@ bench: $(READY) scm    ## measure speed and memory on this machine
 	@dvc repro --quiet split
 	@python -m benchmarks.epoch
 	@python -m benchmarks.pipeline
+	@python -m benchmarks.bootstrap
+	@python -m benchmarks.ranking --users 1000
 
 clean:                 ## remove the environment; data, models and runs stay
 	rm -rf .venv

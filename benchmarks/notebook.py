@@ -3,7 +3,9 @@
 import sys
 
 from cf.data import tables
-from cf.evaluation.leaderboard import NOTEBOOK_MSE
+from cf.data.tables import Provenance, SplitFacts
+from cf.errors import InputError
+from cf.evaluation import leaderboard
 from stages import paths
 from stages.stage import stage
 
@@ -20,14 +22,22 @@ EXPECTED = {
 def main() -> None:
     """Print each model's validation MSE beside the notebook's."""
     metrics = tables.read_json(paths.METRICS)
-    right_data = tables.read_json(paths.DATA)["dataset"] == "ml-latest-small"
+    provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
+    split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
+    part = tables.read_json(paths.DATA)["part"]
+    if part != "valid" or not leaderboard.is_notebooks(provenance, split):
+        raise InputError(
+            f"{paths.METRICS}: these are {part} scores on {provenance.dataset}, split by "
+            f"{split.method}: the notebook's are validation scores on ml-latest-small, split at "
+            "random, fraction 0.2, seed 42."
+        )
     off = 0
     for model, (expected, tolerance) in EXPECTED.items():
         got = metrics[model]["mse"]
-        fits = right_data and abs(got - expected) <= tolerance
+        fits = abs(got - expected) <= tolerance
         off += not fits
         print(
-            f"{model:12} mse {got:.4f}, notebook {NOTEBOOK_MSE[model]:.4f}, "
+            f"{model:12} mse {got:.4f}, notebook {leaderboard.NOTEBOOK_MSE[model]:.4f}, "
             f"expected {expected} ± {tolerance}: {'ok' if fits else 'OFF'}"
         )
     sys.exit(1 if off else 0)

@@ -4,13 +4,12 @@ Each fold with each seed is an experiment of DVC, so its results are kept like a
 """
 
 from itertools import product
+from uuid import uuid4
 
 import numpy as np
 from rich.console import Console
 
 from cf import params, tracking
-from cf.data import tables
-from cf.data.tables import Provenance
 from cf.errors import InputError
 from cf.evaluation import crossval
 from cf.evaluation.experiments import Experiment, finished
@@ -20,15 +19,18 @@ from cf.tracking import Execution
 from stages import experiments, paths
 from stages.stage import stage
 
+PREFIX = "cv"
+
 
 @stage
 def main() -> None:
     """Run the folds, compare the models, and give each model a run over its folds in MLflow."""
     cv = params.load(paths.PARAMS, "cv", params.Cv)
     settings = params.load(paths.PARAMS, "tracking", params.Tracking)
-    models = [path.stem for path in sorted(paths.RUNS.glob("*.json"))]
+    sections = params.read(paths.PARAMS.read_text(encoding="utf-8"))
+    models = [name.removeprefix("train_") for name in sections if name.startswith("train_")]
     wanted = planned(cv, models)
-    experiments.run(wanted, cv.jobs)
+    experiments.run(wanted, cv.jobs, replacing=PREFIX)
     folds = ran(list(wanted))
 
     names = folds[0].metrics
@@ -37,7 +39,7 @@ def main() -> None:
     compared = crossval.compare({name: values.reshape(shape) for name, values in rmse.items()})
     crossval.write(paths.CV, compared)
 
-    dataset = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance).dataset
+    dataset = experiments.kept(folds[0].rev, paths.DATA.as_posix())["dataset"]
     with tracking.recorder(settings, patience=None) as recorder:
         for row in compared:
             if row.model in models:
@@ -48,9 +50,13 @@ def main() -> None:
 
 
 def planned(cv: Cv, models: list[str]) -> dict[str, dict[str, object]]:
-    """The values that each experiment is to have, by its name; folds in order, then seeds."""
+    """The values that each experiment is to have, by its name; folds in order, then seeds.
+
+    Names begin anew each time: the queue may hold experiments of a time before that was broken off.
+    """
+    this = uuid4().hex[:6]
     return {
-        f"cv-fold{fold}-seed{seed}": {
+        f"{PREFIX}-{this}-fold{fold}-seed{seed}": {
             "split.method": "k_fold",
             "split.n_folds": cv.n_folds,
             "split.fold": fold,
@@ -68,7 +74,7 @@ def ran(names: list[str]) -> list[Experiment]:
     Raises:
         InputError: one did not finish.
     """
-    found = {experiment.name: experiment for experiment in finished(experiments.shown(), "cv")}
+    found = {experiment.name: experiment for experiment in finished(experiments.shown(), PREFIX)}
     if missing := [name for name in names if name not in found]:
         raise InputError(
             f"{len(missing)} of {len(names)} experiments did not finish: {', '.join(missing)}. "

@@ -26,18 +26,19 @@ def kept(rev: str, path: str) -> Any:
     return json.loads(_said("git", "show", f"{rev}:./{path}"))
 
 
-def run(experiments: dict[str, dict[str, Any]], jobs: int) -> None:
-    """Run experiments by DVC's queue, `jobs` at a time; earlier ones of these names are replaced.
+def run(experiments: dict[str, dict[str, Any]], jobs: int, replacing: str) -> None:
+    """Run experiments, and whatever else is in DVC's queue, `jobs` at a time.
 
     Args:
         experiments: the values by dotted key that each is to have, by its name.
+        replacing: finished experiments whose names begin with this and a hyphen are removed.
 
     Raises:
         InputError: DVC fails; its own words say why.
     """
     known = _said("dvc", "exp", "list", "--name-only").split()
-    if again := [name for name in experiments if name in known]:
-        _said("dvc", "exp", "remove", *again)
+    if earlier := [name for name in known if name.startswith(f"{replacing}-")]:
+        _said("dvc", "exp", "remove", *earlier)
     for name, values in experiments.items():
         changes = [f"--set-param={key}={json.dumps(value)}" for key, value in values.items()]
         _said("dvc", "exp", "run", "--queue", "--name", name, *changes)

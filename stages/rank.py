@@ -29,12 +29,14 @@ def main() -> None:
     with tracking.recorder(settings) as recorder:
         from stages.recommending import judge  # late: MLflow is imported while torch is
 
-        metrics, users = judge(list(trainings), rank, evaluate)
+        metrics = judge(list(trainings), rank, evaluate)
         executions = {name: training.id for name, training in trainings.items()}
         rankings.write(paths.RANKING, metrics, rank.k, part, executions)
         rows = rankings.read(paths.RANKING)
         runs.record_ranking(recorder, trainings, rows)
-    title = f"{provenance.dataset}, split by {split.method}, {part}: {users}"
+    if not rows:
+        return
+    title = f"{provenance.dataset}, split by {split.method}, {part}"
     Console().print(ranking_table(rows, title))
 
 

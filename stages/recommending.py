@@ -7,6 +7,7 @@ import numpy as np
 
 from cf.data import tables
 from cf.data.tables import Provenance
+from cf.errors import InputError
 from cf.evaluation import ranking
 from cf.models import base, baseline
 from cf.params import Evaluate, Rank
@@ -18,10 +19,8 @@ from cf.training import checkpoints
 from stages import paths
 
 
-def judge(
-    models: list[str], rank: Rank, evaluate: Evaluate
-) -> tuple[dict[str, dict[str, float]], str]:
-    """The metrics of each model and baseline, and in words how many users are counted.
+def judge(models: list[str], rank: Rank, evaluate: Evaluate) -> dict[str, dict[str, float]]:
+    """The metrics of each model and baseline; none, and a word why, if there is nobody to judge.
 
     Args:
         models: those trained, by the name of their folder.
@@ -30,7 +29,12 @@ def judge(
     held_out = tables.read_ratings(paths.PARTS[evaluate.part])
     facts = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     n_items = facts.n_items
-    task = ranking.task(train, held_out, facts.n_users, n_items, rank.relevant)
+    between = tables.read_ratings(paths.VALID) if evaluate.part == "test" else None
+    try:
+        task = ranking.task(train, held_out, facts.n_users, n_items, rank.relevant, between)
+    except InputError as nobody:  # stars can be judged all the same
+        print(f"No lists are judged. {nobody}")
+        return {}
     knn, settings = rank.knn, rank.ease
 
     def bias() -> Scorer:
@@ -50,8 +54,9 @@ def judge(
         "bias": bias,
         **{name: partial(model, name) for name in models},
     }
-    metrics = {
-        name: ranking.judge(ranking.top(make(), task, rank.k), task)
-        for name, make in scorers.items()
-    }
-    return metrics, f"{len(task.users)} users counted, {task.n_left_out} left out"
+    metrics, ndcg = {}, {}
+    for name, make in scorers.items():
+        lists = ranking.top(make(), task, rank.k)
+        metrics[name], ndcg[name] = ranking.judge(lists, task), ranking.ndcg(lists, task)
+    behind = ranking.behind(ndcg)
+    return {name: {**metrics[name], **behind[name]} for name in metrics}

@@ -1,19 +1,20 @@
 """The page of the stage plot: reports/, and what is behind it, to reports/index.html."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from cf import params
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
 from cf.evaluation import leaderboard
+from cf.evaluation.rows import Row
 from cf.files import written
 from cf.reporting import report
 from cf.reporting.report import Commit
 from stages import commit, paths
 
 
-def write(trained: list[str], ranked: Sequence[Mapping[str, str]] = ()) -> None:
+def write(trained: list[str], ranked: Sequence[Row] = ()) -> None:
     """Write the page.
 
     Args:

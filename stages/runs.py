@@ -10,6 +10,7 @@ from cf.errors import InputError
 from cf.evaluation import rankings
 from cf.evaluation.metrics import Summary
 from cf.evaluation.predictions import RESERVED
+from cf.evaluation.rows import Row
 from cf.files import sha256
 from cf.tracking import Execution, Recorder
 from stages import paths
@@ -80,14 +81,14 @@ def record(
     for name, training in trainings.items():
         values = {f"{prefix}{metric}": value for metric, value in scores[name].items()}
         recorder.add(training, values)
-    one = [name for name in trainings if trainings[name].parameters["split_method"] != "k_fold"]
+    one = [name for name in trainings if trainings[name].parameters.get("split_method") != "k_fold"]
     if one and part == "valid":
         best = min(one, key=lambda name: scores[name]["rmse"] or 0)
         recorder.register(trainings[best], scores[best]["rmse"] or 0)
 
 
 def record_ranking(
-    recorder: Recorder, trainings: Mapping[str, Execution], ranked: Sequence[Mapping[str, str]]
+    recorder: Recorder, trainings: Mapping[str, Execution], ranked: Sequence[Row]
 ) -> None:
     """Add the rows of reports/ranking.csv to the runs of the trainings that they are about."""
     for row in ranked:

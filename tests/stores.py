@@ -15,7 +15,7 @@ def environment() -> dict[str, str]:
 
 def client(root: Path) -> MlflowClient:
     """A client of the store of the project at `root`."""
-    return MlflowClient(f"sqlite:///{root}/mlruns/mlflow.db")
+    return MlflowClient(f"sqlite:///{root.resolve()}/mlruns/mlflow.db")  # kept by its address
 
 
 def runs(root: Path) -> list[Run]:

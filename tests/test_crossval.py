@@ -61,7 +61,7 @@ def test_the_table_and_the_file(tmp_path: Path) -> None:
     crossval.write(tmp_path / "cv.csv", rows)
     with (tmp_path / "cv.csv").open() as file:
         first, second = csv.DictReader(file)
-    assert (first["model"], second["to_best"], second["tied"]) == ("bias", "0.050000", "True")
+    assert (first["model"], second["to_best"], second["tied"]) == ("bias", "0.050000", "true")
     console = Console(width=80, record=True)
     console.print(cv_table(rows, "toy"))
     text = console.export_text()

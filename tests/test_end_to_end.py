@@ -175,12 +175,15 @@ def test_sync_gives_no_run_what_is_anothers(made: Project, tmp_path: Path) -> No
     sync = (sys.executable, "-m", "stages.sync")
 
     def after_sync() -> tuple[str, Run, set[str], set[str]]:
-        shutil.rmtree(project.folder / "mlruns", ignore_errors=True)
-        said = project.run(*sync).stdout
-        found = {run.info.run_name: run for run in project.runs()}
+        """What sync makes of the project's results in a folder without a store."""
+        folder = tmp_path / f"clone-{len(list(tmp_path.iterdir()))}"
+        ignore = shutil.ignore_patterns("mlruns")
+        clone = Project(shutil.copytree(project.folder, folder, ignore=ignore))
+        said = clone.run(*sync).stdout
+        found = {run.info.run_name: run for run in clone.runs()}
         assert sorted(found) == MODELS
         assert "loss/valid" in found["dot"].data.metrics
-        store = client(project.folder)
+        store = client(clone.folder)
         files = (store.list_artifacts(found[m].info.run_id, "figures") for m in ("dot", "embnet"))
         return said, found["dot"], *({file.path for file in listed} for listed in files)
 

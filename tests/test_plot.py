@@ -83,8 +83,8 @@ def write_strata(timestamps: np.ndarray) -> None:
 
 
 def contents() -> dict[str, bytes]:
-    folders = (paths.FIGURES, paths.VECTOR_FIGURES)
-    return {path.name: path.read_bytes() for folder in folders for path in folder.iterdir()}
+    drawn = (*paths.FIGURES.glob("*"), *paths.VECTOR_FIGURES.glob("*.svg"))
+    return {path.name: path.read_bytes() for path in drawn}
 
 
 def test_writes_every_figure_twice_over_to_the_same_bytes(project: Path) -> None:
@@ -185,11 +185,13 @@ def test_many_months_are_drawn_as_years(project: Path) -> None:
 def test_where_lists_were_ranked_a_figure_and_a_table_tell(project: Path) -> None:
     plot.main()
     assert "Recall" not in paths.REPORT.read_text()
-    row = dict.fromkeys(rankings.columns(5)[1:6], 0.125)
-    metrics = {"ease": {**row, "n_users": 9}, "dot": {**row, "ndcg_at_5": 0.25, "n_users": 9}}
+    row = dict.fromkeys(list(rankings.columns(5))[1:6], 0.125) | {"n_users": 9, "n_left_out": 2}
+    row |= {"behind": 0.1, "behind_low": -0.1, "behind_high": 0.3}
+    metrics = {"ease": row, "dot": {**row, "ndcg_at_5": 0.25}}
     rankings.write(paths.RANKING, metrics, 5, "valid", {"dot": "id"})
     plot.main()
     assert (paths.FIGURES / "ranking.png").exists()
     page = paths.REPORT.read_text()
     assert "Lists of 5 items for 9 users on the validation ratings" in page
+    assert "<td>tied</td>" in page
     assert page.index(">0.2500</td>") < page.index('>ease <span class="tag">baseline</span>')

@@ -49,8 +49,8 @@ def test_ranks_all_models_and_baselines_where_the_last_is_held_out(
     assert all(0 <= float(row["recall_at_10"]) <= 1 for row in rows)
     valid = tables.read_ratings(paths.VALID)
     n_users = len(np.unique(valid.users[valid.values >= 4]))
-    assert {row["n_users"] for row in rows} == {str(n_users)}
-    assert f"toy, split by leave_last, valid: {n_users} users counted" in capsys.readouterr().out
+    assert {row["n_users"] for row in rows} == {n_users}
+    assert f"toy, split by leave_last, valid: {n_users}" in capsys.readouterr().out
 
     (row,) = (row for row in rows if row["model"] == "plain")
     assert (row["part"], row["execution"]) == ("valid", "id")
@@ -59,6 +59,11 @@ def test_ranks_all_models_and_baselines_where_the_last_is_held_out(
     paths.PARAMS.write_text(text.replace("part: valid", "part: test"))
     with pytest.raises(SystemExit, match=r"evaluate.part: there is no test part"):
         rank.main()
+    paths.PARAMS.write_text(text)
+    paths.PARAMS.write_text(text.replace("relevant: 4.0", "relevant: 5.5"))
+    rank.main()
+    assert "No lists are judged. params.yaml: rank.relevant: no user" in capsys.readouterr().out
+    assert rankings.read(paths.RANKING) == []
     paths.PARAMS.write_text(text)
     shutil.rmtree(paths.MODELS / "plain")
     with pytest.raises(SystemExit, match=r"models/plain: not a whole checkpoint"):

@@ -50,6 +50,15 @@ def test_what_was_rated_in_train_is_not_relevant_again() -> None:
     assert found.n_relevant.tolist() == [1]
 
 
+def test_what_the_user_has_seen_since_train_is_neither_recommended_nor_relevant() -> None:
+    between = ratings([(0, 4, 5.0), (0, 5, 1.0)])
+    found = ranking.task(TRAIN, HELD_OUT, 4, 6, 4.0, between)
+    assert found.n_relevant.tolist() == [1, 1]
+    scorer = fixed([[9, 9, 1, 2, 8, 8], [9, -1, 0, 0, -2, 3], [0] * 6, [0] * 6])
+    assert ranking.top(scorer, found, 2)[0].tolist() == [3, 2]
+    assert ranking.top(scorer, small(), 2)[0].tolist() == [4, 5]
+
+
 def test_nobody_to_judge_is_said() -> None:
     with pytest.raises(InputError, match=r"rank.relevant: no user .* of 6 stars or more"):
         ranking.task(TRAIN, HELD_OUT, 4, 6, lowest_relevant=6.0)
@@ -73,6 +82,7 @@ def test_metrics_by_hand() -> None:
             # Three users rated in train: item 1 and item 3 once, items 2, 4 and 5 never.
             "novelty_at_3": np.log2(3),
             "n_users": 2,
+            "n_left_out": 2,
         }
     )
     again = ranking.judge(np.array([[3, 5, 2], [3, 2, 0]]), small())
@@ -91,6 +101,20 @@ def test_fewer_candidates_than_places() -> None:
     assert found["coverage_at_10"] == pytest.approx(5 / 6)
     nothing = ranking.judge(np.full((2, 10), -1), small())
     assert set(nothing.values()) == {0.0, 2}
+
+
+def test_models_are_compared_user_by_user() -> None:
+    draw = np.random.default_rng(0)
+    better = draw.random(200)
+    worse = better - 0.1 + 0.01 * draw.normal(size=200)
+    found = ranking.behind({"worse": worse, "better": better, "same": better})
+    assert found["better"] == {"behind": 0, "behind_low": 0, "behind_high": 0}
+    assert found["same"] == found["better"]
+    drawn = draw.integers(0, 200, (4000, 200))
+    ends = np.quantile((better - worse)[drawn].mean(1), (0.025, 0.975))
+    low, high = found["worse"]["behind_low"], found["worse"]["behind_high"]
+    assert (low, high) == pytest.approx(tuple(ends), abs=2e-4)
+    assert low < found["worse"]["behind"] < high
 
 
 def test_scores_that_cannot_be_ranked_are_refused() -> None:

@@ -170,7 +170,7 @@ def split(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
     names = {"user_id": "who", "item_id": "what", "rating": "stars", "timestamp": None}
     project.change("ingest", lambda s: s.update(dataset="data/own/stars.csv", columns=names))
     project.change(f"train_{MODEL}", lambda s: s["schedule"].update(n_epochs=[1, 1]))
-    for stage in ("ingest", "encode", "split"):
+    for stage in ("ingest", "encode", "split", "rank"):  # no lists on this split
         project.run(sys.executable, "-m", f"stages.{stage}")
     return project
 

@@ -1,6 +1,5 @@
 """Models compared over the folds of a cross-validation."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from cf.files import written
+from cf.evaluation import rows
 
 CONFIDENCE = 0.95
 
@@ -76,14 +75,17 @@ def compare(rmse: Mapping[str, NDArray[np.float64]]) -> list[Compared]:
     ]
 
 
+COLUMNS: rows.Kinds = {
+    "model": str,
+    **dict.fromkeys(("rmse", "sd_folds", "sd_seeds", "to_best", "low", "high"), float),
+    "tied": bool,
+}
+
+
 def write(path: Path, compared: list[Compared]) -> None:
-    """Write the comparison as CSV, figures to six decimals."""
-    with written(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*asdict(compared[0]), "tied"], lineterminator="\n")
-        writer.writeheader()
-        for row in compared:
-            numbers = {k: f"{v:.6f}" for k, v in asdict(row).items() if k != "model"}
-            writer.writerow({"model": row.model, **numbers, "tied": row.tied})
+    """Write the comparison as CSV; a model with one seed has no spread over seeds."""
+    table = [{**asdict(row), "tied": row.tied} for row in compared]
+    rows.write(path, COLUMNS, [{k: None if v != v else v for k, v in row.items()} for row in table])
 
 
 def _compared(model: str, rmse: NDArray[np.float64], best: NDArray[np.float64]) -> Compared:

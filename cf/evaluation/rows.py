@@ -25,21 +25,26 @@ def write(path: Path, kinds: Kinds, rows: Sequence[Row]) -> None:
         writer.writerows({key: _text(row[key]) for key in kinds} for row in rows)
 
 
-def read(path: Path, kinds: Kinds) -> list[Row]:
-    """The rows that `write` wrote, at least one.
+def read(path: Path, kinds: Kinds, empty: bool = False) -> list[Row]:
+    """The rows that `write` wrote; none only where `empty` allows it.
 
     Raises:
-        InputError: no such file, or other columns.
+        InputError: no such file, other columns, or a value that is none of its kind.
     """
-    rows = []
-    if path.exists():
+    try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    if not rows or set(rows[0]) != set(kinds):
+            reader = csv.DictReader(file)
+            rows = list(reader)
+        if list(reader.fieldnames or ()) != list(kinds):
+            raise ValueError("it has others")
+        if not rows and not empty:
+            raise ValueError("it has no rows")
+        return [{key: _value(kinds[key], row[key]) for key in kinds} for row in rows]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise InputError(
-            f"{path}: expected a table with the columns {', '.join(kinds)}. `dvc repro` makes it."
-        )
-    return [{key: _value(kinds[key], text) for key, text in row.items()} for row in rows]
+            f"{path}: expected a table with the columns {', '.join(kinds)} ({error}). "
+            "`dvc repro` makes it."
+        ) from None
 
 
 def _text(value: Any) -> str:
@@ -48,7 +53,9 @@ def _text(value: Any) -> str:
     return f"{value:.{DECIMALS}f}" if isinstance(value, float) else str(value)
 
 
-def _value(kind: type, text: str) -> Any:
+def _value(kind: type, text: str | None) -> Any:
+    if text is None:
+        raise ValueError("a row is too short")
     if not text:
         return None
     return text == "true" if kind is bool else kind(text)

@@ -153,7 +153,7 @@ def _panels(strata: Sequence[Row], figure: str) -> Iterator[Panel]:
 
 
 def ranking_figures(
-    facts: Provenance, ranked: Sequence[Mapping[str, str]], trained: Sequence[str]
+    facts: Provenance, ranked: Sequence[Row], trained: Sequence[str]
 ) -> Iterator[tuple[str, Figure]]:
     """The figure of how models rank items, with the name of its file; none without rows.
 

@@ -126,7 +126,7 @@ def render(
     split: SplitFacts,
     figures: Mapping[str, bytes],
     commit: Commit | None,
-    ranked: Sequence[Mapping[str, str]] = (),
+    ranked: Sequence[Row] = (),
 ) -> str:
     """The page, which needs no other file and no network.
 

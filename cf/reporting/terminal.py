@@ -59,21 +59,31 @@ RANKING_HEADINGS = {
 }
 
 
-def ranking_table(rows: list[dict[str, str]], title: str) -> Table:
+def ranking_table(rows: list[Row], title: str) -> Table:
     """How well models rank items, as a table for 80 columns.
 
     Args:
         rows: as `evaluation.rankings.read` gives them, at least one.
     """
-    table = Table(title=title)
+    best = rows[0]
+    counted = f"{best['n_users']} users counted, {best['n_left_out']} left out"
+    table = Table(
+        title=f"{title}: {counted}",
+        caption="95% intervals of the NDCG behind the best one's; tied: may be as good",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
+    )
     table.add_column("model", no_wrap=True)
-    keys = [key for key in rows[0] if "_at_" in key]
-    for key in keys:
-        name, _, k = key.partition("_at_")
-        heading, *unit = RANKING_HEADINGS[name].split(", ")
-        table.add_column(", ".join([f"{heading} @{k}", *unit]), justify="right")
+    keys = [key for key in best if "_at_" in key]
+    ndcg, *others = (RANKING_HEADINGS[key.partition("_at_")[0]] for key in keys)
+    for heading in (f"{ndcg} @{keys[0].partition('_at_')[2]}", "behind best", *others):
+        table.add_column(heading, justify="right")
     for row in rows:
-        table.add_row(row["model"], *(f"{float(row[key]):.4f}" for key in keys))
+        low, high = row["behind_low"], row["behind_high"]
+        behind = "tied" if low <= 0 <= high else _range(low, high)
+        first, *rest = (f"{row[key]:.4f}" for key in keys)
+        table.add_row(row["model"], first, "best" if row is best else behind, *rest)
     return table
 
 
