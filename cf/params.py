@@ -323,6 +323,16 @@ def parse(values: Any, where: str, kind: type[S]) -> S:
         raise InputError("\n".join(f"{place}: {what}" for place, what in told.items())) from None
 
 
+def is_sampled(path: Path, section: str) -> bool:
+    """Whether a training section of the params file at `path` is a `Sampling`.
+
+    Raises:
+        InputError: as for `load`, of the file.
+    """
+    values = _sections(path).get(section)
+    return isinstance(values, dict) and "gibbs" in values
+
+
 def read(text: str) -> Any:
     """The content of a params file.
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from cf.data.tables import Provenance, SplitFacts
 from cf.files import sha256
-from cf.params import Tracking, Training
+from cf.params import Sampling, Tracking, Training
 
 RECORDER = [sys.executable, "-P", str(Path(__file__).with_name("recorder.py"))]
 PATIENCE = 60.0  # seconds that a stage waits for its recorder
@@ -53,7 +53,7 @@ class Execution:
 def execution(
     experiment: str,
     model: str,
-    training: Training,
+    training: Training | Sampling,
     provenance: Provenance,
     split: SplitFacts,
     changed: Mapping[str, Any] | None = None,
@@ -67,7 +67,12 @@ def execution(
     started = study(experiment, model, parameters, provenance, split)
     dvc_name = started.tags.get("dvc_experiment")
     note = _description(training, dvc_name)
-    source = {"mlflow.source.name": "stages/train.py", "mlflow.note.content": note, "model": model}
+    script = "train" if isinstance(training, Training) else "sample"
+    source = {
+        "mlflow.source.name": f"stages/{script}.py",
+        "mlflow.note.content": note,
+        "model": model,
+    }
     named = [f"{key}={value}" for key, value in (changed or {}).items()]
     name = " ".join([model, *named[:2], *(["..."] if len(named) > 2 else [])])
     name += f" ({dvc_name})" if dvc_name else ""
@@ -296,15 +301,20 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _description(training: Training, dvc_name: str | None) -> str:
+def _description(training: Training | Sampling, dvc_name: str | None) -> str:
     """What sets this training apart, first what MLflow's table has room for: 50 characters."""
     model = [f"{key} {value}" for key, value in training.model.items() if key != "name"]
-    optimizer, schedule = training.optimizer, training.schedule
-    how = [
-        f"{optimizer.name} {schedule.learning_rate}",
-        f"decay {optimizer.weight_decay}",
-        f"{sum(schedule.n_epochs)} epochs",
-    ]
+    if isinstance(training, Training):
+        optimizer, schedule = training.optimizer, training.schedule
+        how = [
+            f"{optimizer.name} {schedule.learning_rate}",
+            f"decay {optimizer.weight_decay}",
+            f"{sum(schedule.n_epochs)} epochs",
+        ]
+    else:
+        gibbs = training.gibbs
+        off = [f"no {name}" for name, value in gibbs if value is False]
+        how = [f"{gibbs.n_sweeps} sweeps", *off]
     ending = [f"experiment {dvc_name}"] if dvc_name else []
     return ", ".join([*model[:1], *how, *model[1:], *ending])
 

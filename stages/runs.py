@@ -1,5 +1,6 @@
 """runs/<model>.json: the training that made each model, which MLflow's run can be made from."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,18 @@ from cf.evaluation.rows import Row
 from cf.files import sha256
 from cf.tracking import Execution, Recorder
 from stages import paths
+
+
+def the_name() -> str:
+    """The model's name, from the command line.
+
+    Raises:
+        InputError: there is none, or it is taken.
+    """
+    if len(sys.argv) != 2:
+        raise InputError(f"which model? Usage: python -m stages.{Path(sys.argv[0]).stem} NAME.")
+    check_name(sys.argv[1])
+    return sys.argv[1]
 
 
 def check_name(name: str) -> None:

@@ -1,11 +1,8 @@
 """Train one model: data/split to models/<name>. Usage: python -m stages.train NAME"""
 
-import sys
-
 from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
-from cf.errors import InputError
 from stages import commit, paths, runs
 from stages.stage import stage
 
@@ -13,7 +10,7 @@ from stages.stage import stage
 @stage
 def main() -> None:
     """Train the model that the section train_<name> of params.yaml describes."""
-    name = the_name()
+    name = runs.the_name()
     training = params.load(paths.PARAMS, f"train_{name}", params.Training)
     settings = params.load(paths.PARAMS, "tracking", params.Tracking)
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
@@ -25,18 +22,6 @@ def main() -> None:
 
         train(name, training, provenance, execution, recorder)
     runs.write(name, execution)
-
-
-def the_name() -> str:
-    """The model's name, from the command line.
-
-    Raises:
-        InputError: there is none, or it is taken.
-    """
-    if len(sys.argv) != 2:
-        raise InputError("which model? Usage: python -m stages.train NAME, e.g. dotbias.")
-    runs.check_name(sys.argv[1])
-    return sys.argv[1]
 
 
 if __name__ == "__main__":

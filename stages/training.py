@@ -2,6 +2,7 @@
 
 from cf.data import tables
 from cf.data.tables import Provenance
+from cf.errors import InputError
 from cf.params import Training
 from cf.tracking import Execution, Recorder
 from cf.training import checkpoints, devices, history, optimizers
@@ -24,6 +25,11 @@ def train(
     devices.prepare(device, training.n_threads, training.seed)
     model = blueprint.build(f"{where}.model").to(device)
     optimizer = optimizers.build(training.optimizer, model)
+    if not optimizer.parameters:
+        raise InputError(
+            f"{where}.model.name: {training.model['name']} is sampled: the cmd of its stage in "
+            f"dvc.yaml is `python -m stages.sample {name}`."
+        )
     schedule, batch_size = training.schedule, training.batch_size
 
     execution.parameters["device"] = str(device)

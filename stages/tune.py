@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cf import params, tracking
 from cf.data import tables
 from cf.data.tables import Provenance, SplitFacts
+from cf.errors import InputError
 from cf.training.checkpoints import Blueprint
 from cf.tuning import outcome
 from cf.tuning.search import Trial, search
@@ -21,6 +22,11 @@ from stages.stage import stage
 def main() -> None:
     """Search the space that the section tune of params.yaml describes; Ctrl-C ends it early."""
     tune = params.load(paths.PARAMS, "tune", params.Tune)
+    if params.is_sampled(paths.PARAMS, tune.section):
+        raise InputError(
+            f"{paths.PARAMS}: tune.section: {tune.section} is sampled and has no learning rate or "
+            "decay to search: its priors are learnt. Name a section with an optimizer."
+        )
     training = params.load(paths.PARAMS, tune.section, params.Training)
     settings = params.load(paths.PARAMS, "tracking", params.Tracking)
     provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)

@@ -16,6 +16,7 @@ LAYERS = [  # each may import from those before it, and from its own
     {"cf.errors", "cf.files", "cf.params", "cf.ratings"},
     {"cf.data", "cf.models", "cf.recommenders", "cf.evaluation.metrics", "cf.evaluation.crosstab"},
     {"cf.training", "cf.evaluation"},
+    {"cf.sampling"},
     {"cf.tuning"},
     {"cf.reporting", "cf.tracking", "cf.recorder"},
     {"stages"},

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from cf.ratings import Indices
+from cf.params import Gibbs
+from cf.ratings import Indices, Ratings
 
 Columns: TypeAlias = NDArray[np.float32] | sparse.csr_array
 YEARS_ALIKE = 3.0  # standard deviation of the bumps that a year of release is spread over
@@ -53,6 +54,39 @@ class Feature:
         """F V coefficients: (n, d) of (r, d)."""
         rows = torch.mm(self._basis, coefficients)
         return torch.mm(self._sparse[0], rows) if self._sparse else rows
+
+
+def of_users(asked: Gibbs, train: Ratings, n_users: int, n_items: int) -> list[Feature]:
+    """The users' features that are asked for."""
+    if not asked.rated:
+        return []
+    return [Feature("rated", partners(train.users, train.items, n_users, n_items))]
+
+
+def of_items(
+    asked: Gibbs,
+    train: Ratings,
+    n_users: int,
+    n_items: int,
+    genre_names: Sequence[str],
+    released: NDArray[np.float64],
+) -> list[Feature]:
+    """The items' features that are asked for.
+
+    Args:
+        genre_names: of each item's genres, joined by "|"; asked for only where one is known.
+        released: (n_items,) years, NaN where unknown; likewise.
+    """
+    found = []
+    if asked.genres:
+        found.append(Feature("genres", genres(genre_names)))
+    if asked.year:
+        found.append(Feature("year", years(released)))
+    if asked.popularity:
+        found.append(Feature("popularity", popularity(train.items, n_items)))
+    if asked.raters:
+        found.append(Feature("raters", partners(train.items, train.users, n_items, n_users)))
+    return found
 
 
 def genres(names: Sequence[str]) -> Columns:

@@ -9,30 +9,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cf.errors import InputError
 from cf.models.bayesmf import BayesMF, keys, scores
 from cf.params import Gibbs
 from cf.ratings import Ratings
 from cf.sampling.features import Feature
 from cf.sampling.gibbs import Priors, Sampler, Side
+from cf.training.history import Pass
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """What one sweep came to.
+class Sweep(Pass):
+    """A pass that draws everything once.
 
     Attributes:
-        epoch: from 1: the number of the sweep.
-        train_loss: mean squared residual in stars² of the training ratings, given this sweep's
-            draw of everything.
-        valid_loss: mean squared error in stars² of the held-out ratings, predicted by the mean
-            of all sweeps after the burn-in so far; in the burn-in, by this sweep alone.
+        train_loss: mean squared residual, given this sweep's draw of everything.
+        valid_loss: of the mean of all sweeps after the burn-in so far; in the burn-in, of this
+            sweep alone.
         noise_precision: mean over the users, in 1/stars².
         seconds: wall time of the sweep, without validation.
     """
 
-    epoch: int
-    train_loss: float
-    valid_loss: float
     noise_precision: float
     seconds: float
 
@@ -63,6 +60,9 @@ def sample(
     Args:
         model: on the CPU.
         valid: to watch; nothing is chosen by it.
+
+    Raises:
+        InputError: the numbers are no longer finite.
     """
     model.eval()
     model.mean.fill_(float(train.values.mean(dtype=np.float64)))
@@ -89,7 +89,7 @@ def sample(
     kept = _spread(gibbs.burn_in, gibbs.n_sweeps, n_samples)
     for number in range(gibbs.n_sweeps):
         started = time.perf_counter()
-        left = sampler.sweep()
+        left = _swept(sampler, number + 1)
         seconds = time.perf_counter() - started
         for place in (kept == number).nonzero()[:, 0].tolist():
             model.user_rows[place] = sampler.user_side.rows
@@ -101,6 +101,19 @@ def sample(
         valid_loss = watched.loss(sampler, number >= gibbs.burn_in)
         train_loss = float(left.square().mean())
         yield Sweep(number + 1, train_loss, valid_loss, float(sampler.noise.mean()), seconds)
+
+
+def _swept(sampler: Sampler, number: int) -> Tensor:
+    try:
+        left = sampler.sweep()
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        left = torch.tensor([math.nan])
+    if not left.isfinite().all():
+        raise InputError(
+            f"sampling broke down in sweep {number}: the ratings leave no noise to be estimated. "
+            "Lower n_factors, or set user_noise to false."
+        )
+    return left
 
 
 class _Watched:

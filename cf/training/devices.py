@@ -51,8 +51,13 @@ def prepare(device: torch.device, n_threads: int, seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def check_memory(blueprint: Blueprint, where: str, device: torch.device) -> None:
+def check_memory(
+    blueprint: Blueprint, where: str, device: torch.device, n_tensors: int = TENSORS_A_PARAMETER
+) -> None:
     """Refuse a model whose training does not fit into the memory that is free.
+
+    Args:
+        n_tensors: of a parameter's size that training holds for each.
 
     Raises:
         InputError: it does not fit; the message says how much is needed and free.
@@ -61,7 +66,7 @@ def check_memory(blueprint: Blueprint, where: str, device: torch.device) -> None
         with torch.device("meta"):
             model = blueprint.build(where)
         sizes = [p.numel() * p.element_size() for p in model.parameters()]
-        needed: float = sum(sizes) * TENSORS_A_PARAMETER
+        needed: float = sum(sizes) * n_tensors
     except RuntimeError:  # more bytes than can be counted
         needed = math.inf
     if device.type == "cuda":

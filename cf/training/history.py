@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -11,25 +11,35 @@ from numpy.typing import NDArray
 from cf.errors import InputError
 from cf.files import written
 
-COLUMNS = ("epoch", "train_loss", "valid_loss", "learning_rate")
+COLUMNS = ("epoch", "train_loss", "valid_loss")
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training ratings came to.
+class Pass:
+    """What one pass over the training ratings came to, however a model learns from them.
 
     Attributes:
         epoch: from 1.
-        train_loss: mean squared error in stars² over the epoch's batches as they were met, each
-            rating weighing the same; dropout on.
-        valid_loss: mean squared error in stars² of the validation ratings after the epoch.
-        learning_rate: mean over the epoch's steps.
-        seconds: wall time of the pass, without validation.
+        train_loss: mean squared error in stars².
+        valid_loss: mean squared error in stars² of the validation ratings after the pass.
     """
 
     epoch: int
     train_loss: float
     valid_loss: float
+
+
+@dataclass(frozen=True)
+class Epoch(Pass):
+    """A pass in batches, down the gradient.
+
+    Attributes:
+        train_loss: over the epoch's batches as they were met, each
+            rating weighing the same; dropout on.
+        learning_rate: mean over the epoch's steps.
+        seconds: wall time of the pass, without validation.
+    """
+
     learning_rate: float
     seconds: float
 
@@ -43,16 +53,17 @@ class Epoch:
         }
 
 
-def write(path: Path, epochs: Sequence[Epoch]) -> None:
-    """Write epochs as CSV; seconds, which never repeat, are left out."""
+def write(path: Path, passes: Sequence[Pass]) -> None:
+    """Write passes of one kind as CSV; seconds, which never repeat, are left out."""
+    columns = [field.name for field in fields(passes[0]) if field.name != "seconds"]
     with written(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([getattr(epoch, column) for column in COLUMNS] for epoch in epochs)
+        writer.writerow(columns)
+        writer.writerows([getattr(one, column) for column in columns] for one in passes)
 
 
 def read(path: Path) -> dict[str, NDArray[np.float64]]:
-    """The columns of a history, (n_epochs,) each.
+    """The columns that every history has, (n_epochs,) each.
 
     Raises:
         InputError: no such file, a column is missing, or a field is no number.
