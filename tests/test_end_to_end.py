@@ -17,7 +17,7 @@ from mlflow.entities import Run
 
 from tests.stores import client, environment, runs
 
-MODELS = ["dot", "dotbias", "dotbias_sgd", "embnet"]
+MODELS = ["bayesmf", "dot", "dotbias", "dotbias_sgd", "embnet"]
 CODE = (
     *("cf", "stages", "tests", ".dvc", ".dvcignore", ".gitignore"),
     *("dvc.yaml", "params.yaml", "pyproject.toml", "README.md"),
@@ -100,7 +100,9 @@ def made(
     write_ratings(project.folder / "data/own/stars.csv")
     names = {"user_id": "who", "item_id": "what", "rating": "stars", "timestamp": None}
     project.change("ingest", lambda s: s.update(dataset="data/own/stars.csv", columns=names))
-    for model in MODELS:
+    project.change("train_bayesmf", lambda s: s["gibbs"].update(n_sweeps=2, burn_in=0))
+    project.change("train_bayesmf", lambda s: s["model"].update(n_samples=2))
+    for model in MODELS[1:]:
         project.change(f"train_{model}", lambda s: s["schedule"].update(n_epochs=[1, 1]))
     project.repro()
     return project
@@ -122,7 +124,8 @@ def test_each_training_is_one_run_with_its_scores_and_figures(made: Project) -> 
     assert len(made.runs()) == len(MODELS)
     metrics = made.read("reports/metrics.json")
     store = client(made.folder)
-    names = {frozenset(run.data.metrics) for run in found.values()}
+    own = {"learning_rate", "noise_precision"}
+    names = {frozenset(run.data.metrics.keys() - own) for run in found.values()}
     assert len(names) == 1, "every model has the same metrics"
     for model, run in found.items():
         assert run.data.tags["execution"] == made.read(f"runs/{model}.json")["id"]
@@ -239,7 +242,7 @@ def test_a_model_whose_stage_is_gone_is_not_judged_on_rows_it_was_trained_on(
     project.change("split", lambda section: section.update(seed=43))
     path = project.folder / "dvc.yaml"
     stages = yaml.safe_load(path.read_text())
-    for model in MODELS[1:]:
+    for model in MODELS[2:]:
         del stages["stages"][f"train_{model}"]
     path.write_text(yaml.safe_dump(stages, sort_keys=False))
     done = project.run("dvc", "repro", check=False)
@@ -276,12 +279,33 @@ def test_a_name_that_the_reports_use_is_refused(made: Project, name: str) -> Non
     assert f"the reports use the name {name} otherwise" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("script", "name", "said"),
+    [
+        ("sample", "dot", "expected bayesmf, which alone is sampled"),
+        ("train", "bayesmf", "bayesmf is sampled: the cmd of its stage"),
+    ],
+)
+def test_a_model_is_made_by_its_own_script(
+    made: Project, tmp_path: Path, script: str, name: str, said: str
+) -> None:
+    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    other = {"sample": "train_bayesmf", "train": "train_dot"}[script]
+    model = yaml.safe_load((project.folder / "params.yaml").read_text())[f"train_{name}"]["model"]
+    project.change(other, lambda section: section.update(model=model))
+    module = f"stages.{script}"
+    done = project.run(sys.executable, "-m", module, other.removeprefix("train_"), check=False)
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
 def test_the_same_seed_gives_the_same_files_to_the_bit(made: Project, tmp_path: Path) -> None:
     project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
     project.change("tracking", lambda section: section.update(enabled=False))
-    project.run("dvc", "repro", "--single-item", "--force", "train_embnet")
-    for path in ("models/embnet/weights.safetensors", "reports/history/embnet.csv"):
-        assert (project.folder / path).read_bytes() == (made.folder / path).read_bytes()
+    for model in ("embnet", "bayesmf"):
+        project.run("dvc", "repro", "--single-item", "--force", f"train_{model}")
+        for path in (f"models/{model}/weights.safetensors", f"reports/history/{model}.csv"):
+            assert (project.folder / path).read_bytes() == (made.folder / path).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from cf.training.optimizers import SGD
 
 PARAMS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())
 SECTIONS = {name: section for name, section in PARAMS.items() if name.startswith("train_")}
+DESCENDED = {name: section for name, section in SECTIONS.items() if "optimizer" in section}
 
 
 def small_settings(section: dict[str, Any]) -> dict[str, Any]:
@@ -31,6 +32,12 @@ def built(section: dict[str, Any], **changes: Any) -> base.Model:
 
 @pytest.fixture(params=SECTIONS.values(), ids=SECTIONS.keys())
 def model(request: pytest.FixtureRequest) -> base.Model:
+    return built(request.param)
+
+
+@pytest.fixture(params=DESCENDED.values(), ids=DESCENDED.keys())
+def descended(request: pytest.FixtureRequest) -> base.Model:
+    """A model that learns by gradients; the others are sampled."""
     return built(request.param)
 
 
@@ -57,28 +64,28 @@ def test_output_depends_on_user_and_item(model: base.Model) -> None:
     assert first != other_item
 
 
-def test_a_step_goes_against_the_gradient_of_every_parameter(model: base.Model) -> None:
-    for module in model.modules():
+def test_a_step_goes_against_the_gradient_of_every_parameter(descended: base.Model) -> None:
+    for module in descended.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     users, items = torch.tensor([3, 3, 0]), torch.tensor([1, 2, 1])
     values = torch.tensor([1.0, 5.0, 2.5])
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in descended.state_dict().items()}
 
     def loss() -> torch.Tensor:
-        return ((model(users, items) - values) ** 2).mean()
+        return ((descended(users, items) - values) ** 2).mean()
 
     expected = loss().item()
-    for table in model.embeddings():
+    for table in descended.embeddings():
         table.lookups.clear()
-    got = SGD(model, momentum=0.0, weight_decay=0.0).step(users, items, values, 1e-2)
+    got = SGD(descended, momentum=0.0, weight_decay=0.0).step(users, items, values, 1e-2)
     assert float(got) == pytest.approx(expected, rel=1e-6)
     gradients = {
-        name: (before[name] - tensor) / 1e-2 for name, tensor in model.state_dict().items()
+        name: (before[name] - tensor) / 1e-2 for name, tensor in descended.state_dict().items()
     }
-    model.load_state_dict(before)
+    descended.load_state_dict(before)
     nudge = 1e-3
-    for name, parameter in model.named_parameters():
+    for name, parameter in descended.named_parameters():
         gradient = gradients[name]
         assert gradient.abs().sum() > 0, name
         place = np.unravel_index(int(gradient.abs().argmax()), gradient.shape)
@@ -93,29 +100,29 @@ def test_a_step_goes_against_the_gradient_of_every_parameter(model: base.Model) 
         )
 
 
-def test_gradients_in_closed_form_are_autograds(model: base.Model) -> None:
+def test_gradients_in_closed_form_are_autograds(descended: base.Model) -> None:
     torch.manual_seed(0)
     users, items, values = *indices(5), torch.rand(5) * 4 + 1
-    for module in model.modules():
+    for module in descended.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    loss, gradients = model.gradients(users, items, values)
-    for table in model.embeddings():
+    loss, gradients = descended.gradients(users, items, values)
+    for table in descended.embeddings():
         table.lookups.clear()
-    expected_loss, expected = base.Model.gradients(model, users, items, values)
+    expected_loss, expected = base.Model.gradients(descended, users, items, values)
     torch.testing.assert_close(loss, expected_loss)
     torch.testing.assert_close(gradients, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_rows_that_were_not_looked_up_keep_still_without_momentum_and_decay(
-    model: base.Model,
+    descended: base.Model,
 ) -> None:
-    optimizer = SGD(model, momentum=0.0, weight_decay=0.0)
+    optimizer = SGD(descended, momentum=0.0, weight_decay=0.0)
     zero, one, value = torch.tensor([0]), torch.tensor([1]), torch.tensor([5.0])
     optimizer.step(zero, zero, value, 0.1)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in descended.state_dict().items()}
     optimizer.step(one, one, value, 0.1)
-    for name, module in model.named_modules():
+    for name, module in descended.named_modules():
         if isinstance(module, base.Embedding):
             moved = (module.weight != before[f"{name}.weight"]).reshape(len(module.weight), -1)
             assert moved.any(1).nonzero().flatten().tolist() == [1], name

@@ -44,7 +44,8 @@ def test_the_committed_file_is_valid(pytestconfig: pytest.Config) -> None:
     for name in yaml.safe_load(path.read_text()):
         if not name.startswith("train_"):
             continue
-        training = params.load(path, name, params.Training)
+        kind = params.Sampling if params.is_sampled(path, name) else params.Training
+        training: params.Training | params.Sampling = params.load(path, name, kind)
         settings = dict(training.model)
         params.parse(settings, "model", base.find(settings.pop("name")).Config)
 

@@ -9,6 +9,7 @@ import torch
 from scipy import sparse, stats
 from torch import Tensor
 
+from cf.errors import InputError
 from cf.evaluation import metrics
 from cf.models import base
 from cf.models.bayesmf import BayesMF, scores
@@ -18,6 +19,7 @@ from cf.sampling import blocks, features, gibbs
 from cf.sampling.features import Feature
 from cf.sampling.gibbs import Effect, Priors, Sampler, Side
 from cf.sampling.posterior import Sweep, sample
+from stages import sampling as stage
 
 N = 40_000  # draws: the error of a mean is a two-hundredth of the deviation
 
@@ -350,3 +352,32 @@ def test_genres_and_years_are_centred_and_known_by_name() -> None:
     assert np.corrcoef(years[[0, 2]])[0, 1] < 0
     np.testing.assert_array_equal(years[3], years[1])
     np.testing.assert_allclose(years.sum(0), 0, atol=1e-6)
+
+
+def test_ratings_that_are_all_alike_end_in_a_message(planted: Pair) -> None:
+    alike = replace(planted[0], values=np.full(len(planted[0]), 3, np.float32))
+    with pytest.raises(InputError, match=r"broke down in sweep \d+: .* Set user_noise to false"):
+        sampled((alike, planted[1]), n_sweeps=2000)
+    assert sampled((alike, planted[1]), user_noise=False)[1][-1].train_loss < 0.01
+
+
+def test_what_the_data_does_not_have_is_left_out_with_a_word(
+    planted: Pair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = settings(days=True, genres=True, year=True, raters=True)
+    train = planted[0]
+    left = stage.possible("b", asked, train, ["", ""], np.full(2, np.nan))
+    assert left == settings(raters=True)
+    said = "b: this data set tells nothing of days, genres, year: sampled without.\n"
+    assert capsys.readouterr().out == said
+    timed = replace(train, timestamps=np.zeros(len(train), np.int64))
+    assert stage.possible("b", asked, timed, ["", "War"], np.array([np.nan, 1999])) == asked
+    assert stage.possible("b", settings(), train, ["", ""], np.full(2, np.nan)) == settings()
+    assert capsys.readouterr().out == ""
+
+
+def test_partners_that_do_not_fit_into_memory_are_refused() -> None:
+    with pytest.raises(InputError, match=r"there.gibbs: raters and rated need .* both to false"):
+        stage.check_memory(settings(rated=True), 10**6, 10**7, "there.gibbs")
+    stage.check_memory(settings(rated=True), 10**7, 10, "there.gibbs")
+    stage.check_memory(settings(), 10**6, 10**7, "there.gibbs")

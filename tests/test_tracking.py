@@ -69,6 +69,32 @@ def train(settings: params.Tracking = ON, files: Sequence[Path] = ()) -> Executi
     return training
 
 
+def test_a_sampling_is_told_apart_by_what_it_leaves_out() -> None:
+    sampling = params.Sampling(
+        model={"name": "bayesmf", "n_factors": 10, "n_samples": 100},
+        seed=1,
+        n_threads=1,
+        gibbs=params.Gibbs(
+            n_sweeps=200,
+            burn_in=20,
+            user_noise=True,
+            days=False,
+            genres=True,
+            year=False,
+            popularity=True,
+            raters=True,
+            rated=True,
+        ),
+    )
+    told = tracking.execution("cf", "bayesmf", sampling, PROVENANCE, SPLIT)
+    note = "n_factors 10, 200 sweeps, no days, no year, n_samples 100"
+    assert told.tags["mlflow.note.content"] == note
+    assert told.tags["mlflow.source.name"] == "stages/sample.py"
+    assert told.parameters["model"] == "bayesmf"
+    assert told.parameters["burn_in"] == 20
+    assert told.parameters["days"] is False
+
+
 @pytest.fixture
 def project(
     tmp_path: Path, ready_made_store: Path, monkeypatch: pytest.MonkeyPatch

@@ -11,6 +11,7 @@ from cf import params
 from cf.errors import InputError
 from cf.models import base
 from cf.ratings import Ratings
+from cf.sampling.posterior import Sweep
 from cf.training import devices, history, optimizers
 from cf.training.checkpoints import Blueprint
 from cf.training.fit import fit
@@ -178,6 +179,10 @@ def test_history_holds_only_what_repeats(tmp_path: Path) -> None:
     assert (tmp_path / "dot.csv").read_text() == (
         "epoch,train_loss,valid_loss,learning_rate\n1,0.5,0.25,0.1\n2,0.4,0.2,0.1\n"
     )
+    history.write(tmp_path / "b.csv", [Sweep(1, 0.5, 0.25, noise_precision=2.0, seconds=1.0)])
+    assert (tmp_path / "b.csv").read_text() == (
+        "epoch,train_loss,valid_loss,noise_precision\n1,0.5,0.25,2.0\n"
+    )
 
 
 def test_history_survives_the_disk_and_damage_is_named(tmp_path: Path) -> None:
@@ -187,7 +192,6 @@ def test_history_survives_the_disk_and_damage_is_named(tmp_path: Path) -> None:
         "epoch": [1.0],
         "train_loss": [0.5],
         "valid_loss": [0.25],
-        "learning_rate": [0.1],
     }
     path.write_text("epoch,train_loss,valid_loss,learning_rate\n1,0.5,much,0.1\n")
     with pytest.raises(InputError, match=r"dot.csv: expected numbers .* 'much'.* `dvc repro`"):

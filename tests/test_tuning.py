@@ -396,6 +396,15 @@ def test_the_stage_says_when_nothing_is_better(
     assert "dvc exp run" not in said
 
 
+def test_a_section_that_is_sampled_is_refused(project: Path, recorder: StandIn) -> None:
+    sections = yaml.safe_load((project / "params.yaml").read_text())
+    sections["train_dotbias"] = {"model": {"name": "bayesmf"}, "gibbs": {}}
+    (project / "params.yaml").write_text(yaml.safe_dump(sections))
+    with pytest.raises(SystemExit, match=r"tune\.section: train_dotbias is sampled"):
+        stage.main()
+    assert not recorder.started
+
+
 def test_an_interrupt_keeps_what_was_found(
     project: Path,
     recorder: StandIn,

@@ -110,8 +110,8 @@ def _swept(sampler: Sampler, number: int) -> Tensor:
         left = torch.tensor([math.nan])
     if not left.isfinite().all():
         raise InputError(
-            f"sampling broke down in sweep {number}: the ratings leave no noise to be estimated. "
-            "Lower n_factors, or set user_noise to false."
+            f"sampling broke down in sweep {number}: the ratings leave some users no noise to be "
+            "estimated. Set user_noise to false."
         )
     return left
 
