@@ -70,9 +70,9 @@ def committed(folder: Path) -> Project:
     """The project in a git repository, with all it has in one commit."""
     project = Project(folder)
     (folder / ".dvc/config.local").write_text("[core]\n    no_scm = false\n")
-    git = ("git", "-c", "user.name=n", "-c", "user.email=e@x.org")
-    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
-        project.run(*git, *arguments)
+    who = (["config", "user.name", "n"], ["config", "user.email", "e@x.org"])
+    for arguments in (["init", "-q"], *who, ["add", "-A"], ["commit", "-qm", "one"]):
+        project.run("git", *arguments)
     return project
 
 
