@@ -29,7 +29,7 @@ ui: $(READY)           ## compare all runs in MLflow, on http://127.0.0.1:5000
 grid: $(READY) scm     ## n_factors × weight_decay of dotbias as queued experiments: a heat map
 	@dvc exp run --queue --name grid -S 'train_dotbias.model.n_factors=10,25,50' \
 		-S 'train_dotbias.optimizer.weight_decay=0.00005,0.0001,0.0002'
-	@dvc exp run --run-all --jobs 2
+	@python -m stages.experiments 2
 	@python -m stages.grid
 
 cv: $(READY) scm       ## cross-validate all models: folds × seeds as queued experiments

@@ -10,9 +10,8 @@ import numpy as np
 from rich.console import Console
 
 from cf import params, tracking
-from cf.errors import InputError
 from cf.evaluation import crossval
-from cf.evaluation.experiments import Experiment, finished
+from cf.evaluation.experiments import Experiment
 from cf.params import Cv
 from cf.reporting.folds import cv_table
 from cf.tracking import Execution
@@ -30,8 +29,7 @@ def main() -> None:
     sections = params.read(paths.PARAMS.read_text(encoding="utf-8"))
     models = [name.removeprefix("train_") for name in sections if name.startswith("train_")]
     wanted = planned(cv, models)
-    experiments.run(wanted, cv.jobs, replacing=PREFIX)
-    folds = ran(list(wanted))
+    folds = experiments.run(wanted, cv.jobs, replacing=PREFIX)
 
     names = folds[0].metrics
     rmse = {name: np.array([fold.metrics[name]["rmse"] for fold in folds]) for name in names}
@@ -66,21 +64,6 @@ def planned(cv: Cv, models: list[str]) -> dict[str, dict[str, object]]:
         }
         for fold, seed in product(range(cv.n_folds), cv.seeds)
     }
-
-
-def ran(names: list[str]) -> list[Experiment]:
-    """The experiments of these names, in their order.
-
-    Raises:
-        InputError: one did not finish.
-    """
-    found = {experiment.name: experiment for experiment in finished(experiments.shown(), PREFIX)}
-    if missing := [name for name in names if name not in found]:
-        raise InputError(
-            f"{len(missing)} of {len(names)} experiments did not finish: {', '.join(missing)}. "
-            "`dvc queue logs NAME` tells why; then `make cv` again."
-        )
-    return [found[name] for name in names]
 
 
 def executed(experiment: Experiment, model: str) -> Execution:

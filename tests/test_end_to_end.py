@@ -17,6 +17,7 @@ from mlflow.entities import Run
 
 from tests.stores import client, environment, runs
 
+LONGEST = 1200  # seconds, after which a command is taken to hang
 MODELS = ["bayesmf", "dot", "dotbias", "dotbias_sgd", "embnet"]
 CODE = (
     *("cf", "stages", "tests", ".dvc", ".dvcignore", ".gitignore"),
@@ -32,7 +33,13 @@ class Project:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            command, cwd=self.folder, env=environment(), capture_output=True, text=True, check=False
+            command,
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST,
         )
         if check:
             assert done.returncode == 0, done.stdout + done.stderr
@@ -370,10 +377,9 @@ def test_four_pipelines_at_once_on_a_fresh_store(made: Project, tmp_path: Path) 
     project = committed(shutil.copytree(made.folder, tmp_path / "copy"))
     shutil.rmtree(project.folder / "mlruns")
     seeds = [11, 12, 13, 14]
-    for seed in seeds:
-        change = [f"-Strain_{model}.seed={seed}" for model in MODELS]
-        project.run("dvc", "exp", "run", "--queue", "--name", f"seed-{seed}", *change)
-    project.run("dvc", "exp", "run", "--run-all", "--jobs", "4")
+    wanted = {f"seed-{seed}": {f"train_{model}.seed": seed for model in MODELS} for seed in seeds}
+    code = f"from stages import experiments; experiments.run({wanted}, 4, 'seed')"
+    project.run(sys.executable, "-c", code)
     shown = json.loads(project.run("dvc", "exp", "show", "--json").stdout)
     experiments = {
         rev["name"]: rev["data"]["metrics"]["reports/metrics.json"]["data"]
