@@ -6,7 +6,7 @@ for it keeps every figure alive.
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -24,6 +24,7 @@ from cf.reporting.style import (
     BLUES,
     COLOURS,
     FILL,
+    GREY,
     HOUSE,
     INK,
     Style,
@@ -156,6 +157,56 @@ def predicted_against_observed(
     )
     scale.minorticks_off()
     return figure
+
+
+@matplotlib.rc_context(HOUSE)
+def calibration(
+    levels: Sequence[int],
+    marked: Sequence[int],
+    coverage: Mapping[str, Floats],
+    tenths: Mapping[str, Floats],
+    styles: Mapping[str, Style],
+    title: str,
+) -> Figure:
+    """What error bars are worth: do intervals hold as much as they say, and do wide ones err more?
+
+    Where error bars are right, both panels have all on the dashed diagonal.
+
+    Args:
+        levels: of intervals, in percent, ascending.
+        marked: those that have a marker, and their coverage in the legend.
+        coverage: of each model, (n_levels,) in [0, 1].
+        tenths: of each model, (4, n_tenths) in stars, as `evaluation.calibration.by_tenth` has it.
+        styles: of these models at least.
+        title: of the figure.
+    """
+    figure = titled(title, (10, 4.6))
+    shares, errors = figure.subplots(1, 2)
+    places = [levels.index(level) for level in marked]
+    handles = []
+    for name, covered in coverage.items():
+        style = styles[name]
+        look: dict[str, Any] = {"color": style.colour, "marker": style.marker}
+        shares.plot(levels, 100 * covered, markevery=places, **look)
+        predicted, rmse, low, high = tenths[name]
+        errors.vlines(predicted, low, high, color=style.colour, lw=1, alpha=0.5)
+        errors.plot(predicted, rmse, lw=0.7, **look)
+        figures = "  ".join(f"{100 * covered[place]:.1f}" for place in places)
+        handles.append(Line2D([], [], label=f"{figures}  {name}", **look))
+    shares.set(xlabel="level of the interval (%)", ylabel="ratings within it (%)")
+    shares.set_title("above the diagonal: error bars too wide", loc="left")
+    shares.set(xticks=range(0, 101, 20), yticks=range(0, 101, 20))
+    errors.set(xlabel="predicted standard deviation (stars)", ylabel="RMSE (stars)")
+    errors.set_title("a point: a tenth of the ratings; bar: 95%", loc="left")
+    seen = np.concatenate([np.ravel(one) for one in tenths.values()])
+    widest = np.nanmax(seen) - np.nanmin(seen)
+    limits = max(0, np.nanmin(seen) - 0.05 * widest), np.nanmax(seen) + 0.05 * widest
+    for axes, ends in ((shares, (0, 100)), (errors, limits)):
+        axes.plot(ends, ends, color=GREY, ls="--", lw=1, zorder=1)
+        axes.set(xlim=ends, ylim=ends, aspect="equal")
+        axes.grid()
+    _legend(figure, handles, f"within {', '.join(map(str, marked))}% (%)")
+    return arranged(figure)
 
 
 @matplotlib.rc_context(HOUSE)
