@@ -123,10 +123,8 @@ def test_titles_name_the_data_set_and_the_model(project: Path) -> None:
         assert "toy-stars" in title
         if name.startswith("predicted_"):
             assert title.endswith(f", {name.removeprefix('predicted_')}")
-        elif name in ("loss_curves", "strata_rmse", "strata_to_best"):
+        elif name in ("calibration", "loss_curves", "strata_rmse", "strata_to_best"):
             assert title.endswith(", all models")
-        elif name == "calibration":
-            assert title.endswith(", all models that have some")
 
 
 def test_one_model_one_row_and_only_cold_items(project: Path) -> None:

@@ -180,32 +180,43 @@ def calibration(
         styles: of these models at least.
         title: of the figure.
     """
-    figure = titled(title, (10, 4.6))
+    n_columns = 3
+    figure = titled(title, (8.6, 5.1 + 0.2 * (-(-len(coverage) // n_columns))))
     shares, errors = figure.subplots(1, 2)
     places = [levels.index(level) for level in marked]
     handles = []
     for name, covered in coverage.items():
-        style = styles[name]
-        look: dict[str, Any] = {"color": style.colour, "marker": style.marker}
+        look: dict[str, Any] = {"color": styles[name].colour, "marker": styles[name].marker}
         shares.plot(levels, 100 * covered, markevery=places, **look)
         predicted, rmse, low, high = tenths[name]
-        errors.vlines(predicted, low, high, color=style.colour, lw=1, alpha=0.5)
+        errors.vlines(predicted, low, high, color=styles[name].colour, lw=1, alpha=0.5)
         errors.plot(predicted, rmse, lw=0.7, **look)
-        figures = "  ".join(f"{100 * covered[place]:.1f}" for place in places)
-        handles.append(Line2D([], [], label=f"{figures}  {name}", **look))
+        told = "  ".join(f"{100 * covered[place]:.1f}" for place in places)
+        handles.append(Line2D([], [], label=f"{told}  {name}", **look))
     shares.set(xlabel="level of the interval (%)", ylabel="ratings within it (%)")
-    shares.set_title("above the diagonal: error bars too wide", loc="left")
-    shares.set(xticks=range(0, 101, 20), yticks=range(0, 101, 20))
+    shares.set_title("what intervals of each level hold;\nabove the diagonal they are too wide", loc="left")
     errors.set(xlabel="predicted standard deviation (stars)", ylabel="RMSE (stars)")
-    errors.set_title("a point: a tenth of the ratings; bar: 95%", loc="left")
+    errors.set_title(
+        "ratings in tenths by their error bars, with 95% intervals;\n"
+        "above the diagonal error bars are too narrow",
+        loc="left",
+    )
     seen = np.concatenate([np.ravel(one) for one in tenths.values()])
-    widest = np.nanmax(seen) - np.nanmin(seen)
-    limits = max(0, np.nanmin(seen) - 0.05 * widest), np.nanmax(seen) + 0.05 * widest
-    for axes, ends in ((shares, (0, 100)), (errors, limits)):
+    low, high = np.nanmin(seen), np.nanmax(seen)
+    margin = 0.05 * (high - low) or 0.1
+    for axes, ends in ((shares, (0, 100)), (errors, (max(0, low - margin), high + margin))):
         axes.plot(ends, ends, color=GREY, ls="--", lw=1, zorder=1)
         axes.set(xlim=ends, ylim=ends, aspect="equal")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid()
-    _legend(figure, handles, f"within {', '.join(map(str, marked))}% (%)")
+    figure.legend(
+        handles=handles,
+        loc="outside lower left",
+        title=f"ratings within the intervals of {', '.join(map(str, marked))}%, in percent",
+        alignment="left",
+        ncols=n_columns,
+    )
     return arranged(figure)
 
 

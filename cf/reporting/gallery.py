@@ -172,8 +172,7 @@ def calibration_figures(
             coverage[name] = calibration.coverage(*told, [level / 100 for level in levels])
             tenths[name] = calibration.by_tenth(*told, predictions["users"])
     if coverage:
-        title = f"What error bars are worth, on the {rated} ratings: {facts.dataset}, "
-        title += "all models that have some"
+        title = f"What error bars are worth on the {rated} ratings: {facts.dataset}, all models"
         yield (
             "calibration",
             figures.calibration(levels, calibration.LEVELS, coverage, tenths, styles, title),
