@@ -194,7 +194,9 @@ def calibration(
         told = "  ".join(f"{100 * covered[place]:.1f}" for place in places)
         handles.append(Line2D([], [], label=f"{told}  {name}", **look))
     shares.set(xlabel="level of the interval (%)", ylabel="ratings within it (%)")
-    shares.set_title("what intervals of each level hold;\nabove the diagonal they are too wide", loc="left")
+    shares.set_title(
+        "what intervals of each level hold;\nabove the diagonal they are too wide", loc="left"
+    )
     errors.set(xlabel="predicted standard deviation (stars)", ylabel="RMSE (stars)")
     errors.set_title(
         "ratings in tenths by their error bars, with 95% intervals;\n"
