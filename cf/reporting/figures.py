@@ -180,8 +180,8 @@ def calibration(
         styles: of these models at least.
         title: of the figure.
     """
-    n_columns = 3
-    figure = titled(title, (8.6, 5.1 + 0.2 * (-(-len(coverage) // n_columns))))
+    n_columns = max(1, int(8.6 / (2.2 + 0.09 * max(map(len, coverage)))))
+    figure = titled(title, (8.6, 5.1 + 0.2 * -(-len(coverage) // n_columns)))
     shares, errors = figure.subplots(1, 2)
     places = [levels.index(level) for level in marked]
     handles = []
