@@ -182,7 +182,7 @@ def test_error_bars_of_the_models_that_have_them() -> None:
     bars = {"nll": 1.25, "coverage_50": 0.509, "coverage_80": 0.816, "coverage_95": 0.9461}
     page = Page(render(scores={**scores(), "dot": {**score(2.0), **bars}}))
     start = page.rows.index(
-        ["Model", "Negative log-likelihood nats a rating"]
+        ["Model", "NLL nats a rating"]
         + [f"Within {level}% of the ratings" for level in (50, 80, 95)]
     )
     assert page.rows[start + 1] == ["dot", "1.2500", "50.9%", "81.6%", "94.6%"]
