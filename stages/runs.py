@@ -10,7 +10,7 @@ from cf.data.tables import SplitFacts
 from cf.errors import InputError
 from cf.evaluation import rankings
 from cf.evaluation.metrics import Summary
-from cf.evaluation.predictions import RESERVED
+from cf.evaluation.predictions import is_taken
 from cf.evaluation.rows import Row
 from cf.files import sha256
 from cf.tracking import Execution, Recorder
@@ -35,7 +35,7 @@ def check_name(name: str) -> None:
     Raises:
         InputError: it means something else in the reports.
     """
-    if name in RESERVED:
+    if is_taken(name):
         raise InputError(
             f"{paths.PARAMS}: train_{name}: the reports use the name {name} otherwise. Give the "
             "section and its stage in dvc.yaml another one."

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from mlflow.entities import Run
+from scipy import stats
 
 from tests.stores import client, environment, runs
 
 LONGEST = 1200  # seconds, after which a command is taken to hang
 MODELS = ["bayesmf", "dot", "dotbias", "dotbias_sgd", "embnet"]
+ERROR_BARS = {"nll", "coverage_50", "coverage_80", "coverage_95"}
 CODE = (
     *("cf", "stages", "tests", ".dvc", ".dvcignore", ".gitignore"),
     *("dvc.yaml", "params.yaml", "pyproject.toml", "README.md"),
@@ -119,10 +122,30 @@ def test_every_model_and_baseline_is_scored(made: Project) -> None:
     metrics = made.read("reports/metrics.json")
     assert set(metrics) == {*MODELS, "global_mean", "bias"}
     assert made.read("reports/data.json")["dataset"] == "stars.csv"
-    for scores in metrics.values():
-        assert set(scores) == {*("rmse", "mse", "mae", "rmse_warm", "rmse_cold", "n", "n_cold")}
+    common = {"rmse", "mse", "mae", "rmse_warm", "rmse_cold", "n", "n_cold"}
+    for name, scores in metrics.items():
+        assert set(scores) == common | (ERROR_BARS if name == "bayesmf" else set())
         assert scores["n"] == 120
         assert scores["mse"] == pytest.approx(scores["rmse"] ** 2)
+
+
+def test_error_bars_are_judged_of_the_model_that_has_them(made: Project) -> None:
+    told = pq.read_table(made.folder / "reports/predictions.parquet").to_pydict()
+    assert [name for name in told if name.endswith("_sd")] == ["bayesmf_sd"]
+    mean, sd, observed = (np.array(told[key]) for key in ("bayesmf", "bayesmf_sd", "observed"))
+    with (made.folder / "reports/leaderboard.csv").open() as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    for name, row in rows.items():
+        assert all(bool(row[key]) == (name == "bayesmf") for key in ERROR_BARS)
+    within = np.abs(observed - mean) <= 1.959964 * sd
+    assert float(rows["bayesmf"]["coverage_95"]) == pytest.approx(within.mean(), abs=1e-6)
+    assert float(rows["bayesmf"]["nll"]) == pytest.approx(
+        -stats.norm.logpdf(observed, mean, sd).mean(), abs=1e-5
+    )
+    (row,) = (run for run in made.runs() if run.info.run_name == "bayesmf")
+    assert row.data.metrics["nll"] == made.read("reports/metrics.json")["bayesmf"]["nll"]
+    assert "<h2>Error bars</h2>" in (made.folder / "reports/index.html").read_text()
+    assert (made.folder / "reports/svg/calibration.svg").exists()
 
 
 def test_each_training_is_one_run_with_its_scores_and_figures(made: Project) -> None:
@@ -131,7 +154,7 @@ def test_each_training_is_one_run_with_its_scores_and_figures(made: Project) -> 
     assert len(made.runs()) == len(MODELS)
     metrics = made.read("reports/metrics.json")
     store = client(made.folder)
-    own = {"learning_rate", "noise_precision"}
+    own = {"learning_rate", "noise_precision", *ERROR_BARS}
     names = {frozenset(run.data.metrics.keys() - own) for run in found.values()}
     assert len(names) == 1, "every model has the same metrics"
     for model, run in found.items():
@@ -141,7 +164,7 @@ def test_each_training_is_one_run_with_its_scores_and_figures(made: Project) -> 
         assert run.data.metrics["rmse_low"] < metrics[model]["rmse"] < run.data.metrics["rmse_high"]
         assert len(store.get_metric_history(run.info.run_id, "loss/valid")) == 2
         figures = {file.path for file in store.list_artifacts(run.info.run_id, "figures")}
-        assert f"figures/predicted_{model}.png" in figures
+        assert {f"figures/predicted_{model}.png", "figures/calibration.png"} <= figures
         files = {file.path for file in store.list_artifacts(run.info.run_id, "model")}
         assert files == {"model/model.json", "model/weights.safetensors"}
 
@@ -279,7 +302,7 @@ def test_scores_of_the_test_part_are_kept_apart(made: Project, tmp_path: Path) -
     assert "validation ratings" not in page.lower().partition("<h2>provenance")[0]
 
 
-@pytest.mark.parametrize("name", ["bias", "items", "ease"])
+@pytest.mark.parametrize("name", ["bias", "items", "ease", "dot_sd"])
 def test_a_name_that_the_reports_use_is_refused(made: Project, name: str) -> None:
     done = made.run(sys.executable, "-m", "stages.train", name, check=False)
     assert done.returncode == 1

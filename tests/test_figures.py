@@ -182,6 +182,41 @@ def test_dollars_in_titles_are_no_formula(tmp_path: Path) -> None:
     save(crosstab(np.full((1, 2), 3.0), {10: "$5 a \\day", 11: "$9.99"}), tmp_path / "toy.svg")
 
 
+def calibration(*names: str, tenths: list[list[float]] | None = None) -> Figure:
+    found = np.array(tenths or [[0.5, 1.0], [0.6, 1.2], [0.4, 1.1], [0.8, 1.3]])
+    shares = np.array([0.3, 0.55, 0.9])
+    return figures.calibration(
+        [25, 50, 95],
+        [50, 95],
+        dict.fromkeys(names, shares),
+        dict.fromkeys(names, found),
+        model_styles(names),
+        "Calibration: toy",
+    )
+
+
+def test_calibration_stands_beside_the_diagonal_on_axes_that_are_equal() -> None:
+    figure = calibration("dot")
+    shares, errors = figure.axes
+    line, _ = shares.get_lines()
+    assert np.allclose(line.get_xydata(), [[25, 30], [50, 55], [95, 90]])
+    assert line.get_markevery() == [1, 2]
+    line, _ = errors.get_lines()
+    assert line.get_xydata().tolist() == [[0.5, 0.6], [1.0, 1.2]]
+    bars = [segment.tolist() for segment in errors.collections[0].get_segments()]
+    assert bars == [[[0.5, 0.4], [0.5, 0.8]], [[1.0, 1.1], [1.0, 1.3]]]
+    for axes in figure.axes:
+        assert axes.get_xlim() == axes.get_ylim()
+        assert axes.get_xticks().tolist() == axes.get_yticks().tolist()
+        assert axes.get_aspect() == 1
+        diagonal = axes.get_lines()[-1]
+        assert np.array_equal(*diagonal.get_data())
+    assert errors.get_xlim()[0] < 0.4 < 1.3 < errors.get_xlim()[1]
+    (legend,) = figure.legends
+    assert legend.get_title().get_text() == "ratings within the intervals of 50, 95%, in percent"
+    assert [text.get_text() for text in legend.get_texts()] == ["55.0  90.0  dot"]
+
+
 def test_activity_ranks_users_and_items() -> None:
     figure = figures.activity(np.array([1, 30, 0, 5]), np.array([2, 2, 32]), "Activity: toy")
     users, items = figure.axes
@@ -215,6 +250,8 @@ def odd_figures() -> list[Figure]:
         crosstab(np.array([[np.nan]]), {10: ""}),
         figures.activity(nowhere, nowhere, "Activity: toy"),
         figures.activity(np.array([1]), np.array([1]), "Activity: toy"),
+        calibration("dot", tenths=[[0.5], [0.5], [np.nan], [np.nan]]),
+        calibration(*many),
     ]
 
 
@@ -232,6 +269,7 @@ def test_nothing_leaves_the_paper() -> None:
         figures.loss_curves(histories, model_styles(histories), long),
         crosstab(np.full((15, 15), 4.5), {10: "The first item's title is long"}),
         figures.activity(np.array([3, 2]), np.arange(1, 12000), long),
+        calibration("dot", "a_model_with_a_long_name", "a_model_whose_name_is_longer_still"),
     ]
     for figure in drawn:
         figure.canvas.draw()

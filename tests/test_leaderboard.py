@@ -55,9 +55,9 @@ def test_the_best_comes_first_and_the_notebook_stands_beside(tmp_path: Path) -> 
     leaderboard.write(tmp_path / "l.csv", rows)
     assert (tmp_path / "l.csv").read_text().splitlines()[1:3] == [
         "bias,0.250000,0.250000,0.500000,0.000000,0.000000,0.000000,true,-0.250000,-0.250000,"
-        "-0.250000,0.500000,0.250000,,10,0,0.062500,,ml-latest-small,valid,0,",
+        "-0.250000,0.500000,0.250000,,,,,,10,0,0.062500,,ml-latest-small,valid,0,",
         "dotbias,0.500000,0.500000,0.750000,0.250000,0.250000,0.250000,false,0.000000,0.000000,"
-        "0.000000,0.500000,0.500000,,10,0,0.250000,0.734226,ml-latest-small,valid,0,5e",
+        "0.000000,0.500000,0.500000,,,,,,10,0,0.250000,0.734226,ml-latest-small,valid,0,5e",
     ]
     assert leaderboard.read(tmp_path / "l.csv") == rows
 
@@ -104,6 +104,21 @@ def test_the_table_says_data_set_counts_and_figures(capsys: pytest.CaptureFixtur
     ]
     assert "notebook" not in printed(leaderboard.rank(scores, draws, "toy", False), capsys)
     assert "LEAKAGE" not in text
+
+
+def test_what_error_bars_are_worth_is_a_line_below_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bars = {"nll": 1.1234, "coverage_50": 0.5092, "coverage_80": 0.8162, "coverage_95": 0.9459}
+    rows = leaderboard.rank({**SCORES, "dotbias": {**score(0.5), **bars}}, DRAWN, "toy", True)
+    leaderboard.write(tmp_path / "l.csv", rows)
+    assert leaderboard.read(tmp_path / "l.csv") == rows
+    lines = [line.strip() for line in printed(rows, capsys).splitlines()]
+    assert lines[-1] == "dotbias: NLL 1.123, intervals of 50/80/95% hold 50.9/81.6/94.6%"
+    assert lines[-2].startswith("95% intervals")
+    plain = leaderboard.rank(SCORES, DRAWN, "toy", True)
+    assert "NLL" not in printed(plain, capsys)
+    assert [row["nll"] for row in plain] == [None] * 3
 
 
 def test_the_tables_title_says_test_and_leakage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,6 +136,19 @@ def test_prediction_is_the_same_in_chunks_and_without_dropout(model: base.Model)
     assert base.predict(model, users[:0], items[:0]).shape == (0,)
 
 
+def test_a_deviation_is_told_of_every_row_or_of_none(model: base.Model) -> None:
+    users, items = (tensor.numpy() for tensor in indices(9))
+    mean, sd = base.moments(model, users, items, chunk=2)
+    np.testing.assert_array_equal(mean, base.predict(model, users, items))
+    nothing = base.moments(model, users[:0], items[:0])
+    assert (nothing[1] is None) == (sd is None) == (type(model).moments is base.Model.moments)
+    if sd is not None and nothing[1] is not None:
+        assert sd.dtype == np.float32
+        assert sd.shape == (9,)
+        assert nothing[1].shape == (0,)
+        assert np.all((sd > 0) & np.isfinite(sd))
+
+
 def test_predicting_remembers_nothing(model: base.Model) -> None:
     users, items = (tensor.numpy() for tensor in indices(9))
     base.predict(model, users, items)

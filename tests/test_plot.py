@@ -18,8 +18,8 @@ from tests import results
 
 ROOT = Path(__file__).parent.parent
 NAMES = {
-    "activity", "crosstab", "loss_curves", "predicted_dot", "predicted_embnet", "strata_rmse",
-    "strata_to_best",
+    "activity", "calibration", "crosstab", "loss_curves", "predicted_dot", "predicted_embnet",
+    "strata_rmse", "strata_to_best",
 }  # fmt: skip
 
 
@@ -60,6 +60,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "bias": np.full(80, 3.0, dtype=np.float32),
         "dot": values[:80] + draw.normal(0, 1, 80).astype(np.float32),
         "embnet": values[:80] + draw.normal(0, 0.3, 80).astype(np.float32),
+        "dot_sd": np.linspace(0.8, 1.2, 80, dtype=np.float32),
     }
     tables.write_columns(paths.PREDICTIONS, predictions)
     write_strata(np.arange(80) * 86400 * 3)
@@ -122,13 +123,14 @@ def test_titles_name_the_data_set_and_the_model(project: Path) -> None:
         assert "toy-stars" in title
         if name.startswith("predicted_"):
             assert title.endswith(f", {name.removeprefix('predicted_')}")
-        elif name in ("loss_curves", "strata_rmse", "strata_to_best"):
+        elif name in ("calibration", "loss_curves", "strata_rmse", "strata_to_best"):
             assert title.endswith(", all models")
 
 
 def test_one_model_one_row_and_only_cold_items(project: Path) -> None:
     predictions = tables.read_columns(paths.PREDICTIONS)
-    one = {name: predictions[name][:1] for name in predictions if name != "dot"}
+    gone = ("dot", "dot_sd")
+    one = {name: predictions[name][:1] for name in predictions if name not in gone}
     tables.write_columns(paths.PREDICTIONS, {**one, "items": np.array([39_000])})
     kept = rows.read(paths.STRATA, strata.COLUMNS)
     kept = [row for row in kept if row["model"] != "dot" and row["stratum"] == "warm_cold"]
@@ -137,6 +139,7 @@ def test_one_model_one_row_and_only_cold_items(project: Path) -> None:
     plot.main()
     assert (paths.VECTOR_FIGURES / "predicted_embnet.svg").exists()
     assert not (paths.VECTOR_FIGURES / "predicted_dot.svg").exists()
+    assert not (paths.VECTOR_FIGURES / "calibration.svg").exists(), "embnet has no error bars"
 
 
 def test_a_history_that_is_damaged_is_named(

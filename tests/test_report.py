@@ -177,6 +177,19 @@ def test_without_cold_rows_a_dash(gone: dict[str, None]) -> None:
     assert page.row("dot")[6] == "-"
 
 
+def test_error_bars_of_the_models_that_have_them() -> None:
+    assert "Error bars" not in Page(render()).text
+    bars = {"nll": 1.25, "coverage_50": 0.509, "coverage_80": 0.816, "coverage_95": 0.9461}
+    page = Page(render(scores={**scores(), "dot": {**score(2.0), **bars}}))
+    start = page.rows.index(
+        ["Model", "NLL nats a rating"]
+        + [f"Within {level}% of the ratings" for level in (50, 80, 95)]
+    )
+    assert page.rows[start + 1] == ["dot", "1.2500", "50.9%", "81.6%", "94.6%"]
+    assert page.rows[start + 2][0] == "Parameter"
+    assert "#error-bars" in [link["href"] for link in page.all("a")]
+
+
 def test_provenance_and_what_was_asked_for() -> None:
     page = Page(render())
     for fact in ("100,836", "610", "9,724", "0.5 to 5 stars", "80,669", "69" * 32, "b9" * 32):

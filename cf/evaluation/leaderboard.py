@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cf.data.tables import Provenance, SplitFacts
+from cf.evaluation import calibration
 from cf.evaluation import rows as table
 from cf.evaluation.rows import DECIMALS, Row
 from cf.evaluation.significance import Resampled, interval
@@ -37,6 +38,7 @@ COLUMNS = {
     "mae": float,
     "rmse_warm": float,
     "rmse_cold": float,
+    **dict.fromkeys(calibration.METRICS, float),
     "n": int,
     "n_cold": int,
     "mse": float,
@@ -46,7 +48,8 @@ COLUMNS = {
     "n_leaked": int,
     "execution": str,
 }
-"""In stars but for the MSE, in stars².
+"""In stars but for the MSE, in stars², and what error bars are worth, of models that have some: nll
+is in nats a rating, coverage a share.
 
 Those that end in _low and _high are the ends of 95% intervals; to_best and to_notebook are the
 RMSE less that of the first model and of `NOTEBOOKS_BEST`; tied says that the interval of the

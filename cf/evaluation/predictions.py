@@ -4,3 +4,10 @@ COLUMNS = ("rows", "users", "items", "observed")
 BASELINES = ("global_mean", "bias")
 RECOMMENDERS = ("popularity", "itemknn", "ease")
 RESERVED = (*COLUMNS, *BASELINES, *RECOMMENDERS)
+SD = "_sd"
+"""The end of the name of a column that has the standard deviations of a model's predictions."""
+
+
+def is_taken(name: str) -> bool:
+    """Whether the reports use a name otherwise than for a model."""
+    return name in RESERVED or name.endswith(SD)

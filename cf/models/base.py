@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -36,6 +37,15 @@ class Model(nn.Module):
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """The predicted stars, (B,), of (B,) users and (B,) items."""
         raise NotImplementedError
+
+    def moments(
+        self, users: Tensor, items: Tensor, times: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What `forward` predicts, and the standard deviation of the rating about it, (B,) each.
+
+        A model that knows how far off it may be overrides this; the others have no deviation.
+        """
+        return self(users, items) if times is None else self(users, items, times), None
 
     def gradients(
         self, users: Tensor, items: Tensor, values: Tensor
@@ -150,14 +160,38 @@ def predict(
     Returns:
         (n,) in stars.
     """
+    batches = _batches(model, users, items, times, chunk)
+    return np.concatenate([model(*batch).cpu().numpy() for batch in batches])
+
+
+@torch.no_grad()
+def moments(
+    model: Model,
+    users: Indices,
+    items: Indices,
+    times: Indices | None = None,
+    chunk: int = 65536,
+) -> tuple[Stars, Stars | None]:
+    """The model's predictions and their standard deviations; arguments as for `predict`.
+
+    Returns:
+        (n,) each in stars; no deviations of a model that has none.
+    """
+    batches = _batches(model, users, items, times, chunk)
+    parts = [model.moments(*batch) for batch in batches]
+    mean = np.concatenate([part.cpu().numpy() for part, _ in parts])
+    deviations = [part.cpu().numpy() for _, part in parts if part is not None]
+    return mean, np.concatenate(deviations) if deviations else None
+
+
+def _batches(
+    model: Model, users: Indices, items: Indices, times: Indices | None, chunk: int
+) -> Iterator[list[Tensor]]:
+    """What the model, which is set to evaluate, takes for each chunk of rows; one at least."""
     model.eval()
     device = next(model.parameters()).device
-    predicted = np.empty(len(users), dtype=np.float32)
     inputs = [users, items]
     if model.takes_time and times is not None:
         inputs.append(times)
-    for start in range(0, len(users), chunk):
-        rows = slice(start, start + chunk)
-        batch = (torch.tensor(array[rows], device=device) for array in inputs)
-        predicted[rows] = model(*batch).cpu().numpy()
-    return predicted
+    for start in range(0, max(1, len(users)), chunk):
+        yield [torch.tensor(array[start : start + chunk], device=device) for array in inputs]

@@ -6,7 +6,7 @@ for it keeps every figure alive.
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -24,6 +24,7 @@ from cf.reporting.style import (
     BLUES,
     COLOURS,
     FILL,
+    GREY,
     HOUSE,
     INK,
     Style,
@@ -156,6 +157,69 @@ def predicted_against_observed(
     )
     scale.minorticks_off()
     return figure
+
+
+@matplotlib.rc_context(HOUSE)
+def calibration(
+    levels: Sequence[int],
+    marked: Sequence[int],
+    coverage: Mapping[str, Floats],
+    tenths: Mapping[str, Floats],
+    styles: Mapping[str, Style],
+    title: str,
+) -> Figure:
+    """What error bars are worth: do intervals hold as much as they say, and do wide ones err more?
+
+    Where error bars are right, both panels have all on the dashed diagonal.
+
+    Args:
+        levels: of intervals, in percent, ascending.
+        marked: those that have a marker, and their coverage in the legend.
+        coverage: of each model, (n_levels,) in [0, 1].
+        tenths: of each model, (4, n_tenths) in stars, as `evaluation.calibration.by_tenth` has it.
+        styles: of these models at least.
+        title: of the figure.
+    """
+    n_columns = max(1, int(8.6 / (2.2 + 0.09 * max(map(len, coverage)))))
+    figure = titled(title, (8.6, 5.1 + 0.2 * -(-len(coverage) // n_columns)))
+    shares, errors = figure.subplots(1, 2)
+    places = [levels.index(level) for level in marked]
+    handles = []
+    for name, covered in coverage.items():
+        look: dict[str, Any] = {"color": styles[name].colour, "marker": styles[name].marker}
+        shares.plot(levels, 100 * covered, markevery=places, **look)
+        predicted, rmse, low, high = tenths[name]
+        errors.vlines(predicted, low, high, color=styles[name].colour, lw=1, alpha=0.5)
+        errors.plot(predicted, rmse, lw=0.7, **look)
+        told = "  ".join(f"{100 * covered[place]:.1f}" for place in places)
+        handles.append(Line2D([], [], label=f"{told}  {name}", **look))
+    shares.set(xlabel="level of the interval (%)", ylabel="ratings within it (%)")
+    shares.set_title(
+        "what intervals of each level hold;\nabove the diagonal they are too wide", loc="left"
+    )
+    errors.set(xlabel="predicted standard deviation (stars)", ylabel="RMSE (stars)")
+    errors.set_title(
+        "ratings in tenths by their error bars, with 95% intervals;\n"
+        "above the diagonal error bars are too narrow",
+        loc="left",
+    )
+    seen = np.concatenate([np.ravel(one) for one in tenths.values()])
+    low, high = np.nanmin(seen), np.nanmax(seen)
+    margin = 0.05 * (high - low) or 0.1
+    for axes, ends in ((shares, (0, 100)), (errors, (max(0, low - margin), high + margin))):
+        axes.plot(ends, ends, color=GREY, ls="--", lw=1, zorder=1)
+        axes.set(xlim=ends, ylim=ends, aspect="equal")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.grid()
+    figure.legend(
+        handles=handles,
+        loc="outside lower left",
+        title=f"ratings within the intervals of {', '.join(map(str, marked))}%, in percent",
+        alignment="left",
+        ncols=n_columns,
+    )
+    return arranged(figure)
 
 
 @matplotlib.rc_context(HOUSE)

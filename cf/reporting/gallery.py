@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from cf.data.splitting import PARTS
 from cf.data.tables import Provenance
-from cf.evaluation import rankings
+from cf.evaluation import calibration, rankings
 from cf.evaluation.crosstab import top_crosstab
-from cf.evaluation.predictions import COLUMNS
+from cf.evaluation.predictions import COLUMNS, SD
 from cf.evaluation.rows import Row
 from cf.reporting import figures
 from cf.reporting.panels import Panel, multiples
@@ -70,14 +70,14 @@ def model_figures(
     """The figures of the models, each with the name of its file.
 
     Args:
-        predictions: users, items and observed stars, and the stars that each model and baseline
-            predicts, (n,) each.
+        predictions: users, items and observed stars, the stars that each model and baseline
+            predicts, and the standard deviations of models that have some, (n,) each.
         strata: as `evaluation.strata.score` gives them, for the same models.
         histories: epoch, train_loss and valid_loss of each trained model, (n_epochs,) each.
         part: of which the predictions are: valid or test.
     """
     rated, observed = PARTS[part], predictions["observed"]
-    models = [name for name in predictions if name not in COLUMNS]
+    models = [name for name in predictions if name not in COLUMNS and not name.endswith(SD)]
     trained = [name for name in models if name in histories]
     baselines = [name for name in models if name not in histories]
     styles = model_styles(trained, baselines)
@@ -88,6 +88,7 @@ def model_figures(
     rmse = {name: float(np.sqrt(np.mean((predictions[name] - observed) ** 2))) for name in models}
     of = f"by group of {rated} ratings: {facts.dataset}, all models"
     yield from strata_figures(strata, rmse, styles, of)
+    yield from calibration_figures(facts, predictions, styles, rated)
 
     for name in trained:
         title = f"Predicted against observed {rated} ratings: {facts.dataset}, {name}"
@@ -150,6 +151,32 @@ def _panels(strata: Sequence[Row], figure: str) -> Iterator[Panel]:
         }
         n = np.array([row["n"] for row in rows if row["model"] == models[0]])
         yield Panel(title, ordered, labels, n, values)
+
+
+def calibration_figures(
+    facts: Provenance, predictions: Columns, styles: Mapping[str, Style], rated: str
+) -> Iterator[tuple[str, Figure]]:
+    """The figure of what error bars are worth, with the name of its file; none without any.
+
+    Args:
+        predictions: as for `model_figures`.
+        styles: of all models.
+        rated: what the ratings are called.
+    """
+    levels = range(1, 100)
+    coverage, tenths = {}, {}
+    for name in styles:
+        sd = predictions.get(f"{name}{SD}")
+        if sd is not None:
+            told = predictions[name], sd, predictions["observed"]
+            coverage[name] = calibration.coverage(*told, [level / 100 for level in levels])
+            tenths[name] = calibration.by_tenth(*told, predictions["users"])
+    if coverage:
+        title = f"What error bars are worth on the {rated} ratings: {facts.dataset}, all models"
+        yield (
+            "calibration",
+            figures.calibration(levels, calibration.LEVELS, coverage, tenths, styles, title),
+        )
 
 
 def ranking_figures(

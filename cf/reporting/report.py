@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cf.data.splitting import PARTS
 from cf.data.tables import Provenance, SplitFacts
+from cf.evaluation import calibration
 from cf.evaluation.leaderboard import NOTEBOOKS_BEST
 from cf.evaluation.rows import Row
 
@@ -39,6 +40,12 @@ KINDS = {
         "Error by group",
         "How far each model is off in the same groups. By observed rating, every model that "
         "hedges is worst at the ends.",
+    ),
+    "calibration": (
+        "What error bars are worth",
+        "Left: of 100 intervals of 80%, 80 should hold the rating; the line tells how many did, at "
+        "every level. Right: the ratings in tenths, from the smallest error bar to the largest: "
+        "where points rise along the diagonal, a model knows which of its predictions are poor.",
     ),
     "ranking": (
         "Lists of recommended items",
@@ -152,6 +159,8 @@ def render(
             rated=PARTS[rows[0]["part"]],
             comparable=any(row["notebook_mse"] is not None for row in rows),
             notebooks_best=NOTEBOOKS_BEST,
+            barred=[row for row in rows if row["nll"] is not None],
+            coverage=calibration.COVERAGE,
             trained=trained,
             baseline=next((row for row in rows if row["model"] not in trained), None),
             provenance=provenance,
@@ -307,6 +316,7 @@ def _environment() -> Environment:
     environment.filters["figure"] = lambda value: DASH if value is None else f"{value:.4f}"
     environment.filters["short"] = lambda value: f"{value:.3f}"
     environment.filters["signed"] = _signed
+    environment.filters["percent"] = lambda value: f"{value:.1%}"
     environment.filters["count"] = lambda value: f"{value:,}" if isinstance(value, int) else "?"
     return environment
 

@@ -15,7 +15,8 @@ DASH = "\N{EN DASH}"
 def leaderboard_table(rows: list[Row]) -> Table:
     """The leaderboard as a table for 80 columns, all in stars.
 
-    The notebook's MSE stands as the RMSE that it is the square of, where it is comparable.
+    The notebook's MSE stands as the RMSE that it is the square of, where it is comparable. Below
+    is a line of each model that has error bars, on what they are worth.
 
     Args:
         rows: as `evaluation.leaderboard.read` gives them, at least one.
@@ -26,9 +27,10 @@ def leaderboard_table(rows: list[Row]) -> Table:
     title = f"{best['dataset']}: {best['n']} {part} ratings, {best['n_cold']} cold"
     if best["n_leaked"]:
         title += f"\n[bold red]{leakage(best['n_leaked'])}[/]"
+    bars = [_error_bars(row) for row in rows if row["nll"] is not None]
     table = Table(
         title=title,
-        caption="95% intervals, in stars; tied: may be as good as the best",
+        caption="\n".join(["95% intervals, in stars; tied: may be as good as the best", *bars]),
         box=box.SIMPLE_HEAD,
         padding=0,
         show_edge=False,
@@ -116,6 +118,12 @@ def leakage(n_leaked: int) -> str:
         f"LEAKAGE: {n_leaked:,} held-out ratings are of a user and an item that train has a rating "
         "of as well, so scores flatter models that remember. Remove the repeated ratings."
     )
+
+
+def _error_bars(row: Row) -> str:
+    held = {key.split("_")[1]: row[key] for key in row if key.startswith("coverage_")}
+    shares = "/".join(f"{100 * share:.1f}" for share in held.values())
+    return f"{row['model']}: NLL {row['nll']:.3f}, intervals of {'/'.join(held)}% hold {shares}%"
 
 
 def _range(low: float, high: float) -> str:

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from cf.evaluation import calibration
+from cf.evaluation.calibration import by_tenth, coverage, nll, summary
+
+N = 20_000
+LEVELS = [0.5, 0.8, 0.95]
+
+
+def made(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means, deviations that differ fourfold, and ratings that scatter as these say."""
+    draw = np.random.default_rng(seed)
+    mean = draw.uniform(1, 5, N).astype(np.float32)
+    sd = draw.uniform(0.4, 1.6, N).astype(np.float32)
+    return mean, sd, (mean + sd * draw.standard_normal(N)).astype(np.float32)
+
+
+def test_likelihood_is_scipys() -> None:
+    mean, sd, observed = made()
+    expected = -stats.norm.logpdf(*(array.astype(np.float64) for array in (observed, mean, sd)))
+    assert nll(mean, sd, observed) == pytest.approx(expected.mean(), rel=1e-12)
+
+
+def test_likelihood_and_coverage_by_hand() -> None:
+    mean, sd = np.full(4, 3, np.float32), np.full(4, 0.5, np.float32)
+    observed = np.array([3.0, 3.5, 2.0, 4.5], np.float32)
+    # 0, 1, 2 and 3 deviations away: the squares' mean is 3.5
+    assert nll(mean, sd, observed) == pytest.approx(0.5 * np.log(2 * np.pi) + np.log(0.5) + 1.75)
+    assert coverage(mean, sd, observed, LEVELS).tolist() == [0.25, 0.5, 0.5]
+    assert summary(mean, sd, observed) == {
+        "nll": nll(mean, sd, observed), "coverage_50": 0.25, "coverage_80": 0.5, "coverage_95": 0.5,
+    }  # fmt: skip
+    assert tuple(summary(mean, sd, observed)) == calibration.METRICS
+
+
+def test_an_interval_has_its_ends() -> None:
+    zero, one = np.zeros(1, np.float32), np.ones(1, np.float32)
+    level = stats.norm.cdf(1.0) - stats.norm.cdf(-1.0)
+    assert coverage(zero, one, one, [level - 1e-9, level + 1e-9]).tolist() == [0, 1]
+
+
+def test_coverage_is_the_level_where_deviations_are_right() -> None:
+    levels = np.arange(1, 100) / 100
+    error = np.abs(coverage(*made(), levels) - levels)
+    assert error.max() < 1.63 / np.sqrt(N)  # Kolmogorov and Smirnov's bound of 1%
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_coverage_and_likelihood_tell_deviations_that_are_wrong(factor: float) -> None:
+    mean, sd, observed = made()
+    sd = factor * sd
+    expected = 2 * stats.norm.cdf(factor * stats.norm.ppf((1 + np.array(LEVELS)) / 2)) - 1
+    assert coverage(mean, sd, observed, LEVELS) == pytest.approx(expected, abs=0.015)
+    assert nll(mean, sd, observed) > nll(*made()) + 0.1
+
+
+def test_one_deviation_for_all_may_cover_as_well_but_is_less_likely_and_its_tenths_are_flat() -> (
+    None
+):
+    mean, sd, observed = made()
+    flat = np.full_like(sd, np.sqrt(np.mean(sd.astype(np.float64) ** 2)))
+    assert coverage(mean, flat, observed, LEVELS) == pytest.approx(LEVELS, abs=0.07)
+    assert nll(mean, flat, observed) > nll(mean, sd, observed) + 0.05
+    users = np.arange(N) % 500
+    predicted, rmse, low, high = by_tenth(mean, sd, observed, users)
+    assert predicted == pytest.approx(rmse, rel=0.06)
+    assert np.all(np.diff(predicted) > 0.1)
+    assert np.all((low < rmse) & (rmse < high))
+    predicted, rmse, *_ = by_tenth(mean, flat, observed, users)
+    assert np.ptp(predicted) < 1e-6
+    assert np.ptp(rmse) < 0.1
+
+
+def test_tenths_by_hand() -> None:
+    """Twenty rows in an order of their own, of one user."""
+    sd = np.random.default_rng(0).permutation(np.arange(1, 21)).astype(np.float32)
+    zero = np.zeros(20, np.float32)
+    predicted, rmse, low, _ = by_tenth(zero, sd, 2 * sd, np.zeros(20, np.int64))
+    pairs = np.arange(1, 21).reshape(10, 2)
+    assert predicted == pytest.approx(np.sqrt((pairs**2).mean(1)))
+    assert rmse == pytest.approx(2 * predicted)
+    assert np.isnan(low).all()
+    few = by_tenth(zero[:3], sd[:3], sd[:3], np.arange(3))
+    assert few[0].tolist() == sorted(sd[:3].tolist())
+
+
+def test_what_cannot_be_judged_is_refused() -> None:
+    mean, sd, observed = (array[:4] for array in made())
+    with pytest.raises(ValueError, match=r"\(4, 1\)"):
+        nll(mean, sd[:, None], observed)
+    with pytest.raises(ValueError, match=r"\(1,\)"):
+        coverage(mean[:1], sd, observed, LEVELS)
+    with pytest.raises(ValueError, match="no rows"):
+        summary(mean[:0], sd[:0], observed[:0])
+    for bad in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="above 0"):
+            nll(mean, np.array([1, 1, bad, 1], np.float32), observed)
