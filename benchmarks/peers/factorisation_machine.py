@@ -1,9 +1,10 @@
-"""myFM, with the ids alone and with what else is known, as its documentation builds the features."""
+"""myFM with the ids alone, and with what else is known, put as its documentation does."""
 
 from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from benchmarks.peers.case import Case, Steps, System, days
@@ -27,7 +28,7 @@ def ids_only(case: Case) -> Steps:
     values = case.train.values.astype(np.float64)
     machine.fit(train, values, n_iter=SWEEPS, n_kept_samples=SWEEPS, group_shapes=sizes)
     yield
-    return np.clip(machine.predict(valid), *case.rating_range)
+    return clipped(machine.predict(valid), case)
 
 
 def with_features(days_too: bool, rated_too: bool, case: Case) -> Steps:
@@ -63,7 +64,12 @@ def with_features(days_too: bool, rated_too: bool, case: Case) -> Steps:
         group_shapes=shapes,
     )
     yield
-    return np.clip(machine.predict(dated[1], valid), *case.rating_range)
+    return clipped(machine.predict(dated[1], valid), case)
+
+
+def clipped(predicted: Any, case: Case) -> NDArray[np.float64]:
+    """Within the range of ratings, as myFM's examples score it."""
+    return np.asarray(np.clip(predicted, *case.rating_range), dtype=np.float64)
 
 
 def onehot(numbers: Indices) -> Any:

@@ -13,6 +13,7 @@ from stages import paths
 ALL_OFF = dict.fromkeys(
     ("user_noise", "days", "genres", "year", "popularity", "raters", "rated"), False
 )
+NOISE_ONLY = {**ALL_OFF, "user_noise": True}
 
 
 def bias(case: Case) -> Steps:
@@ -99,9 +100,7 @@ def itemknn(case: Case) -> Steps:
 
 STARS = [
     System("cf bayesmf", "cf", partial(sampled, {})),
-    System(
-        "cf bayesmf, ids and user noise", "cf", partial(sampled, ALL_OFF | {"user_noise": True})
-    ),
+    System("cf bayesmf, ids and user noise", "cf", partial(sampled, NOISE_ONLY)),
     System("cf bayesmf, ids only", "cf", partial(sampled, ALL_OFF)),
     System("cf dotbias", "cf", partial(gradient, "train_dotbias")),
     System("cf bias", "cf", bias),

@@ -14,6 +14,7 @@ class Measured:
         imported: seconds to import the library, besides numpy and pyarrow.
         fitted: seconds from the rows as arrays to the fitted model.
         predicted: seconds for all predictions.
+        cpu: seconds of all threads while fitting and predicting.
         peak: most memory that the process had resident, MiB.
     """
 
@@ -21,6 +22,7 @@ class Measured:
     imported: float
     fitted: float
     predicted: float
+    cpu: float
     peak: float
 
     @property
@@ -42,16 +44,16 @@ def table(
         rounds: of each system, the first of which is the measure of the others.
     """
     first = next(iter(rounds))
-    costs = ("fit, s", "predict, s", f"times {first}", "import, s", "peak, MiB")
+    costs = ("fit, s", "predict, s", f"times {first}", "CPU, s", "import, s", "peak, MiB")
     rows = [["system", "version", scored, *costs]]
     for name, runs in rounds.items():
         ratio = statistics.median(
             run.seconds / base.seconds for run, base in zip(runs, rounds[first], strict=True)
         )
-        score, imported, fitted, predicted, peak = (
+        score, imported, fitted, predicted, cpu, peak = (
             statistics.median(figures) for figures in zip(*map(astuple, runs), strict=True)
         )
-        times = f"{fitted:.2f}", f"{predicted:.2f}", f"{ratio:.2f}", f"{imported:.1f}"
+        times = (f"{figure:.2f}" for figure in (fitted, predicted, ratio, cpu, imported))
         rows.append([name, versions[name], f"{score:.4f}", *times, f"{peak:.0f}"])
     return markdown(rows)
 
