@@ -48,8 +48,10 @@ def main() -> None:
         clocks.append((time.perf_counter(), time.process_time()))
         answers: Answers = end.value
     wall, cpu = np.diff(clocks, axis=0).T
+    imported, fitted, predicted = wall.tolist()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    print(json.dumps(asdict(Measured(score(answers, case), *wall, cpu[1:].sum(), peak))))
+    costs = imported, fitted, predicted, float(cpu[1:].sum()), peak
+    print(json.dumps(asdict(Measured(score(answers, case), *costs))))
 
 
 if __name__ == "__main__":
