@@ -10,12 +10,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from importlib import metadata
 
 from benchmarks.peers.case import System
 from benchmarks.peers.systems import LISTS, STARS
 from benchmarks.peers.table import Measured, table
+from cf.data import tables
+from cf.data.tables import Provenance
+from cf.errors import InputError
+from stages import paths
 
 THREADS = (
     "OMP_NUM_THREADS",
@@ -64,31 +67,30 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="that each system may use")
     parser.add_argument("--only", nargs="+", metavar="PACKAGE", help="such as cf myfm")
     asked = parser.parse_args()
+    try:
+        facts = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
+    except InputError as error:
+        sys.exit(f"peers: {error}")
 
-    systems = [s for s in [*STARS, *LISTS] if not asked.only or s.package in asked.only]
-    versions = {package: version(package) for package in {s.package for s in systems}}
-    for package in sorted(package for package, there in versions.items() if there is None):
+    wanted = [s for s in [*STARS, *LISTS] if not asked.only or s.package in asked.only]
+    installed = [system for system in wanted if version(system.package)]
+    for package in sorted({s.package for s in wanted} - {s.package for s in installed}):
         say(f"{package} is not installed and left out: `make peers` installs it.")
-    systems = [system for system in systems if versions[system.package]]
-    rounds: dict[str, list[Measured]] = {system.name: [] for system in systems}
+    rounds: dict[str, list[Measured]] = {system.name: [] for system in installed}
     for seed in range(1, asked.rounds + 1):
-        for system in systems:
-            if len(rounds[system.name]) == seed - 1 and (
-                found := measured(system, seed, asked.threads)
-            ):
+        for system in installed:
+            if system.name in rounds and (found := measured(system, seed, asked.threads)):
                 rounds[system.name].append(found)
+            else:
+                rounds.pop(system.name, None)
 
-    def show(scored: str, group: Sequence[System]) -> None:
-        done = [s for s in group if len(rounds.get(s.name, [])) == asked.rounds]
-        if done:
-            print()
-            named = {s.name: versions[s.package] or "" for s in done}
-            print(*table(scored, {name: rounds[name] for name in named}, named), sep="\n")
-
-    print(f"Medians of {asked.rounds} rounds; {asked.threads} thread(s) of {os.cpu_count()} cores.")
-    show("RMSE", STARS)
-    show("NDCG", LISTS)
-    sys.exit(any(len(runs) < asked.rounds for runs in rounds.values()))
+    cores = f"{asked.threads} thread(s) each on {os.cpu_count()} cores"
+    print(f"{facts.dataset}: medians of {asked.rounds} round(s), {cores}")
+    for scored, group in (("RMSE", STARS), ("NDCG", LISTS)):
+        versions = {s.name: version(s.package) or "" for s in group if s.name in rounds}
+        if versions:
+            print("", *table(scored, {name: rounds[name] for name in versions}, versions), sep="\n")
+    sys.exit(len(rounds) < len(installed))
 
 
 if __name__ == "__main__":
