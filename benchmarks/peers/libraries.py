@@ -134,7 +134,7 @@ def lenskit_lists(case: Case) -> Steps:
 
 
 OF_ITEMS = {"name": "pearson_baseline", "user_based": False}
-"""The similarity that Surprise's documentation recommends for KNNBaseline."""
+"""As Surprise recommends for KNNBaseline, and of items, as in its source (Koren 2010)."""
 
 STARS = [
     System("Surprise SVD", "scikit-surprise", partial(surprise, "SVD", {})),
