@@ -5,9 +5,10 @@ PORT ?= 5000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export LC_ALL ?= C.UTF-8
 READY := .venv/.ready
+PEERS := .venv-bench/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test tune grid cv rank ui sync check format bench clean scm
+.PHONY: help repro test tune grid cv rank ui sync check format bench peers clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,16 +58,22 @@ bench: $(READY) scm    ## measure speed and memory on this machine
 	@python -m benchmarks.bootstrap
 	@python -m benchmarks.ranking --users 1000
 
-clean:                 ## remove the environment; data, models and runs stay
-	rm -rf .venv
+peers: $(READY) $(PEERS) scm   ## measure other libraries beside cf's models, on the same rows
+	@dvc repro --quiet split
+	@.venv-bench/bin/python -m benchmarks.peers --rounds 3
+
+clean:                 ## remove the environments; data, models and runs stay
+	rm -rf .venv .venv-bench
 
 $(READY): requirements.txt
+$(PEERS): requirements-bench.txt
+$(READY) $(PEERS):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "cf needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@$(PYTHON) -m venv .venv \
+	@$(PYTHON) -m venv $(@D) \
 		|| { echo "On Debian: apt install python3-venv, then again." >&2; exit 1; }
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $(READY)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 # DVC wants to be told where there is no git, and that there is one after all.
 scm:

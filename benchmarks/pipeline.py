@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 
 ROUNDS = 3
-MADE = (".git", ".venv", "mlruns", "ingested", "encoded", "split", "models", "runs", "reports")
-CACHES = ("cache", "tmp", "dvc.lock", "__pycache__", ".*_cache", ".hypothesis")
+MADE = (".git", "mlruns", "ingested", "encoded", "split", "models", "runs", "reports")
+CACHES = (".venv*", "cache", "tmp", "dvc.lock", "__pycache__", ".*_cache", ".hypothesis")
 
 
 def fresh(folder: Path) -> None:

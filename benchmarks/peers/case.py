@@ -1,0 +1,95 @@
+"""What every system is given, and what it is to do."""
+
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cf import params
+from cf.data import tables
+from cf.data.tables import Provenance
+from cf.evaluation import ranking
+from cf.evaluation.ranking import Task
+from cf.params import Rank
+from cf.ratings import Indices, Ratings
+from stages import items, paths
+
+
+class Case(NamedTuple):
+    """The rows of data/split and what is known of the items.
+
+    Attributes:
+        genres: (n_items,) names joined by "|".
+        years: (n_items,) of release, NaN where unknown.
+        task: the users to make lists for.
+        k: items on a list.
+        n_threads: that a system may use.
+    """
+
+    train: Ratings
+    valid: Ratings
+    n_users: int
+    n_items: int
+    rating_range: tuple[float, float]
+    genres: list[str]
+    years: NDArray[np.float64]
+    task: Task
+    k: int
+    seed: int
+    n_threads: int
+
+
+Answers = NDArray[np.float32] | NDArray[np.float64] | Indices
+"""Stars for each row of valid, (n,), or a list for each user of the task, (n, k)."""
+
+Steps = Generator[None, None, Answers]
+"""First imports the library, then fits, then returns what it predicts: a yield after each step.
+
+Fitting begins with the rows as arrays: what a library needs to take them is part of it.
+"""
+
+
+class System(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        package: the name under which pip installs it.
+    """
+
+    name: str
+    package: str
+    steps: Callable[[Case], Steps]
+
+
+def read(seed: int, n_threads: int) -> Case:
+    """The case that data/split holds."""
+    facts = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
+    train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
+    rank = params.load(paths.PARAMS, "rank", Rank)
+    sizes = facts.n_users, facts.n_items
+    task = ranking.task(train, valid, *sizes, rank.relevant)
+    low, high = facts.rating_range
+    known = items.genres().tolist(), items.years()
+    return Case(train, valid, *sizes, (low, high), *known, task, rank.k, seed, n_threads)
+
+
+def days(ratings: Ratings) -> Indices:
+    """The day of each rating since 1970 UTC; all the same where the data has no times."""
+    if ratings.timestamps is None:
+        return np.zeros(len(ratings), np.int64)
+    found: Indices = ratings.timestamps // 86400
+    return found
+
+
+def frame(ratings: Ratings) -> Any:
+    """The ratings as a pandas frame with the columns user_id, item_id and rating."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "user_id": ratings.users,
+            "item_id": ratings.items,
+            "rating": ratings.values.astype(np.float64),
+        }
+    )

@@ -1,0 +1,111 @@
+"""cf's own models, as params.yaml describes them."""
+
+from functools import partial
+
+import numpy as np
+
+from benchmarks.peers.case import Case, Steps, System
+from cf import params
+from cf.models import baseline
+from cf.params import Evaluate, Rank, Sampling, Training
+from stages import paths
+
+ALL_OFF = dict.fromkeys(
+    ("user_noise", "days", "genres", "year", "popularity", "raters", "rated"), False
+)
+NOISE_ONLY = {**ALL_OFF, "user_noise": True}
+
+
+def bias(case: Case) -> Steps:
+    """Damped user and item biases; an unknown item has none."""
+    damping = params.load(paths.PARAMS, "evaluate", Evaluate).damping
+    yield
+    yield  # fitted and predicted in one call
+    return baseline.bias(case.train, case.valid.users, case.valid.items, damping)
+
+
+def gradient(section: str, case: Case) -> Steps:
+    """A model that is trained by batches; unknown items have the row they began with, decayed."""
+    import torch
+
+    from cf.models import base
+    from cf.training import devices, optimizers
+    from cf.training.checkpoints import Blueprint
+    from cf.training.fit import fit
+
+    yield
+    training = params.load(paths.PARAMS, section, Training)
+    devices.prepare(torch.device("cpu"), case.n_threads, case.seed)
+    model = Blueprint(training.model, case.n_users, case.n_items, case.rating_range).build(section)
+    optimizer = optimizers.build(training.optimizer, model)
+    one = case.valid.take(np.arange(1))  # validation is no part of fitting
+    for _ in fit(model, case.train, one, optimizer, training.schedule, training.batch_size):
+        pass
+    yield
+    return base.predict(model, case.valid.users, case.valid.items)
+
+
+def sampled(changes: dict[str, bool], case: Case) -> Steps:
+    """bayesmf, with some switches set otherwise; unknown items are drawn from their prior."""
+    import torch
+
+    from cf.models import base
+    from cf.models.bayesmf import BayesMF
+    from cf.sampling import features, posterior
+    from cf.training import devices
+    from cf.training.checkpoints import Blueprint
+    from stages import sampling as sampling_stage
+
+    yield
+    section = "train_bayesmf"
+    sampling = params.load(paths.PARAMS, section, Sampling)
+    asked = sampling.gibbs.model_copy(update=changes)
+    gibbs = sampling_stage.possible(section, asked, case.train, case.genres, case.years)
+    sizes = case.n_users, case.n_items
+    devices.prepare(torch.device("cpu"), case.n_threads, case.seed)
+    model = Blueprint(sampling.model, *sizes, case.rating_range).build(section)
+    assert isinstance(model, BayesMF)
+    of_users = features.of_users(gibbs, case.train, *sizes)
+    of_items = features.of_items(gibbs, case.train, *sizes, case.genres, case.years)
+    nothing = case.valid.take(np.arange(0))  # validation is no part of fitting
+    for _ in posterior.sample(model, case.train, nothing, of_users, of_items, gibbs):
+        pass
+    yield
+    return base.predict(model, case.valid.users, case.valid.items, case.valid.timestamps)
+
+
+def ease(case: Case) -> Steps:
+    """EASE; items that nobody has rated are on no list."""
+    from cf.evaluation import ranking
+    from cf.recommenders.ease import ease
+
+    yield
+    settings = params.load(paths.PARAMS, "rank", Rank).ease
+    scorer = ease(case.task.train, settings.l2, settings.max_items)
+    yield
+    return ranking.top(scorer, case.task, case.k)
+
+
+def itemknn(case: Case) -> Steps:
+    """Item-kNN; items that nobody has rated are on no list."""
+    from cf.evaluation import ranking
+    from cf.recommenders.itemknn import itemknn
+
+    yield
+    settings = params.load(paths.PARAMS, "rank", Rank).knn
+    scorer = itemknn(case.task.train, settings.n_neighbours, settings.shrinkage)
+    yield
+    return ranking.top(scorer, case.task, case.k)
+
+
+STARS = [
+    System("cf bayesmf", "cf", partial(sampled, {})),
+    System("cf bayesmf, ids and user noise", "cf", partial(sampled, NOISE_ONLY)),
+    System("cf bayesmf, ids only", "cf", partial(sampled, ALL_OFF)),
+    System("cf dotbias", "cf", partial(gradient, "train_dotbias")),
+    System("cf bias", "cf", bias),
+]
+LISTS = [
+    System("cf EASE", "cf", ease),
+    System("cf item-kNN", "cf", itemknn),
+]
