@@ -17,7 +17,7 @@ from mlflow.entities import Run
 
 from tests.stores import client, environment, runs
 
-MODELS = ["bayesmf", "dot", "dotbias", "dotbias_sgd", "embnet"]
+MODELS = ["bayesmf", "dot", "dotbias", "dotbias_ensemble", "dotbias_sgd", "embnet"]
 CODE = (
     *("cf", "stages", "tests", ".dvc", ".dvcignore", ".gitignore"),
     *("dvc.yaml", "params.yaml", "pyproject.toml", "README.md"),
