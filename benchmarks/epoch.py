@@ -24,7 +24,7 @@ from stages import paths
 from stages.stage import stage
 
 ROUNDS = 5
-NAMES = ("dot", "dotbias_sgd", "dotbias", "embnet")
+NAMES = ("dot", "dotbias_sgd", "dotbias", "dotbias_ensemble", "embnet")
 PLAIN = "dotbias in plain PyTorch"
 
 

@@ -20,7 +20,7 @@ from scipy import stats
 from tests.stores import client, environment, runs
 
 LONGEST = 1200  # seconds, after which a command is taken to hang
-MODELS = ["bayesmf", "dot", "dotbias", "dotbias_sgd", "embnet"]
+MODELS = ["bayesmf", "dot", "dotbias", "dotbias_ensemble", "dotbias_sgd", "embnet"]
 ERROR_BARS = {"nll", "coverage_50", "coverage_80", "coverage_95"}
 CODE = (
     *("cf", "stages", "tests", ".dvc", ".dvcignore", ".gitignore"),

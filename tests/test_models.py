@@ -12,7 +12,7 @@ from cf.errors import InputError
 from cf.models import base
 from cf.training import checkpoints, devices
 from cf.training.checkpoints import Blueprint
-from cf.training.optimizers import SGD
+from cf.training.optimizers import SGD, Adam
 
 PARAMS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())
 SECTIONS = {name: section for name, section in PARAMS.items() if name.startswith("train_")}
@@ -73,9 +73,9 @@ def test_a_step_goes_against_the_gradient_of_every_parameter(descended: base.Mod
     before = {name: tensor.clone() for name, tensor in descended.state_dict().items()}
 
     def loss() -> torch.Tensor:
-        return ((descended(users, items) - values) ** 2).mean()
+        return descended.losses(users, items, values).sum()
 
-    expected = loss().item()
+    expected = descended.losses(users, items, values).mean().item()
     for table in descended.embeddings():
         table.lookups.clear()
     got = SGD(descended, momentum=0.0, weight_decay=0.0).step(users, items, values, 1e-2)
@@ -112,6 +112,19 @@ def test_gradients_in_closed_form_are_autograds(descended: base.Model) -> None:
     expected_loss, expected = base.Model.gradients(descended, users, items, values)
     torch.testing.assert_close(loss, expected_loss)
     torch.testing.assert_close(gradients, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_losses_are_those_of_the_predictions_unless_parts_learn_alone() -> None:
+    users, items, values = *indices(5), torch.rand(5) * 4 + 1
+    for name, section in DESCENDED.items():
+        model = built(section).eval()
+        losses = model.losses(users, items, values)
+        expected = torch.nn.functional.mse_loss(model(users, items), values)
+        if "n_members" in section["model"]:  # a mean errs less than those it is taken of
+            assert losses.shape == (section["model"]["n_members"],)
+            assert losses.mean() > expected
+        else:
+            torch.testing.assert_close(losses, expected, msg=name)
 
 
 def test_rows_that_were_not_looked_up_keep_still_without_momentum_and_decay(
@@ -189,7 +202,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
 
 
 def test_an_unknown_model_lists_those_there_are() -> None:
-    with pytest.raises(InputError, match=r"'dotbia'.*dot, dotbias, embnet"):
+    with pytest.raises(InputError, match=r"'dotbia'.*dot, dotbias, dotbias_ensemble, embnet"):
         base.find("dotbia")
 
 
@@ -214,6 +227,32 @@ def weights(model: torch.nn.Module, **tables: list[Any]) -> None:
             getattr(model, name).weight.copy_(torch.tensor(values))
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_a_member_becomes_what_it_becomes_alone(weight_decay: float) -> None:
+    torch.manual_seed(0)
+    settings = {"n_factors": 2, "init_range": [-0.5, 0.5]}
+    both = Blueprint({"name": "dotbias_ensemble", "n_members": 2, **settings}, 7, 9, (1.0, 5.0))
+    together, alone = both.build("test"), []
+    for member in (0, 1):
+        one = Blueprint({"name": "dotbias", **settings}, 7, 9, (1.0, 5.0)).build("test")
+        with torch.no_grad():
+            for side in ("user", "item"):
+                factors = getattr(together, f"{side}_factors").weight
+                getattr(one, f"{side}_factors").weight.copy_(factors[:, 2 * member :][:, :2])
+                bias = getattr(together, f"{side}_bias").weight
+                getattr(one, f"{side}_bias").weight.copy_(bias[:, member])
+        alone.append(one)
+    batches = [(*indices(n), torch.rand(n) * 4 + 1) for n in (5, 9, 3)]
+    for model in (together, *alone):
+        optimizer = Adam(model, (0.9, 0.99), weight_decay)
+        for batch in batches:
+            optimizer.step(*batch, 0.1)
+        model.eval()
+    expected = torch.stack([model(*indices(9)) for model in alone])
+    assert (expected[0] - expected[1]).abs().max() > 0.1
+    torch.testing.assert_close(together(*indices(9)), expected.mean(0), rtol=1e-5, atol=1e-5)
+
+
 def small(name: str, **settings: Any) -> base.Model:
     model = {"name": name, "n_factors": 2, "init_range": [0.0, 0.1], **settings}
     return Blueprint(model, n_users=1, n_items=1, rating_range=(1.0, 5.0)).build("test").eval()
@@ -236,6 +275,19 @@ def test_dotbias_by_hand() -> None:
     )
     # 4 - 5 + 1 + log 3 -> sigmoid 3/4 -> 1 + 4 * 3/4
     assert model(*torch.zeros(2, 1, dtype=torch.int64)).item() == pytest.approx(4.0, abs=1e-6)
+
+
+def test_dotbias_ensemble_by_hand() -> None:
+    model = small("dotbias_ensemble", n_members=2)
+    weights(
+        model,
+        user_factors=[[1.0, 2.0, 1.0, 1.0]],
+        item_factors=[[3.0, 0.5, 1.0, -1.0]],
+        user_bias=[[-5.0, 0.0]],
+        item_bias=[[float(np.log(3)) + 1.0, 0.0]],
+    )
+    # the first member as of dotbias, 4; the second 1 - 1 -> sigmoid 1/2 -> 1 + 4 / 2
+    assert model(*torch.zeros(2, 1, dtype=torch.int64)).item() == pytest.approx(3.5, abs=1e-6)
 
 
 def test_embnet_by_hand() -> None:

@@ -47,10 +47,17 @@ class Model(nn.Module):
         """
         return self(users, items) if times is None else self(users, items, times), None
 
+    def losses(self, users: Tensor, items: Tensor, values: Tensor) -> Tensor:
+        """The mean squared error in stars², a scalar; or one for each part that learns alone, (n,).
+
+        Training descends their sum, and reports their mean.
+        """
+        return mse_loss(self(users, items), values)
+
     def gradients(
         self, users: Tensor, items: Tensor, values: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """The mean squared error in stars², and its gradients.
+        """The mean of `losses`, and the gradients of their sum.
 
         They come from autograd; a model that knows them in closed form may give them in less
         time.
@@ -61,12 +68,12 @@ class Model(nn.Module):
             values: (B,) observed stars.
 
         Returns:
-            The loss, a scalar; the gradient of each look-up of the embeddings, in the order of
+            The mean, a scalar; the gradient of each look-up of the embeddings, in the order of
             `embeddings`, then of each of `others`.
         """
-        loss = mse_loss(self(users, items), values)
+        losses = self.losses(users, items, values)
         rows = [rows for table in self.embeddings() for _, rows in table.lookups]
-        return loss.detach(), list(grad(loss, [*rows, *self.others()]))
+        return losses.detach().mean(), list(grad(losses.sum(), [*rows, *self.others()]))
 
     def embeddings(self) -> "list[Embedding]":
         """The tables, in the order in which they were set."""

@@ -1,0 +1,175 @@
+"""What each ingredient of dotbias_ensemble is worth, on slices of the training rows.
+
+No validation row is read. Usage: python -m benchmarks.presets [SLICES]
+"""
+
+import math
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from cf import params
+from cf.data import tables
+from cf.data.tables import Provenance
+from cf.evaluation import metrics
+from cf.models import base
+from cf.params import Training
+from cf.ratings import Ratings
+from cf.training import devices, optimizers
+from cf.training.checkpoints import Blueprint
+from cf.training.fit import fit
+from stages import paths
+from stages.stage import stage
+
+SLICE = 0.2  # of the training rows, to judge on
+AVERAGED = 0.95  # of the mean over steps that stays when a step's weights join it
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A change of a section of params.yaml, or one that params.yaml has no key for.
+
+    Attributes:
+        changes: by dotted key.
+        from_mean: users start at the mean rating instead of at the middle of the range.
+        bias_decay: the biases' weight decay, in that of the section.
+        by_count: a row's decay grows with this power of its number of ratings, their mean kept.
+        averaged: judged with the mean of the weights over the last steps, not with the last.
+    """
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    section: str = "train_dotbias_ensemble"
+    from_mean: bool = False
+    bias_decay: float = 1.0
+    by_count: float = 0.0
+    averaged: bool = False
+
+
+VARIANTS = {
+    "as it is": Variant(),
+    "1 member": Variant({"model.n_members": 1}),
+    "2 members": Variant({"model.n_members": 2}),
+    "4 members": Variant({"model.n_members": 4}),
+    "16 members": Variant({"model.n_members": 16}),
+    "1 member of 80 factors": Variant({"model.n_members": 1, "model.n_factors": 80}),
+    "batches of 512": Variant({"batch_size": 512}),
+    "batches of 512, half the rate": Variant({"batch_size": 512, "schedule.learning_rate": 0.015}),
+    "betas of the notebook": Variant({"optimizer.betas": [0.9, 0.999]}),
+    "twice the decay": Variant({"optimizer.weight_decay": 0.0002}),
+    "half the decay of biases": Variant(bias_decay=0.5),
+    "decay by the root of a row's ratings": Variant(by_count=0.5),
+    "decay by a row's ratings": Variant(by_count=1.0),
+    "start at the mean rating": Variant(from_mean=True),
+    "weights averaged": Variant(averaged=True),
+    "dotbias": Variant(section="train_dotbias"),
+    "dotbias with 8 members": Variant(
+        {"model.name": "dotbias_ensemble", "model.n_members": 8}, "train_dotbias"
+    ),
+}
+
+
+class Scaled(optimizers.Adam):
+    """Adam whose decay differs from row to row."""
+
+    def __init__(self, model: base.Model, betas: list[float], decays: list[Tensor]) -> None:
+        super().__init__(model, betas, weight_decay=0.0)
+        self.decays = decays
+
+    def _update(self, gradients: list[Tensor], learning_rate: float) -> None:
+        decayed = [
+            gradient + (weight.T * decay).T
+            for gradient, weight, decay in zip(gradients, self.parameters, self.decays, strict=True)
+        ]
+        super()._update(decayed, learning_rate)
+
+
+def changed(training: Training, changes: dict[str, Any]) -> Training:
+    """The section with other values, by dotted key."""
+    values = training.model_dump()
+    for key, value in changes.items():
+        *outer, last = key.split(".")
+        inner = values
+        for name in outer:
+            inner = inner[name]
+        inner[last] = value
+    return params.parse(values, "benchmarks.presets", Training)
+
+
+def decays(model: base.Model, train: Ratings, variant: Variant, decay: float) -> list[Tensor]:
+    """The decay of each row of each table."""
+    found = []
+    for name, module in model.named_modules():
+        if isinstance(module, base.Embedding):
+            rows = train.users if name.startswith("user") else train.items
+            counts = np.bincount(rows, minlength=len(module.weight)) ** variant.by_count
+            share = counts / np.average(counts, weights=np.bincount(rows, minlength=len(counts)))
+            scale = variant.bias_decay if name.endswith("bias") else 1.0
+            found.append(torch.tensor(decay * scale * share, dtype=torch.float32))
+    return found
+
+
+def judged(variant: Variant, fitted: Ratings, held: Ratings, seed: int) -> tuple[float, float]:
+    """RMSE in stars on the held rows, and seconds of processor time to train."""
+    training = params.load(paths.PARAMS, variant.section, Training)
+    training = changed(training, variant.changes)
+    facts = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
+    devices.prepare(torch.device("cpu"), 1, seed)
+    sizes = facts.n_users, facts.n_items, facts.rating_range
+    model = Blueprint(training.model, *sizes).build(variant.section)
+    asked = training.optimizer
+    assert isinstance(asked, params.Adam)
+    optimizer: optimizers.Optimizer = optimizers.build(asked, model)
+    if variant.bias_decay != 1.0 or variant.by_count:
+        scaled = decays(model, fitted, variant, asked.weight_decay)
+        optimizer = Scaled(model, asked.betas, scaled)
+    if variant.from_mean:
+        low, high = facts.rating_range
+        share = (float(fitted.values.mean()) - low) / (high - low)
+        model.get_parameter("user_bias.weight").add_(math.log(share / (1 - share)))
+    means = [weight.clone() for weight in optimizer.parameters]
+
+    def average(_: int) -> None:
+        if variant.averaged:
+            for mean, weight in zip(means, optimizer.parameters, strict=True):
+                mean.lerp_(weight, 1 - AVERAGED)
+
+    started = time.process_time()
+    nothing = held.take(np.arange(1))
+    for _ in fit(
+        model, fitted, nothing, optimizer, training.schedule, training.batch_size, average
+    ):
+        pass
+    seconds = time.process_time() - started
+    if variant.averaged:
+        for mean, weight in zip(means, optimizer.parameters, strict=True):
+            weight.copy_(mean)
+    return metrics.rmse(base.predict(model, held.users, held.items), held.values), seconds
+
+
+@stage
+def main() -> None:
+    """Print the table, the mean over the slices."""
+    n_slices = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    train = tables.read_ratings(paths.TRAIN)
+    n_held = int(SLICE * len(train))
+    orders = [np.random.RandomState(s).permutation(len(train)) for s in range(1, n_slices + 1)]
+    slices = [(train.take(np.sort(o[n_held:])), train.take(o[:n_held])) for o in orders]
+    table = Table(title=f"{n_held:,} training rows held out, {n_slices} slices")
+    for heading in ("variant", "RMSE", "seconds"):
+        table.add_column(heading, justify="left" if heading == "variant" else "right")
+    for name, variant in VARIANTS.items():
+        runs = [judged(variant, *parts, seed) for seed, parts in enumerate(slices, start=1)]
+        rmse, seconds = np.mean(runs, axis=0)
+        table.add_row(name, f"{rmse:.4f}", f"{seconds:.2f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
