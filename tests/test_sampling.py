@@ -317,6 +317,24 @@ def test_two_chains_agree(planted: Pair) -> None:
     assert float(rhat.quantile(0.9)) < 1.05
 
 
+def test_all_items_of_a_user_are_predicted_as_pair_by_pair_and_as_the_formula_says() -> None:
+    torch.manual_seed(0)
+    model = BayesMF(BayesMF.Config(n_factors=3, n_samples=7), 5, 40, [0.5, 5.0])
+    model.user_rows.normal_(std=0.7)
+    model.item_rows.normal_(std=0.7)
+    users, items = torch.cartesian_prod(torch.tensor([3, 1]), torch.arange(40)).T
+    (p, b), (q, c) = (
+        (rows[:, :, 1:], rows[:, :, 0]) for rows in (model.user_rows, model.item_rows)
+    )
+    expected = 2.75 + b[:, :, None] + c[:, None] + torch.einsum("suk,sik->sui", p, q)
+    expected = expected.clamp(0.5, 5.0).mean(0)[users, items]
+    torch.testing.assert_close(model(users, items), expected)  # as a table
+    some = torch.tensor([7, 70])  # two users, two items of many: pair by pair
+    torch.testing.assert_close(model(users[some], items[some]), expected[some])
+    every_fifth = torch.arange(0, 80, 5)
+    torch.testing.assert_close(model(users[every_fifth], items[every_fifth]), expected[every_fifth])
+
+
 def test_days_count_only_where_they_were_seen(planted: Pair) -> None:
     train, valid = planted
     day = np.random.default_rng(0).choice([10, 20], len(train))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 SMALLEST = 4  # ratings a row is padded to at least: shorter blocks take no less time
-ENTRIES = 16384  # of a block, padding included: what it computes with then stays in the cache
+ENTRIES = 32768  # of a block, padding included: what it computes with then stays in the cache
 
 
 @dataclass(frozen=True)
