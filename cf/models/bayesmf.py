@@ -85,8 +85,8 @@ class BayesMF(Model):
     def sums(self, users: Tensor, items: Tensor, times: Tensor | None) -> Iterator[Tensor]:
         """For each sample its predicted stars, (B,), cut off at the range."""
         place, known = self.places(users, times)
-        some_users, u = users.unique(return_inverse=True)
-        some_items, i = items.unique(return_inverse=True)
+        some_users, u = torch.unique(users, return_inverse=True)
+        some_items, i = torch.unique(items, return_inverse=True)
         cells = u * len(some_items) + i
         # As where all items are ranked for some users: eight times as fast as pair by pair.
         dense = len(some_users) * len(some_items) <= 2 * len(users)

@@ -94,7 +94,7 @@ def draw(
         x, t = _at(white, block.others), _at(targets, block.places)
         way = _few if t.shape[1] < d else _many
         drawn.index_copy_(0, rows, way(x, t, *(_at(a, rows) for a in (weights, centres, noise))))
-    return drawn @ inverse
+    return torch.mm(drawn, inverse)
 
 
 def _many(x: Tensor, t: Tensor, weights: Tensor, centres: Tensor, noise: Tensor) -> Tensor:
