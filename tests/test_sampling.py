@@ -16,6 +16,7 @@ from cf.models.bayesmf import BayesMF, scores
 from cf.params import Gibbs
 from cf.ratings import Ratings
 from cf.sampling import blocks, features, gibbs
+from cf.sampling.convergence import rhat
 from cf.sampling.features import Feature
 from cf.sampling.gibbs import Effect, Priors, Sampler, Side
 from cf.sampling.posterior import Sweep, sample
@@ -307,13 +308,24 @@ def test_two_chains_agree(planted: Pair) -> None:
         model, _ = sampled(planted, seed, n_sweeps=400, burn_in=200)
         rows = zip(model.user_rows, model.item_rows, strict=True)
         chains.append(torch.stack([scores(u[users], i[items]) for u, i in rows]))
-    draws = torch.stack(chains)  # (2, n_samples, n)
-    within = draws.var(1).mean(0)
-    between = draws.mean(1).var(0) * draws.shape[1]
-    n = draws.shape[1]
-    rhat = (((n - 1) / n * within + between / n) / within).sqrt()
-    assert float(rhat.median()) < 1.02
-    assert float(rhat.quantile(0.9)) < 1.05
+    found = rhat(torch.stack(chains).numpy())
+    assert np.median(found) < 1.02
+    assert np.quantile(found, 0.9) < 1.05
+
+
+def test_rhat_is_1_for_chains_that_agree_and_more_for_those_that_do_not() -> None:
+    draw = np.random.default_rng(0)
+    alike = draw.normal(size=(2, 400, 200)).astype(np.float32)
+    assert np.abs(rhat(alike) - 1).max() < 0.02
+    factor = np.ones((2, 1, 1), np.float32)
+    factor[1] = 3
+    for apart in (
+        alike + factor / 2,  # another place
+        alike * factor,  # another spread
+        alike + np.linspace(0, 2, 400, dtype=np.float32)[:, None],  # both still on their way
+    ):
+        assert rhat(apart).min() > 1.05
+    np.testing.assert_allclose(rhat(np.exp(alike)), rhat(alike), atol=0.01)  # ranks alone count
 
 
 def test_all_items_of_a_user_are_predicted_as_pair_by_pair_and_as_the_formula_says() -> None:
