@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SMALLEST = 4  # ratings a row is padded to at least: shorter blocks take no less time
 ENTRIES = 32768  # of a block, padding included: what it computes with then stays in the cache
 
 
@@ -37,7 +36,7 @@ def divide(rows: Tensor, others: Tensor, n_rows: int, n_others: int) -> list[Blo
     starts = sizes.cumsum(0) - sizes
     order = torch.cat([rows.argsort(stable=True), rows.new_tensor([len(rows)])])
     padded = torch.cat([others, others.new_tensor([n_others])])
-    lengths = 2 ** sizes.clamp(min=SMALLEST).log2().ceil().long()
+    lengths = 2 ** sizes.clamp(min=1).log2().ceil().long()
     blocks = []
     for length in sorted(set(lengths.tolist())):
         alike = (lengths == length).nonzero()[:, 0]

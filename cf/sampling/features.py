@@ -40,11 +40,11 @@ class Feature:
 
     def project(self, rows: Tensor) -> Tensor:
         """Vᵀ Fᵀ rows: (r, d) of (n, d)."""
-        return torch.mm(self._basis.T, rows)
+        return torch.mm(rows.T, self._basis).T  # the other way round takes four times as long
 
     def spread(self, coefficients: Tensor) -> Tensor:
         """F V coefficients: (n, d) of (r, d)."""
-        return torch.mm(self._basis, coefficients)
+        return torch.mm(coefficients.T, self._basis.T).T.contiguous()  # likewise twice
 
 
 def of_users(asked: Gibbs, train: Ratings, n_users: int, n_items: int) -> list[Feature]:
@@ -164,14 +164,15 @@ def strongest(matrix: sparse.csr_array, n_directions: int = DIRECTIONS) -> Colum
     Source:
         Halko, Martinsson and Tropp 2011, "Finding Structure with Randomness", algorithm 4.4.
     """
-    width = min(n_directions + 10, *matrix.shape)
+    flat = matrix if matrix.shape[0] < matrix.shape[1] else matrix.T
+    width = min(n_directions + 10, flat.shape[0])
     draw = np.random.default_rng(0)
-    basis = matrix @ draw.standard_normal((matrix.shape[1], width), dtype=np.float32)
-    for _ in range(3):
-        basis = matrix @ (matrix.T @ np.linalg.qr(basis).Q)
+    basis = draw.standard_normal((flat.shape[0], width), dtype=np.float32)
+    for _ in range(4):
+        basis = flat @ (flat.T @ np.linalg.qr(basis).Q)
     basis = np.linalg.qr(basis).Q
-    inside = matrix.T @ basis
+    inside = flat.T @ basis
     squares, vectors = np.linalg.eigh(inside.T @ inside)
-    kept = slice(max(0, width - n_directions), None)
-    columns: Columns = basis @ (vectors[:, kept] * np.sqrt(np.maximum(squares[kept], 0)))
+    vectors, squares = vectors[:, -n_directions:], squares[-n_directions:].clip(min=0)
+    columns: Columns = basis @ (vectors * np.sqrt(squares)) if flat is matrix else inside @ vectors
     return columns
