@@ -38,21 +38,20 @@ def main() -> None:
         for seed in (42, 7, 8)
     }
     splits["time"] = splitting.by_time(ratings.timestamps, FRACTION)
-    table = Table(title=f"bayesmf: RMSE (cold rows), {n_seeds} sampler seeds")
-    for heading in ("split", "bias", *VARIANTS):
-        table.add_column(heading, justify="left" if heading == "split" else "right")
+    table = Table(title=f"bayesmf, {n_seeds} sampler seeds")
+    for heading in ("split", "variant", "RMSE", "cold"):
+        table.add_column(heading, justify="right" if heading in ("RMSE", "cold") else "left")
     for name, parts in splits.items():
         train, valid = ratings.take(parts["train"]), ratings.take(parts["valid"])
         bias = baseline.bias(train, valid.users, valid.items, damping)
-        cells = [f"{metrics.rmse(bias, valid.values):.4f}"]
-        for changes in VARIANTS.values():
+        table.add_row(name, "bias baseline", f"{metrics.rmse(bias, valid.values):.4f}", "")
+        for variant, changes in VARIANTS.items():
             runs = [
                 judged(changed(sampling, seed, **changes), train, valid)
                 for seed in range(1, n_seeds + 1)
             ]
             rmse, cold, _ = np.mean(runs, axis=0)
-            cells.append(f"{rmse:.4f} ({cold:.3f})")
-        table.add_row(name, *cells)
+            table.add_row(name, variant, f"{rmse:.4f}", f"{cold:.4f}")
     Console().print(table)
 
 
