@@ -1,7 +1,8 @@
 """Seconds a sweep and memory of bayesmf's sampler, on data/split and at the shape of ml-1m.
 
 Takes data/split (`dvc repro split`). Each line is measured in a process of its own, one after the
-other; memory is all that the process takes, PyTorch included.
+other. `times` compares sweeps with those of ids only on one thread; memory is all that the process
+takes, PyTorch included. Of the million made-up ratings, with 16 factors, it makes ten sweeps.
 """
 
 import multiprocessing
@@ -95,19 +96,12 @@ def took(
 
 def main() -> None:
     """Measure and print."""
-    ratings = {"data/split": real, f"{N_RATINGS:,} made up, {N_FACTORS} factors": made_up}
+    ratings = {"data/split": real, "as ml-1m": made_up}
     table = Table(title="bayesmf")
-    for heading in (
-        "ratings",
-        "knows",
-        "threads",
-        "start, s",
-        "sweep, s",
-        "all, s",
-        "MiB",
-        "times",
-    ):
-        table.add_column(heading, justify="left" if heading in ("ratings", "knows") else "right")
+    for heading in ("ratings", "knows"):
+        table.add_column(heading)
+    for heading in ("threads", "start, s", "sweep, s", "times", "all, s", "MiB"):
+        table.add_column(heading, justify="right")
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as apart:
         for name, measure in ratings.items():
