@@ -5,9 +5,13 @@ Usage: python -m benchmarks.bayesmf [SEEDS]
 
 import sys
 import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -17,38 +21,58 @@ from cf.data.tables import Provenance
 from cf.evaluation import metrics
 from cf.models import base
 from cf.models.bayesmf import BayesMF
-from cf.params import Gibbs, Sampling
+from cf.params import Sampling
 from cf.ratings import Ratings
 from cf.sampling import features, posterior
+from cf.sampling.posterior import Sweep
 from cf.training import devices
 from cf.training.checkpoints import Blueprint
 from stages import items, paths
 
 SLICE = 0.2  # of the training rows, to judge on
 SWITCHES = ("user_noise", "days", "genres", "year", "popularity", "raters", "rated")
+OFF = dict.fromkeys(SWITCHES, False)
 
 
-def judged(
-    sampling: Sampling, gibbs: Gibbs, fitted: Ratings, held: Ratings, seed: int
-) -> tuple[float, float, float]:
-    """RMSE on all held rows and on the cold ones, in stars, and seconds."""
-    facts = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
-    sizes = facts.n_users, facts.n_items
-    devices.prepare(torch.device("cpu"), sampling.n_threads, seed)
-    model = Blueprint(sampling.model, *sizes, facts.rating_range).build("bayesmf")
+def chain(
+    sampling: Sampling,
+    train: Ratings,
+    watched: Ratings,
+    sizes: tuple[int, int],
+    genres: Sequence[str],
+    years: NDArray[np.float64],
+    rating_range: tuple[float, float] = (0.5, 5.0),
+) -> tuple[BayesMF, Iterator[Sweep]]:
+    """A model, and the sweeps that make it; both of chance that the seed sets."""
+    devices.prepare(torch.device("cpu"), sampling.n_threads, sampling.seed)
+    model = Blueprint(sampling.model, *sizes, rating_range).build("bayesmf")
     assert isinstance(model, BayesMF)
-    started = time.perf_counter()
-    of_users = features.of_users(gibbs, fitted, *sizes)
+    of_users = features.of_users(sampling.gibbs, train, *sizes)
+    of_items = features.of_items(sampling.gibbs, train, *sizes, genres, years)
+    return model, posterior.sample(model, train, watched, of_users, of_items, sampling.gibbs)
+
+
+def judged(sampling: Sampling, fitted: Ratings, held: Ratings) -> tuple[float, float, float]:
+    """RMSE on all held rows and on the cold ones, in stars, and seconds."""
+    facts = tables.read_facts(paths.PROVENANCE, Provenance)
+    sizes = facts.n_users, facts.n_items
     known = items.genres().tolist(), items.years()
-    of_items = features.of_items(gibbs, fitted, *sizes, *known)
-    nothing = held.take(np.arange(0))
-    for _ in posterior.sample(model, fitted, nothing, of_users, of_items, gibbs):
-        pass
+    started = time.perf_counter()
+    model, sweeps = chain(
+        sampling, fitted, held.take(np.arange(0)), sizes, *known, facts.rating_range
+    )
+    deque(sweeps, maxlen=0)
     seconds = time.perf_counter() - started
     predicted = base.predict(model, held.users, held.items, held.timestamps)
     cold = splitting.cold(fitted, held)
     rmse = metrics.rmse(predicted, held.values)
     return rmse, metrics.rmse(predicted[cold], held.values[cold]), seconds
+
+
+def changed(sampling: Sampling, seed: int, **switches: Any) -> Sampling:
+    """Likewise, with another seed, and with other values under `gibbs`."""
+    gibbs = sampling.gibbs.model_copy(update=switches)
+    return sampling.model_copy(update={"seed": seed, "gibbs": gibbs})
 
 
 def main() -> None:
@@ -59,19 +83,18 @@ def main() -> None:
     order = np.random.RandomState(1).permutation(len(train))
     n_held = int(SLICE * len(train))
     held, fitted = train.take(order[:n_held]), train.take(np.sort(order[n_held:]))
-    off = dict.fromkeys(SWITCHES, False)
     variants = {
         "everything": {},
         **{f"without {name}": {name: False} for name in SWITCHES},
-        "ids and user_noise": {**off, "user_noise": True},
-        "ids only": off,
+        "ids and user_noise": {**OFF, "user_noise": True},
+        "ids only": OFF,
     }
     table = Table(title=f"bayesmf, {len(held):,} training rows held out, {n_seeds} seeds")
     for heading in ("variant", "RMSE", "cold", "seconds"):
         table.add_column(heading, justify="left" if heading == "variant" else "right")
     for name, changes in variants.items():
-        gibbs = sampling.gibbs.model_copy(update=changes)
-        runs = [judged(sampling, gibbs, fitted, held, seed) for seed in range(1, n_seeds + 1)]
+        seeds = range(1, n_seeds + 1)
+        runs = [judged(changed(sampling, seed, **changes), fitted, held) for seed in seeds]
         rmse, cold, seconds = np.mean(runs, axis=0)
         table.add_row(name, f"{rmse:.4f}", f"{cold:.4f}", f"{seconds:.1f}")
     Console().print(table)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 
@@ -37,7 +36,6 @@ def sample(
         raise InputError(f"{where}.model.name: expected bayesmf, which alone is sampled.")
     genres, years = items.genres().tolist(), items.years()
     gibbs = possible(name, sampling.gibbs, train, genres, years)
-    check_memory(gibbs, *sizes, f"{where}.gibbs")
 
     recorder.start(execution)
     of_users = features.of_users(gibbs, train, *sizes)
@@ -66,18 +64,3 @@ def possible(
     if off:
         print(f"{name}: this data set tells nothing of {', '.join(off)}: sampled without.")
     return asked.model_copy(update=dict.fromkeys(off, False))
-
-
-def check_memory(gibbs: Gibbs, n_users: int, n_items: int, where: str) -> None:
-    """Refuse who rated what as a feature where its decomposition does not fit into memory.
-
-    Raises:
-        InputError: it does not.
-    """
-    needed = 4 * 8 * min(n_users, n_items) ** 2
-    free = psutil.virtual_memory().available
-    if (gibbs.raters or gibbs.rated) and needed > free:
-        raise InputError(
-            f"{where}: raters and rated need {needed / 2**30:.1f} GiB for {n_users} users and "
-            f"{n_items} items, {free / 2**30:.1f} GiB are free. Set both to false."
-        )

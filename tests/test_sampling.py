@@ -16,6 +16,7 @@ from cf.models.bayesmf import BayesMF, scores
 from cf.params import Gibbs
 from cf.ratings import Ratings
 from cf.sampling import blocks, features, gibbs
+from cf.sampling.convergence import rhat
 from cf.sampling.features import Feature
 from cf.sampling.gibbs import Effect, Priors, Sampler, Side
 from cf.sampling.posterior import Sweep, sample
@@ -77,12 +78,11 @@ def test_blocks_hold_every_rating_once_at_its_row() -> None:
     assert sorted(seen) == list(range(490))
 
 
-@pytest.mark.parametrize("kind", ["tall", "wide", "sparse"])
-def test_a_features_regression_is_drawn_as_its_closed_form_says(kind: str) -> None:
+@pytest.mark.parametrize("shape", [(6, 3), (4, 6)])
+def test_a_features_regression_is_drawn_as_its_closed_form_says(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    draw = np.random.default_rng(0)
-    columns = draw.normal(size=(4, 6) if kind == "wide" else (6, 3)).astype(np.float32)
-    feature = Feature("f", sparse.csr_array(columns) if kind == "sparse" else columns)
+    columns = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    feature = Feature("f", columns)
     f = torch.tensor(columns) * math.sqrt(len(columns) / (columns**2).sum())
     n, d, scale = len(columns), 2, 0.7
     root = torch.tensor([[1.5, 0.0], [0.4, 0.8]])
@@ -222,7 +222,7 @@ def test_sampling_ratings_and_parameters_in_turn_gives_the_prior_back(user_noise
     user_features = [Feature("a", draw.normal(size=(4, 5)).astype(np.float32))]
     item_features = [
         Feature("b", draw.normal(size=(5, 2)).astype(np.float32)),
-        Feature("c", sparse.csr_array(draw.normal(size=(5, 3)).astype(np.float32))),
+        Feature("c", draw.normal(size=(5, 3)).astype(np.float32)),
     ]
     sides = Side(4, 2, user_features), Side(5, 2, item_features)
     sampler = Sampler(USERS, ITEMS, torch.zeros(10), DAYS, *sides, user_noise, TIGHT)
@@ -308,13 +308,42 @@ def test_two_chains_agree(planted: Pair) -> None:
         model, _ = sampled(planted, seed, n_sweeps=400, burn_in=200)
         rows = zip(model.user_rows, model.item_rows, strict=True)
         chains.append(torch.stack([scores(u[users], i[items]) for u, i in rows]))
-    draws = torch.stack(chains)  # (2, n_samples, n)
-    within = draws.var(1).mean(0)
-    between = draws.mean(1).var(0) * draws.shape[1]
-    n = draws.shape[1]
-    rhat = (((n - 1) / n * within + between / n) / within).sqrt()
-    assert float(rhat.median()) < 1.02
-    assert float(rhat.quantile(0.9)) < 1.05
+    found = rhat(torch.stack(chains).numpy())
+    assert np.median(found) < 1.02
+    assert np.quantile(found, 0.9) < 1.05
+
+
+def test_rhat_is_1_for_chains_that_agree_and_more_for_those_that_do_not() -> None:
+    draw = np.random.default_rng(0)
+    alike = draw.normal(size=(2, 400, 200)).astype(np.float32)
+    assert np.abs(rhat(alike) - 1).max() < 0.02
+    factor = np.ones((2, 1, 1), np.float32)
+    factor[1] = 3
+    for apart in (
+        alike + factor / 2,  # another place
+        alike * factor,  # another spread
+        alike + np.linspace(0, 2, 400, dtype=np.float32)[:, None],  # both still on their way
+    ):
+        assert rhat(apart).min() > 1.05
+    np.testing.assert_allclose(rhat(np.exp(alike)), rhat(alike), atol=0.01)  # ranks alone count
+
+
+def test_all_items_of_a_user_are_predicted_as_pair_by_pair_and_as_the_formula_says() -> None:
+    torch.manual_seed(0)
+    model = BayesMF(BayesMF.Config(n_factors=3, n_samples=7), 5, 40, [0.5, 5.0])
+    model.user_rows.normal_(std=0.7)
+    model.item_rows.normal_(std=0.7)
+    users, items = torch.cartesian_prod(torch.tensor([3, 1]), torch.arange(40)).T
+    (p, b), (q, c) = (
+        (rows[:, :, 1:], rows[:, :, 0]) for rows in (model.user_rows, model.item_rows)
+    )
+    expected = 2.75 + b[:, :, None] + c[:, None] + torch.einsum("suk,sik->sui", p, q)
+    expected = expected.clamp(0.5, 5.0).mean(0)[users, items]
+    torch.testing.assert_close(model(users, items), expected)  # as a table
+    some = torch.tensor([7, 70])  # two users, two items of many: pair by pair
+    torch.testing.assert_close(model(users[some], items[some]), expected[some])
+    every_fifth = torch.arange(0, 80, 5)
+    torch.testing.assert_close(model(users[every_fifth], items[every_fifth]), expected[every_fifth])
 
 
 def test_days_count_only_where_they_were_seen(planted: Pair) -> None:
@@ -342,6 +371,29 @@ def test_a_single_rating_is_no_news_of_its_item() -> None:
     assert not partners[[0, 3, 4]].any()
     np.testing.assert_allclose(partners[1], [0.5 / 2**0.5, 0.5 / 2**0.5, 0])
     np.testing.assert_allclose(partners[2], np.full(3, 2 / 3 / 3**0.5))
+
+
+def test_who_met_nobody_is_like_the_average_of_those_who_did() -> None:
+    rows, others = np.array([0, 0, 1, 1, 1, 3, 4, 4]), np.array([0, 1, 1, 2, 3, 0, 2, 3])
+    columns = features.company(rows, others, 6, 4)
+    assert not columns[[2, 3, 5]].any()  # no rating; a single one, which is no news
+    assert columns[[0, 1, 4]].any(1).all()
+    np.testing.assert_allclose(columns.sum(0), 0, atol=1e-6)
+
+
+def test_the_strongest_directions_keep_the_products_of_rows() -> None:
+    draw = np.random.default_rng(0)
+    left, right = (np.linalg.qr(draw.normal(size=(n, 30))).Q for n in (90, 70))
+    dense = (left * 0.8 ** np.arange(30) @ right.T).astype(np.float32)
+    matrix = sparse.csr_array(dense)
+    for n, error in ((30, 1e-5), (10, 1.01 * 0.8**20)):  # what the others have
+        columns = features.strongest(matrix, n)
+        assert columns.shape == (90, n)
+        off = columns @ columns.T - dense @ dense.T
+        assert np.linalg.norm(off, 2) < error
+    np.testing.assert_array_equal(columns, features.strongest(matrix, 10))
+    assert features.strongest(matrix).shape == (90, 70)
+    assert not features.strongest(sparse.csr_array((5, 3), dtype=np.float32)).any()
 
 
 def test_genres_and_years_are_centred_and_known_by_name() -> None:
@@ -374,10 +426,3 @@ def test_what_the_data_does_not_have_is_left_out_with_a_word(
     assert stage.possible("b", asked, timed, ["", "War"], np.array([np.nan, 1999])) == asked
     assert stage.possible("b", settings(), train, ["", ""], np.full(2, np.nan)) == settings()
     assert capsys.readouterr().out == ""
-
-
-def test_partners_that_do_not_fit_into_memory_are_refused() -> None:
-    with pytest.raises(InputError, match=r"there.gibbs: raters and rated need .* both to false"):
-        stage.check_memory(settings(rated=True), 10**6, 10**7, "there.gibbs")
-    stage.check_memory(settings(rated=True), 10**7, 10, "there.gibbs")
-    stage.check_memory(settings(), 10**6, 10**7, "there.gibbs")

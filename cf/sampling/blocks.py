@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SMALLEST = 4  # ratings a row is padded to at least: shorter blocks take no less time
-ENTRIES = 16384  # of a block, padding included: what it computes with then stays in the cache
+ENTRIES = 32768  # of a block, padding included: what it computes with then stays in the cache
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def divide(rows: Tensor, others: Tensor, n_rows: int, n_others: int) -> list[Blo
     starts = sizes.cumsum(0) - sizes
     order = torch.cat([rows.argsort(stable=True), rows.new_tensor([len(rows)])])
     padded = torch.cat([others, others.new_tensor([n_others])])
-    lengths = 2 ** sizes.clamp(min=SMALLEST).log2().ceil().long()
+    lengths = 2 ** sizes.clamp(min=1).log2().ceil().long()
     blocks = []
     for length in sorted(set(lengths.tolist())):
         alike = (lengths == length).nonzero()[:, 0]
@@ -66,6 +65,8 @@ def draw(
         row_r ~ N(A⁻¹ (precision means_r + weights_r Σ target design), A⁻¹),
         A = precision + weights_r Σ design designᵀ.
 
+    All is done in coordinates in which the prior's precision is the identity.
+
     Args:
         designs: (n_others, d), by the other side of the rating.
         targets: (n,), by rating.
@@ -80,22 +81,57 @@ def draw(
         Salakhutdinov and Mnih 2008, "Bayesian Probabilistic Matrix Factorization using Markov
         Chain Monte Carlo", equations 11 to 13.
     """
-    drawn = torch.empty_like(means)
-    designs = torch.cat([designs, designs.new_zeros(1, designs.shape[1])])
+    n, d = means.shape
+    root = torch.linalg.cholesky(precision)
+    inverse = torch.linalg.solve_triangular(root, torch.eye(d), upper=False)
+    white = torch.cat([designs @ inverse.T, designs.new_zeros(1, d)])
     targets = torch.cat([targets, targets.new_zeros(1)])
-    pulls = means @ precision
+    centres, noise = means @ root, torch.randn(n, d)
+    drawn = torch.empty_like(means)
     for block in blocks:
-        x = _at(designs, block.others)
-        weight = _at(weights, block.rows)[:, None]
-        a = torch.bmm(x.mT, x).mul_(weight[:, :, None]).add_(precision)
-        b = torch.bmm(_at(targets, block.places)[:, None], x)[:, 0]
-        b.mul_(weight).add_(_at(pulls, block.rows))
-        root = torch.linalg.cholesky(a)
-        half = torch.linalg.solve_triangular(root, b[:, :, None], upper=False)
-        half += torch.randn_like(half)
-        rows = torch.linalg.solve_triangular(root.mT, half, upper=True)
-        drawn.index_copy_(0, block.rows, rows[:, :, 0])
-    return drawn
+        rows = block.rows
+        x, t = _at(white, block.others), _at(targets, block.places)
+        way = _few if t.shape[1] < d else _many
+        drawn.index_copy_(0, rows, way(x, t, *(_at(a, rows) for a in (weights, centres, noise))))
+    return torch.mm(drawn, inverse)
+
+
+def _many(x: Tensor, t: Tensor, weights: Tensor, centres: Tensor, noise: Tensor) -> Tensor:
+    """(B, d) draws by a system of d equations each, as the formula of `draw` has it.
+
+    Args:
+        x: (B, L, d) designs.
+        t: (B, L) targets.
+        weights: (B,).
+        centres: (B, d) prior means.
+        noise: (B, d) standard normal.
+    """
+    weights = weights[:, None]
+    a = torch.bmm(x.mT, x).mul_(weights[:, :, None])
+    a.diagonal(dim1=1, dim2=2).add_(1)
+    b = torch.bmm(t[:, None], x)[:, 0].mul_(weights).add_(centres)
+    root = torch.linalg.cholesky(a, upper=True)
+    half = torch.linalg.solve_triangular(root.mT, b[:, :, None], upper=False)
+    half += noise[:, :, None]
+    rows: Tensor = torch.linalg.solve_triangular(root, half, upper=True)
+    return rows[:, :, 0]
+
+
+def _few(x: Tensor, t: Tensor, weights: Tensor, centres: Tensor, noise: Tensor) -> Tensor:
+    """Likewise by a system of L equations each, which is the smaller one: most items are rare.
+
+    Source:
+        Bhattacharya, Chakraborty and Mallick 2016, "Fast sampling with Gaussian scale mixture
+        priors in high-dimensional regression", algorithm in section 2.2.
+    """
+    variances = 1 / weights[:, None]
+    rows = centres + noise
+    left = t - torch.bmm(x, rows[:, :, None])[:, :, 0]
+    left -= torch.randn_like(t) * variances.sqrt()
+    covariance = torch.bmm(x, x.mT)
+    covariance.diagonal(dim1=1, dim2=2).add_(variances)
+    pull = torch.cholesky_solve(left[:, :, None], torch.linalg.cholesky(covariance))
+    return rows + torch.bmm(x.mT, pull)[:, :, 0]
 
 
 def _at(table: Tensor, indices: Tensor) -> Tensor:

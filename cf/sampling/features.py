@@ -1,6 +1,5 @@
 """What is known of users and items besides their ratings, as columns of numbers."""
 
-import warnings
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -13,8 +12,9 @@ from torch import Tensor
 from cf.params import Gibbs
 from cf.ratings import Indices, Ratings
 
-Columns: TypeAlias = NDArray[np.float32] | sparse.csr_array
+Columns: TypeAlias = NDArray[np.float32]
 YEARS_ALIKE = 3.0  # standard deviation of the bumps that a year of release is spread over
+DIRECTIONS = 200  # of who rated what; all there are made the RMSE no better
 
 
 class Feature:
@@ -31,36 +31,27 @@ class Feature:
 
     def __init__(self, name: str, columns: Columns, tolerance: float = 1e-6) -> None:
         self.name = name
-        n, f = columns.shape
-        scale = np.sqrt(n / max(float((columns * columns).sum()), np.finfo(float).tiny))
-        gram = _dense(columns @ columns.T if f > n else columns.T @ columns) * scale**2
-        squares, vectors = torch.linalg.eigh(torch.tensor(gram, dtype=torch.float64))
+        f = torch.tensor(columns, dtype=torch.float64)
+        f *= (len(f) / f.square().sum().clamp(min=torch.finfo(f.dtype).tiny)).sqrt()
+        squares, vectors = torch.linalg.eigh(torch.mm(f.T, f))
         kept = squares > tolerance * squares[-1]
-        self.squares, vectors = squares[kept].float(), vectors[:, kept]
-        self._sparse: tuple[Tensor, Tensor] | None = None
-        if f > n:  # the eigenvectors of F Fᵀ instead, times their singular values
-            self._basis = (vectors * squares[kept].sqrt()).float()
-        elif isinstance(columns, np.ndarray):
-            self._basis = (torch.tensor(columns * scale, dtype=torch.float64) @ vectors).float()
-        else:  # F V would be dense, and large
-            self._basis = vectors.float()
-            self._sparse = _csr(columns * scale), _csr(columns.T * scale)
+        self.squares = squares[kept].float()
+        self._basis = torch.mm(f, vectors[:, kept]).float()
 
     def project(self, rows: Tensor) -> Tensor:
         """Vᵀ Fᵀ rows: (r, d) of (n, d)."""
-        return torch.mm(self._basis.T, self._sparse[1] @ rows if self._sparse else rows)
+        return torch.mm(rows.T, self._basis).T  # the other way round takes four times as long
 
     def spread(self, coefficients: Tensor) -> Tensor:
         """F V coefficients: (n, d) of (r, d)."""
-        rows = torch.mm(self._basis, coefficients)
-        return torch.mm(self._sparse[0], rows) if self._sparse else rows
+        return torch.mm(coefficients.T, self._basis.T).T.contiguous()  # likewise twice
 
 
 def of_users(asked: Gibbs, train: Ratings, n_users: int, n_items: int) -> list[Feature]:
     """The users' features that are asked for."""
     if not asked.rated:
         return []
-    return [Feature("rated", partners(train.users, train.items, n_users, n_items))]
+    return [Feature("rated", company(train.users, train.items, n_users, n_items))]
 
 
 def of_items(
@@ -85,7 +76,7 @@ def of_items(
     if asked.popularity:
         found.append(Feature("popularity", popularity(train.items, n_items)))
     if asked.raters:
-        found.append(Feature("raters", partners(train.items, train.users, n_items, n_users)))
+        found.append(Feature("raters", company(train.items, train.users, n_items, n_users)))
     return found
 
 
@@ -100,7 +91,8 @@ def genres(names: Sequence[str]) -> Columns:
     columns = np.zeros((len(names), len(known)), np.float32)
     for row, joined in enumerate(names):
         columns[row, [place[genre] for genre in joined.split("|") if genre]] = 1
-    return columns - columns.mean(0)
+    columns -= columns.mean(0)
+    return columns
 
 
 def years(released: NDArray[np.float64]) -> Columns:
@@ -111,8 +103,9 @@ def years(released: NDArray[np.float64]) -> Columns:
     """
     filled = np.where(np.isnan(released), np.nanmedian(released), released)
     centres = np.arange(filled.min(), filled.max() + 1)
-    columns = np.exp(-0.5 * ((filled[:, None] - centres) / YEARS_ALIKE) ** 2)
-    return (columns - columns.mean(0)).astype(np.float32)
+    columns = np.exp(-0.5 * ((filled[:, None] - centres) / YEARS_ALIKE) ** 2, dtype=np.float32)
+    columns -= columns.mean(0)
+    return columns
 
 
 def popularity(rows: Indices, n_rows: int) -> Columns:
@@ -126,10 +119,24 @@ def popularity(rows: Indices, n_rows: int) -> Columns:
     logs = np.log1p(others)
     columns = np.stack([logs, (logs - logs.mean()) ** 2], axis=1)
     columns -= columns.mean(0)
-    return (columns / np.maximum(columns.std(0), 1e-12)).astype(np.float32)
+    columns /= np.maximum(columns.std(0), 1e-12)
+    return columns.astype(np.float32)
 
 
-def partners(rows: Indices, others: Indices, n_rows: int, n_others: int) -> Columns:
+def company(rows: Indices, others: Indices, n_rows: int, n_others: int) -> Columns:
+    """The `strongest` directions of a row's `partners`, about what the rows have on average.
+
+    So a row without ratings is expected to be like the average of those that have some, and not
+    like what the others would be if they met nobody.
+    """
+    columns = strongest(partners(rows, others, n_rows, n_others))
+    m = np.bincount(rows, minlength=n_rows)
+    share = (np.maximum(m - 1, 0) / np.maximum(m, 1)).astype(np.float32)
+    columns -= share[:, None] * (columns.sum(0) / max(share.sum(), 1))
+    return columns
+
+
+def partners(rows: Indices, others: Indices, n_rows: int, n_others: int) -> sparse.csr_array:
     """A column for each of the other side, (n_rows, n_others): those that the row meets in train.
 
     A row that meets m has 1/√m in each of their columns, times (m - 1)/m: again, because a
@@ -145,14 +152,27 @@ def partners(rows: Indices, others: Indices, n_rows: int, n_others: int) -> Colu
     return sparse.csr_array((weights[rows], (rows, others)), shape=(n_rows, n_others))
 
 
-def _dense(matrix: Columns) -> NDArray[np.float64]:
-    array = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
-    return array.astype(np.float64)
+def strongest(matrix: sparse.csr_array, n_directions: int = DIRECTIONS) -> Columns:
+    """So few columns whose rows have nearly the same products with each other.
 
+    More a regression does not know of its features. Exact where the matrix has no more rows, or
+    no more columns; else as near as so few directions can be, but for chance.
 
-def _csr(matrix: sparse.csr_array) -> Tensor:
-    csr = sparse.csr_array(matrix)
-    pointers, places, values = map(torch.tensor, (csr.indptr, csr.indices, csr.data))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the first one says that the format is in beta
-        return torch.sparse_csr_tensor(pointers, places, values.float(), size=csr.shape)
+    Returns:
+        (n, n_directions), or fewer columns where the matrix has fewer rows or columns.
+
+    Source:
+        Halko, Martinsson and Tropp 2011, "Finding Structure with Randomness", algorithm 4.4.
+    """
+    flat = matrix if matrix.shape[0] < matrix.shape[1] else matrix.T
+    width = min(n_directions + 10, flat.shape[0])
+    draw = np.random.default_rng(0)
+    basis = draw.standard_normal((flat.shape[0], width), dtype=np.float32)
+    for _ in range(4):
+        basis = flat @ (flat.T @ np.linalg.qr(basis).Q)
+    basis = np.linalg.qr(basis).Q
+    inside = flat.T @ basis
+    squares, vectors = np.linalg.eigh(inside.T @ inside)
+    vectors, squares = vectors[:, -n_directions:], squares[-n_directions:].clip(min=0)
+    columns: Columns = basis @ (vectors * np.sqrt(squares)) if flat is matrix else inside @ vectors
+    return columns

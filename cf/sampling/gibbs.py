@@ -10,6 +10,8 @@ from cf.models.bayesmf import scores
 from cf.sampling import blocks
 from cf.sampling.features import Feature
 
+PART = 16384  # ratings at a time: what is made on the way then stays in the cache
+
 
 @dataclass(frozen=True)
 class Priors:
@@ -122,12 +124,17 @@ class Side:
         self.precision = wishart(d + priors.degrees + count, scatter)
         root = torch.linalg.cholesky(self.precision)
         self.mean = n / strength * average + normal(root, 1)[0] / strength**0.5
+        left -= self.mean
         for effect in self.effects:
-            others = self._explained() - effect.rows
-            effect.draw(self.rows - self.mean - others, root, priors.feature)
+            left += effect.rows
+            effect.draw(left, root, priors.feature)
+            left -= effect.rows
 
     def _explained(self) -> Tensor:
-        return sum((effect.rows for effect in self.effects), torch.zeros_like(self.rows))
+        total = torch.zeros_like(self.rows)
+        for effect in self.effects:
+            total += effect.rows
+        return total
 
 
 class Sampler:
@@ -245,9 +252,10 @@ class Sampler:
         self.noise_rate = gamma(shape + n * self.noise_shape, rate + self.noise.sum())
 
     def _of_rows(self) -> Tensor:
-        return scores(
-            self.user_side.rows.index_select(0, self.users),
-            self.item_side.rows.index_select(0, self.items),
+        users, items = self.user_side.rows, self.item_side.rows
+        parts = zip(*(torch.split(ids, PART) for ids in (self.users, self.items)), strict=True)
+        return torch.cat(
+            [scores(users.index_select(0, u), items.index_select(0, i)) for u, i in parts]
         )
 
     def _of_days(self) -> Tensor:

@@ -1,0 +1,127 @@
+"""Seconds a sweep and memory of bayesmf's sampler, on data/split and at the shape of ml-1m.
+
+Takes data/split (`dvc repro split`). Each line is measured in a process of its own, one after the
+other. `times` compares sweeps with those of ids only on one thread; memory is all that the process
+takes, PyTorch included. Of the million made-up ratings, with 16 factors, it makes ten sweeps.
+"""
+
+import multiprocessing
+import resource
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.bayesmf import OFF, chain, changed
+from cf import params
+from cf.data import tables
+from cf.data.tables import Provenance
+from cf.params import Sampling
+from cf.ratings import Indices, Ratings
+from stages import items, paths
+
+N_USERS, N_ITEMS, N_RATINGS = 6040, 3706, 1_000_000  # ml-1m's shape
+N_FACTORS, N_SWEEPS = 16, 10  # there
+
+
+class Took(NamedTuple):
+    """Seconds before the first sweep, of the median sweep, and in all; peak memory in MiB."""
+
+    start: float
+    sweep: float
+    total: float
+    peak: float
+
+
+def real(everything: bool, n_threads: int) -> Took:
+    """The chain that params.yaml describes, or one of ids only."""
+    facts = tables.read_facts(paths.PROVENANCE, Provenance)
+    train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
+    known = items.genres().tolist(), items.years()
+    return took(
+        settings(everything, n_threads), train, valid, (facts.n_users, facts.n_items), known
+    )
+
+
+def made_up(everything: bool, n_threads: int) -> Took:
+    """A short chain of a million ratings, unevenly spread as such ratings are."""
+    draw = np.random.default_rng(0)
+    pairs = np.unique(pair(draw, 3 * N_RATINGS))
+    users, movies = divmod(draw.permutation(pairs)[:N_RATINGS], N_ITEMS)
+    values = draw.integers(1, 6, N_RATINGS).astype(np.float32)
+    times = 86400 * draw.integers(0, 3, N_RATINGS)  # each user rates on three days
+    train = Ratings(users, movies, values, times, np.arange(N_RATINGS))
+    names = draw.choice(["Action", "Comedy", "Drama", "Comedy|Drama", "War"], N_ITEMS).tolist()
+    known = names, draw.integers(1930, 2001, N_ITEMS).astype(float)
+    sampling = settings(everything, n_threads)
+    sampling.model["n_factors"], sampling.model["n_samples"] = N_FACTORS, N_SWEEPS
+    sampling = changed(sampling, sampling.seed, n_sweeps=N_SWEEPS, burn_in=0)
+    return took(sampling, train, train.take(np.arange(0)), (N_USERS, N_ITEMS), known)
+
+
+def pair(draw: np.random.Generator, n: int) -> Indices:
+    """(n,) pairs of a user and an item, some more active and more popular than others."""
+    users, movies = ((size * draw.random(n) ** 2).astype(np.int64) for size in (N_USERS, N_ITEMS))
+    return users * N_ITEMS + movies
+
+
+def settings(everything: bool, n_threads: int) -> Sampling:
+    """Those of params.yaml, or without all that is not in ids."""
+    sampling = params.load(paths.PARAMS, "train_bayesmf", Sampling)
+    sampling = changed(sampling, sampling.seed, **({} if everything else OFF))
+    return sampling.model_copy(update={"n_threads": n_threads})
+
+
+def took(
+    sampling: Sampling,
+    train: Ratings,
+    valid: Ratings,
+    sizes: tuple[int, int],
+    known: tuple[list[str], NDArray[np.float64]],
+) -> Took:
+    """What one chain takes, with the validation after each sweep in `total` alone."""
+    started = time.perf_counter()
+    _, sweeps = chain(sampling, train, valid, sizes, *known)
+    start = time.perf_counter() - started
+    seconds = [sweep.seconds for sweep in sweeps]
+    total = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Took(start, statistics.median(seconds), total, peak)
+
+
+def main() -> None:
+    """Measure and print."""
+    ratings = {"data/split": real, "as ml-1m": made_up}
+    table = Table(title="bayesmf")
+    for heading in ("ratings", "knows"):
+        table.add_column(heading)
+    for heading in ("threads", "start, s", "sweep, s", "times", "all, s", "MiB"):
+        table.add_column(heading, justify="right")
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as apart:
+        for name, measure in ratings.items():
+            first = None
+            for everything in (False, True):
+                for n_threads in (1, 2):
+                    done = apart.submit(measure, everything, n_threads).result()
+                    first = first or done.sweep
+                    table.add_row(
+                        name,
+                        "everything" if everything else "ids only",
+                        f"{n_threads}",
+                        f"{done.start:.1f}",
+                        f"{done.sweep:.3f}",
+                        f"{done.sweep / first:.2f}",
+                        f"{done.total:.1f}",
+                        f"{done.peak:.0f}",
+                    )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
