@@ -54,6 +54,7 @@ format: $(READY)       ## mend what `make check` can mend by itself
 bench: $(READY) scm    ## measure speed and memory on this machine
 	@dvc repro --quiet split
 	@python -m benchmarks.epoch
+	@python -m benchmarks.sampler
 	@python -m benchmarks.pipeline
 	@python -m benchmarks.bootstrap
 	@python -m benchmarks.ranking --users 1000
