@@ -102,6 +102,7 @@ STARS = [
     System("cf bayesmf", "cf", partial(sampled, {})),
     System("cf bayesmf, ids and user noise", "cf", partial(sampled, NOISE_ONLY)),
     System("cf bayesmf, ids only", "cf", partial(sampled, ALL_OFF)),
+    System("cf dotbias_ensemble", "cf", partial(gradient, "train_dotbias_ensemble")),
     System("cf dotbias", "cf", partial(gradient, "train_dotbias")),
     System("cf bias", "cf", bias),
 ]
