@@ -18,7 +18,7 @@ from rich.table import Table
 from cf import params
 from cf.data import splitting, tables
 from cf.data.tables import Provenance
-from cf.evaluation import metrics
+from cf.evaluation import calibration, metrics
 from cf.models import base
 from cf.models.bayesmf import BayesMF
 from cf.params import Sampling
@@ -52,8 +52,8 @@ def chain(
     return model, posterior.sample(model, train, watched, of_users, of_items, sampling.gibbs)
 
 
-def judged(sampling: Sampling, fitted: Ratings, held: Ratings) -> tuple[float, float, float]:
-    """RMSE on all held rows and on the cold ones, in stars, and seconds."""
+def judged(sampling: Sampling, fitted: Ratings, held: Ratings) -> dict[str, Any]:
+    """`rmse` on all held rows and `cold` on the cold ones, in stars, `seconds`, and error bars."""
     facts = tables.read_facts(paths.PROVENANCE, Provenance)
     sizes = facts.n_users, facts.n_items
     known = items.genres().tolist(), items.years()
@@ -63,16 +63,38 @@ def judged(sampling: Sampling, fitted: Ratings, held: Ratings) -> tuple[float, f
     )
     deque(sweeps, maxlen=0)
     seconds = time.perf_counter() - started
-    predicted = base.predict(model, held.users, held.items, held.timestamps)
+    predicted, sd = base.moments(model, held.users, held.items, held.timestamps)
+    assert sd is not None
     cold = splitting.cold(fitted, held)
-    rmse = metrics.rmse(predicted, held.values)
-    return rmse, metrics.rmse(predicted[cold], held.values[cold]), seconds
+    return {
+        "rmse": metrics.rmse(predicted, held.values),
+        "cold": metrics.rmse(predicted[cold], held.values[cold]),
+        "seconds": seconds,
+        **calibration.summary(predicted, sd, held.values),
+    }
 
 
-def changed(sampling: Sampling, seed: int, **switches: Any) -> Sampling:
-    """Likewise, with another seed, and with other values under `gibbs`."""
-    gibbs = sampling.gibbs.model_copy(update=switches)
-    return sampling.model_copy(update={"seed": seed, "gibbs": gibbs})
+def mean(
+    sampling: Sampling, n_seeds: int, changes: dict[str, Any], fitted: Ratings, held: Ratings
+) -> dict[str, float]:
+    """Likewise of a variant, the mean over sampler seeds 1, 2, ..."""
+    runs = [
+        judged(changed(sampling, seed, **changes), fitted, held) for seed in range(1, n_seeds + 1)
+    ]
+    return {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}
+
+
+def changed(sampling: Sampling, seed: int, **changes: Any) -> Sampling:
+    """Likewise, with another seed, and with other values under `model` or `gibbs`."""
+    of_model = {key: value for key, value in changes.items() if key in sampling.model}
+    of_gibbs = {key: value for key, value in changes.items() if key not in sampling.model}
+    return sampling.model_copy(
+        update={
+            "seed": seed,
+            "model": sampling.model | of_model,
+            "gibbs": sampling.gibbs.model_copy(update=of_gibbs),
+        }
+    )
 
 
 def main() -> None:
@@ -83,7 +105,7 @@ def main() -> None:
     order = np.random.RandomState(1).permutation(len(train))
     n_held = int(SLICE * len(train))
     held, fitted = train.take(order[:n_held]), train.take(np.sort(order[n_held:]))
-    variants = {
+    variants: dict[str, dict[str, Any]] = {
         "everything": {},
         **{f"without {name}": {name: False} for name in SWITCHES},
         "ids and user_noise": {**OFF, "user_noise": True},
@@ -93,10 +115,9 @@ def main() -> None:
     for heading in ("variant", "RMSE", "cold", "seconds"):
         table.add_column(heading, justify="left" if heading == "variant" else "right")
     for name, changes in variants.items():
-        seeds = range(1, n_seeds + 1)
-        runs = [judged(changed(sampling, seed, **changes), fitted, held) for seed in seeds]
-        rmse, cold, seconds = np.mean(runs, axis=0)
-        table.add_row(name, f"{rmse:.4f}", f"{cold:.4f}", f"{seconds:.1f}")
+        found = mean(sampling, n_seeds, changes, fitted, held)
+        figures = f"{found['rmse']:.4f}", f"{found['cold']:.4f}", f"{found['seconds']:.1f}"
+        table.add_row(name, *figures)
     Console().print(table)
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -97,7 +98,7 @@ def took(
 def main() -> None:
     """Measure and print."""
     ratings = {"data/split": real, "as ml-1m": made_up}
-    table = Table(title="bayesmf")
+    table = Table(title="bayesmf", box=box.SIMPLE_HEAD)
     for heading in ("ratings", "knows"):
         table.add_column(heading)
     for heading in ("threads", "start, s", "sweep, s", "times", "all, s", "MiB"):

@@ -4,25 +4,29 @@ Takes data/encoded (`dvc repro encode`). Usage: python -m benchmarks.splits [SEE
 """
 
 import sys
+from typing import Any
 
-import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bayesmf import OFF, changed, judged
+from benchmarks.bayesmf import OFF, mean
 from cf import params
 from cf.data import splitting, tables
-from cf.evaluation import metrics
+from cf.evaluation import calibration, metrics
 from cf.models import baseline
 from cf.params import Evaluate, Sampling
 from stages import paths
 
 FRACTION = 0.2
-VARIANTS = {
+N_LAST = 5
+VARIANTS: dict[str, dict[str, Any]] = {
     "everything": {},
+    "20 factors": {"n_factors": 20},
     "without rated": {"rated": False},
     "without raters": {"raters": False},
-    "ids and user_noise": OFF | {"user_noise": True},
+    "without user_noise": {"user_noise": False},
+    "user_noise alone": OFF | {"user_noise": True},
     "ids only": OFF,
 }
 
@@ -37,21 +41,24 @@ def main() -> None:
         f"random, {seed}": splitting.random_split(len(ratings), FRACTION, seed)
         for seed in (42, 7, 8)
     }
+    splits[f"leave_last, {N_LAST}"] = splitting.leave_last(
+        ratings.users, ratings.timestamps, N_LAST
+    )
     splits["time"] = splitting.by_time(ratings.timestamps, FRACTION)
-    table = Table(title=f"bayesmf, {n_seeds} sampler seeds")
-    for heading in ("split", "variant", "RMSE", "cold"):
-        table.add_column(heading, justify="right" if heading in ("RMSE", "cold") else "left")
+    table = Table(title=f"bayesmf, {n_seeds} sampler seeds", box=box.SIMPLE_HEAD, padding=0)
+    for heading in ("split", "variant"):
+        table.add_column(heading)
+    for heading in ("RMSE", "cold", "nll", *(f"{level}%" for level in calibration.LEVELS)):
+        table.add_column(heading, justify="right")
     for name, parts in splits.items():
         train, valid = ratings.take(parts["train"]), ratings.take(parts["valid"])
         bias = baseline.bias(train, valid.users, valid.items, damping)
-        table.add_row(name, "bias baseline", f"{metrics.rmse(bias, valid.values):.4f}", "")
+        table.add_row(name, "bias baseline", f"{metrics.rmse(bias, valid.values):.4f}")
         for variant, changes in VARIANTS.items():
-            runs = [
-                judged(changed(sampling, seed, **changes), train, valid)
-                for seed in range(1, n_seeds + 1)
-            ]
-            rmse, cold, _ = np.mean(runs, axis=0)
-            table.add_row(name, variant, f"{rmse:.4f}", f"{cold:.4f}")
+            found = mean(sampling, n_seeds, changes, train, valid)
+            figures = [f"{found[key]:.4f}" for key in ("rmse", "cold")]
+            shares = [f"{100 * found[key]:.1f}" for key in calibration.COVERAGE.values()]
+            table.add_row(name, variant, *figures, f"{found['nll']:.3f}", *shares)
     Console().print(table)
 
 
