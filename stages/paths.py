@@ -23,6 +23,7 @@ SPLIT_FACTS = SPLIT / "split.json"
 SPLIT_PROVENANCE = SPLIT / "provenance.json"
 
 MODELS = Path("models")
+UNFINISHED = Path(".dvc/tmp/unfinished")  # which neither DVC nor git looks at
 RUNS = Path("runs")
 
 REPORTS = Path("reports")

@@ -1,6 +1,8 @@
 """The sampling of one model, for the stage sample."""
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,10 +11,12 @@ from numpy.typing import NDArray
 from cf.data import tables
 from cf.data.tables import Provenance
 from cf.errors import InputError
+from cf.files import sha256
 from cf.models.bayesmf import BayesMF
 from cf.params import Gibbs, Sampling
 from cf.ratings import Ratings
 from cf.sampling import features, posterior
+from cf.sampling.unfinished import Unfinished
 from cf.tracking import Execution, Recorder
 from cf.training import checkpoints, devices, history
 from cf.training.checkpoints import Blueprint
@@ -40,15 +44,28 @@ def sample(
     recorder.start(execution)
     of_users = features.of_users(gibbs, train, *sizes)
     of_items = features.of_items(gibbs, train, *sizes, genres, years)
+    unfinished = Unfinished(paths.UNFINISHED / f"{name}.safetensors", origin(sampling))
     sweeps = []
     with training_progress(name, gibbs.n_sweeps, len(train)) as progress:
-        for sweep in posterior.sample(model, train, valid, of_users, of_items, gibbs):
+        chain = posterior.sample(
+            model, train, valid, of_users, of_items, gibbs, unfinished=unfinished
+        )
+        for sweep in chain:
             progress.on_batch(len(train))
             progress.on_epoch(sweep)
             recorder.log_epoch(execution, sweep.epoch, sweep.metrics())
             sweeps.append(sweep)
     recorder.finish(execution, checkpoints.save(paths.MODELS / name, model, blueprint))
     history.write(paths.HISTORY / f"{name}.csv", sweeps)
+    unfinished.remove()
+
+
+def origin(sampling: Sampling) -> str:
+    """A digest of all that a chain comes from: settings, data, code and PyTorch."""
+    data = (paths.TRAIN, paths.VALID, paths.ITEMS, paths.ITEM_VOCABULARY)
+    code = sorted(Path(posterior.__file__).parent.glob("*.py"))
+    parts = [sampling.model_dump_json(), torch.__version__, *map(sha256, (*data, *code))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def possible(

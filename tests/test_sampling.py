@@ -1,7 +1,9 @@
 """The sampler against closed forms, against its own prior, and on ratings with a known answer."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from cf.sampling.convergence import rhat
 from cf.sampling.features import Feature
 from cf.sampling.gibbs import Effect, Priors, Sampler, Side
 from cf.sampling.posterior import Sweep, sample
+from cf.sampling.unfinished import Unfinished
 from stages import sampling as stage
 
 N = 40_000  # draws: the error of a mean is a two-hundredth of the deviation
@@ -281,6 +284,44 @@ def test_planted_ratings_and_their_noise_are_recovered(planted: Pair) -> None:
     observed = truth + draw.normal(0, noise[users])
     inside = (np.abs(observed - mean.numpy()) < 1.28 * deviation.numpy()).mean()
     assert 0.72 < inside < 0.88  # of 80% intervals
+
+
+def test_a_chain_that_was_broken_off_goes_on_to_the_same_samples(
+    planted: Pair, tmp_path: Path
+) -> None:
+    def chain(unfinished: Unfinished | None) -> tuple[BayesMF, Iterator[Sweep]]:
+        torch.manual_seed(0)
+        model = BayesMF(BayesMF.Config(n_factors=2, n_samples=10), 60, 80, [0.5, 5.0])
+        asked = settings(n_sweeps=30, burn_in=5, days=True)
+        columns = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
+        known = [Feature("made_up", columns)]
+        return model, sample(model, *dated, [], known, asked, unfinished=unfinished)
+
+    def figures(sweeps: Iterator[Sweep]) -> list[tuple[float, ...]]:
+        return [(s.epoch, s.train_loss, s.valid_loss, s.noise_precision) for s in sweeps]
+
+    dated = tuple(replace(part, timestamps=86400 * (part.rows % 9)) for part in planted)
+    model, sweeps = chain(None)
+    expected = figures(sweeps)
+    file = tmp_path / "chain.safetensors"
+    broken, sweeps = chain(Unfinished(file, "here", every=0.0))
+    for _ in range(17):
+        next(sweeps)
+    sweeps.close()
+
+    again, sweeps = chain(Unfinished(file, "here"))
+    assert figures(sweeps) == expected
+    states = broken.state_dict(), again.state_dict()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, states[1][name]), name
+    assert not torch.equal(states[0]["user_rows"], states[1]["user_rows"])
+
+    assert Unfinished(file, "elsewhere").load() is None
+    assert len(Unfinished(file, "here").load()["sweeps"]) == 17
+    file.write_bytes(file.read_bytes()[:1000])
+    assert Unfinished(file, "here").load() is None, "half a file is none"
+    Unfinished(file, "here").remove()
+    assert Unfinished(file, "here").load() is None
 
 
 def test_the_kept_samples_predict_as_the_running_mean(planted: Pair) -> None:

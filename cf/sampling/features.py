@@ -40,7 +40,8 @@ class Feature:
 
     def project(self, rows: Tensor) -> Tensor:
         """Vᵀ Fᵀ rows: (r, d) of (n, d)."""
-        return torch.mm(rows.T, self._basis).T  # the other way round takes four times as long
+        # The other way round takes four times as long.
+        return torch.mm(rows.T, self._basis).T.contiguous()
 
     def spread(self, coefficients: Tensor) -> Tensor:
         """F V coefficients: (n, d) of (r, d)."""

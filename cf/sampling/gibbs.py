@@ -1,6 +1,6 @@
 """Gibbs sampling of a matrix factorisation: each part drawn in turn, given the others."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -185,6 +185,25 @@ class Sampler:
         self.noise_shape, self.noise_rate = torch.tensor(5.0), torch.tensor(5.0)
         low, high = priors.noise_shapes
         self.shapes = torch.logspace(0, 1, 200, base=high / low) * low
+
+    def state(self) -> dict[str, Tensor]:
+        """All that changes from sweep to sweep, by name."""
+        return {name: getattr(owner, key) for name, owner, key in self._parts()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Be where a chain of the same data was when `state` was taken."""
+        for name, owner, key in self._parts():
+            setattr(owner, key, state[name])
+
+    def _parts(self) -> Iterator[tuple[str, object, str]]:
+        for side_name, side in (("users", self.user_side), ("items", self.item_side)):
+            for key in ("rows", "mean", "precision"):
+                yield f"{side_name}.{key}", side, key
+            for effect in side.effects:
+                for key in ("coefficients", "scale", "rows"):
+                    yield f"{side_name}.{effect.feature.name}.{key}", effect, key
+        for key in ("days", "day_precision", "noise", "noise_shape", "noise_rate"):
+            yield key, self, key
 
     def sweep(self) -> Tensor:
         """Draw everything once, and return the residuals, (n,) in stars."""

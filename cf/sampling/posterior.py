@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
@@ -15,7 +15,10 @@ from cf.params import Gibbs
 from cf.ratings import Ratings
 from cf.sampling.features import Feature
 from cf.sampling.gibbs import Priors, Sampler, Side
+from cf.sampling.unfinished import State, Unfinished
 from cf.training.history import Pass
+
+MODEL = "model."  # begins the names of the kept samples in a state
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def sample(
     item_features: Sequence[Feature],
     gibbs: Gibbs,
     priors: Priors | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Iterator[Sweep]:
     """Draw samples into `model`, and yield after each sweep.
 
@@ -60,6 +64,8 @@ def sample(
     Args:
         model: on the CPU.
         valid: to watch; nothing is chosen by it.
+        unfinished: where the state is kept now and then. A chain that finds one there yields its
+            sweeps again, then goes on from it, to the same samples as if nothing had happened.
 
     Raises:
         InputError: the numbers are no longer finite.
@@ -87,7 +93,12 @@ def sample(
     )
     watched = _Watched(model, valid)
     kept = _spread(gibbs.burn_in, gibbs.n_sweeps, n_samples)
-    for number in range(gibbs.n_sweeps):
+    done: list[Sweep] = []
+    if unfinished and (state := unfinished.load()):
+        done = [Sweep(int(number), *figures) for number, *figures in state["sweeps"].tolist()]
+        _restore(state, model, sampler, watched, max(0, len(done) - gibbs.burn_in))
+        yield from done
+    for number in range(len(done), gibbs.n_sweeps):
         started = time.perf_counter()
         left = _swept(sampler, number + 1)
         seconds = time.perf_counter() - started
@@ -100,7 +111,28 @@ def sample(
                 model.day_variance[place] = 1 / sampler.day_precision
         valid_loss = watched.loss(sampler, number >= gibbs.burn_in)
         train_loss = float(left.square().mean())
-        yield Sweep(number + 1, train_loss, valid_loss, float(sampler.noise.mean()), seconds)
+        noise = float(sampler.noise.mean())
+        done.append(Sweep(number + 1, train_loss, valid_loss, noise, seconds))
+        if unfinished:
+            unfinished.save_in_time(lambda: _state(model, sampler, watched, done))
+        yield done[-1]
+
+
+def _state(model: BayesMF, sampler: Sampler, watched: "_Watched", done: list[Sweep]) -> State:
+    sweeps = torch.tensor([astuple(sweep) for sweep in done], dtype=torch.float64)
+    kept = {f"{MODEL}{name}": tensor for name, tensor in model.state_dict().items()}
+    chance = torch.get_rng_state()
+    return {**sampler.state(), **kept, "sweeps": sweeps, "watched": watched.total, "chance": chance}
+
+
+def _restore(
+    state: State, model: BayesMF, sampler: Sampler, watched: "_Watched", n_watched: int
+) -> None:
+    sampler.restore(state)
+    kept = {name.removeprefix(MODEL): state[name] for name in state if name.startswith(MODEL)}
+    model.load_state_dict(kept)
+    watched.total, watched.count = state["watched"], n_watched
+    torch.set_rng_state(state["chance"])
 
 
 def _swept(sampler: Sampler, number: int) -> Tensor:
