@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bayesmf import OFF, mean
+from benchmarks.bayesmf import OFF, SWITCHES, mean
 from cf import params
 from cf.data import splitting, tables
 from cf.evaluation import calibration, metrics
@@ -23,9 +23,7 @@ N_LAST = 5
 VARIANTS: dict[str, dict[str, Any]] = {
     "everything": {},
     "20 factors": {"n_factors": 20},
-    "without rated": {"rated": False},
-    "without raters": {"raters": False},
-    "without user_noise": {"user_noise": False},
+    **{f"without {name}": {name: False} for name in SWITCHES},
     "user_noise alone": OFF | {"user_noise": True},
     "ids only": OFF,
 }

@@ -23,6 +23,8 @@ PATIENCE = 30  # looks without an answer from any worker
 @stage
 def main() -> None:
     """Run what is in the queue, as many at a time as the command line says."""
+    if len(sys.argv) != 2 or not sys.argv[1].isdecimal() or sys.argv[1] == "0":
+        raise InputError(f"expected how many experiments to run at a time, got {sys.argv[1:]}.")
     run_queue(int(sys.argv[1]))
 
 
@@ -92,7 +94,7 @@ def run_queue(jobs: int) -> None:
         if left != told:
             print(f"queue: {left}", flush=True)
             told = left
-        answers = "0 active, 0 idle" not in status
+        answers = "Worker status: 0 active, 0 idle" not in status
         if started < jobs and (answers or not started):
             started += 1
             start_worker(started)

@@ -62,8 +62,8 @@ def sample(
 
 def origin(sampling: Sampling) -> str:
     """A digest of all that a chain comes from: settings, data, code and PyTorch."""
-    data = (paths.TRAIN, paths.VALID, paths.ITEMS, paths.ITEM_VOCABULARY)
-    code = sorted(Path(posterior.__file__).parent.glob("*.py"))
+    data = paths.TRAIN, paths.VALID, paths.SPLIT_PROVENANCE, paths.ITEMS, paths.ITEM_VOCABULARY
+    code = sorted(path for folder in ("cf", "stages") for path in Path(folder).rglob("*.py"))
     parts = [sampling.model_dump_json(), torch.__version__, *map(sha256, (*data, *code))]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -286,6 +286,25 @@ def test_planted_ratings_and_their_noise_are_recovered(planted: Pair) -> None:
     assert 0.72 < inside < 0.88  # of 80% intervals
 
 
+def test_the_error_bar_of_a_user_without_ratings_is_no_wider_than_the_range(planted: Pair) -> None:
+    known = planted[0].users < 6
+    few = planted[0].take(np.flatnonzero(known))
+    values = np.where(few.users < 3, 3.0, few.values).astype(np.float32)
+    model, _ = sampled((replace(few, values=values), planted[1]))
+    pairs = torch.arange(60), torch.zeros(60, dtype=torch.int64)
+    _, deviation = model.moments(*pairs)
+    assert deviation[:3].max() < 0.3 < deviation[6:].min()
+    assert deviation.max() <= 2.25 * 2**0.5, "noise and rows, each of the whole range"
+
+
+def test_one_film_of_long_ago_makes_a_feature_of_two_years() -> None:
+    columns = features.years(np.array([1.0] + [1990.0] * 19))
+    assert columns.shape == (20, 2)
+    assert len(Feature("year", columns).squares) == 1
+    equal = features.popularity(np.repeat(np.arange(7), 3), 7)
+    assert not len(Feature("popularity", equal).squares), "equal counts tell nothing"
+
+
 def test_a_chain_that_was_broken_off_goes_on_to_the_same_samples(
     planted: Pair, tmp_path: Path
 ) -> None:

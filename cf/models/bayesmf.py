@@ -26,7 +26,8 @@ class BayesMF(Model):
     Attributes:
         user_rows: (n_samples, n_users, 1 + n_factors), the bias first; likewise item_rows.
         day_effects: (n_samples, n_days) in stars.
-        noise: (n_samples, n_users) variance of each user's ratings about the sum, in stars².
+        noise: (n_samples, n_users) variance of each user's ratings about the sum, in stars², at
+            most that of ratings which are all at the ends of the range.
         day_variance: (n_samples,) of the effects of user-days not seen, in stars².
         days: (n_days,) the user-days of day_effects, as `keys` numbers them, ascending.
         mean: of the training ratings, in stars.

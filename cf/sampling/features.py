@@ -14,7 +14,8 @@ from cf.ratings import Indices, Ratings
 
 Columns: TypeAlias = NDArray[np.float32]
 YEARS_ALIKE = 3.0  # standard deviation of the bumps that a year of release is spread over
-DIRECTIONS = 200  # of who rated what; all there are made the RMSE no better
+DIRECTIONS = 200  # of who rated what; the RMSE with all differs by no more than seeds do
+EQUAL = 1e-6  # a standard deviation below is of rounding
 
 
 class Feature:
@@ -32,7 +33,8 @@ class Feature:
     def __init__(self, name: str, columns: Columns, tolerance: float = 1e-6) -> None:
         self.name = name
         f = torch.tensor(columns, dtype=torch.float64)
-        f *= (len(f) / f.square().sum().clamp(min=torch.finfo(f.dtype).tiny)).sqrt()
+        size = f.square().mean(0).sum().sqrt()
+        f *= 1 / size if size > EQUAL else 0.0
         squares, vectors = torch.linalg.eigh(torch.mm(f.T, f))
         kept = squares > tolerance * squares[-1]
         self.squares = squares[kept].float()
@@ -97,14 +99,16 @@ def genres(names: Sequence[str]) -> Columns:
 
 
 def years(released: NDArray[np.float64]) -> Columns:
-    """A column a year, high where the item was released about then, centred.
+    """A column for each year of release, high where the item was released about then, centred.
 
     Args:
         released: (n,) years, NaN where unknown: as the median.
     """
     filled = np.where(np.isnan(released), np.nanmedian(released), released)
-    centres = np.arange(filled.min(), filled.max() + 1)
-    columns = np.exp(-0.5 * ((filled[:, None] - centres) / YEARS_ALIKE) ** 2, dtype=np.float32)
+    centres = np.unique(filled)
+    columns: Columns = np.exp(
+        -0.5 * ((filled[:, None] - centres) / YEARS_ALIKE) ** 2, dtype=np.float32
+    )
     columns -= columns.mean(0)
     return columns
 
@@ -120,7 +124,8 @@ def popularity(rows: Indices, n_rows: int) -> Columns:
     logs = np.log1p(others)
     columns = np.stack([logs, (logs - logs.mean()) ** 2], axis=1)
     columns -= columns.mean(0)
-    columns /= np.maximum(columns.std(0), 1e-12)
+    deviations = columns.std(0)
+    columns /= np.where(deviations > EQUAL, deviations, np.inf)
     return columns.astype(np.float32)
 
 

@@ -93,6 +93,8 @@ def sample(
     )
     watched = _Watched(model, valid)
     kept = _spread(gibbs.burn_in, gibbs.n_sweeps, n_samples)
+    # No ratings vary more. What little is known of a new user's noise would have no mean else.
+    widest = ((model.high - model.low) / 2) ** 2
     done: list[Sweep] = []
     if unfinished and (state := unfinished.load()):
         done = [Sweep(int(number), *figures) for number, *figures in state["sweeps"].tolist()]
@@ -105,10 +107,10 @@ def sample(
         for place in (kept == number).nonzero()[:, 0].tolist():
             model.user_rows[place] = sampler.user_side.rows
             model.item_rows[place] = sampler.item_side.rows
-            model.noise[place] = 1 / sampler.noise
+            model.noise[place] = (1 / sampler.noise).clamp(max=widest)
             model.day_effects[place] = sampler.days
             if user_days is not None:
-                model.day_variance[place] = 1 / sampler.day_precision
+                model.day_variance[place] = (1 / sampler.day_precision).clamp(max=widest)
         valid_loss = watched.loss(sampler, number >= gibbs.burn_in)
         train_loss = float(left.square().mean())
         noise = float(sampler.noise.mean())
