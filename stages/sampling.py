@@ -40,6 +40,7 @@ def sample(
         raise InputError(f"{where}.model.name: expected bayesmf, which alone is sampled.")
     genres, years = items.genres().tolist(), items.years()
     gibbs = possible(name, sampling.gibbs, train, genres, years)
+    execution.parameters.update(gibbs.model_dump())  # what was used, not what was asked for
 
     recorder.start(execution)
     of_users = features.of_users(gibbs, train, *sizes)

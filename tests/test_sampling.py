@@ -14,10 +14,10 @@ from torch import Tensor
 from cf.errors import InputError
 from cf.evaluation import metrics
 from cf.models import base
-from cf.models.bayesmf import BayesMF, scores
+from cf.models.bayesmf import BayesMF, keys, scores
 from cf.params import Gibbs
 from cf.ratings import Ratings
-from cf.sampling import blocks, features, gibbs
+from cf.sampling import blocks, features, gibbs, posterior
 from cf.sampling.convergence import rhat
 from cf.sampling.features import Feature
 from cf.sampling.gibbs import Effect, Priors, Sampler, Side
@@ -295,6 +295,34 @@ def test_the_error_bar_of_a_user_without_ratings_is_no_wider_than_the_range(plan
     _, deviation = model.moments(*pairs)
     assert deviation[:3].max() < 0.3 < deviation[6:].min()
     assert deviation.max() <= 2.25 * 2**0.5, "noise and rows, each of the whole range"
+
+
+def test_an_error_bar_has_the_samples_spread_the_noise_and_a_day_that_is_not_known() -> None:
+    model = BayesMF(BayesMF.Config(n_factors=1, n_samples=2), 2, 1, [0.5, 5.0])
+    model.set_days(keys(torch.tensor([0]), torch.tensor([0])))
+    model.mean.fill_(3.0)
+    model.user_rows.zero_()
+    model.item_rows.zero_()
+    model.user_rows[:, 0, 0] = torch.tensor([-0.5, 0.5])  # the user's bias in the two samples
+    model.day_effects[:, 0] = torch.tensor([0.2, 0.4])
+    model.noise[:, 0] = torch.tensor([0.3, 0.5])
+    model.day_variance[:] = torch.tensor([0.1, 0.3])
+    one = torch.tensor([0])
+    mean, deviation = model.moments(one, one, one)  # sums 2.7 and 3.9
+    assert (mean.item(), deviation.item()) == pytest.approx((3.3, (0.36 + 0.4) ** 0.5))
+    other_day = torch.tensor([864_000])
+    for times in (other_day, None):
+        mean, deviation = model.moments(one, one, times)  # sums 2.5 and 3.5
+        assert (mean.item(), deviation.item()) == pytest.approx((3.0, (0.25 + 0.4 + 0.2) ** 0.5))
+
+
+@pytest.mark.parametrize(("first", "end", "n"), [(0, 200, 200), (5, 1000, 995), (20, 200, 100)])
+def test_kept_sweeps_differ_and_end_with_the_last(first: int, end: int, n: int) -> None:
+    kept = posterior._spread(first, end, n).tolist()
+    assert sorted(set(kept)) == kept
+    assert first <= kept[0]
+    assert kept[-1] == end - 1
+    assert max(np.diff(kept)) - min(np.diff(kept)) <= 1
 
 
 def test_one_film_of_long_ago_makes_a_feature_of_two_years() -> None:

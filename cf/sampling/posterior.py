@@ -143,9 +143,10 @@ def _swept(sampler: Sampler, number: int) -> Tensor:
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         left = torch.tensor([math.nan])
     if not left.isfinite().all():
+        mend = "Set user_noise to false." if sampler.user_noise else "Are they all the same?"
         raise InputError(
-            f"sampling broke down in sweep {number}: the ratings leave some users no noise to be "
-            "estimated. Set user_noise to false."
+            f"sampling broke down in sweep {number}: the ratings leave no noise to be estimated. "
+            + mend
         )
     return left
 
@@ -179,5 +180,4 @@ class _Watched:
 
 def _spread(first: int, end: int, n: int) -> Tensor:
     """(n,) whole numbers from `first` up to `end`, the last one end - 1, evenly apart."""
-    steps = torch.arange(1, n + 1, dtype=torch.float64) / n
-    return (first + (end - first) * steps).ceil().long() - 1
+    return first + ((end - first) * torch.arange(1, n + 1) + n - 1) // n - 1
