@@ -80,3 +80,10 @@ def screenshots(tmp_path: Path) -> Path:
     folder = Path(os.environ.get("CF_SCREENSHOTS", tmp_path))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def subnormal_numbers() -> Iterator[None]:
+    """A training in this process flushes them to zero; the tests after it are to have them."""
+    yield
+    torch.set_flush_denormal(False)
