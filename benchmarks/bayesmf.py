@@ -7,7 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.switches import OFF, SWITCHES
 from cf import params
 from cf.data import splitting, tables
 from cf.data.tables import Provenance
@@ -28,40 +29,60 @@ from cf.sampling.posterior import Sweep
 from cf.training import devices
 from cf.training.checkpoints import Blueprint
 from stages import items, paths
+from stages import sampling as stage
 
 SLICE = 0.2  # of the training rows, to judge on
-SWITCHES = ("user_noise", "days", "genres", "year", "popularity", "raters", "rated")
-OFF = dict.fromkeys(SWITCHES, False)
+
+
+class Known(NamedTuple):
+    """What a chain is told besides ratings.
+
+    Attributes:
+        sizes: number of users and of items.
+        genres: (n_items,) names joined by "|".
+        years: (n_items,) of release, NaN where unknown.
+        rating_range: in stars.
+    """
+
+    sizes: tuple[int, int]
+    genres: Sequence[str]
+    years: NDArray[np.float64]
+    rating_range: tuple[float, float]
+
+
+def known() -> Known:
+    """What the project's data tells."""
+    facts = tables.read_facts(paths.PROVENANCE, Provenance)
+    sizes = facts.n_users, facts.n_items
+    return Known(sizes, items.genres().tolist(), items.years(), facts.rating_range)
 
 
 def chain(
-    sampling: Sampling,
-    train: Ratings,
-    watched: Ratings,
-    sizes: tuple[int, int],
-    genres: Sequence[str],
-    years: NDArray[np.float64],
-    rating_range: tuple[float, float] = (0.5, 5.0),
+    sampling: Sampling, train: Ratings, watched: Ratings, known: Known
 ) -> tuple[BayesMF, Iterator[Sweep]]:
     """A model, and the sweeps that make it; both of chance that the seed sets."""
     devices.prepare(torch.device("cpu"), sampling.n_threads, sampling.seed)
-    model = Blueprint(sampling.model, *sizes, rating_range).build("bayesmf")
+    model = Blueprint(sampling.model, *known.sizes, known.rating_range).build("bayesmf")
     assert isinstance(model, BayesMF)
-    of_users = features.of_users(sampling.gibbs, train, *sizes)
-    of_items = features.of_items(sampling.gibbs, train, *sizes, genres, years)
-    return model, posterior.sample(model, train, watched, of_users, of_items, sampling.gibbs)
+    told = known.genres, known.years
+    gibbs = stage.possible("bayesmf", sampling.gibbs, train, *told)
+    of_users = features.of_users(gibbs, train, *known.sizes)
+    of_items = features.of_items(gibbs, train, *known.sizes, *told)
+    return model, posterior.sample(model, train, watched, of_users, of_items, gibbs)
+
+
+def sampled(sampling: Sampling, train: Ratings, known: Known) -> BayesMF:
+    """A model whose chain has ended, no other ratings watched."""
+    model, sweeps = chain(sampling, train, train.take(np.arange(0)), known)
+    deque(sweeps, maxlen=0)
+    return model
 
 
 def judged(sampling: Sampling, fitted: Ratings, held: Ratings) -> dict[str, Any]:
     """`rmse` on all held rows and `cold` on the cold ones, in stars, `seconds`, and error bars."""
-    facts = tables.read_facts(paths.PROVENANCE, Provenance)
-    sizes = facts.n_users, facts.n_items
-    known = items.genres().tolist(), items.years()
+    told = known()
     started = time.perf_counter()
-    model, sweeps = chain(
-        sampling, fitted, held.take(np.arange(0)), sizes, *known, facts.rating_range
-    )
-    deque(sweeps, maxlen=0)
+    model = sampled(sampling, fitted, told)
     seconds = time.perf_counter() - started
     predicted, sd = base.moments(model, held.users, held.items, held.timestamps)
     assert sd is not None
@@ -102,9 +123,8 @@ def main() -> None:
     n_seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     sampling = params.load(paths.PARAMS, "train_bayesmf", Sampling)
     train = tables.read_ratings(paths.TRAIN)
-    order = np.random.RandomState(1).permutation(len(train))
-    n_held = int(SLICE * len(train))
-    held, fitted = train.take(order[:n_held]), train.take(np.sort(order[n_held:]))
+    parts = splitting.random_split(len(train), SLICE, seed=1)
+    fitted, held = train.take(parts["train"]), train.take(parts["valid"])
     variants: dict[str, dict[str, Any]] = {
         "everything": {},
         **{f"without {name}": {name: False} for name in SWITCHES},

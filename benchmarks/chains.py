@@ -4,32 +4,25 @@ Takes data/split (`dvc repro split`). Usage: python -m benchmarks.chains [SWEEPS
 """
 
 import sys
-from collections import deque
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.bayesmf import chain, changed
+from benchmarks.bayesmf import changed, known, sampled
 from cf import params
 from cf.data import tables
-from cf.data.tables import Provenance
 from cf.params import Sampling
 from cf.ratings import Ratings
 from cf.sampling.convergence import rhat
-from stages import items, paths
+from stages import paths
 
 PART = 2048  # rows at a time
 
 
 def drawn(sampling: Sampling, train: Ratings, held: Ratings) -> NDArray[np.float32]:
     """(n_samples, n): each kept sample's stars for the held-out rows."""
-    facts = tables.read_facts(paths.PROVENANCE, Provenance)
-    known = items.genres().tolist(), items.years()
-    nothing = held.take(np.arange(0))
-    sizes = facts.n_users, facts.n_items
-    model, sweeps = chain(sampling, train, nothing, sizes, *known, facts.rating_range)
-    deque(sweeps, maxlen=0)
+    model = sampled(sampling, train, known())
     times = None if held.timestamps is None else torch.tensor(held.timestamps)
     rows = torch.tensor(held.users), torch.tensor(held.items), times
     return torch.stack(list(model.sums(*rows))).numpy()
@@ -39,12 +32,9 @@ def main() -> None:
     """Print the quantiles of R-hat."""
     sampling = params.load(paths.PARAMS, "train_bayesmf", Sampling)
     n_sweeps, burn_in, n_samples = map(int, sys.argv[1:] or (400, 200, 200))
-    sampling.model["n_samples"] = n_samples
     train, held = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
-    both = [
-        drawn(changed(sampling, seed, n_sweeps=n_sweeps, burn_in=burn_in), train, held)
-        for seed in (1, 2)
-    ]
+    asked = {"n_sweeps": n_sweeps, "burn_in": burn_in, "n_samples": n_samples}
+    both = [drawn(changed(sampling, seed, **asked), train, held) for seed in (1, 2)]
     parts = [
         rhat(np.stack([draws[:, first : first + PART] for draws in both]))
         for first in range(0, len(held), PART)

@@ -13,7 +13,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from cf import params
-from cf.data import tables
+from cf.data import splitting, tables
 from cf.data.tables import Provenance
 from cf.evaluation import metrics
 from cf.models.bayesmf import keys
@@ -127,10 +127,9 @@ def main() -> None:
     asked = params.load(paths.PARAMS, "train_bayesmf", Sampling).gibbs
     facts = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
     train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
-    order = np.random.RandomState(1).permutation(len(train))
-    n_held = int(SLICE * len(train))
+    slices = splitting.random_split(len(train), SLICE, seed=1)
     parts = {
-        "slice of train": (train.take(np.sort(order[n_held:])), train.take(order[:n_held])),
+        "slice of train": (train.take(slices["train"]), train.take(slices["valid"])),
         "validation": (train, valid),
     }
     table = Table(title="a two-layer network")

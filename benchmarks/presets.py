@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from cf import params
-from cf.data import tables
+from cf.data import splitting, tables
 from cf.data.tables import Provenance
 from cf.evaluation import metrics
 from cf.models import base
@@ -158,10 +158,9 @@ def main() -> None:
     """Print the table, the mean over the slices."""
     n_slices = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     train = tables.read_ratings(paths.TRAIN)
-    n_held = int(SLICE * len(train))
-    orders = [np.random.RandomState(s).permutation(len(train)) for s in range(1, n_slices + 1)]
-    slices = [(train.take(np.sort(o[n_held:])), train.take(o[:n_held])) for o in orders]
-    table = Table(title=f"{n_held:,} training rows held out, {n_slices} slices")
+    splits = [splitting.random_split(len(train), SLICE, s) for s in range(1, n_slices + 1)]
+    slices = [(train.take(parts["train"]), train.take(parts["valid"])) for parts in splits]
+    table = Table(title=f"{len(slices[0][1]):,} training rows held out, {n_slices} slices")
     for heading in ("variant", "RMSE", "seconds"):
         table.add_column(heading, justify="left" if heading == "variant" else "right")
     for name, variant in VARIANTS.items():

@@ -13,18 +13,17 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bayesmf import OFF, chain, changed
+from benchmarks.bayesmf import Known, chain, changed, known
+from benchmarks.switches import OFF
 from cf import params
 from cf.data import tables
-from cf.data.tables import Provenance
 from cf.params import Sampling
 from cf.ratings import Indices, Ratings
-from stages import items, paths
+from stages import paths
 
 N_USERS, N_ITEMS, N_RATINGS = 6040, 3706, 1_000_000  # ml-1m's shape
 N_FACTORS, N_SWEEPS = 16, 10  # there
@@ -41,12 +40,8 @@ class Took(NamedTuple):
 
 def real(everything: bool, n_threads: int) -> Took:
     """The chain that params.yaml describes, or one of ids only."""
-    facts = tables.read_facts(paths.PROVENANCE, Provenance)
     train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
-    known = items.genres().tolist(), items.years()
-    return took(
-        settings(everything, n_threads), train, valid, (facts.n_users, facts.n_items), known
-    )
+    return took(settings(everything, n_threads), train, valid, known())
 
 
 def made_up(everything: bool, n_threads: int) -> Took:
@@ -58,11 +53,12 @@ def made_up(everything: bool, n_threads: int) -> Took:
     times = 86400 * draw.integers(0, 3, N_RATINGS)  # each user rates on three days
     train = Ratings(users, movies, values, times, np.arange(N_RATINGS))
     names = draw.choice(["Action", "Comedy", "Drama", "Comedy|Drama", "War"], N_ITEMS).tolist()
-    known = names, draw.integers(1930, 2001, N_ITEMS).astype(float)
+    years = draw.integers(1930, 2001, N_ITEMS).astype(float)
+    told = Known((N_USERS, N_ITEMS), names, years, (0.5, 5.0))
     sampling = settings(everything, n_threads)
-    sampling.model["n_factors"], sampling.model["n_samples"] = N_FACTORS, N_SWEEPS
-    sampling = changed(sampling, sampling.seed, n_sweeps=N_SWEEPS, burn_in=0)
-    return took(sampling, train, train.take(np.arange(0)), (N_USERS, N_ITEMS), known)
+    short = {"n_factors": N_FACTORS, "n_samples": N_SWEEPS, "n_sweeps": N_SWEEPS, "burn_in": 0}
+    sampling = changed(sampling, sampling.seed, **short)
+    return took(sampling, train, train.take(np.arange(0)), told)
 
 
 def pair(draw: np.random.Generator, n: int) -> Indices:
@@ -78,16 +74,10 @@ def settings(everything: bool, n_threads: int) -> Sampling:
     return sampling.model_copy(update={"n_threads": n_threads})
 
 
-def took(
-    sampling: Sampling,
-    train: Ratings,
-    valid: Ratings,
-    sizes: tuple[int, int],
-    known: tuple[list[str], NDArray[np.float64]],
-) -> Took:
+def took(sampling: Sampling, train: Ratings, valid: Ratings, known: Known) -> Took:
     """What one chain takes, with the validation after each sweep in `total` alone."""
     started = time.perf_counter()
-    _, sweeps = chain(sampling, train, valid, sizes, *known)
+    _, sweeps = chain(sampling, train, valid, known)
     start = time.perf_counter() - started
     seconds = [sweep.seconds for sweep in sweeps]
     total = time.perf_counter() - started

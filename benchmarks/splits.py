@@ -10,7 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bayesmf import OFF, SWITCHES, mean
+from benchmarks.bayesmf import mean
+from benchmarks.switches import OFF, SWITCHES
 from cf import params
 from cf.data import splitting, tables
 from cf.evaluation import calibration, metrics

@@ -5,15 +5,11 @@ from functools import partial
 import numpy as np
 
 from benchmarks.peers.case import Case, Steps, System
+from benchmarks.switches import OFF
 from cf import params
 from cf.models import baseline
 from cf.params import Evaluate, Rank, Sampling, Training
 from stages import paths
-
-ALL_OFF = dict.fromkeys(
-    ("user_noise", "days", "genres", "year", "popularity", "raters", "rated"), False
-)
-NOISE_ONLY = {**ALL_OFF, "user_noise": True}
 
 
 def bias(case: Case) -> Steps:
@@ -47,29 +43,16 @@ def gradient(section: str, case: Case) -> Steps:
 
 def sampled(changes: dict[str, bool], case: Case) -> Steps:
     """bayesmf, with some switches set otherwise; unknown items are drawn from their prior."""
-    import torch
-
+    from benchmarks import bayesmf
     from cf.models import base
-    from cf.models.bayesmf import BayesMF
-    from cf.sampling import features, posterior
-    from cf.training import devices
-    from cf.training.checkpoints import Blueprint
-    from stages import sampling as sampling_stage
 
     yield
-    section = "train_bayesmf"
-    sampling = params.load(paths.PARAMS, section, Sampling)
-    asked = sampling.gibbs.model_copy(update=changes)
-    gibbs = sampling_stage.possible(section, asked, case.train, case.genres, case.years)
+    sampling = params.load(paths.PARAMS, "train_bayesmf", Sampling)
+    sampling = bayesmf.changed(sampling, case.seed, **changes)
+    sampling = sampling.model_copy(update={"n_threads": case.n_threads})
     sizes = case.n_users, case.n_items
-    devices.prepare(torch.device("cpu"), case.n_threads, case.seed)
-    model = Blueprint(sampling.model, *sizes, case.rating_range).build(section)
-    assert isinstance(model, BayesMF)
-    of_users = features.of_users(gibbs, case.train, *sizes)
-    of_items = features.of_items(gibbs, case.train, *sizes, case.genres, case.years)
-    nothing = case.valid.take(np.arange(0))  # validation is no part of fitting
-    for _ in posterior.sample(model, case.train, nothing, of_users, of_items, gibbs):
-        pass
+    known = bayesmf.Known(sizes, case.genres, case.years, case.rating_range)
+    model = bayesmf.sampled(sampling, case.train, known)
     yield
     return base.predict(model, case.valid.users, case.valid.items, case.valid.timestamps)
 
@@ -100,8 +83,8 @@ def itemknn(case: Case) -> Steps:
 
 STARS = [
     System("cf bayesmf", "cf", partial(sampled, {})),
-    System("cf bayesmf, ids and user noise", "cf", partial(sampled, NOISE_ONLY)),
-    System("cf bayesmf, ids only", "cf", partial(sampled, ALL_OFF)),
+    System("cf bayesmf, ids and user noise", "cf", partial(sampled, OFF | {"user_noise": True})),
+    System("cf bayesmf, ids only", "cf", partial(sampled, OFF)),
     System("cf dotbias_ensemble", "cf", partial(gradient, "train_dotbias_ensemble")),
     System("cf dotbias", "cf", partial(gradient, "train_dotbias")),
     System("cf bias", "cf", bias),
