@@ -2,7 +2,6 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -147,7 +146,6 @@ def find(name: str) -> type[Model]:
     return models[0]
 
 
-@torch.no_grad()
 def predict(
     model: Model,
     users: Indices,
@@ -155,20 +153,8 @@ def predict(
     times: Indices | None = None,
     chunk: int = 65536,
 ) -> Stars:
-    """The model's predictions in stars, without dropout, chunk by chunk.
-
-    Args:
-        model: in any mode; left in evaluation mode.
-        users: (n,) indices.
-        items: (n,) indices.
-        times: (n,) in seconds since 1970 UTC, for models that ask; None where not known.
-        chunk: rows at a time, which bounds the memory.
-
-    Returns:
-        (n,) in stars.
-    """
-    batches = _batches(model, users, items, times, chunk)
-    return np.concatenate([model(*batch).cpu().numpy() for batch in batches])
+    """The model's predictions, (n,) in stars; arguments as for `moments`."""
+    return moments(model, users, items, times, chunk)[0]
 
 
 @torch.no_grad()
@@ -179,26 +165,28 @@ def moments(
     times: Indices | None = None,
     chunk: int = 65536,
 ) -> tuple[Stars, Stars | None]:
-    """The model's predictions and their standard deviations; arguments as for `predict`.
+    """The model's predictions and their standard deviations, without dropout, chunk by chunk.
+
+    Args:
+        model: in any mode; left in evaluation mode.
+        users: (n,) indices.
+        items: (n,) indices.
+        times: (n,) in seconds since 1970 UTC, for models that ask; None where not known.
+        chunk: rows at a time, which bounds the memory.
 
     Returns:
         (n,) each in stars; no deviations of a model that has none.
     """
-    batches = _batches(model, users, items, times, chunk)
-    parts = [model.moments(*batch) for batch in batches]
-    mean = np.concatenate([part.cpu().numpy() for part, _ in parts])
-    deviations = [part.cpu().numpy() for _, part in parts if part is not None]
-    return mean, np.concatenate(deviations) if deviations else None
-
-
-def _batches(
-    model: Model, users: Indices, items: Indices, times: Indices | None, chunk: int
-) -> Iterator[list[Tensor]]:
-    """What the model, which is set to evaluate, takes for each chunk of rows; one at least."""
     model.eval()
     device = next(model.parameters()).device
     inputs = [users, items]
     if model.takes_time and times is not None:
         inputs.append(times)
+    means, deviations = [], []
     for start in range(0, max(1, len(users)), chunk):
-        yield [torch.tensor(array[start : start + chunk], device=device) for array in inputs]
+        batch = (torch.tensor(array[start : start + chunk], device=device) for array in inputs)
+        mean, deviation = model.moments(*batch)
+        means.append(mean.cpu().numpy())
+        if deviation is not None:
+            deviations.append(deviation.cpu().numpy())
+    return np.concatenate(means), np.concatenate(deviations) if deviations else None

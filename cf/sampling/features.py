@@ -159,10 +159,10 @@ def partners(rows: Indices, others: Indices, n_rows: int, n_others: int) -> spar
 
 
 def strongest(matrix: sparse.csr_array, n_directions: int = DIRECTIONS) -> Columns:
-    """So few columns whose rows have nearly the same products with each other.
+    """Few columns C with C Cᵀ close to M Mᵀ, through which alone a regression knows its features.
 
-    More a regression does not know of its features. Exact where the matrix has no more rows, or
-    no more columns; else as near as so few directions can be, but for chance.
+    Exact where M has no more rows, or no more columns; else as near as so few can be, but for
+    chance.
 
     Returns:
         (n, n_directions), or fewer columns where the matrix has fewer rows or columns.

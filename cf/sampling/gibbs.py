@@ -187,20 +187,22 @@ class Sampler:
         self.shapes = torch.logspace(0, 1, 200, base=high / low) * low
 
     def state(self) -> dict[str, Tensor]:
-        """All that changes from sweep to sweep, by name."""
+        """All that a sweep begins with, by name."""
         return {name: getattr(owner, key) for name, owner, key in self._parts()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Be where a chain of the same data was when `state` was taken."""
         for name, owner, key in self._parts():
             setattr(owner, key, state[name])
+        for effect in (*self.user_side.effects, *self.item_side.effects):
+            effect.rows = effect.feature.spread(effect.coefficients)
 
     def _parts(self) -> Iterator[tuple[str, object, str]]:
         for side_name, side in (("users", self.user_side), ("items", self.item_side)):
             for key in ("rows", "mean", "precision"):
                 yield f"{side_name}.{key}", side, key
             for effect in side.effects:
-                for key in ("coefficients", "scale", "rows"):
+                for key in ("coefficients", "scale"):
                     yield f"{side_name}.{effect.feature.name}.{key}", effect, key
         for key in ("days", "day_precision", "noise", "noise_shape", "noise_rate"):
             yield key, self, key
