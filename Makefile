@@ -15,32 +15,32 @@ help:     ## list the commands
 
 repro: $(READY) scm    ## run the pipeline: what changed, and what depends on it
 	@dvc repro
-	@python -m stages.show
+	@python -m cf.cli.show
 
 test: $(READY)         ## run all tests
 	@python -m pytest
 
 tune: $(READY) scm     ## search better values for the section that params.yaml's tune names
 	@dvc repro --quiet split
-	@python -m stages.tune
+	@python -m cf.cli.tune
 
 ui: $(READY)           ## compare all runs in MLflow, on http://127.0.0.1:5000
-	@python -m stages.ui $(PORT)
+	@python -m cf.cli.ui $(PORT)
 
 grid: $(READY) scm     ## n_factors × weight_decay of dotbias as queued experiments: a heat map
 	@dvc exp run --queue --name grid -S 'train_dotbias.model.n_factors=10,25,50' \
 		-S 'train_dotbias.optimizer.weight_decay=0.00005,0.0001,0.0002'
-	@python -m stages.experiments 2
-	@python -m stages.grid
+	@python -m cf.cli.experiments 2
+	@python -m cf.cli.grid
 
 cv: $(READY) scm       ## cross-validate all models: folds × seeds as queued experiments
-	@python -m stages.cv
+	@python -m cf.cli.cv
 
 rank: $(READY) scm     ## train on what is older, and judge lists of recommended items on the rest
 	@dvc exp run --temp --set-param split.method=time rank
 
 sync: $(READY)         ## bring MLflow up to date, after a pull or with the server back
-	@python -m stages.sync
+	@python -m cf.cli.sync
 
 check: $(READY)        ## lint, formatting, types
 	@ruff check .

@@ -16,19 +16,20 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.switches import OFF, SWITCHES
-from cf import params
-from cf.data import splitting, tables
-from cf.data.tables import Provenance
+from cf.bayes import sample as posterior
+from cf.bayes import side_information as features
+from cf.bayes.sample import Sweep
+from cf.core import config, io, paths
+from cf.core.config import Sampling
+from cf.core.provenance import Provenance
+from cf.core.ratings import Ratings
+from cf.data import split as splitting
 from cf.evaluation import calibration, metrics
 from cf.models import base
 from cf.models.bayesmf import BayesMF
-from cf.params import Sampling
-from cf.ratings import Ratings
-from cf.sampling import features, posterior
-from cf.sampling.posterior import Sweep
-from cf.training import devices
-from cf.training.checkpoints import Blueprint
-from stages import items, paths
+from cf.training import device as devices
+from cf.training.checkpoint import ModelSpec
+from stages import items
 from stages import sampling as stage
 
 SLICE = 0.2  # of the training rows, to judge on
@@ -52,7 +53,7 @@ class Known(NamedTuple):
 
 def known() -> Known:
     """What the project's data tells."""
-    facts = tables.read_facts(paths.PROVENANCE, Provenance)
+    facts = io.read_dataclass(paths.PROVENANCE, Provenance)
     sizes = facts.n_users, facts.n_items
     return Known(sizes, items.genres().tolist(), items.years(), facts.rating_range)
 
@@ -62,7 +63,7 @@ def chain(
 ) -> tuple[BayesMF, Iterator[Sweep]]:
     """A model, and the sweeps that make it; both of chance that the seed sets."""
     devices.prepare(torch.device("cpu"), sampling.n_threads, sampling.seed)
-    model = Blueprint(sampling.model, *known.sizes, known.rating_range).build("bayesmf")
+    model = ModelSpec(sampling.model, *known.sizes, known.rating_range).build("bayesmf")
     assert isinstance(model, BayesMF)
     told = known.genres, known.years
     gibbs = stage.possible("bayesmf", sampling.gibbs, train, *told)
@@ -84,7 +85,7 @@ def judged(sampling: Sampling, fitted: Ratings, held: Ratings) -> dict[str, Any]
     started = time.perf_counter()
     model = sampled(sampling, fitted, told)
     seconds = time.perf_counter() - started
-    predicted, sd = base.moments(model, held.users, held.items, held.timestamps)
+    predicted, sd = base.predict_mean_and_std(model, held.users, held.items, held.timestamps)
     assert sd is not None
     cold = splitting.cold(fitted, held)
     return {
@@ -121,8 +122,8 @@ def changed(sampling: Sampling, seed: int, **changes: Any) -> Sampling:
 def main() -> None:
     """Print the table, the mean over the seeds."""
     n_seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    sampling = params.load(paths.PARAMS, "train_bayesmf", Sampling)
-    train = tables.read_ratings(paths.TRAIN)
+    sampling = config.load(paths.PARAMS, "train_bayesmf", Sampling)
+    train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
     parts = splitting.random_split(len(train), SLICE, seed=1)
     fitted, held = train.take(parts["train"]), train.take(parts["valid"])
     variants: dict[str, dict[str, Any]] = {

@@ -6,7 +6,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from cf.evaluation import significance
+from cf.evaluation import bootstrap as significance
 
 N_MODELS = 8
 SIZES = {"ml-latest-small": (610, 20_167), "ml-1m": (6_040, 200_041)}

@@ -10,12 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.bayesmf import changed, known, sampled
-from cf import params
-from cf.data import tables
-from cf.params import Sampling
-from cf.ratings import Ratings
-from cf.sampling.convergence import rhat
-from stages import paths
+from cf.bayes.convergence import rhat
+from cf.core import config, io, paths
+from cf.core.config import Sampling
+from cf.core.ratings import Ratings
 
 PART = 2048  # rows at a time
 
@@ -30,9 +28,12 @@ def drawn(sampling: Sampling, train: Ratings, held: Ratings) -> NDArray[np.float
 
 def main() -> None:
     """Print the quantiles of R-hat."""
-    sampling = params.load(paths.PARAMS, "train_bayesmf", Sampling)
+    sampling = config.load(paths.PARAMS, "train_bayesmf", Sampling)
     n_sweeps, burn_in, n_samples = map(int, sys.argv[1:] or (400, 200, 200))
-    train, held = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
+    train, held = (
+        Ratings.from_frame(io.read_parquet(paths.TRAIN)),
+        Ratings.from_frame(io.read_parquet(paths.VALID)),
+    )
     asked = {"n_sweeps": n_sweeps, "burn_in": burn_in, "n_samples": n_samples}
     both = [drawn(changed(sampling, seed, **asked), train, held) for seed in (1, 2)]
     parts = [

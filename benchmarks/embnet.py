@@ -12,18 +12,18 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from cf import params
-from cf.data import splitting, tables
-from cf.data.tables import Provenance
+from cf.bayes import side_information as features
+from cf.bayes.side_information import Feature
+from cf.core import config, io, paths
+from cf.core.config import Gibbs, Sampling
+from cf.core.provenance import Provenance
+from cf.core.ratings import Ratings, Stars
+from cf.core.stage import stage
+from cf.data import split as splitting
 from cf.evaluation import metrics
 from cf.models.bayesmf import keys
-from cf.params import Gibbs, Sampling
-from cf.ratings import Ratings, Stars
-from cf.sampling import features
-from cf.sampling.features import Feature
-from cf.training import devices
-from stages import items, paths
-from stages.stage import stage
+from cf.training import device as devices
+from stages import items
 
 SLICE = 0.2  # of the training rows, to judge on
 N_FACTORS, N_HIDDEN, DROPOUT, MARGIN = 10, 32, 0.1, 0.5
@@ -124,9 +124,12 @@ def features_of(train: Ratings, facts: Provenance, asked: Gibbs) -> tuple[Tensor
 def main() -> None:
     """Print the table."""
     n_members = int(sys.argv[1]) if len(sys.argv) > 1 else 4
-    asked = params.load(paths.PARAMS, "train_bayesmf", Sampling).gibbs
-    facts = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
-    train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
+    asked = config.load(paths.PARAMS, "train_bayesmf", Sampling).gibbs
+    facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
+    train, valid = (
+        Ratings.from_frame(io.read_parquet(paths.TRAIN)),
+        Ratings.from_frame(io.read_parquet(paths.VALID)),
+    )
     slices = splitting.random_split(len(train), SLICE, seed=1)
     parts = {
         "slice of train": (train.take(slices["train"]), train.take(slices["valid"])),

@@ -13,15 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from cf import params
-from cf.data import tables
-from cf.data.tables import Provenance
-from cf.ratings import Ratings
-from cf.training import devices, optimizers
-from cf.training.checkpoints import Blueprint
+from cf.core import config, io, paths
+from cf.core.provenance import Provenance
+from cf.core.ratings import Ratings
+from cf.core.stage import stage
+from cf.training import device as devices
+from cf.training import optim as optimizers
+from cf.training.checkpoint import ModelSpec
 from cf.training.fit import fit
-from stages import paths
-from stages.stage import stage
 
 ROUNDS = 5
 NAMES = ("dot", "dotbias_sgd", "dotbias", "dotbias_ensemble", "embnet")
@@ -30,11 +29,11 @@ PLAIN = "dotbias in plain PyTorch"
 
 def ours(name: str, train: Ratings, valid: Ratings, facts: Provenance) -> Iterator[float]:
     """Seconds of each epoch of the model that params.yaml describes, without validation."""
-    training = params.load(paths.PARAMS, f"train_{name}", params.Training)
-    blueprint = Blueprint(training.model, facts.n_users, facts.n_items, facts.rating_range)
-    model = blueprint.build(name)
+    training = config.load(paths.PARAMS, f"train_{name}", config.Training)
+    spec = ModelSpec(training.model, facts.n_users, facts.n_items, facts.rating_range)
+    model = spec.build(name)
     optimizer = optimizers.build(training.optimizer, model)
-    endless = params.Schedule(n_epochs=[ROUNDS + 1], learning_rate=0.001, anneal="none")
+    endless = config.Schedule(n_epochs=[ROUNDS + 1], learning_rate=0.001, anneal="none")
     for epoch in fit(model, train, valid, optimizer, endless, training.batch_size):
         yield epoch.seconds
 
@@ -75,8 +74,11 @@ def plain(train: Ratings, facts: Provenance) -> Iterator[float]:
 @stage
 def main() -> None:
     """Measure and print."""
-    facts = tables.read_facts(paths.PROVENANCE, Provenance)
-    train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
+    facts = io.read_dataclass(paths.PROVENANCE, Provenance)
+    train, valid = (
+        Ratings.from_frame(io.read_parquet(paths.TRAIN)),
+        Ratings.from_frame(io.read_parquet(paths.VALID)),
+    )
     devices.prepare(torch.device("cpu"), n_threads=1, seed=0)
     systems: dict[str, Iterator[float]] = {n: ours(n, train, valid, facts) for n in NAMES}
     systems[PLAIN] = plain(train, facts)

@@ -2,12 +2,11 @@
 
 import sys
 
-from cf.data import tables
-from cf.data.tables import Provenance, SplitFacts
-from cf.errors import InputError
+from cf.core import io, paths
+from cf.core.errors import InputError
+from cf.core.provenance import Provenance, SplitInfo
+from cf.core.stage import stage
 from cf.evaluation import leaderboard
-from stages import paths
-from stages.stage import stage
 
 EXPECTED = {
     "dot": (1.134, 0.012),
@@ -21,10 +20,10 @@ EXPECTED = {
 @stage
 def main() -> None:
     """Print each model's validation MSE beside the notebook's."""
-    metrics = tables.read_json(paths.METRICS)
-    provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
-    split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
-    part = tables.read_json(paths.DATA)["part"]
+    metrics = io.read_json(paths.METRICS)
+    provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
+    split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
+    part = io.read_json(paths.DATA)["part"]
     if part != "valid" or not leaderboard.is_notebooks(provenance, split):
         raise InputError(
             f"{paths.METRICS}: these are {part} scores on {provenance.dataset}, split by "

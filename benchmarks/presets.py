@@ -15,18 +15,18 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from cf import params
-from cf.data import splitting, tables
-from cf.data.tables import Provenance
+from cf.core import config, io, paths
+from cf.core.config import Training
+from cf.core.provenance import Provenance
+from cf.core.ratings import Ratings
+from cf.core.stage import stage
+from cf.data import split as splitting
 from cf.evaluation import metrics
 from cf.models import base
-from cf.params import Training
-from cf.ratings import Ratings
-from cf.training import devices, optimizers
-from cf.training.checkpoints import Blueprint
+from cf.training import device as devices
+from cf.training import optim as optimizers
+from cf.training.checkpoint import ModelSpec
 from cf.training.fit import fit
-from stages import paths
-from stages.stage import stage
 
 SLICE = 0.2  # of the training rows, to judge on
 AVERAGED = 0.95  # of the mean over steps that stays when a step's weights join it
@@ -99,7 +99,7 @@ def changed(training: Training, changes: dict[str, Any]) -> Training:
         for name in outer:
             inner = inner[name]
         inner[last] = value
-    return params.parse(values, "benchmarks.presets", Training)
+    return config.parse(values, "benchmarks.presets", Training)
 
 
 def decays(model: base.Model, train: Ratings, variant: Variant, decay: float) -> list[Tensor]:
@@ -117,14 +117,14 @@ def decays(model: base.Model, train: Ratings, variant: Variant, decay: float) ->
 
 def judged(variant: Variant, fitted: Ratings, held: Ratings, seed: int) -> tuple[float, float]:
     """RMSE in stars on the held rows, and seconds of processor time to train."""
-    training = params.load(paths.PARAMS, variant.section, Training)
+    training = config.load(paths.PARAMS, variant.section, Training)
     training = changed(training, variant.changes)
-    facts = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
+    facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     devices.prepare(torch.device("cpu"), 1, seed)
     sizes = facts.n_users, facts.n_items, facts.rating_range
-    model = Blueprint(training.model, *sizes).build(variant.section)
+    model = ModelSpec(training.model, *sizes).build(variant.section)
     asked = training.optimizer
-    assert isinstance(asked, params.Adam)
+    assert isinstance(asked, config.Adam)
     optimizer: optimizers.Optimizer = optimizers.build(asked, model)
     if variant.bias_decay != 1.0 or variant.by_count:
         scaled = decays(model, fitted, variant, asked.weight_decay)
@@ -157,7 +157,7 @@ def judged(variant: Variant, fitted: Ratings, held: Ratings, seed: int) -> tuple
 def main() -> None:
     """Print the table, the mean over the slices."""
     n_slices = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    train = tables.read_ratings(paths.TRAIN)
+    train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
     splits = [splitting.random_split(len(train), SLICE, s) for s in range(1, n_slices + 1)]
     slices = [(train.take(parts["train"]), train.take(parts["valid"])) for parts in splits]
     table = Table(title=f"{len(slices[0][1]):,} training rows held out, {n_slices} slices")

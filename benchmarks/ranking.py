@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from cf.baselines.top_k import Scorer, Scores
+from cf.core.ratings import Indices, Ratings
 from cf.evaluation import ranking
-from cf.ratings import Indices, Ratings
-from cf.recommenders.scores import Scorer, Scores
 
 N_USERS, N_ITEMS, N_RATINGS = 200_948, 87_585, 32_000_204
 N_FACTORS = 16

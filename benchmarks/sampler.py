@@ -19,11 +19,9 @@ from rich.table import Table
 
 from benchmarks.bayesmf import Known, chain, changed, known
 from benchmarks.switches import OFF
-from cf import params
-from cf.data import tables
-from cf.params import Sampling
-from cf.ratings import Indices, Ratings
-from stages import paths
+from cf.core import config, io, paths
+from cf.core.config import Sampling
+from cf.core.ratings import Indices, Ratings
 
 N_USERS, N_ITEMS, N_RATINGS = 6040, 3706, 1_000_000  # ml-1m's shape
 N_FACTORS, N_SWEEPS = 16, 10  # there
@@ -40,7 +38,10 @@ class Took(NamedTuple):
 
 def real(everything: bool, n_threads: int) -> Took:
     """The chain that params.yaml describes, or one of ids only."""
-    train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
+    train, valid = (
+        Ratings.from_frame(io.read_parquet(paths.TRAIN)),
+        Ratings.from_frame(io.read_parquet(paths.VALID)),
+    )
     return took(settings(everything, n_threads), train, valid, known())
 
 
@@ -69,7 +70,7 @@ def pair(draw: np.random.Generator, n: int) -> Indices:
 
 def settings(everything: bool, n_threads: int) -> Sampling:
     """Those of params.yaml, or without all that is not in ids."""
-    sampling = params.load(paths.PARAMS, "train_bayesmf", Sampling)
+    sampling = config.load(paths.PARAMS, "train_bayesmf", Sampling)
     sampling = changed(sampling, sampling.seed, **({} if everything else OFF))
     return sampling.model_copy(update={"n_threads": n_threads})
 

@@ -12,12 +12,12 @@ from rich.table import Table
 
 from benchmarks.bayesmf import mean
 from benchmarks.switches import OFF, SWITCHES
-from cf import params
-from cf.data import splitting, tables
+from cf.baselines import bias as baseline
+from cf.core import config, io, paths
+from cf.core.config import Evaluate, Sampling
+from cf.core.ratings import Ratings
+from cf.data import split as splitting
 from cf.evaluation import calibration, metrics
-from cf.models import baseline
-from cf.params import Evaluate, Sampling
-from stages import paths
 
 FRACTION = 0.2
 N_LAST = 5
@@ -33,9 +33,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Print the table, the mean over the seeds."""
     n_seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    sampling = params.load(paths.PARAMS, "train_bayesmf", Sampling)
-    damping = params.load(paths.PARAMS, "evaluate", Evaluate).damping
-    ratings = tables.read_ratings(paths.ENCODED_RATINGS)
+    sampling = config.load(paths.PARAMS, "train_bayesmf", Sampling)
+    damping = config.load(paths.PARAMS, "evaluate", Evaluate).damping
+    ratings = Ratings.from_frame(io.read_parquet(paths.ENCODED_RATINGS))
     splits = {
         f"random, {seed}": splitting.random_split(len(ratings), FRACTION, seed)
         for seed in (42, 7, 8)

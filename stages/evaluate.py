@@ -2,22 +2,22 @@
 
 from rich.console import Console
 
-from cf import params, tracking
-from cf.data import tables
-from cf.data.tables import Provenance, SplitFacts
+from cf.core import config, io, paths
+from cf.core.provenance import Provenance, SplitInfo
+from cf.core.stage import stage
 from cf.evaluation import leaderboard
-from cf.reporting.terminal import leaderboard_table
-from stages import heldout, paths, runs
-from stages.stage import stage
+from cf.reporting.tables import leaderboard_table
+from cf.tracking import record as tracking
+from stages import heldout, runs
 
 
 @stage
 def main() -> None:
     """Write metrics, leaderboard and predictions, and add the metrics to the models' runs."""
-    evaluate = params.load(paths.PARAMS, "evaluate", params.Evaluate)
-    settings = params.load(paths.PARAMS, "tracking", params.Tracking)
-    provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
-    split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
+    evaluate = config.load(paths.PARAMS, "evaluate", config.Evaluate)
+    settings = config.load(paths.PARAMS, "tracking", config.Tracking)
+    provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
+    split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
     part, n_leaked = evaluate.part, heldout.leaked(evaluate.part, split)
     trainings = runs.read(split)
     with tracking.recorder(settings) as recorder:
@@ -32,9 +32,9 @@ def main() -> None:
         runs.record(recorder, trainings, leaderboard.with_bounds(scores, rows), part)
 
     leaderboard.write(paths.LEADERBOARD, rows)
-    tables.write_json(paths.METRICS, scores)
+    io.write_json(paths.METRICS, scores)
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
-    tables.write_json(paths.DATA, {"dataset": provenance.dataset, "part": part, **sizes})
+    io.write_json(paths.DATA, {"dataset": provenance.dataset, "part": part, **sizes})
     Console().print(leaderboard_table(leaderboard.read(paths.LEADERBOARD)))
 
 

@@ -1,11 +1,11 @@
 """The part of the held-out rows that models are judged on."""
 
-from cf.data.tables import SplitFacts
-from cf.errors import InputError
-from stages import paths
+from cf.core import paths
+from cf.core.errors import InputError
+from cf.core.provenance import SplitInfo
 
 
-def leaked(part: str, split: SplitFacts) -> int:
+def leaked(part: str, split: SplitInfo) -> int:
     """How many of the part's ratings are in train as well.
 
     Raises:

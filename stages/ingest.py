@@ -6,12 +6,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cf.data import datasets, movielens, tables, tabular
-from cf.data.tables import Provenance
-from cf.files import written
-from cf.params import Ingest, load
-from stages import paths
-from stages.stage import stage
+from cf.core import io, paths
+from cf.core.config import Ingest, load
+from cf.core.io import atomic_write
+from cf.core.provenance import Provenance
+from cf.core.stage import stage
+from cf.data import datasets, movielens
+from cf.data import ratings_file as tabular
 
 
 @stage
@@ -27,10 +28,10 @@ def main() -> None:
         source = datasets.own_file(params.dataset, (lowest, highest))
         ratings, items = tabular.read(source.path, params.columns, source.rating_range)
     for table, path in ((ratings, paths.RATINGS), (items, paths.ITEMS)):
-        with written(path) as beside:
-            pq.write_table(table, beside)
+        with atomic_write(path) as tmp_path:
+            pq.write_table(table, tmp_path)
     provenance = _provenance(source, ratings)
-    tables.write_facts(paths.PROVENANCE, provenance)
+    io.write_dataclass(paths.PROVENANCE, provenance)
     print(
         f"{provenance.dataset}: {provenance.n_ratings:,} ratings of {provenance.n_items:,} items "
         f"by {provenance.n_users:,} users"

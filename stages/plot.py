@@ -4,30 +4,33 @@ reports/svg and reports/index.html.
 
 import os
 
-from cf import params, tracking
-from cf.data import tables
-from cf.data.tables import Provenance, SplitFacts
+from cf.core import config, io, paths
+from cf.core.provenance import Provenance, SplitInfo
+from cf.core.stage import stage
 from cf.evaluation import rankings, rows, strata
 from cf.evaluation.predictions import COLUMNS
 from cf.reporting import gallery
 from cf.reporting.save import save
+from cf.tracking import record as tracking
 from cf.training import history
-from stages import paths, report, runs
-from stages.stage import stage
+from stages import report, runs
 
 
 @stage
 def main() -> None:
     """Draw every figure, put all on one page, and add them to the models' runs."""
-    settings = params.load(paths.PARAMS, "tracking", params.Tracking)
-    facts = tables.read_facts(paths.PROVENANCE, Provenance)
-    trainings = runs.read(tables.read_facts(paths.SPLIT_FACTS, SplitFacts))
-    ratings = tables.read_columns(paths.RATINGS, "user_id", "item_id", "rating")
-    items = tables.read_columns(paths.ITEMS, "item_id", "title")
-    predictions = tables.read_columns(paths.PREDICTIONS, *COLUMNS, *trainings)
+    settings = config.load(paths.PARAMS, "tracking", config.Tracking)
+    facts = io.read_dataclass(paths.PROVENANCE, Provenance)
+    trainings = runs.read(io.read_dataclass(paths.SPLIT_INFO, SplitInfo))
+    ratings = io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"])
+    items = io.read_parquet(paths.ITEMS, ["item_id", "title"])
+    predictions = io.read_parquet(paths.PREDICTIONS, [*COLUMNS, *trainings])
+    ratings, items, predictions = (
+        {name: frame[name].to_numpy() for name in frame} for frame in (ratings, items, predictions)
+    )
     groups = rows.read(paths.STRATA, strata.COLUMNS)
     ranked = rankings.read(paths.RANKING)
-    part = tables.read_json(paths.DATA)["part"]
+    part = io.read_json(paths.DATA)["part"]
     histories = {name: history.read(paths.HISTORY / f"{name}.csv") for name in trainings}
 
     with tracking.recorder(settings) as recorder:
@@ -39,7 +42,7 @@ def main() -> None:
             save(figure, paths.FIGURES / f"{name}.png")
             save(figure, paths.VECTOR_FIGURES / f"{name}.svg")
         report.write(list(trainings), ranked)
-        tables.write_json(paths.DRAWN, {name: made.id for name, made in trainings.items()})
+        io.write_json(paths.DRAWN, {name: made.id for name, made in trainings.items()})
         for name, training in trainings.items():
             if training.tags.get("dvc_experiment") == os.environ.get("DVC_EXP_NAME"):
                 recorder.add(training, {}, runs.figures(name, training))

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from cf.training.history import Pass
+from cf.training.history import EpochResult
 
 
 class TrainingProgress:
@@ -22,7 +22,7 @@ class TrainingProgress:
             self._bar.advance(self._task, self._waiting)
             self._waiting = 0
 
-    def on_epoch(self, epoch: Pass) -> None:
+    def on_epoch(self, epoch: EpochResult) -> None:
         """Show the losses."""
         self._bar.update(
             self._task,

@@ -2,28 +2,28 @@
 
 from rich.console import Console
 
-from cf import params, tracking
-from cf.data import tables
-from cf.data.tables import Provenance, SplitFacts
+from cf.core import config, io, paths
+from cf.core.provenance import Provenance, SplitInfo
+from cf.core.stage import stage
 from cf.evaluation import rankings
-from cf.reporting.terminal import ranking_table
-from stages import heldout, paths, runs
-from stages.stage import stage
+from cf.reporting.tables import ranking_table
+from cf.tracking import record as tracking
+from stages import heldout, runs
 
 
 @stage
 def main() -> None:
     """Write the table, and add its figures to the models' runs."""
-    rank = params.load(paths.PARAMS, "rank", params.Rank)
-    evaluate = params.load(paths.PARAMS, "evaluate", params.Evaluate)
-    settings = params.load(paths.PARAMS, "tracking", params.Tracking)
-    split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
+    rank = config.load(paths.PARAMS, "rank", config.Rank)
+    evaluate = config.load(paths.PARAMS, "evaluate", config.Evaluate)
+    settings = config.load(paths.PARAMS, "tracking", config.Tracking)
+    split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
     part = evaluate.part
     if split.method not in rankings.METHODS:
         rankings.write(paths.RANKING, {}, rank.k, part, {})
         print(f"Not on a {split.method} split: `dvc exp run -S split.method=time` ranks.")
         return
-    provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
+    provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     heldout.leaked(part, split)  # there is such a part
     trainings = runs.read(split)
     with tracking.recorder(settings) as recorder:

@@ -5,18 +5,19 @@ from functools import partial
 
 import numpy as np
 
-from cf.data import tables
-from cf.data.tables import Provenance
-from cf.errors import InputError
+from cf.baselines import bias as baseline
+from cf.baselines.ease import ease
+from cf.baselines.item_knn import itemknn
+from cf.baselines.popularity import popularity
+from cf.baselines.top_k import Scorer, by_stars
+from cf.core import io, paths
+from cf.core.config import Evaluate, Rank
+from cf.core.errors import InputError
+from cf.core.provenance import Provenance
+from cf.core.ratings import Ratings
 from cf.evaluation import ranking
-from cf.models import base, baseline
-from cf.params import Evaluate, Rank
-from cf.recommenders.ease import ease
-from cf.recommenders.itemknn import itemknn
-from cf.recommenders.popularity import popularity
-from cf.recommenders.scores import Scorer, by_stars
-from cf.training import checkpoints
-from stages import paths
+from cf.models import base
+from cf.training import checkpoint as checkpoints
 
 
 def judge(models: list[str], rank: Rank, evaluate: Evaluate) -> dict[str, dict[str, float]]:
@@ -25,11 +26,11 @@ def judge(models: list[str], rank: Rank, evaluate: Evaluate) -> dict[str, dict[s
     Args:
         models: those trained, by the name of their folder.
     """
-    train = tables.read_ratings(paths.TRAIN)
-    held_out = tables.read_ratings(paths.PARTS[evaluate.part])
-    facts = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
+    train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
+    held_out = Ratings.from_frame(io.read_parquet(paths.SPLIT_FILES[evaluate.part]))
+    facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     n_items = facts.n_items
-    between = tables.read_ratings(paths.VALID) if evaluate.part == "test" else None
+    between = Ratings.from_frame(io.read_parquet(paths.VALID)) if evaluate.part == "test" else None
     try:
         task = ranking.task(train, held_out, facts.n_users, n_items, rank.relevant, between)
     except InputError as nobody:  # stars can be judged all the same

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from cf import params
-from cf.data import tables
-from cf.data.tables import Provenance, SplitFacts
+from cf.core import config, io, paths
+from cf.core import git as commit
+from cf.core.io import atomic_write
+from cf.core.provenance import Provenance, SplitInfo
 from cf.evaluation import leaderboard
 from cf.evaluation.rows import Row
-from cf.files import written
-from cf.reporting import report
-from cf.reporting.report import Commit
-from stages import commit, paths
+from cf.reporting import html as report
+from cf.reporting.html import Commit
 
 
 def write(trained: list[str], ranked: Sequence[Row] = ()) -> None:
@@ -21,20 +20,20 @@ def write(trained: list[str], ranked: Sequence[Row] = ()) -> None:
         trained: the models that are no baselines.
         ranked: the rows of reports/ranking.csv.
     """
-    provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
+    provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     page = report.render(
         rows=leaderboard.read(paths.LEADERBOARD),
-        scores=about(tables.read_json(paths.DATA), tables.read_json(paths.METRICS)),
-        sections=params.read(paths.PARAMS.read_text(encoding="utf-8")),
+        scores=about(io.read_json(paths.DATA), io.read_json(paths.METRICS)),
+        sections=config.read(paths.PARAMS.read_text(encoding="utf-8")),
         trained=trained,
         provenance=provenance,
-        split=tables.read_facts(paths.SPLIT_FACTS, SplitFacts),
+        split=io.read_dataclass(paths.SPLIT_INFO, SplitInfo),
         figures={svg.stem: svg.read_bytes() for svg in paths.VECTOR_FIGURES.glob("*.svg")},
         commit=last_commit(),
         ranked=ranked,
     )
-    with written(paths.REPORT) as beside:
-        beside.write_text(page, encoding="utf-8", newline="\n")
+    with atomic_write(paths.REPORT) as tmp_path:
+        tmp_path.write_text(page, encoding="utf-8", newline="\n")
 
 
 def about(data: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:

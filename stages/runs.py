@@ -5,16 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from cf.data import tables
-from cf.data.tables import SplitFacts
-from cf.errors import InputError
+from cf.core import io, paths
+from cf.core.errors import InputError
+from cf.core.io import sha256
+from cf.core.provenance import SplitInfo
 from cf.evaluation import rankings
 from cf.evaluation.metrics import Summary
 from cf.evaluation.predictions import is_taken
 from cf.evaluation.rows import Row
-from cf.files import sha256
-from cf.tracking import Execution, Recorder
-from stages import paths
+from cf.tracking.record import Recorder, RunRecord
 
 
 def the_name() -> str:
@@ -42,12 +41,12 @@ def check_name(name: str) -> None:
         )
 
 
-def write(name: str, training: Execution) -> None:
+def write(name: str, training: RunRecord) -> None:
     """Write down the training of the model `name`."""
-    tables.write_json(paths.RUNS / f"{name}.json", asdict(training))
+    io.write_json(paths.RUNS / f"{name}.json", asdict(training))
 
 
-def check_files(trainings: Mapping[str, Execution]) -> None:
+def check_files(trainings: Mapping[str, RunRecord]) -> None:
     """Nothing, if the models are those that the trainings made.
 
     Raises:
@@ -63,12 +62,12 @@ def check_files(trainings: Mapping[str, Execution]) -> None:
                 )
 
 
-def figures(name: str, training: Execution) -> list[Path]:
+def figures(name: str, training: RunRecord) -> list[Path]:
     """The page, and the pictures that go with a model: all but those of other models alone.
 
     None where they were made before or after this training.
     """
-    drawn: dict[str, str] = tables.read_json(paths.DRAWN) if paths.DRAWN.exists() else {}
+    drawn: dict[str, str] = io.read_json(paths.DRAWN) if paths.DRAWN.exists() else {}
     if drawn.get(name) != training.id:
         return []
     pictures = [
@@ -81,7 +80,7 @@ def figures(name: str, training: Execution) -> list[Path]:
 
 def record(
     recorder: Recorder,
-    trainings: Mapping[str, Execution],
+    trainings: Mapping[str, RunRecord],
     scores: Mapping[str, Summary],
     part: str,
 ) -> None:
@@ -101,7 +100,7 @@ def record(
 
 
 def record_ranking(
-    recorder: Recorder, trainings: Mapping[str, Execution], ranked: Sequence[Row]
+    recorder: Recorder, trainings: Mapping[str, RunRecord], ranked: Sequence[Row]
 ) -> None:
     """Add the rows of reports/ranking.csv to the runs of the trainings that they are about."""
     for row in ranked:
@@ -112,7 +111,7 @@ def record_ranking(
             recorder.add(training, {f"{prefix}{name}": value for name, value in figures})
 
 
-def read(split: SplitFacts) -> dict[str, Execution]:
+def read(split: SplitInfo) -> dict[str, RunRecord]:
     """The training of each model, by the model's name.
 
     Raises:
@@ -121,7 +120,7 @@ def read(split: SplitFacts) -> dict[str, Execution]:
     """
     trainings = {}
     for path in sorted(paths.RUNS.glob("*.json")):
-        training = tables.read_facts(path, Execution)
+        training = io.read_dataclass(path, RunRecord)
         if training.tags.get("split_sha256") != split.sha256:
             raise InputError(
                 f"{path}: {path.stem} was trained on other rows, and no stage of dvc.yaml trains "

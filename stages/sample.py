@@ -1,20 +1,21 @@
 """Sample one model's posterior: data/split to models/<name>. Usage: python -m stages.sample NAME"""
 
-from cf import params, tracking
-from cf.data import tables
-from cf.data.tables import Provenance, SplitFacts
-from stages import commit, paths, runs
-from stages.stage import stage
+from cf.core import config, io, paths
+from cf.core import git as commit
+from cf.core.provenance import Provenance, SplitInfo
+from cf.core.stage import stage
+from cf.tracking import record as tracking
+from stages import runs
 
 
 @stage
 def main() -> None:
     """Sample the model that the section train_<name> of params.yaml describes."""
     name = runs.the_name()
-    sampling = params.load(paths.PARAMS, f"train_{name}", params.Sampling)
-    settings = params.load(paths.PARAMS, "tracking", params.Tracking)
-    provenance = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
-    split = tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
+    sampling = config.load(paths.PARAMS, f"train_{name}", config.Sampling)
+    settings = config.load(paths.PARAMS, "tracking", config.Tracking)
+    provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
+    split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
     changed = commit.changes(name)
     execution = tracking.execution(settings.experiment, name, sampling, provenance, split, changed)
     with tracking.recorder(settings) as recorder:

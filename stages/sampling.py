@@ -8,34 +8,40 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cf.data import tables
-from cf.data.tables import Provenance
-from cf.errors import InputError
-from cf.files import sha256
+from cf.bayes import sample as posterior
+from cf.bayes import side_information as features
+from cf.bayes.resume import Unfinished
+from cf.core import io, paths
+from cf.core.config import Gibbs, Sampling
+from cf.core.errors import InputError
+from cf.core.io import sha256
+from cf.core.provenance import Provenance
+from cf.core.ratings import Ratings
 from cf.models.bayesmf import BayesMF
-from cf.params import Gibbs, Sampling
-from cf.ratings import Ratings
-from cf.sampling import features, posterior
-from cf.sampling.unfinished import Unfinished
-from cf.tracking import Execution, Recorder
-from cf.training import checkpoints, devices, history
-from cf.training.checkpoints import Blueprint
-from stages import items, paths
+from cf.tracking.record import Recorder, RunRecord
+from cf.training import checkpoint as checkpoints
+from cf.training import device as devices
+from cf.training import history
+from cf.training.checkpoint import ModelSpec
+from stages import items
 from stages.progress import training_progress
 
 
 def sample(
-    name: str, sampling: Sampling, provenance: Provenance, execution: Execution, recorder: Recorder
+    name: str, sampling: Sampling, provenance: Provenance, execution: RunRecord, recorder: Recorder
 ) -> None:
     """Sample the model `name`, tell the recorder, and write the model and its history."""
-    train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
+    train, valid = (
+        Ratings.from_frame(io.read_parquet(paths.TRAIN)),
+        Ratings.from_frame(io.read_parquet(paths.VALID)),
+    )
     where = f"{paths.PARAMS}: train_{name}"
     sizes = provenance.n_users, provenance.n_items
-    blueprint = Blueprint(sampling.model, *sizes, provenance.rating_range)
+    spec = ModelSpec(sampling.model, *sizes, provenance.rating_range)
     cpu = torch.device("cpu")
-    devices.check_memory(blueprint, f"{where}.model", cpu, n_tensors=2)  # a copy, to save it
+    devices.check_memory(spec, f"{where}.model", cpu, n_tensors=2)  # a copy, to save it
     devices.prepare(cpu, sampling.n_threads, sampling.seed)
-    model = blueprint.build(f"{where}.model")
+    model = spec.build(f"{where}.model")
     if not isinstance(model, BayesMF):
         raise InputError(f"{where}.model.name: expected bayesmf, which alone is sampled.")
     genres, years = items.genres().tolist(), items.years()
@@ -45,7 +51,7 @@ def sample(
     recorder.start(execution)
     of_users = features.of_users(gibbs, train, *sizes)
     of_items = features.of_items(gibbs, train, *sizes, genres, years)
-    unfinished = Unfinished(paths.UNFINISHED / f"{name}.safetensors", origin(sampling))
+    unfinished = Unfinished(paths.CHAINS / f"{name}.safetensors", origin(sampling))
     sweeps = []
     with training_progress(name, gibbs.n_sweeps, len(train)) as progress:
         chain = posterior.sample(
@@ -56,14 +62,14 @@ def sample(
             progress.on_epoch(sweep)
             recorder.log_epoch(execution, sweep.epoch, sweep.metrics())
             sweeps.append(sweep)
-    recorder.finish(execution, checkpoints.save(paths.MODELS / name, model, blueprint))
+    recorder.finish(execution, checkpoints.save(paths.MODELS / name, model, spec))
     history.write(paths.HISTORY / f"{name}.csv", sweeps)
     unfinished.remove()
 
 
 def origin(sampling: Sampling) -> str:
     """A digest of all that a chain comes from: settings, data, code and PyTorch."""
-    data = paths.TRAIN, paths.VALID, paths.SPLIT_PROVENANCE, paths.ITEMS, paths.ITEM_VOCABULARY
+    data = paths.TRAIN, paths.VALID, paths.SPLIT_PROVENANCE, paths.ITEMS, paths.ENCODED_ITEMS
     code = sorted(path for folder in ("cf", "stages") for path in Path(folder).rglob("*.py"))
     parts = [sampling.model_dump_json(), torch.__version__, *map(sha256, (*data, *code))]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

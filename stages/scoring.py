@@ -1,15 +1,20 @@
 """The scores of all models and baselines, for the stage evaluate."""
 
-from cf.data import splitting, tables
-from cf.evaluation import calibration, metrics, rows, significance, strata
+import pandas as pd
+
+from cf.baselines import bias as baseline
+from cf.core import io, paths
+from cf.core.config import Evaluate
+from cf.core.ratings import Ratings, Stars
+from cf.data import split as splitting
+from cf.evaluation import bootstrap as significance
+from cf.evaluation import calibration, metrics, rows, strata
+from cf.evaluation.bootstrap import Resampled
 from cf.evaluation.metrics import Summary
 from cf.evaluation.predictions import SD
-from cf.evaluation.significance import Resampled
-from cf.models import base, baseline
-from cf.params import Evaluate
-from cf.ratings import Stars
-from cf.training import checkpoints
-from stages import items, paths
+from cf.models import base
+from cf.training import checkpoint as checkpoints
+from stages import items
 
 
 def score(models: list[str], evaluate: Evaluate) -> tuple[dict[str, Summary], Resampled]:
@@ -21,7 +26,10 @@ def score(models: list[str], evaluate: Evaluate) -> tuple[dict[str, Summary], Re
     Returns:
         The metrics, and the RMSE on resamples of the users.
     """
-    train, held_out = (tables.read_ratings(paths.PARTS[name]) for name in ("train", evaluate.part))
+    train, held_out = (
+        Ratings.from_frame(io.read_parquet(paths.SPLIT_FILES[name]))
+        for name in ("train", evaluate.part)
+    )
     pairs = held_out.users, held_out.items
     predictions = {
         "global_mean": baseline.global_mean(train, *pairs),
@@ -30,14 +38,13 @@ def score(models: list[str], evaluate: Evaluate) -> tuple[dict[str, Summary], Re
     deviations: dict[str, Stars] = {}
     for name in models:
         model = checkpoints.load(paths.MODELS / name)
-        predictions[name], sd = base.moments(model, *pairs, held_out.timestamps)
+        predictions[name], sd = base.predict_mean_and_std(model, *pairs, held_out.timestamps)
         if sd is not None:
             deviations[name] = sd
-    observed = {"rows": held_out.rows, "users": held_out.users, "items": held_out.items}
+    observed = {"row": held_out.rows, "user": held_out.users, "item": held_out.items}
     spreads = {f"{name}{SD}": sd for name, sd in deviations.items()}
-    tables.write_columns(
-        paths.PREDICTIONS, {**observed, "observed": held_out.values, **predictions, **spreads}
-    )
+    frame = {**observed, "observed": held_out.values, **predictions, **spreads}
+    io.write_parquet(paths.PREDICTIONS, pd.DataFrame(frame))
     groups = strata.stratify(train, held_out, items.genres())
     stratified = strata.score(groups, predictions, held_out.values, held_out.users)
     rows.write(paths.STRATA, strata.COLUMNS, stratified)

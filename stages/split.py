@@ -4,30 +4,31 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cf import params
-from cf.data import parts, splitfile, splitting, tables
-from cf.data.splitting import Parts
-from cf.data.tables import Provenance
-from cf.params import Split
-from cf.ratings import Ratings
-from cf.reporting.terminal import leakage, split_table
-from stages import paths
-from stages.stage import stage
+from cf.core import config, io, paths
+from cf.core.config import Split
+from cf.core.provenance import Provenance
+from cf.core.ratings import Ratings
+from cf.core.stage import stage
+from cf.data import describe as parts
+from cf.data import split as splitting
+from cf.data import split_file as splitfile
+from cf.data.split import Parts
+from cf.reporting.tables import leakage, split_table
 
 
 @stage
 def main() -> None:
     """Hold out the rows that params.yaml says, and count what they hold."""
-    split = params.load(paths.PARAMS, "split", params.Split)
-    provenance = tables.read_facts(paths.PROVENANCE, Provenance)
-    ratings = tables.read_ratings(paths.ENCODED_RATINGS)
+    split = config.load(paths.PARAMS, "split", config.Split)
+    provenance = io.read_dataclass(paths.PROVENANCE, Provenance)
+    ratings = Ratings.from_frame(io.read_parquet(paths.ENCODED_RATINGS))
     rows = divide(ratings, split)
     paths.TEST.unlink(missing_ok=True)  # of an earlier split, where DVC has not removed it
     for part, places in rows.items():
-        tables.write_ratings(paths.PARTS[part], ratings.take(places))
+        io.write_parquet(paths.SPLIT_FILES[part], ratings.take(places).to_frame())
     facts = parts.describe(ratings, rows, split)
-    tables.write_facts(paths.SPLIT_FACTS, facts)
-    tables.write_facts(paths.SPLIT_PROVENANCE, provenance)
+    io.write_dataclass(paths.SPLIT_INFO, facts)
+    io.write_dataclass(paths.SPLIT_PROVENANCE, provenance)
     console = Console(highlight=False)
     console.print(split_table(facts, provenance.dataset))
     if facts.n_leaked:

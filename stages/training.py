@@ -1,29 +1,35 @@
 """The training of one model, for the stage train."""
 
-from cf.data import tables
-from cf.data.tables import Provenance
-from cf.errors import InputError
-from cf.params import Training
-from cf.tracking import Execution, Recorder
-from cf.training import checkpoints, devices, history, optimizers
-from cf.training.checkpoints import Blueprint
+from cf.core import io, paths
+from cf.core.config import Training
+from cf.core.errors import InputError
+from cf.core.provenance import Provenance
+from cf.core.ratings import Ratings
+from cf.tracking.record import Recorder, RunRecord
+from cf.training import checkpoint as checkpoints
+from cf.training import device as devices
+from cf.training import history
+from cf.training import optim as optimizers
+from cf.training.checkpoint import ModelSpec
 from cf.training.fit import fit
-from stages import paths
 from stages.progress import training_progress
 
 
 def train(
-    name: str, training: Training, provenance: Provenance, execution: Execution, recorder: Recorder
+    name: str, training: Training, provenance: Provenance, execution: RunRecord, recorder: Recorder
 ) -> None:
     """Train the model `name`, tell the recorder, and write the model and its history."""
-    train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
+    train, valid = (
+        Ratings.from_frame(io.read_parquet(paths.TRAIN)),
+        Ratings.from_frame(io.read_parquet(paths.VALID)),
+    )
     where = f"{paths.PARAMS}: train_{name}"
     sizes = provenance.n_users, provenance.n_items, provenance.rating_range
-    blueprint = Blueprint(training.model, *sizes)
+    spec = ModelSpec(training.model, *sizes)
     device = devices.choose(training.device, f"{where}.device")
-    devices.check_memory(blueprint, f"{where}.model", device)
+    devices.check_memory(spec, f"{where}.model", device)
     devices.prepare(device, training.n_threads, training.seed)
-    model = blueprint.build(f"{where}.model").to(device)
+    model = spec.build(f"{where}.model").to(device)
     optimizer = optimizers.build(training.optimizer, model)
     if not optimizer.parameters:
         raise InputError(
@@ -40,5 +46,5 @@ def train(
             progress.on_epoch(epoch)
             recorder.log_epoch(execution, epoch.epoch, epoch.metrics())
             epochs.append(epoch)
-    recorder.finish(execution, checkpoints.save(paths.MODELS / name, model, blueprint))
+    recorder.finish(execution, checkpoints.save(paths.MODELS / name, model, spec))
     history.write(paths.HISTORY / f"{name}.csv", epochs)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from cf.ratings import Ratings
-from cf.tracking import RECORDER
+from cf.core.ratings import Ratings
+from cf.tracking.record import RECORDER
 from tests.stores import environment
 
 settings.register_profile("cf", deadline=None)  # machines differ in speed

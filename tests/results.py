@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cf.data.tables import Provenance, SplitFacts
+from cf.core.provenance import Provenance, SplitInfo
 from cf.evaluation import leaderboard
 from cf.evaluation.rows import Row
 
@@ -21,7 +21,7 @@ PROVENANCE = Provenance(
     n_items=9_724,
     rating_range=(0.5, 5.0),
 )
-SPLIT = SplitFacts(
+SPLIT = SplitInfo(
     fraction=0.2,
     seed=42,
     n_train=80_669,

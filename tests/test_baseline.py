@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cf.models import baseline
-from cf.ratings import Ratings
+from cf.baselines import bias as baseline
+from cf.core.ratings import Ratings
 
 TRAIN = Ratings(
     users=np.array([0, 0, 1, 2]),

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import commit
+from cf.core import git as commit
 
 PARAMS = """
 ingest: {dataset: toy, fallback: null}

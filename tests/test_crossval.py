@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from cf.evaluation import crossval
+from cf.evaluation import cross_validation as crossval
 from cf.reporting.folds import cv_table
 
 RMSE = {

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from cf.core.errors import InputError
 from cf.data import datasets, download
 from cf.data.datasets import REGISTRY, obtain, own_file
 from cf.data.download import UnreachableError
-from cf.errors import InputError
 from tests.ingest_files import copy_of, movielens_zip, published, real_zip
 
 ORIGIN = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"

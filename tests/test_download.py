@@ -7,10 +7,10 @@ from errno import ENOSPC
 import pytest
 from filelock import FileLock
 
+from cf.core.errors import InputError
 from cf.data import download
 from cf.data.datasets import Copy
 from cf.data.download import UnreachableError, by_https, by_pip
-from cf.errors import InputError
 from tests.ingest_files import serving
 
 CONTENT = bytes(range(256)) * 40

@@ -1,6 +1,6 @@
 """What DVC's queue says, as it is understood."""
 
-from stages.experiments import waiting
+from cf.cli.experiments import waiting
 
 STATUS = """Task     Name     Created    Status
 c5f3bb7  seed-14  12:50 PM   Running

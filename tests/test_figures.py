@@ -122,9 +122,9 @@ def test_joint_counts_every_pair_once_on_the_row_of_its_rating() -> None:
 
 def test_joint_marginals_sum_to_the_rows() -> None:
     figure = joint([1.1, 2.2, 3.3, 5.0], [1, 2, 2, 4.5])
-    above, beside = figure.axes[1:3]
+    above, right = figure.axes[1:3]
     assert above.patches[0].get_data().values.sum() == 4
-    bars = {bar.get_y() + bar.get_height() / 2: bar.get_width() for bar in beside.patches}
+    bars = {bar.get_y() + bar.get_height() / 2: bar.get_width() for bar in right.patches}
     assert bars == pytest.approx({1: 1, 2: 2, 4.5: 1})
 
 

@@ -2,21 +2,21 @@ from errno import EACCES, ENOSPC
 
 import pytest
 
-from cf.errors import InputError
-from cf.files import written
+from cf.core.errors import InputError
+from cf.core.io import atomic_write
 
 
 def write_half_then(error, path):
-    with written(path) as beside:
-        beside.write_text("half")
+    with atomic_write(path) as tmp_path:
+        tmp_path.write_text("half")
         raise error
 
 
 def test_the_file_appears_whole_with_its_folders(tmp_path):
     path = tmp_path / "a" / "b" / "table.parquet"
-    with written(path) as beside:
-        assert beside.suffix == path.suffix
-        beside.write_text("whole")
+    with atomic_write(path) as tmp_path:
+        assert tmp_path.suffix == path.suffix
+        tmp_path.write_text("whole")
         assert not path.exists()
     assert path.read_text() == "whole"
     assert list(path.parent.iterdir()) == [path]

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cf.errors import InputError
+from cf.core.errors import InputError
 from cf.evaluation.grid import grid
 from cf.reporting.heatmap import grid_heatmap
 from cf.reporting.save import save

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from cf.data.tables import Provenance, SplitFacts
-from cf.errors import InputError
+from cf.core.errors import InputError
+from cf.core.provenance import Provenance, SplitInfo
 from cf.evaluation import leaderboard
 from cf.evaluation.rows import Row
-from cf.reporting.terminal import leaderboard_table
+from cf.reporting.tables import leaderboard_table
 
 PROVENANCE = Provenance(
     dataset="ml-latest-small",
@@ -21,7 +21,7 @@ PROVENANCE = Provenance(
     n_items=4,
     rating_range=(0.5, 5.0),
 )
-SPLIT = SplitFacts(0.2, 42, 8, 2, 1, "0" * 64)
+SPLIT = SplitInfo(0.2, 42, 8, 2, 1, "0" * 64)
 
 
 def score(rmse: float) -> dict[str, float | None]:

@@ -8,11 +8,12 @@ import pytest
 import torch
 import yaml
 
-from cf.errors import InputError
+from cf.core.errors import InputError
 from cf.models import base
-from cf.training import checkpoints, devices
-from cf.training.checkpoints import Blueprint
-from cf.training.optimizers import SGD, Adam
+from cf.training import checkpoint as checkpoints
+from cf.training import device as devices
+from cf.training.checkpoint import ModelSpec
+from cf.training.optim import SGD, Adam
 
 PARAMS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())
 SECTIONS = {name: section for name, section in PARAMS.items() if name.startswith("train_")}
@@ -25,7 +26,7 @@ def small_settings(section: dict[str, Any]) -> dict[str, Any]:
 
 def built(section: dict[str, Any], **changes: Any) -> base.Model:
     torch.manual_seed(0)
-    return Blueprint(
+    return ModelSpec(
         small_settings(section) | changes, n_users=7, n_items=9, rating_range=(1.0, 5.0)
     ).build("test")
 
@@ -151,10 +152,14 @@ def test_prediction_is_the_same_in_chunks_and_without_dropout(model: base.Model)
 
 def test_a_deviation_is_told_of_every_row_or_of_none(model: base.Model) -> None:
     users, items = (tensor.numpy() for tensor in indices(9))
-    mean, sd = base.moments(model, users, items, chunk=2)
+    mean, sd = base.predict_mean_and_std(model, users, items, chunk=2)
     np.testing.assert_array_equal(mean, base.predict(model, users, items))
-    nothing = base.moments(model, users[:0], items[:0])
-    assert (nothing[1] is None) == (sd is None) == (type(model).moments is base.Model.moments)
+    nothing = base.predict_mean_and_std(model, users[:0], items[:0])
+    assert (
+        (nothing[1] is None)
+        == (sd is None)
+        == (type(model).predict_mean_and_std is base.Model.predict_mean_and_std)
+    )
     if sd is not None and nothing[1] is not None:
         assert sd.dtype == np.float32
         assert sd.shape == (9,)
@@ -174,8 +179,8 @@ def test_predicting_remembers_nothing(model: base.Model) -> None:
 @pytest.mark.parametrize("section", SECTIONS.values(), ids=SECTIONS.keys())
 def test_a_checkpoint_gives_the_same_predictions(tmp_path: Path, section: dict[str, Any]) -> None:
     model = built(section)
-    blueprint = Blueprint(small_settings(section), 7, 9, (1.0, 5.0))
-    files = checkpoints.save(tmp_path / "m", model, blueprint)
+    spec = ModelSpec(small_settings(section), 7, 9, (1.0, 5.0))
+    files = checkpoints.save(tmp_path / "m", model, spec)
     assert sorted(path.name for path in files) == ["model.json", "weights.safetensors"]
     users, items = (tensor.numpy() for tensor in indices(9))
     expected = base.predict(model, users, items)
@@ -187,8 +192,8 @@ def test_a_checkpoint_gives_the_same_predictions(tmp_path: Path, section: dict[s
 @pytest.mark.parametrize("damage", ["weights", "settings", "mismatch", "gone"])
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
     section = SECTIONS["train_dot"]
-    blueprint = Blueprint(small_settings(section), 7, 9, (1.0, 5.0))
-    weights, settings = checkpoints.save(tmp_path / "m", built(section), blueprint)
+    spec = ModelSpec(small_settings(section), 7, 9, (1.0, 5.0))
+    weights, settings = checkpoints.save(tmp_path / "m", built(section), spec)
     if damage == "weights":
         weights.write_bytes(weights.read_bytes()[:50])
     elif damage == "settings":
@@ -208,11 +213,11 @@ def test_an_unknown_model_lists_those_there_are() -> None:
 
 def test_too_many_factors_for_the_memory_are_refused_before_they_are_made() -> None:
     model = {**SECTIONS["train_dotbias"]["model"], "n_factors": 10**9}
-    blueprint = Blueprint(model, n_users=610, n_items=9724, rating_range=(0.5, 5.0))
+    spec = ModelSpec(model, n_users=610, n_items=9724, rating_range=(0.5, 5.0))
     with pytest.raises(
         InputError, match=r"train_dotbias.model: training needs .* GiB .* n_factors"
     ):
-        devices.check_memory(blueprint, "params.yaml: train_dotbias.model", torch.device("cpu"))
+        devices.check_memory(spec, "params.yaml: train_dotbias.model", torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta"])
@@ -231,10 +236,10 @@ def weights(model: torch.nn.Module, **tables: list[Any]) -> None:
 def test_a_member_becomes_what_it_becomes_alone(weight_decay: float) -> None:
     torch.manual_seed(0)
     settings = {"n_factors": 2, "init_range": [-0.5, 0.5]}
-    both = Blueprint({"name": "dotbias_ensemble", "n_members": 2, **settings}, 7, 9, (1.0, 5.0))
+    both = ModelSpec({"name": "dotbias_ensemble", "n_members": 2, **settings}, 7, 9, (1.0, 5.0))
     together, alone = both.build("test"), []
     for member in (0, 1):
-        one = Blueprint({"name": "dotbias", **settings}, 7, 9, (1.0, 5.0)).build("test")
+        one = ModelSpec({"name": "dotbias", **settings}, 7, 9, (1.0, 5.0)).build("test")
         with torch.no_grad():
             for side in ("user", "item"):
                 factors = getattr(together, f"{side}_factors").weight
@@ -255,7 +260,7 @@ def test_a_member_becomes_what_it_becomes_alone(weight_decay: float) -> None:
 
 def small(name: str, **settings: Any) -> base.Model:
     model = {"name": name, "n_factors": 2, "init_range": [0.0, 0.1], **settings}
-    return Blueprint(model, n_users=1, n_items=1, rating_range=(1.0, 5.0)).build("test").eval()
+    return ModelSpec(model, n_users=1, n_items=1, rating_range=(1.0, 5.0)).build("test").eval()
 
 
 def test_dot_by_hand() -> None:

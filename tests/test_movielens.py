@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cf.core.errors import InputError
 from cf.data.movielens import GENRES, read
-from cf.errors import InputError
 from tests.ingest_files import (
     ITEM_SCHEMA,
     ITEMS,

@@ -5,9 +5,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cf.reporting import panels
-from cf.reporting.panels import Panel, multiples
+from cf.reporting import small_multiples as panels
 from cf.reporting.save import save
+from cf.reporting.small_multiples import Panel, multiples
 from cf.reporting.style import model_styles
 
 NAN = np.nan

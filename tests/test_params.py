@@ -7,8 +7,8 @@ from dvc.utils.hydra import apply_overrides
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cf import params
-from cf.errors import InputError
+from cf.core import config
+from cf.core.errors import InputError
 from cf.models import base
 
 GOOD: dict[str, Any] = {
@@ -28,26 +28,26 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def message(values: dict[str, Any], kind: type[params.Section] = params.Training) -> str:
+def message(values: dict[str, Any], kind: type[config.Config] = config.Training) -> str:
     with pytest.raises(InputError) as caught:
-        params.parse(values, "params.yaml: train_dot", kind)
+        config.parse(values, "params.yaml: train_dot", kind)
     return str(caught.value)
 
 
 def test_the_committed_file_is_valid(pytestconfig: pytest.Config) -> None:
     path = pytestconfig.rootpath / "params.yaml"
-    params.load(path, "ingest", params.Ingest)
-    params.load(path, "split", params.Split)
-    params.load(path, "evaluate", params.Evaluate)
-    params.load(path, "rank", params.Rank)
-    params.load(path, "tracking", params.Tracking)
+    config.load(path, "ingest", config.Ingest)
+    config.load(path, "split", config.Split)
+    config.load(path, "evaluate", config.Evaluate)
+    config.load(path, "rank", config.Rank)
+    config.load(path, "tracking", config.Tracking)
     for name in yaml.safe_load(path.read_text()):
         if not name.startswith("train_"):
             continue
-        kind = params.Sampling if params.is_sampled(path, name) else params.Training
-        training: params.Training | params.Sampling = params.load(path, name, kind)
+        kind = config.Sampling if config.is_sampled(path, name) else config.Training
+        training: config.Training | config.Sampling = config.load(path, name, kind)
         settings = dict(training.model)
-        params.parse(settings, "model", base.find(settings.pop("name")).Config)
+        config.parse(settings, "model", base.find(settings.pop("name")).Config)
 
 
 def test_unknown_key_names_the_likely_one() -> None:
@@ -65,7 +65,7 @@ def test_missing_key_is_named() -> None:
 def test_missing_section_says_what_it_needs(tmp_path: Path) -> None:
     path = written(tmp_path, "ingest: {}\nsplitt: {}\n")
     with pytest.raises(InputError, match=r"params.yaml: split: this section is missing") as caught:
-        params.load(path, "split", params.Split)
+        config.load(path, "split", config.Split)
     assert "It needs method, fraction, seed, n_last, " in str(caught.value)
     assert "Is it the one called splitt?" in str(caught.value)
 
@@ -73,7 +73,7 @@ def test_missing_section_says_what_it_needs(tmp_path: Path) -> None:
 def test_text_that_looks_like_a_number_is_explained(tmp_path: Path) -> None:
     path = written(tmp_path, "split: {fraction: 1e-3, seed: 1}\n")
     with pytest.raises(InputError) as caught:
-        params.load(path, "split", params.Split)
+        config.load(path, "split", config.Split)
     assert "split.fraction" in str(caught.value)
     assert "YAML reads 1e-3 as text: write 0.001" in str(caught.value)
 
@@ -84,13 +84,13 @@ def test_what_dvc_writes_for_a_changed_value_is_read(
 ) -> None:
     path = written(tmp_path, (pytestconfig.rootpath / "params.yaml").read_text())
     apply_overrides(path, [f"evaluate.damping={text}"])
-    assert params.load(path, "evaluate", params.Evaluate).damping == float(text)
+    assert config.load(path, "evaluate", config.Evaluate).damping == float(text)
 
 
 @given(number=st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False))
 def test_plain_numbers_have_no_exponent_and_give_the_number_back(number: float) -> None:
-    assert "e" not in params.plain(number)
-    assert float(params.plain(number)) == number
+    assert "e" not in config.plain(number)
+    assert float(config.plain(number)) == number
 
 
 @pytest.mark.parametrize(
@@ -138,17 +138,17 @@ def test_number_of_factors_is_a_positive_whole_number(n_factors: Any) -> None:
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [", "\x00"])
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"params\.yaml"):
-        params.load(written(tmp_path, text), "split", params.Split)
+        config.load(written(tmp_path, text), "split", config.Split)
 
 
 def test_a_missing_file_says_how_to_get_it_back(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="git checkout"):
-        params.load(tmp_path / "params.yaml", "split", params.Split)
+        config.load(tmp_path / "params.yaml", "split", config.Split)
 
 
 def test_a_range_must_ascend() -> None:
     with pytest.raises(InputError, match="rating_range"):
-        params.parse(
+        config.parse(
             {
                 "dataset": "x.csv",
                 "fallback": None,
@@ -156,10 +156,10 @@ def test_a_range_must_ascend() -> None:
                 "rating_range": [5.0, 0.5],
             },
             "params.yaml: ingest",
-            params.Ingest,
+            config.Ingest,
         )
 
 
 def test_one_rate_serves_all_phases() -> None:
-    schedule = params.Schedule(n_epochs=[1, 2], learning_rate=0.5, anneal="none")
+    schedule = config.Schedule(n_epochs=[1, 2], learning_rate=0.5, anneal="none")
     assert schedule.phases == [(1, 0.5), (2, 0.5)]

@@ -10,8 +10,8 @@ from benchmarks.peers.__main__ import version
 from benchmarks.peers.case import Case, System
 from benchmarks.peers.systems import SYSTEMS
 from benchmarks.peers.table import Measured, markdown, table
+from cf.core.ratings import Indices, Ratings
 from cf.evaluation import ranking
-from cf.ratings import Indices, Ratings
 
 ROOT = Path(__file__).parent.parent
 DAY = 86400

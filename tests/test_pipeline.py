@@ -13,12 +13,12 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 TRAINING = [name for name in STAGES if name.startswith("train_")]
 
 LAYERS = [  # each may import from those before it, and from its own
-    {"cf.errors", "cf.files", "cf.params", "cf.ratings"},
-    {"cf.data", "cf.models", "cf.recommenders", "cf.evaluation.metrics", "cf.evaluation.crosstab"},
+    {"cf.core.errors", "cf.core.io", "cf.core.config", "cf.core.ratings"},
+    {"cf.data", "cf.models", "cf.baselines", "cf.evaluation.metrics", "cf.evaluation.crosstab"},
     {"cf.training", "cf.evaluation"},
-    {"cf.sampling"},
+    {"cf.bayes"},
     {"cf.tuning"},
-    {"cf.reporting", "cf.tracking", "cf.recorder"},
+    {"cf.reporting", "cf.tracking.record", "cf.tracking.mlflow_store"},
     {"stages"},
 ]
 

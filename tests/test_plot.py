@@ -4,16 +4,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from cf.data import tables
+from cf.core import io, paths
+from cf.core.provenance import Provenance, SplitInfo
+from cf.core.ratings import Ratings
 from cf.evaluation import leaderboard, rankings, rows, strata
-from cf.ratings import Ratings
 from cf.reporting import gallery
-from cf.tracking import Execution
+from cf.tracking.record import RunRecord
 from cf.training import history
-from stages import paths, plot, runs
+from stages import plot, runs
 from tests import results
 
 ROOT = Path(__file__).parent.parent
@@ -32,25 +34,25 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     users, items = np.divmod(draw.permutation(30 * 40)[:400], 40)
     values = (draw.integers(1, 11, 400) / 2).astype(np.float32)
     ratings = {"user_id": users + 1, "item_id": 10 * items, "rating": values}
-    tables.write_columns(paths.RATINGS, ratings)
+    io.write_parquet(paths.RATINGS, pd.DataFrame(ratings))
     titles = np.array([f"Title {item} (1999)" if item else None for item in range(40)])
-    tables.write_columns(paths.ITEMS, {"item_id": 10 * np.arange(40), "title": titles})
-    facts = tables.Provenance("toy-stars", "toy-stars", "", "", 400, 30, 40, (0.5, 5.0))
-    tables.write_facts(paths.PROVENANCE, facts)
-    tables.write_facts(paths.SPLIT_PROVENANCE, facts)
+    io.write_parquet(paths.ITEMS, pd.DataFrame({"item_id": 10 * np.arange(40), "title": titles}))
+    facts = Provenance("toy-stars", "toy-stars", "", "", 400, 30, 40, (0.5, 5.0))
+    io.write_dataclass(paths.PROVENANCE, facts)
+    io.write_dataclass(paths.SPLIT_PROVENANCE, facts)
     scores = {"rmse": 1.0, "mse": 1.0, "mae": 0.8, "rmse_warm": 1.0, "rmse_cold": None}
     scores |= {"n": 80, "n_cold": 0}
     made = dict.fromkeys(("bias", "dot", "embnet"), scores)
-    tables.write_json(paths.METRICS, made)
-    tables.write_json(paths.DATA, {"dataset": "toy-stars", "part": "valid"})
+    io.write_json(paths.METRICS, made)
+    io.write_json(paths.DATA, {"dataset": "toy-stars", "part": "valid"})
     leaderboard.write(paths.LEADERBOARD, results.rows(made))
-    tables.write_facts(paths.SPLIT_FACTS, tables.SplitFacts(0.2, 1, 320, 80, 0, "ab"))
+    io.write_dataclass(paths.SPLIT_INFO, SplitInfo(0.2, 1, 320, 80, 0, "ab"))
     for name in ("dot", "embnet"):
         tags = {"split_sha256": "ab"}
-        runs.write(name, Execution("id", "cf", name, {}, tags, {}, started=0))
+        runs.write(name, RunRecord("id", "cf", name, {}, tags, {}, started=0))
     places = np.arange(400)
     train = {"users": users, "items": items, "values": values, "rows": places}
-    tables.write_columns(paths.TRAIN, {name: array[80:] for name, array in train.items()})
+    io.write_parquet(paths.TRAIN, pd.DataFrame({name: array[80:] for name, array in train.items()}))
     rankings.write(paths.RANKING, {}, 10, "valid", {})
     predictions = {
         "rows": places[:80],
@@ -62,7 +64,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "embnet": values[:80] + draw.normal(0, 0.3, 80).astype(np.float32),
         "dot_sd": np.linspace(0.8, 1.2, 80, dtype=np.float32),
     }
-    tables.write_columns(paths.PREDICTIONS, predictions)
+    io.write_parquet(paths.PREDICTIONS, pd.DataFrame(predictions))
     write_strata(np.arange(80) * 86400 * 3)
     paths.HISTORY.mkdir(parents=True)
     header = "epoch,train_loss,valid_loss,learning_rate\n"
@@ -74,11 +76,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_strata(timestamps: np.ndarray) -> None:
     """The strata of the predictions, of items that have one of two genres or none."""
-    predictions = tables.read_columns(paths.PREDICTIONS)
+    predictions = io.read_parquet(paths.PREDICTIONS)
     users, items, observed = (predictions[key] for key in ("users", "items", "observed"))
     held_out = Ratings(users, items, observed, timestamps, predictions["rows"])
     genres = np.array([("", "Drama", "Comedy")[item % 3] for item in range(40)], dtype=object)
-    groups = strata.stratify(tables.read_ratings(paths.TRAIN), held_out, genres)
+    groups = strata.stratify(Ratings.from_frame(io.read_parquet(paths.TRAIN)), held_out, genres)
     models = {name: predictions[name] for name in ("bias", "dot", "embnet")}
     rows.write(paths.STRATA, strata.COLUMNS, strata.score(groups, models, observed, users))
 
@@ -104,9 +106,9 @@ def test_writes_every_figure_twice_over_to_the_same_bytes(project: Path) -> None
 
 
 def all_figures() -> list[tuple[str, Figure]]:
-    facts = tables.read_facts(paths.PROVENANCE, tables.Provenance)
-    ratings, items = tables.read_columns(paths.RATINGS), tables.read_columns(paths.ITEMS)
-    predictions = tables.read_columns(paths.PREDICTIONS)
+    facts = io.read_dataclass(paths.PROVENANCE, Provenance)
+    ratings, items = io.read_parquet(paths.RATINGS), io.read_parquet(paths.ITEMS)
+    predictions = io.read_parquet(paths.PREDICTIONS)
     groups = rows.read(paths.STRATA, strata.COLUMNS)
     histories = {n: history.read(paths.HISTORY / f"{n}.csv") for n in ("dot", "embnet")}
     return [
@@ -128,10 +130,10 @@ def test_titles_name_the_data_set_and_the_model(project: Path) -> None:
 
 
 def test_one_model_one_row_and_only_cold_items(project: Path) -> None:
-    predictions = tables.read_columns(paths.PREDICTIONS)
+    predictions = io.read_parquet(paths.PREDICTIONS)
     gone = ("dot", "dot_sd")
     one = {name: predictions[name][:1] for name in predictions if name not in gone}
-    tables.write_columns(paths.PREDICTIONS, {**one, "items": np.array([39_000])})
+    io.write_parquet(paths.PREDICTIONS, pd.DataFrame({**one, "items": np.array([39_000])}))
     kept = rows.read(paths.STRATA, strata.COLUMNS)
     kept = [row for row in kept if row["model"] != "dot" and row["stratum"] == "warm_cold"]
     rows.write(paths.STRATA, strata.COLUMNS, [{**row, "rmse_low": None} for row in kept])

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cf.data import tables
+from cf.core import io, paths
+from cf.core.provenance import Provenance, SplitInfo
+from cf.core.ratings import Ratings
 from cf.evaluation import rankings
-from cf.ratings import Ratings
-from cf.tracking import Execution
-from cf.training import checkpoints
-from cf.training.checkpoints import Blueprint
-from stages import paths, rank, runs
+from cf.tracking.record import RunRecord
+from cf.training import checkpoint as checkpoints
+from cf.training.checkpoint import ModelSpec
+from stages import rank, runs
 
 ROOT = Path(__file__).parent.parent
 N_USERS, N_ITEMS = 30, 40
@@ -25,16 +26,16 @@ def project(method: str) -> None:
     users, items = np.divmod(np.random.default_rng(0).permutation(N_USERS * N_ITEMS), N_ITEMS)
     values = (1 + (users + items) % 5).astype(np.float32)
     ratings = Ratings(users, items, values, None, np.arange(len(users)))
-    tables.write_ratings(paths.TRAIN, ratings.take(np.arange(500)))
-    tables.write_ratings(paths.VALID, ratings.take(np.arange(500, 600)))
-    facts = tables.SplitFacts(0.2, 1, 500, 100, 0, "ab", method=method)
-    tables.write_facts(paths.SPLIT_FACTS, facts)
-    source = tables.Provenance("toy", "toy", "", "", 600, N_USERS, N_ITEMS, (1.0, 5.0))
-    tables.write_facts(paths.SPLIT_PROVENANCE, source)
+    io.write_parquet(paths.TRAIN, ratings.take(np.arange(500)).to_frame())
+    io.write_parquet(paths.VALID, ratings.take(np.arange(500, 600)).to_frame())
+    facts = SplitInfo(0.2, 1, 500, 100, 0, "ab", method=method)
+    io.write_dataclass(paths.SPLIT_INFO, facts)
+    source = Provenance("toy", "toy", "", "", 600, N_USERS, N_ITEMS, (1.0, 5.0))
+    io.write_dataclass(paths.SPLIT_PROVENANCE, source)
     model = {"name": "dot", "n_factors": 2, "init_range": [0.0, 0.1]}
-    blueprint = Blueprint(model, N_USERS, N_ITEMS, (1.0, 5.0))
-    checkpoints.save(paths.MODELS / "plain", blueprint.build("plain"), blueprint)
-    runs.write("plain", Execution("id", "cf", "plain", {}, {"split_sha256": "ab"}, {}, started=0))
+    spec = ModelSpec(model, N_USERS, N_ITEMS, (1.0, 5.0))
+    checkpoints.save(paths.MODELS / "plain", spec.build("plain"), spec)
+    runs.write("plain", RunRecord("id", "cf", "plain", {}, {"split_sha256": "ab"}, {}, started=0))
 
 
 def test_ranks_all_models_and_baselines_where_the_last_is_held_out(
@@ -47,7 +48,7 @@ def test_ranks_all_models_and_baselines_where_the_last_is_held_out(
     names = {row["model"] for row in rows}
     assert names == {"popularity", "itemknn", "ease", "bias", "plain"}
     assert all(0 <= float(row["recall_at_10"]) <= 1 for row in rows)
-    valid = tables.read_ratings(paths.VALID)
+    valid = Ratings.from_frame(io.read_parquet(paths.VALID))
     n_users = len(np.unique(valid.users[valid.values >= 4]))
     assert {row["n_users"] for row in rows} == {n_users}
     assert f"toy, split by leave_last, valid: {n_users}" in capsys.readouterr().out

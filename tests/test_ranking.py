@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ir_measures import AP, R, nDCG
 
-from cf.errors import InputError
+from cf.baselines.top_k import Scorer, best, by_stars
+from cf.core.errors import InputError
+from cf.core.ratings import Ratings
 from cf.evaluation import ranking
 from cf.evaluation.ranking import Task
-from cf.ratings import Ratings
-from cf.recommenders.scores import Scorer, best, by_stars
 
 PAIRS = list[tuple[int, int, float]]
 

@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cf.errors import InputError
+from cf.core.errors import InputError
 from cf.evaluation import rankings
 from cf.reporting.figures import ranking
 from cf.reporting.style import model_styles
-from cf.reporting.terminal import ranking_table
+from cf.reporting.tables import ranking_table
 
 BEHIND = {"behind": 0.1, "behind_low": 0.05, "behind_high": 0.15}
 

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cf.data import tables
-from cf.data.tables import Provenance, SplitFacts
-from cf.errors import InputError
-from cf.ratings import Ratings
+from cf.core import io
+from cf.core.errors import InputError
+from cf.core.provenance import Provenance, SplitInfo
+from cf.core.ratings import Ratings
 
 
 def some(timestamps: bool) -> Ratings:
@@ -35,20 +35,20 @@ def test_take_keeps_rows_together() -> None:
 @pytest.mark.parametrize("timestamps", [True, False])
 def test_ratings_survive_the_disk(tmp_path: Path, timestamps: bool) -> None:
     before = some(timestamps)
-    tables.write_ratings(tmp_path / "r.parquet", before)
-    after = tables.read_ratings(tmp_path / "r.parquet")
+    io.write_parquet(tmp_path / "r.parquet", before.to_frame())
+    after = Ratings.from_frame(io.read_parquet(tmp_path / "r.parquet"))
     for name, array in vars(before).items():
         np.testing.assert_array_equal(getattr(after, name), array)
     assert after.values.dtype == np.float32
     first = (tmp_path / "r.parquet").read_bytes()
-    tables.write_ratings(tmp_path / "r.parquet", before)
+    io.write_parquet(tmp_path / "r.parquet", before.to_frame())
     assert (tmp_path / "r.parquet").read_bytes() == first
 
 
 def test_facts_survive_the_disk(tmp_path: Path) -> None:
-    facts = SplitFacts(0.2, 42, 8, 2, 1, "ab")
-    tables.write_facts(tmp_path / "split.json", facts)
-    assert tables.read_facts(tmp_path / "split.json", SplitFacts) == facts
+    facts = SplitInfo(0.2, 42, 8, 2, 1, "ab")
+    io.write_dataclass(tmp_path / "split.json", facts)
+    assert io.read_dataclass(tmp_path / "split.json", SplitInfo) == facts
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"fraction": 1}'])
@@ -57,7 +57,7 @@ def test_unreadable_facts_are_named(tmp_path: Path, content: str | None) -> None
     if content is not None:
         path.write_text(content)
     with pytest.raises(InputError, match=r"provenance.json: cannot be read .* `dvc repro`"):
-        tables.read_facts(path, Provenance)
+        io.read_dataclass(path, Provenance)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PAR1 nothing else"])
@@ -66,4 +66,4 @@ def test_an_unreadable_table_is_named(tmp_path: Path, content: bytes | None) -> 
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"train.parquet: cannot be read .* `dvc repro`"):
-        tables.read_ratings(path)
+        Ratings.from_frame(io.read_parquet(path))

@@ -3,11 +3,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cf.ratings import Ratings
-from cf.recommenders.ease import ease
-from cf.recommenders.itemknn import itemknn
-from cf.recommenders.popularity import popularity
-from cf.recommenders.scores import rated
+from cf.baselines.ease import ease
+from cf.baselines.item_knn import itemknn
+from cf.baselines.popularity import popularity
+from cf.baselines.top_k import rated
+from cf.core.ratings import Ratings
 
 N_USERS, N_ITEMS = 40, 25
 

@@ -11,19 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from cf.data import tables
-from cf.errors import InputError
+from cf.core import io, paths
+from cf.core.errors import InputError
 from cf.evaluation import leaderboard
-from cf.reporting import report
-from cf.reporting.report import (
-    DASH,
-    Change,
-    Commit,
-    changed_parameters,
-    changes,
-    compare_parameters,
-)
-from stages import paths
+from cf.reporting import html as report
+from cf.reporting.html import DASH, Change, Commit, changed_parameters, changes, compare_parameters
 from stages import report as stage
 from tests.results import PROVENANCE, SPLIT, TRAINED, git, rows, score, scores, sections, svg
 
@@ -374,11 +366,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     paths.PARAMS.write_text(yaml.safe_dump(sections(), sort_keys=False))
-    tables.write_json(paths.METRICS, scores())
+    io.write_json(paths.METRICS, scores())
     leaderboard.write(paths.LEADERBOARD, rows(scores()))
-    tables.write_json(paths.DATA, {"dataset": PROVENANCE.dataset})
-    tables.write_facts(paths.SPLIT_PROVENANCE, PROVENANCE)
-    tables.write_facts(paths.SPLIT_FACTS, SPLIT)
+    io.write_json(paths.DATA, {"dataset": PROVENANCE.dataset})
+    io.write_dataclass(paths.SPLIT_PROVENANCE, PROVENANCE)
+    io.write_dataclass(paths.SPLIT_INFO, SPLIT)
     paths.VECTOR_FIGURES.mkdir(parents=True)
     (paths.VECTOR_FIGURES / "loss_curves.svg").write_bytes(svg("Loss"))
     return folder
@@ -400,7 +392,7 @@ def test_the_stage_compares_with_the_last_commit(project: Path) -> None:
     assert "Nothing changed" in written()
     assert "(“Sömething &lt;b&gt;”)" in written()
 
-    tables.write_json(paths.METRICS, {**scores(), "dot": score(1.0)})
+    io.write_json(paths.METRICS, {**scores(), "dot": score(1.0)})
     paths.PARAMS.write_text(paths.PARAMS.read_text().replace("seed: 1\n", "seed: 7\n", 1))
     page = Page(written())
     assert ["dot", "1.0625", "1.0000", "-0.0625", "better"] in page.rows
@@ -413,7 +405,7 @@ def test_metrics_that_were_committed_broken_are_said(project: Path, content: str
     git(project, "init", "-q")
     git(project, "add", "reports/metrics.json")
     git(project, "commit", "-q", "-m", "Broken")
-    tables.write_json(paths.METRICS, scores())
+    io.write_json(paths.METRICS, scores())
     assert "has no reports/metrics.json that can be read" in written()
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cf.reporting import figures, report
-from cf.reporting.report import Commit
+from cf.reporting import figures
+from cf.reporting import html as report
+from cf.reporting.html import Commit
 from cf.reporting.save import save
 from cf.reporting.style import model_styles
 from tests.results import PROVENANCE, SPLIT, TRAINED, rows, score, scores, sections

@@ -11,18 +11,21 @@ import torch
 from scipy import sparse, stats
 from torch import Tensor
 
-from cf.errors import InputError
+from cf.bayes import gibbs
+from cf.bayes import row_blocks as blocks
+from cf.bayes import sample as posterior
+from cf.bayes import side_information as features
+from cf.bayes.convergence import rhat
+from cf.bayes.gibbs import Effect, Priors, Sampler, Side
+from cf.bayes.resume import Unfinished
+from cf.bayes.sample import Sweep, sample
+from cf.bayes.side_information import Feature
+from cf.core.config import Gibbs
+from cf.core.errors import InputError
+from cf.core.ratings import Ratings
 from cf.evaluation import metrics
 from cf.models import base
 from cf.models.bayesmf import BayesMF, keys, scores
-from cf.params import Gibbs
-from cf.ratings import Ratings
-from cf.sampling import blocks, features, gibbs, posterior
-from cf.sampling.convergence import rhat
-from cf.sampling.features import Feature
-from cf.sampling.gibbs import Effect, Priors, Sampler, Side
-from cf.sampling.posterior import Sweep, sample
-from cf.sampling.unfinished import Unfinished
 from stages import sampling as stage
 
 N = 40_000  # draws: the error of a mean is a two-hundredth of the deviation
@@ -280,7 +283,7 @@ def test_planted_ratings_and_their_noise_are_recovered(planted: Pair) -> None:
     deviations = model.noise.mean(0).sqrt().numpy()
     assert np.median(deviations[:30]) == pytest.approx(0.1, rel=0.25)
     assert np.median(deviations[30:]) == pytest.approx(0.4, rel=0.25)
-    mean, deviation = model.moments(torch.tensor(users), torch.tensor(items))
+    mean, deviation = model.predict_mean_and_std(torch.tensor(users), torch.tensor(items))
     observed = truth + draw.normal(0, noise[users])
     inside = (np.abs(observed - mean.numpy()) < 1.28 * deviation.numpy()).mean()
     assert 0.72 < inside < 0.88  # of 80% intervals
@@ -292,7 +295,7 @@ def test_the_error_bar_of_a_user_without_ratings_is_no_wider_than_the_range(plan
     values = np.where(few.users < 3, 3.0, few.values).astype(np.float32)
     model, _ = sampled((replace(few, values=values), planted[1]))
     pairs = torch.arange(60), torch.zeros(60, dtype=torch.int64)
-    _, deviation = model.moments(*pairs)
+    _, deviation = model.predict_mean_and_std(*pairs)
     assert deviation[:3].max() < 0.3 < deviation[6:].min()
     assert deviation.max() <= 2.25 * 2**0.5, "noise and rows, each of the whole range"
 
@@ -308,11 +311,11 @@ def test_an_error_bar_has_the_samples_spread_the_noise_and_a_day_that_is_not_kno
     model.noise[:, 0] = torch.tensor([0.3, 0.5])
     model.day_variance[:] = torch.tensor([0.1, 0.3])
     one = torch.tensor([0])
-    mean, deviation = model.moments(one, one, one)  # sums 2.7 and 3.9
+    mean, deviation = model.predict_mean_and_std(one, one, one)  # sums 2.7 and 3.9
     assert (mean.item(), deviation.item()) == pytest.approx((3.3, (0.36 + 0.4) ** 0.5))
     other_day = torch.tensor([864_000])
     for times in (other_day, None):
-        mean, deviation = model.moments(one, one, times)  # sums 2.5 and 3.5
+        mean, deviation = model.predict_mean_and_std(one, one, times)  # sums 2.5 and 3.5
         assert (mean.item(), deviation.item()) == pytest.approx((3.0, (0.25 + 0.4 + 0.2) ** 0.5))
 
 

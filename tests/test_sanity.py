@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 import torch
 import yaml
-
-from cf import params
 from cf.data.encoding import encode
-from cf.data.parts import leaked
+
+from cf.baselines import bias as baseline
+from cf.bayes import sample as posterior
+from cf.bayes import side_information as features
+from cf.core import config
+from cf.core.config import Sampling, Training
+from cf.core.ratings import Ratings, Stars
+from cf.data.describe import leaked
 from cf.evaluation import metrics
-from cf.models import base, baseline
+from cf.models import base
 from cf.models.bayesmf import BayesMF
-from cf.params import Sampling, Training
-from cf.ratings import Ratings, Stars
-from cf.sampling import features, posterior
-from cf.training import optimizers
-from cf.training.checkpoints import Blueprint
+from cf.training import optim as optimizers
+from cf.training.checkpoint import ModelSpec
 from cf.training.fit import fit
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
@@ -32,12 +34,12 @@ def trained(
     section: str, train: Ratings, valid: Ratings, n_epochs: tuple[int, int] = (20, 10)
 ) -> Stars:
     """What the model of a section of params.yaml predicts for `valid` after so many epochs."""
-    if params.is_sampled(PARAMS, section):
+    if config.is_sampled(PARAMS, section):
         return sampled(section, train, valid, sum(n_epochs))
-    training = params.load(PARAMS, section, Training)
+    training = config.load(PARAMS, section, Training)
     schedule = training.schedule.model_copy(update={"n_epochs": list(n_epochs)})
     torch.manual_seed(training.seed)
-    model = Blueprint(training.model, N_USERS, N_ITEMS, RANGE).build(section)
+    model = ModelSpec(training.model, N_USERS, N_ITEMS, RANGE).build(section)
     optimizer = optimizers.build(training.optimizer, model)
     for _ in fit(model, train, valid, optimizer, schedule, training.batch_size):
         pass
@@ -46,12 +48,12 @@ def trained(
 
 def sampled(section: str, train: Ratings, valid: Ratings, n_sweeps: int) -> Stars:
     """Likewise for a model that is sampled, from ratings alone."""
-    sampling = params.load(PARAMS, section, Sampling)
+    sampling = config.load(PARAMS, section, Sampling)
     nothing_else = {"days": False, "genres": False, "year": False}
     sweeps = {"n_sweeps": n_sweeps, "burn_in": n_sweeps // 3}
     gibbs = sampling.gibbs.model_copy(update=nothing_else | sweeps)
     torch.manual_seed(sampling.seed)
-    model = Blueprint(sampling.model, N_USERS, N_ITEMS, RANGE).build(section)
+    model = ModelSpec(sampling.model, N_USERS, N_ITEMS, RANGE).build(section)
     assert isinstance(model, BayesMF)
     of_users = features.of_users(gibbs, train, N_USERS, N_ITEMS)
     of_items = features.of_items(gibbs, train, N_USERS, N_ITEMS, [], np.array([]))

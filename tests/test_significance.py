@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cf.evaluation import metrics
-from cf.evaluation.significance import GRAIN, interval, resample
+from cf.evaluation.bootstrap import GRAIN, interval, resample
 
 
 def test_two_users_worked_by_hand() -> None:
@@ -84,7 +84,7 @@ def test_chunks_change_nothing_but_memory(monkeypatch: pytest.MonkeyPatch) -> No
     errors, users = clustered(0)
     whole = resample({"a": errors}, 0 * errors, users, 50, 1)["a"]
     for cells in (60 * 7, 1):
-        monkeypatch.setattr("cf.evaluation.significance.CELLS_A_CHUNK", cells)
+        monkeypatch.setattr("cf.evaluation.bootstrap.CELLS_A_CHUNK", cells)
         assert (resample({"a": errors}, 0 * errors, users, 50, 1)["a"] == whole).all()
 
 

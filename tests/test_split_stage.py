@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import yaml
 
-from cf.data import tables
-from cf.data.tables import SplitFacts
-from cf.ratings import Ratings
-from stages import encode, evaluate, ingest, paths, split
+from cf.core import io, paths
+from cf.core.provenance import SplitInfo
+from cf.core.ratings import Ratings
+from stages import encode, evaluate, ingest, split
 
 HERE = Path(__file__).parent.parent
 RATINGS = """who,what,stars,when
@@ -45,19 +45,19 @@ def change(section: str, **settings: Any) -> None:
     paths.PARAMS.write_text(yaml.safe_dump(sections))
 
 
-def splits(**settings: Any) -> SplitFacts:
+def splits(**settings: Any) -> SplitInfo:
     change("split", **settings)
     split.main()
-    return tables.read_facts(paths.SPLIT_FACTS, SplitFacts)
+    return io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
 
 
 def rows(part: Path) -> list[int]:
-    return tables.read_ratings(part).rows.tolist()
+    return Ratings.from_frame(io.read_parquet(part)).rows.tolist()
 
 
 def test_a_cut_in_time(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = splits(method="time", fraction=0.3, test=True)
-    assert [rows(path) for path in paths.PARTS.values()] == [[0, 2, 3], [1, 5], [4, 6]]
+    assert [rows(path) for path in paths.SPLIT_FILES.values()] == [[0, 2, 3], [1, 5], [4, 6]]
     assert facts.method == "time"
     assert facts.settings == {"fraction": 0.3, "test": True}
     assert facts.parts == {
@@ -80,7 +80,7 @@ def test_a_cut_in_time(project: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_each_users_last(project: Path) -> None:
     splits(method="leave_last", n_last=1, test=True)
-    assert [rows(path) for path in paths.PARTS.values()] == [[0, 2, 5], [3, 6], [1, 4]]
+    assert [rows(path) for path in paths.SPLIT_FILES.values()] == [[0, 2, 5], [3, 6], [1, 4]]
     splits(method="leave_last", n_last=1, test=False)
     assert [rows(path) for path in (paths.TRAIN, paths.VALID)] == [[0, 2, 3, 5, 6], [1, 4]]
     assert not paths.TEST.exists()
@@ -103,7 +103,7 @@ def test_the_identity_is_of_all_that_is_held_out(project: Path) -> None:
 @pytest.mark.parametrize("method", ["random", "per_user", "k_fold"])
 def test_the_other_methods_hold_out_two_parts(project: Path, method: str) -> None:
     facts = splits(method=method, test=True)
-    found = [row for path in paths.PARTS.values() for row in rows(path)]
+    found = [row for path in paths.SPLIT_FILES.values() for row in rows(path)]
     assert sorted(found) == list(range(7))
     assert facts.n_leaked == 0
 
@@ -135,10 +135,10 @@ def test_what_cannot_be_is_refused_by_name(
 def test_training_rows_among_the_held_out_are_told(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ratings = tables.read_ratings(paths.ENCODED_RATINGS)
+    ratings = Ratings.from_frame(io.read_parquet(paths.ENCODED_RATINGS))
     again = ratings.take(np.array([0, 1, 2, 3, 4, 5, 6, 0, 2]))
     duplicated = Ratings(again.users, again.items, again.values, again.timestamps, np.arange(9))
-    tables.write_ratings(paths.ENCODED_RATINGS, duplicated)
+    io.write_parquet(paths.ENCODED_RATINGS, duplicated.to_frame())
     Path("parts.csv").write_text("row,part\n6,valid\n7,valid\n8,valid\n")
     facts = splits(method="file", file="parts.csv")
     assert facts.n_leaked == facts.parts["valid"]["n_leaked"] == 2
@@ -156,8 +156,8 @@ def test_the_part_that_is_asked_for_is_scored(
     for part, held_out in (("valid", [1, 5]), ("test", [4, 6])):
         change("evaluate", part=part)
         evaluate.main()
-        assert tables.read_columns(paths.PREDICTIONS, "rows")["rows"].tolist() == held_out
-        assert tables.read_json(paths.DATA)["part"] == part
+        assert io.read_parquet(paths.PREDICTIONS, ["row"])["row"].tolist() == held_out
+        assert io.read_json(paths.DATA)["part"] == part
         title = "validation" if part == "valid" else "test"
         assert f"own.csv: 2 {title} ratings" in capsys.readouterr().out
 

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cf.data import splitfile
-from cf.errors import InputError
+from cf.core.errors import InputError
+from cf.data import split_file as splitfile
 
 
 def written(tmp_path: Path, text: str, name: str = "parts.csv") -> Path:

@@ -6,18 +6,9 @@ import pytest
 from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
-from cf.data.splitting import (
-    Parts,
-    by_time,
-    cold,
-    k_fold,
-    leave_last,
-    named,
-    per_user,
-    random_split,
-)
-from cf.errors import InputError
-from cf.ratings import Indices, Ratings
+from cf.core.errors import InputError
+from cf.core.ratings import Indices, Ratings
+from cf.data.split import Parts, by_time, cold, k_fold, leave_last, named, per_user, random_split
 
 seeds = st.integers(0, 2**32 - 1)
 fractions = st.floats(0.01, 0.49)

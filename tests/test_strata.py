@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cf.errors import InputError
+from cf.core.errors import InputError
+from cf.core.ratings import Ratings
 from cf.evaluation import rows, strata
-from cf.evaluation.significance import interval, resample
+from cf.evaluation.bootstrap import interval, resample
 from cf.evaluation.strata import COLUMNS, FEW_USERS, Strata, by_genre, by_rating, score, tenths
-from cf.ratings import Ratings
 
 
 def members(one: Strata) -> dict[str, list[int]]:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cf.data.tabular import read
-from cf.errors import InputError
-from cf.params import Columns
+from cf.core.config import Columns
+from cf.core.errors import InputError
+from cf.data.ratings_file import read
 from tests.ingest_files import ITEM_SCHEMA, RATING_SCHEMA
 
 COLUMNS = Columns(user_id="u", item_id="i", rating="r", timestamp="t")

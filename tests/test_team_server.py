@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from cf import tracking
+from cf.tracking import record as tracking
 from tests.stores import environment
 from tests.test_end_to_end import Project, copied, write_ratings
 from tests.test_tracking import ON, begin, execution, train

@@ -17,9 +17,10 @@ from mlflow.entities import Run
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from cf import params, tracking
-from cf.data.tables import Provenance, SplitFacts
-from cf.tracking import Execution
+from cf.core import config
+from cf.core.provenance import Provenance, SplitInfo
+from cf.tracking import record as tracking
+from cf.tracking.record import RunRecord
 from cf.training.history import Epoch
 from tests.stores import client, environment, runs
 
@@ -34,8 +35,8 @@ PROVENANCE = Provenance(
     rating_range=(0.5, 5.0),
 )
 SETTINGS = {"fraction": 0.2, "seed": 42}
-SPLIT = SplitFacts(0.2, 42, 8, 2, 1, "cd" * 32, "random", SETTINGS)
-TRAINING = params.Training.model_validate(
+SPLIT = SplitInfo(0.2, 42, 8, 2, 1, "cd" * 32, "random", SETTINGS)
+TRAINING = config.Training.model_validate(
     {
         "model": {"name": "dot", "n_factors": 3, "init_range": [0.0, 0.1]},
         "seed": 1,
@@ -46,22 +47,22 @@ TRAINING = params.Training.model_validate(
         "schedule": {"n_epochs": [2], "learning_rate": 0.1, "anneal": "none"},
     }
 )
-ON = params.Tracking(enabled=True, experiment="cf")
-OFF = params.Tracking(enabled=False, experiment="cf")
+ON = config.Tracking(enabled=True, experiment="cf")
+OFF = config.Tracking(enabled=False, experiment="cf")
 EPOCHS = [Epoch(1, 0.5, 0.75, 0.1, 2.0), Epoch(2, 0.25, 0.5, 0.1, 2.0)]
 
 
-def execution(name: str = "dot") -> Execution:
+def execution(name: str = "dot") -> RunRecord:
     return tracking.execution("cf", name, TRAINING, PROVENANCE, SPLIT)
 
 
-def begin(recorder: tracking.Recorder, training: Execution) -> None:
+def begin(recorder: tracking.Recorder, training: RunRecord) -> None:
     recorder.start(training)
     for epoch in EPOCHS:
         recorder.log_epoch(training, epoch.epoch, epoch.metrics())
 
 
-def train(settings: params.Tracking = ON, files: Sequence[Path] = ()) -> Execution:
+def train(settings: config.Tracking = ON, files: Sequence[Path] = ()) -> RunRecord:
     training = execution()
     with tracking.recorder(settings) as recorder:
         begin(recorder, training)
@@ -70,11 +71,11 @@ def train(settings: params.Tracking = ON, files: Sequence[Path] = ()) -> Executi
 
 
 def test_a_sampling_is_told_apart_by_what_it_leaves_out() -> None:
-    sampling = params.Sampling(
+    sampling = config.Sampling(
         model={"name": "bayesmf", "n_factors": 10, "n_samples": 100},
         seed=1,
         n_threads=1,
-        gibbs=params.Gibbs(
+        gibbs=config.Gibbs(
             n_sweeps=200,
             burn_in=20,
             user_noise=True,
@@ -283,7 +284,7 @@ def test_a_store_that_lacks_the_run_gets_it_once_and_whole(
     assert [file.path for file in files] == ["model/weights"]
 
 
-def registered(training: Execution, rmse: float) -> tuple[str, str]:
+def registered(training: RunRecord, rmse: float) -> tuple[str, str]:
     """The version that is champion after registering, and why the training's is it or is not."""
     with tracking.recorder(ON) as recorder:
         recorder.add(training, {"rmse": rmse})

@@ -7,27 +7,29 @@ import numpy as np
 import pytest
 import torch
 
-from cf import params
-from cf.errors import InputError
+from cf.bayes.sample import Sweep
+from cf.core import config
+from cf.core.errors import InputError
+from cf.core.ratings import Ratings
 from cf.models import base
-from cf.ratings import Ratings
-from cf.sampling.posterior import Sweep
-from cf.training import devices, history, optimizers
-from cf.training.checkpoints import Blueprint
+from cf.training import device as devices
+from cf.training import history
+from cf.training import optim as optimizers
+from cf.training.checkpoint import ModelSpec
 from cf.training.fit import fit
 from cf.training.history import Epoch
-from cf.training.schedules import learning_rates
+from cf.training.schedule import learning_rates
 
 Pair = tuple[Ratings, Ratings]
 
 
 def dotbias(n_factors: int = 3) -> base.Model:
     settings = {"name": "dotbias", "n_factors": n_factors, "init_range": [-0.3, 0.3]}
-    return Blueprint(settings, n_users=60, n_items=80, rating_range=(0.5, 5.0)).build("test")
+    return ModelSpec(settings, n_users=60, n_items=80, rating_range=(0.5, 5.0)).build("test")
 
 
-def schedule(n_epochs: int = 3, rate: float = 0.05) -> params.Schedule:
-    return params.Schedule(n_epochs=[n_epochs], learning_rate=rate, anneal="none")
+def schedule(n_epochs: int = 3, rate: float = 0.05) -> config.Schedule:
+    return config.Schedule(n_epochs=[n_epochs], learning_rate=rate, anneal="none")
 
 
 def trained(planted: Pair, seed: int = 0, n_epochs: int = 3, rate: float = 0.05) -> list[Epoch]:
@@ -74,7 +76,7 @@ def test_every_rating_is_seen_once_an_epoch(planted: Pair) -> None:
 
 def test_divergence_says_what_to_do(planted: Pair) -> None:
     settings = {"name": "dot", "n_factors": 3, "init_range": [0.0, 1.0]}
-    model = Blueprint(settings, 60, 80, (0.5, 5.0)).build("test")
+    model = ModelSpec(settings, 60, 80, (0.5, 5.0)).build("test")
     optimizer = optimizers.SGD(model, momentum=0.9, weight_decay=0.0)
     with pytest.raises(InputError, match=r"diverged: in epoch 1 .* Lower the learning_rate"):
         list(fit(model, *planted, optimizer, schedule(1, rate=1e6), batch_size=64))
@@ -155,19 +157,19 @@ def test_training_does_not_import_the_compiler(pytestconfig: pytest.Config) -> N
 
 
 def test_phases_each_have_their_rate() -> None:
-    two = params.Schedule(n_epochs=[1, 2], learning_rate=[0.1, 0.01], anneal="none")
+    two = config.Schedule(n_epochs=[1, 2], learning_rate=[0.1, 0.01], anneal="none")
     assert [rates.tolist() for rates in learning_rates(two, 2)] == [[0.1] * 2, *[[0.01] * 2] * 2]
 
 
 def test_cosine_falls_within_a_phase_and_restarts() -> None:
-    cosine = params.Schedule(n_epochs=[1, 2], learning_rate=2.0, anneal="cosine")
+    cosine = config.Schedule(n_epochs=[1, 2], learning_rate=2.0, anneal="cosine")
     first, second, third = (rates.tolist() for rates in learning_rates(cosine, 2))
     assert first == pytest.approx([2.0, 1.0])
     assert [*second, *third] == pytest.approx([2.0, 1 + np.sqrt(0.5), 1.0, 1 - np.sqrt(0.5)])
 
 
 def test_warm_up_runs_the_first_steps_at_a_hundredth() -> None:
-    warm = params.Schedule(n_epochs=[1, 1], learning_rate=2.0, anneal="cosine", warm_up=0.25)
+    warm = config.Schedule(n_epochs=[1, 1], learning_rate=2.0, anneal="cosine", warm_up=0.25)
     first, second = learning_rates(warm, 4)
     assert first.tolist() == pytest.approx([0.02, 1 + np.sqrt(0.5), 1.0, 1 - np.sqrt(0.5)])
     assert second[0] == 2.0

@@ -14,18 +14,17 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
-from cf import params, tracking
-from cf.data import tables
-from cf.data.splitting import random_split
-from cf.data.tables import Provenance, SplitFacts
-from cf.errors import InputError
-from cf.params import Training, Tune
-from cf.ratings import Ratings
-from cf.training.checkpoints import Blueprint
+from cf.cli import tune as stage
+from cf.core import config, io, paths
+from cf.core.config import Training, Tune
+from cf.core.errors import InputError
+from cf.core.provenance import Provenance, SplitInfo
+from cf.core.ratings import Ratings
+from cf.data.split import random_split
+from cf.tracking import record as tracking
+from cf.training.checkpoint import ModelSpec
 from cf.tuning import outcome
 from cf.tuning.search import Trial, search
-from stages import paths
-from stages import tune as stage
 from tests.stores import runs
 
 SECTION: dict[str, Any] = {
@@ -41,23 +40,23 @@ RATES = {"schedule.learning_rate": {"type": "float", "low": 0.00001, "high": 0.3
 CHOICE = {"type": "choice", "values": ["dot", "dotbias"]}
 ONE = {"type": "int", "low": 1, "high": 2}
 PROVENANCE = Provenance("made-up", "made-up", "test", "ab" * 32, 3000, 60, 80, (0.5, 5.0))
-SPLIT = SplitFacts(0.2, 42, 2500, 500, 0, "cd" * 32)
+SPLIT = SplitInfo(0.2, 42, 2500, 500, 0, "cd" * 32)
 
 
 def section(**parts: dict[str, Any]) -> Training:
     """The section above, with some keys of its parts changed."""
     changed = {name: {**SECTION[name], **part} for name, part in parts.items()}
-    return params.parse({**SECTION, **changed}, "test", Training)
+    return config.parse({**SECTION, **changed}, "test", Training)
 
 
 def tune(space: dict[str, Any], n_trials: int = 12, **others: Any) -> Tune:
     settings = {"section": "train_dotbias", "seed": 1, "holdout": 0.2, **others}
-    return params.parse({**settings, "n_trials": n_trials, "space": space}, "p: tune", Tune)
+    return config.parse({**settings, "n_trials": n_trials, "space": space}, "p: tune", Tune)
 
 
 def trials(train: Ratings, training: Training, asked: Tune) -> list[Trial]:
-    blueprint = Blueprint(training.model, 60, 80, (0.5, 5.0))
-    return list(search(train, training, asked, blueprint, "p"))
+    spec = ModelSpec(training.model, 60, 80, (0.5, 5.0))
+    return list(search(train, training, asked, spec, "p"))
 
 
 Pair = tuple[Ratings, Ratings]
@@ -204,7 +203,7 @@ def test_settings_out_of_bounds_are_refused_by_name(others: dict[str, Any]) -> N
     (key,) = others
     settings = {"section": "train_dot", "seed": 1, "holdout": 0.2, "n_trials": 1, "space": RATES}
     with pytest.raises(InputError, match=f"p: tune.{key}"):
-        params.parse({**settings, **others}, "p: tune", Tune)
+        config.parse({**settings, **others}, "p: tune", Tune)
 
 
 @pytest.mark.parametrize(
@@ -226,9 +225,9 @@ def test_settings_out_of_bounds_are_refused_by_name(others: dict[str, Any]) -> N
 def test_a_space_that_the_section_cannot_have_is_refused_before_the_first_trial(
     planted: Pair, key: str, allowed: dict[str, Any], said: str
 ) -> None:
-    blueprint = Blueprint(SECTION["model"], 60, 80, (0.5, 5.0))
+    spec = ModelSpec(SECTION["model"], 60, 80, (0.5, 5.0))
     with pytest.raises(InputError) as caught:
-        search(planted[0], section(), tune({key: allowed}), blueprint, "p")
+        search(planted[0], section(), tune({key: allowed}), spec, "p")
     assert said in str(caught.value)
 
 
@@ -279,7 +278,7 @@ def test_the_line_gives_exact_values_and_types_back(tmp_path: Path, style: bool 
     )
     assert "\n" not in line
     pasted(line, path)
-    read = params.load(path, "train_dotbias", Training)
+    read = config.load(path, "train_dotbias", Training)
     assert read.model == {
         **SECTION["model"],
         "n_factors": 87,
@@ -293,7 +292,7 @@ def test_the_line_gives_exact_values_and_types_back(tmp_path: Path, style: bool 
     assert type(read.model["n_factors"]) is int
     assert type(read.model["whole"]) is float
     assert read.optimizer.weight_decay == 0.00001
-    assert read.schedule == params.Schedule(
+    assert read.schedule == config.Schedule(
         n_epochs=[1, 2], learning_rate=[0.0000213, 0.1], anneal="none", warm_up=0.05
     )
     assert read.device == "cuda:1"
@@ -303,17 +302,17 @@ class StandIn:
     """Keeps what a recorder was told."""
 
     def __init__(self) -> None:
-        self.started: list[tracking.Execution] = []
+        self.started: list[tracking.RunRecord] = []
         self.trials: list[tuple[Any, ...]] = []
-        self.finished: list[tracking.Execution] = []
+        self.finished: list[tracking.RunRecord] = []
 
-    def start(self, study: tracking.Execution) -> None:
+    def start(self, study: tracking.RunRecord) -> None:
         self.started.append(study)
 
     def log_trial(self, *arguments: Any) -> None:
         self.trials.append(arguments)
 
-    def finish(self, study: tracking.Execution, files: list[Path]) -> None:
+    def finish(self, study: tracking.RunRecord, files: list[Path]) -> None:
         assert not files
         self.finished.append(study)
 
@@ -323,7 +322,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     stand_in = StandIn()
 
     @contextmanager
-    def recorder(settings: params.Tracking) -> Iterator[StandIn]:
+    def recorder(settings: config.Tracking) -> Iterator[StandIn]:
         yield stand_in
 
     monkeypatch.setattr(tracking, "recorder", recorder)
@@ -335,9 +334,9 @@ def project(tmp_path: Path, planted: Pair, monkeypatch: pytest.MonkeyPatch) -> P
     """A project with a split that has no validation rows at all, as the current folder."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "params.yaml", RATES)
-    tables.write_ratings(paths.TRAIN, planted[0])
-    tables.write_facts(paths.SPLIT_PROVENANCE, PROVENANCE)
-    tables.write_facts(paths.SPLIT_FACTS, SPLIT)
+    io.write_parquet(paths.TRAIN, planted[0].to_frame())
+    io.write_dataclass(paths.SPLIT_PROVENANCE, PROVENANCE)
+    io.write_dataclass(paths.SPLIT_INFO, SPLIT)
     return tmp_path
 
 
@@ -369,7 +368,7 @@ def test_the_stage_tells_each_trial_and_ends_with_a_line_to_paste(
 
     before = yaml.safe_load((project / "params.yaml").read_text())
     pasted(said.splitlines()[-1], project / "params.yaml")
-    after = params.load(project / "params.yaml", "train_dotbias", Training)
+    after = config.load(project / "params.yaml", "train_dotbias", Training)
     assert after.schedule.learning_rate == best["learning_rate"]
     assert yaml.safe_load((project / "params.yaml").read_text())["tune"] == before["tune"]
 
@@ -380,7 +379,7 @@ def test_validation_rows_play_no_part(project: Path, planted: Pair, recorder: St
     without = list(recorder.trials)
     recorder.trials.clear()
     poison = np.full(len(planted[1]), np.nan, dtype=np.float32)
-    tables.write_ratings(paths.VALID, replace(planted[1], values=poison))
+    io.write_parquet(paths.VALID, replace(planted[1], values=poison).to_frame())
     stage.main()
     assert recorder.trials == without
 
@@ -446,7 +445,7 @@ def test_what_cannot_be_searched_starts_no_study(
 def test_it_is_run_as_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"params\.yaml: no such file"):
-        runpy.run_module("stages.tune", run_name="__main__")
+        runpy.run_module("cf.cli.tune", run_name="__main__")
 
 
 def test_a_search_is_a_run_with_its_trials_as_children(
@@ -470,6 +469,6 @@ def test_a_search_is_a_run_with_its_trials_as_children(
 
 def test_the_committed_space_fits_its_section(pytestconfig: pytest.Config, planted: Pair) -> None:
     path = pytestconfig.rootpath / "params.yaml"
-    asked = params.load(path, "tune", Tune)
-    training = params.load(path, asked.section, Training)
-    search(planted[0], training, asked, Blueprint(training.model, 60, 80, (0.5, 5.0)), str(path))
+    asked = config.load(path, "tune", Tune)
+    training = config.load(path, asked.section, Training)
+    search(planted[0], training, asked, ModelSpec(training.model, 60, 80, (0.5, 5.0)), str(path))

@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 import requests
 
-from cf import params, tracking, view
-from cf.params import Training
+from cf.cli import ui as stage
+from cf.core import config
+from cf.core.config import Training
 from cf.reporting import figures
 from cf.reporting.save import save
 from cf.reporting.style import model_styles
-from stages import ui as stage
+from cf.tracking import record as tracking
+from cf.tracking import ui_view as view
 from tests.results import PROVENANCE, SPLIT
 from tests.stores import client, environment, runs
 
@@ -31,7 +33,7 @@ sync_api = pytest.importorskip(
 )
 ROOT = Path(__file__).parent.parent
 RMSE = {"dotbias": 0.8125, "embnet": 0.875, "dotbias_sgd": 0.9375, "dot": 1.0625}  # best first
-ON = params.Tracking(enabled=True, experiment="cf")
+ON = config.Tracking(enabled=True, experiment="cf")
 PATIENCE = 30_000  # ms; a machine may be busy
 N_EPOCHS = 5
 COLUMNS = ("params.`model`", "metrics.`rmse`", "attributes.`Description`", "attributes.`Dataset`")
@@ -77,7 +79,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, ready_made_store: Path) ->
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         with tracking.recorder(ON) as recorder:
             for model, rmse in reversed(RMSE.items()):
-                training = params.load(Path("params.yaml"), f"train_{model}", Training)
+                training = config.load(Path("params.yaml"), f"train_{model}", Training)
                 execution = tracking.execution("cf", model, training, PROVENANCE, SPLIT)
                 recorder.start(execution)
                 for row in range(N_EPOCHS):
@@ -103,7 +105,7 @@ def serving(project: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.ui", port],
+        [sys.executable, "-m", "cf.cli.ui", port],
         cwd=project,
         env={**environment(), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -235,7 +237,7 @@ def test_an_experiment_that_an_older_cf_made_gets_the_view(
     monkeypatch.delenv("DVC_ROOT", raising=False)
     shutil.copytree(ready_made_store, here, dirs_exist_ok=True)
     client(here).create_experiment("cf")
-    training = params.load(Path("params.yaml"), "train_dot", Training)
+    training = config.load(Path("params.yaml"), "train_dot", Training)
     execution = tracking.execution("cf", "dot", training, PROVENANCE, SPLIT)
     with tracking.recorder(ON) as recorder:
         recorder.start(execution)

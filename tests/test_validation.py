@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cf.core.errors import InputError
 from cf.data.validation import validate
-from cf.errors import InputError
 
 
 def table(users, items, values, timestamps=None):

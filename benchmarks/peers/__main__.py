@@ -15,10 +15,9 @@ from importlib import metadata
 from benchmarks.peers.case import System
 from benchmarks.peers.systems import LISTS, STARS
 from benchmarks.peers.table import Measured, table
-from cf.data import tables
-from cf.data.tables import Provenance
-from cf.errors import InputError
-from stages import paths
+from cf.core import io, paths
+from cf.core.errors import InputError
+from cf.core.provenance import Provenance
 
 THREADS = (
     "OMP_NUM_THREADS",
@@ -68,7 +67,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="PACKAGE", help="such as cf myfm")
     asked = parser.parse_args()
     try:
-        facts = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
+        facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     except InputError as error:
         sys.exit(f"peers: {error}")
 

@@ -6,14 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cf import params
-from cf.data import tables
-from cf.data.tables import Provenance
+from cf.core import config, io, paths
+from cf.core.config import Rank
+from cf.core.provenance import Provenance
+from cf.core.ratings import Indices, Ratings
 from cf.evaluation import ranking
 from cf.evaluation.ranking import Task
-from cf.params import Rank
-from cf.ratings import Indices, Ratings
-from stages import items, paths
+from stages import items
 
 
 class Case(NamedTuple):
@@ -64,9 +63,12 @@ class System(NamedTuple):
 
 def read(seed: int, n_threads: int) -> Case:
     """The case that data/split holds."""
-    facts = tables.read_facts(paths.SPLIT_PROVENANCE, Provenance)
-    train, valid = tables.read_ratings(paths.TRAIN), tables.read_ratings(paths.VALID)
-    rank = params.load(paths.PARAMS, "rank", Rank)
+    facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
+    train, valid = (
+        Ratings.from_frame(io.read_parquet(paths.TRAIN)),
+        Ratings.from_frame(io.read_parquet(paths.VALID)),
+    )
+    rank = config.load(paths.PARAMS, "rank", Rank)
     sizes = facts.n_users, facts.n_items
     task = ranking.task(train, valid, *sizes, rank.relevant)
     low, high = facts.rating_range

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from benchmarks.peers.case import Case, Steps, System, days
-from cf.ratings import Indices, Ratings
+from cf.core.ratings import Indices, Ratings
 
 RANK, SWEEPS = 10, 200
 

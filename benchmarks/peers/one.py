@@ -15,8 +15,8 @@ from benchmarks.peers import case as cases
 from benchmarks.peers.case import Answers, Case
 from benchmarks.peers.systems import SYSTEMS
 from benchmarks.peers.table import Measured
+from cf.core.stage import stage
 from cf.evaluation import metrics, ranking
-from stages.stage import stage
 
 
 def score(answers: Answers, case: Case) -> float:

@@ -6,15 +6,14 @@ import numpy as np
 
 from benchmarks.peers.case import Case, Steps, System
 from benchmarks.switches import OFF
-from cf import params
-from cf.models import baseline
-from cf.params import Evaluate, Rank, Sampling, Training
-from stages import paths
+from cf.baselines import bias as baseline
+from cf.core import config, paths
+from cf.core.config import Evaluate, Rank, Sampling, Training
 
 
 def bias(case: Case) -> Steps:
     """Damped user and item biases; an unknown item has none."""
-    damping = params.load(paths.PARAMS, "evaluate", Evaluate).damping
+    damping = config.load(paths.PARAMS, "evaluate", Evaluate).damping
     yield
     yield  # fitted and predicted in one call
     return baseline.bias(case.train, case.valid.users, case.valid.items, damping)
@@ -25,14 +24,15 @@ def gradient(section: str, case: Case) -> Steps:
     import torch
 
     from cf.models import base
-    from cf.training import devices, optimizers
-    from cf.training.checkpoints import Blueprint
+    from cf.training import device as devices
+    from cf.training import optim as optimizers
+    from cf.training.checkpoint import ModelSpec
     from cf.training.fit import fit
 
     yield
-    training = params.load(paths.PARAMS, section, Training)
+    training = config.load(paths.PARAMS, section, Training)
     devices.prepare(torch.device("cpu"), case.n_threads, case.seed)
-    model = Blueprint(training.model, case.n_users, case.n_items, case.rating_range).build(section)
+    model = ModelSpec(training.model, case.n_users, case.n_items, case.rating_range).build(section)
     optimizer = optimizers.build(training.optimizer, model)
     one = case.valid.take(np.arange(1))  # validation is no part of fitting
     for _ in fit(model, case.train, one, optimizer, training.schedule, training.batch_size):
@@ -47,7 +47,7 @@ def sampled(changes: dict[str, bool], case: Case) -> Steps:
     from cf.models import base
 
     yield
-    sampling = params.load(paths.PARAMS, "train_bayesmf", Sampling)
+    sampling = config.load(paths.PARAMS, "train_bayesmf", Sampling)
     sampling = bayesmf.changed(sampling, case.seed, **changes)
     sampling = sampling.model_copy(update={"n_threads": case.n_threads})
     sizes = case.n_users, case.n_items
@@ -59,11 +59,11 @@ def sampled(changes: dict[str, bool], case: Case) -> Steps:
 
 def ease(case: Case) -> Steps:
     """EASE; items that nobody has rated are on no list."""
+    from cf.baselines.ease import ease
     from cf.evaluation import ranking
-    from cf.recommenders.ease import ease
 
     yield
-    settings = params.load(paths.PARAMS, "rank", Rank).ease
+    settings = config.load(paths.PARAMS, "rank", Rank).ease
     scorer = ease(case.task.train, settings.l2, settings.max_items)
     yield
     return ranking.top(scorer, case.task, case.k)
@@ -71,11 +71,11 @@ def ease(case: Case) -> Steps:
 
 def itemknn(case: Case) -> Steps:
     """Item-kNN; items that nobody has rated are on no list."""
+    from cf.baselines.item_knn import itemknn
     from cf.evaluation import ranking
-    from cf.recommenders.itemknn import itemknn
 
     yield
-    settings = params.load(paths.PARAMS, "rank", Rank).knn
+    settings = config.load(paths.PARAMS, "rank", Rank).knn
     scorer = itemknn(case.task.train, settings.n_neighbours, settings.shrinkage)
     yield
     return ranking.top(scorer, case.task, case.k)

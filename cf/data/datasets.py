@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cf.errors import InputError
+from cf.core.errors import InputError
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens"
 

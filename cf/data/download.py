@@ -27,7 +27,7 @@ from rich.progress import (
 from urllib3.exceptions import NameResolutionError
 from urllib3.util import Retry
 
-from cf.errors import InputError
+from cf.core.errors import InputError
 
 PATIENCE = 18.0  # seconds for a host's first answer: name look-up, proxy and retries included
 STALL = 20.0  # seconds without a byte, after which a transfer counts as broken off

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from cf.errors import InputError
+from cf.core.errors import InputError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from cf.core.errors import InputError
 from cf.data.validation import RATING_TYPES, validate
-from cf.errors import InputError
 
 MAX_RATINGS = 2 << 30  # bytes; the largest, ml-32m's ratings.csv, has 0.9e9
 MAX_ITEMS = 64 << 20  # bytes; the largest, ml-32m's movies.csv, has 4e6

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from cf.errors import InputError
+from cf.core.errors import InputError
 
 RATING_TYPES = {
     "user_id": pa.int64(),

@@ -6,10 +6,10 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from cf.core.ratings import Indices, Stars
 from cf.evaluation import strata
 from cf.evaluation.metrics import Summary
 from cf.evaluation.strata import Strata
-from cf.ratings import Indices, Stars
 
 LEVELS = (50, 80, 95)
 """The intervals whose coverage is in the reports, in percent."""

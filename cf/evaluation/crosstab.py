@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cf.ratings import Indices
+from cf.core.ratings import Indices
 
 
 @dataclass(frozen=True)

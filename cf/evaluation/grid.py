@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cf.errors import InputError
+from cf.core.errors import InputError
 from cf.evaluation.experiments import finished
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cf.data.tables import Provenance, SplitFacts
+from cf.core.provenance import Provenance, SplitInfo
 from cf.evaluation import calibration
 from cf.evaluation import rows as table
+from cf.evaluation.bootstrap import Resampled, interval
 from cf.evaluation.rows import DECIMALS, Row
-from cf.evaluation.significance import Resampled, interval
 
 NOTEBOOK_MSE = {
     "dot": 1.134128,
@@ -57,7 +57,7 @@ difference to the first holds 0.
 """
 
 
-def is_notebooks(provenance: Provenance, split: SplitFacts) -> bool:
+def is_notebooks(provenance: Provenance, split: SplitInfo) -> bool:
     """Whether data set and split are the notebook's, so that its figures are comparable."""
     rows = (provenance.dataset, split.method, split.fraction, split.seed)
     return rows == ("ml-latest-small", "random", 0.2, 42) and "test" not in split.parts

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cf.ratings import Stars
+from cf.core.ratings import Stars
 
 
 def mse(predicted: Stars, observed: Stars) -> float:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cf.errors import InputError
+from cf.baselines.top_k import MEMORY, Scorer, best, chunks, rated
+from cf.core.errors import InputError
+from cf.core.ratings import Indices, Ratings
 from cf.evaluation.rankings import METRICS
-from cf.ratings import Indices, Ratings
-from cf.recommenders.scores import MEMORY, Scorer, best, chunks, rated
 
 
 @dataclass(frozen=True)

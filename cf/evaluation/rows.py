@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cf.errors import InputError
-from cf.files import written
+from cf.core.errors import InputError
+from cf.core.io import atomic_write
 
 DECIMALS = 6
 
@@ -19,7 +19,7 @@ Kinds = Mapping[str, type]
 
 def write(path: Path, kinds: Kinds, rows: Sequence[Row]) -> None:
     """Write the columns named in `kinds`, figures to `DECIMALS`, nothing where there is none."""
-    with written(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as tmp_path, tmp_path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, kinds, lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: _text(row[key]) for key in kinds} for row in rows)

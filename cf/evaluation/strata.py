@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from cf.data.splitting import unseen
+from cf.core.ratings import Indices, Ratings, Stars
+from cf.data.split import unseen
 from cf.evaluation.rows import Row
-from cf.ratings import Indices, Ratings, Stars
 
 FEW_USERS = 10
 """Groups of fewer users have no intervals: what so few tell of others cannot be told."""

@@ -11,9 +11,9 @@ from torch.autograd import grad
 from torch.nn.functional import mse_loss
 
 import cf.models
-from cf.errors import InputError
-from cf.params import Range, Section
-from cf.ratings import Indices, Stars
+from cf.core.config import Config, Range
+from cf.core.errors import InputError
+from cf.core.ratings import Indices, Stars
 
 
 class Model(nn.Module):
@@ -27,17 +27,17 @@ class Model(nn.Module):
         takes_time: whether `forward` takes the (B,) times as well, in seconds since 1970 UTC.
     """
 
-    Config: ClassVar[type[Section]]
+    Config: ClassVar[type[Config]]
     takes_time: ClassVar[bool] = False
 
-    def __init__(self, config: Section, n_users: int, n_items: int, rating_range: Range) -> None:
+    def __init__(self, config: Config, n_users: int, n_items: int, rating_range: Range) -> None:
         super().__init__()
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """The predicted stars, (B,), of (B,) users and (B,) items."""
         raise NotImplementedError
 
-    def moments(
+    def predict_mean_and_std(
         self, users: Tensor, items: Tensor, times: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """What `forward` predicts, and the standard deviation of the rating about it, (B,) each.
@@ -72,13 +72,13 @@ class Model(nn.Module):
         """
         losses = self.losses(users, items, values)
         rows = [rows for table in self.embeddings() for _, rows in table.lookups]
-        return losses.detach().mean(), list(grad(losses.sum(), [*rows, *self.others()]))
+        return losses.detach().mean(), list(grad(losses.sum(), [*rows, *self.dense_parameters()]))
 
     def embeddings(self) -> "list[Embedding]":
         """The tables, in the order in which they were set."""
         return [module for module in self.modules() if isinstance(module, Embedding)]
 
-    def others(self) -> list[Tensor]:
+    def dense_parameters(self) -> list[Tensor]:
         """The learnt parameters that are in no table."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
@@ -109,7 +109,7 @@ class Embedding(nn.Module):
         return rows
 
 
-def within(scores: Tensor, low: float, high: float) -> Tensor:
+def sigmoid_range(scores: Tensor, low: float, high: float) -> Tensor:
     """Scores of any size squeezed into (low, high) by a sigmoid."""
     return torch.sigmoid(scores) * (high - low) + low
 
@@ -153,12 +153,12 @@ def predict(
     times: Indices | None = None,
     chunk: int = 65536,
 ) -> Stars:
-    """The model's predictions, (n,) in stars; arguments as for `moments`."""
-    return moments(model, users, items, times, chunk)[0]
+    """The model's predictions, (n,) in stars; arguments as for `predict_mean_and_std`."""
+    return predict_mean_and_std(model, users, items, times, chunk)[0]
 
 
 @torch.no_grad()
-def moments(
+def predict_mean_and_std(
     model: Model,
     users: Indices,
     items: Indices,
@@ -185,7 +185,7 @@ def moments(
     means, deviations = [], []
     for start in range(0, max(1, len(users)), chunk):
         batch = (torch.tensor(array[start : start + chunk], device=device) for array in inputs)
-        mean, deviation = model.moments(*batch)
+        mean, deviation = model.predict_mean_and_std(*batch)
         means.append(mean.cpu().numpy())
         if deviation is not None:
             deviations.append(deviation.cpu().numpy())

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cf.core.config import Config, Count, Range
 from cf.models.base import Model
-from cf.params import Count, Range, Section
 
 DAY = 86400  # seconds
 DAYS_A_USER = 2**20  # room for the days of 2,800 years
@@ -21,7 +21,7 @@ class BayesMF(Model):
 
     Source:
         Salakhutdinov and Mnih 2008, "Bayesian Probabilistic Matrix Factorization using Markov
-        Chain Monte Carlo", equation 10; how the samples are drawn: `cf.sampling.gibbs`.
+        Chain Monte Carlo", equation 10; how the samples are drawn: `cf.bayes.gibbs`.
 
     Attributes:
         user_rows: (n_samples, n_users, 1 + n_factors), the bias first; likewise item_rows.
@@ -33,7 +33,7 @@ class BayesMF(Model):
         mean: of the training ratings, in stars.
     """
 
-    class Config(Section):
+    class Config(Config):
         """Factors a user or item, and samples kept, spread evenly over those drawn."""
 
         n_factors: Count
@@ -61,9 +61,9 @@ class BayesMF(Model):
 
     def forward(self, users: Tensor, items: Tensor, times: Tensor | None = None) -> Tensor:
         """The predicted stars, (B,), within the range; `times` in seconds since 1970 UTC."""
-        return self.moments(users, items, times)[0]
+        return self.predict_mean_and_std(users, items, times)[0]
 
-    def moments(
+    def predict_mean_and_std(
         self, users: Tensor, items: Tensor, times: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, (B,) each in stars, of the rating that is predicted.

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
+from cf.core.config import Config, Count, Range
 from cf.models.base import Embedding, Model
-from cf.params import Count, Range, Section
 
 
 class Dot(Model):
@@ -17,7 +17,7 @@ class Dot(Model):
         Techniques for Recommender Systems", equation 1.
     """
 
-    class Config(Section):
+    class Config(Config):
         """Factors a user or item, and the range they start in."""
 
         n_factors: Count

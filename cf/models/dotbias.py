@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from cf.models.base import Embedding, Model, within
-from cf.params import Count, Range, Section
+from cf.core.config import Config, Count, Range
+from cf.models.base import Embedding, Model, sigmoid_range
 
 
 class DotBias(Model):
@@ -18,7 +18,7 @@ class DotBias(Model):
         Koren, Bell and Volinsky 2009, equation 4, without the sigmoid.
     """
 
-    class Config(Section):
+    class Config(Config):
         """Factors a user or item, and the range they and the biases start in."""
 
         n_factors: Count
@@ -35,7 +35,9 @@ class DotBias(Model):
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """The predicted stars, (B,), in (low, high)."""
         dot = (self.user_factors(users) * self.item_factors(items)).sum(1)
-        return within(dot + self.user_bias(users) + self.item_bias(items), self.low, self.high)
+        return sigmoid_range(
+            dot + self.user_bias(users) + self.item_bias(items), self.low, self.high
+        )
 
     @torch.no_grad()
     def gradients(

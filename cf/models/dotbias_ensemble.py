@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from cf.models.base import Embedding, Model, within
-from cf.params import Count, Range, Section
+from cf.core.config import Config, Count, Range
+from cf.models.base import Embedding, Model, sigmoid_range
 
 
 class DotBiasEnsemble(Model):
@@ -19,7 +19,7 @@ class DotBiasEnsemble(Model):
         Uncertainty Estimation using Deep Ensembles", section 2.4, without its variances.
     """
 
-    class Config(Section):
+    class Config(Config):
         """Members, factors a user or item of each, and the range they and the biases start in."""
 
         n_members: Count
@@ -40,7 +40,9 @@ class DotBiasEnsemble(Model):
         """Each member's prediction in stars, (B, n_members), in (low, high)."""
         products = self.user_factors(users) * self.item_factors(items)
         dots = products.unflatten(1, self.shape).sum(2)
-        return within(dots + self.user_bias(users) + self.item_bias(items), self.low, self.high)
+        return sigmoid_range(
+            dots + self.user_bias(users) + self.item_bias(items), self.low, self.high
+        )
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """The predicted stars, (B,), in (low, high)."""

@@ -6,8 +6,8 @@ import torch
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
-from cf.models.base import Embedding, Model, within
-from cf.params import Count, Range, Section, Share
+from cf.core.config import Config, Count, Fraction, Range
+from cf.models.base import Embedding, Model, sigmoid_range
 
 
 class EmbNet(Model):
@@ -21,13 +21,13 @@ class EmbNet(Model):
         Filtering".
     """
 
-    class Config(Section):
+    class Config(Config):
         """Widths, dropout of embeddings and hidden units, and the margin m in stars."""
 
         n_factors: Count
         init_range: Range
         n_hidden: Count
-        dropout: Annotated[list[Share], Field(min_length=2, max_length=2)]
+        dropout: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
         range_margin: NonNegativeFloat
 
     def __init__(self, config: Config, n_users: int, n_items: int, rating_range: Range) -> None:
@@ -44,4 +44,4 @@ class EmbNet(Model):
         """The predicted stars, (B,), in (low, high), each widened by the margin."""
         pairs = torch.cat([self.user_factors(users), self.item_factors(items)], dim=1)
         hidden = torch.relu(self.hidden(self.dropout[0](pairs)))
-        return within(self.output(self.dropout[1](hidden))[:, 0], self.low, self.high)
+        return sigmoid_range(self.output(self.dropout[1](hidden))[:, 0], self.low, self.high)

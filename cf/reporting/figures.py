@@ -18,8 +18,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
+from cf.core.ratings import Indices
 from cf.evaluation.crosstab import Crosstab
-from cf.ratings import Indices
 from cf.reporting.style import (
     BLUES,
     COLOURS,
@@ -119,7 +119,7 @@ def predicted_against_observed(
     width, height = 0.66 * 7.2 / 7.6, 0.66
     joint = figure.add_axes((0.085, 0.075, width, height))
     above = figure.add_axes((0.085, 0.745, width, 0.11), sharex=joint)
-    beside = figure.add_axes((0.72, 0.075, 0.11, height), sharey=joint)
+    right = figure.add_axes((0.72, 0.075, 0.11, height), sharey=joint)
     scale = figure.add_axes((0.86, 0.075, 0.02, height))
 
     # Rows of hexagons are half a cell apart, so cells of two steps from `low` on have a row on
@@ -143,8 +143,8 @@ def predicted_against_observed(
     joint.set_aspect("equal")
     above.stairs(*np.histogram(predicted, np.linspace(*limits, 49)), fill=True, color=FILL)
     levels, n_rows = np.unique(np.round((observed - low) / step), return_counts=True)
-    beside.barh(low + step * levels, n_rows, height=0.8 * step, color=FILL)
-    for axes in (above, beside):
+    right.barh(low + step * levels, n_rows, height=0.8 * step, color=FILL)
+    for axes in (above, right):
         axes.tick_params(labelbottom=False, labelleft=False, left=False, bottom=False)
         axes.spines[:].set_visible(False)
     ticks = LogLocator(subs=(1, 3))

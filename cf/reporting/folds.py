@@ -4,7 +4,7 @@ import math
 
 from rich.table import Table
 
-from cf.evaluation.crossval import Compared
+from cf.evaluation.cross_validation import Compared
 
 
 def cv_table(compared: list[Compared], title: str) -> Table:

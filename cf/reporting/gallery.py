@@ -7,14 +7,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cf.data.splitting import PARTS
-from cf.data.tables import Provenance
+from cf.core.provenance import Provenance
+from cf.data.split import PARTS
 from cf.evaluation import calibration, rankings
 from cf.evaluation.crosstab import top_crosstab
 from cf.evaluation.predictions import COLUMNS, SD
 from cf.evaluation.rows import Row
 from cf.reporting import figures
-from cf.reporting.panels import Panel, multiples
+from cf.reporting.small_multiples import Panel, multiples
 from cf.reporting.style import Style, model_styles
 
 N_TOP = 15
@@ -170,7 +170,7 @@ def calibration_figures(
         if sd is not None:
             told = predictions[name], sd, predictions["observed"]
             coverage[name] = calibration.coverage(*told, [level / 100 for level in levels])
-            tenths[name] = calibration.by_tenth(*told, predictions["users"])
+            tenths[name] = calibration.by_tenth(*told, predictions["user"])
     if coverage:
         title = f"What error bars are worth on the {rated} ratings: {facts.dataset}, all models"
         yield (

@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from cf.files import written
+from cf.core.io import atomic_write
 from cf.reporting.style import HOUSE
 
 
@@ -22,5 +22,5 @@ def save(figure: Figure, path: Path) -> None:
     metadata: dict[str, Any] = {"Title": figure.get_suptitle().replace("\n", " ")}
     if path.suffix == ".svg":
         metadata["Date"] = None
-    with matplotlib.rc_context(settings), written(path) as beside:
-        figure.savefig(beside, dpi=144, metadata=metadata)
+    with matplotlib.rc_context(settings), atomic_write(path) as tmp_path:
+        figure.savefig(tmp_path, dpi=144, metadata=metadata)

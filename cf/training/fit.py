@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from cf.errors import InputError
+from cf.core.config import Schedule
+from cf.core.errors import InputError
+from cf.core.ratings import Ratings
 from cf.evaluation import metrics
 from cf.models.base import Model, predict
-from cf.params import Schedule
-from cf.ratings import Ratings
 from cf.training.history import Epoch
-from cf.training.optimizers import Optimizer
-from cf.training.schedules import learning_rates
+from cf.training.optim import Optimizer
+from cf.training.schedule import learning_rates
 
 
 def fit(

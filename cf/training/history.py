@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cf.errors import InputError
-from cf.files import written
+from cf.core.errors import InputError
+from cf.core.io import atomic_write
 
 COLUMNS = ("epoch", "train_loss", "valid_loss")
 
 
 @dataclass(frozen=True)
-class Pass:
+class EpochResult:
     """What one pass over the training ratings came to, however a model learns from them.
 
     Attributes:
@@ -30,7 +30,7 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Epoch(Pass):
+class Epoch(EpochResult):
     """A pass in batches, down the gradient.
 
     Attributes:
@@ -53,10 +53,10 @@ class Epoch(Pass):
         }
 
 
-def write(path: Path, passes: Sequence[Pass]) -> None:
+def write(path: Path, passes: Sequence[EpochResult]) -> None:
     """Write passes of one kind as CSV; seconds, which never repeat, are left out."""
     columns = [field.name for field in fields(passes[0]) if field.name != "seconds"]
-    with written(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as tmp_path, tmp_path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([getattr(one, column) for column in columns] for one in passes)

@@ -6,8 +6,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from cf import params
-from cf.errors import InputError
+from cf.core import config
+from cf.core.errors import InputError
 from cf.tuning.search import Trial
 
 N_SHOWN = 4  # with the section's own, what fits into 80 columns
@@ -71,7 +71,7 @@ def _override(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_override, value))}]"
     if isinstance(value, float):
-        return params.plain(value)
+        return config.plain(value)
     if isinstance(value, str):
         quoted = value.replace("'", "\\'")
         return value if _is_word(value) else f"'{quoted}'"

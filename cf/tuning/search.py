@@ -8,12 +8,13 @@ import optuna
 import torch
 from optuna.trial import TrialState
 
-from cf.data.splitting import random_split
-from cf.errors import InputError
-from cf.params import Training, Tune
-from cf.ratings import Ratings
-from cf.training import devices, optimizers
-from cf.training.checkpoints import Blueprint
+from cf.core.config import Training, Tune
+from cf.core.errors import InputError
+from cf.core.ratings import Ratings
+from cf.data.split import random_split
+from cf.training import device as devices
+from cf.training import optim as optimizers
+from cf.training.checkpoint import ModelSpec
 from cf.training.fit import fit
 from cf.training.history import Epoch
 from cf.tuning import space
@@ -41,7 +42,7 @@ class Trial:
 
 
 def search(
-    train: Ratings, training: Training, tune: Tune, blueprint: Blueprint, where: str
+    train: Ratings, training: Training, tune: Tune, spec: ModelSpec, where: str
 ) -> Iterator[Trial]:
     """Trials that look for values of `training` with a lower loss, yielded as each ends.
 
@@ -53,7 +54,7 @@ def search(
 
     Args:
         train: the only ratings seen: a part is fitted, the rest is the slice to judge on.
-        blueprint: of the section as it stands.
+        spec: of the section as it stands.
         where: begins error messages: the path of the params file.
 
     Raises:
@@ -63,7 +64,7 @@ def search(
         Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization", section 4, as in
         Optuna's TPESampler; Golovin et al. 2017, "Google Vizier", section 3.2: median stopping.
     """
-    space.check(tune, training, blueprint, where)
+    space.check(tune, training, spec, where)
     if not int(tune.holdout * len(train)):
         raise InputError(
             f"{where}: tune.holdout: {tune.holdout} of {len(train)} training ratings leaves none "
@@ -71,7 +72,7 @@ def search(
         )
     parts = random_split(len(train), tune.holdout, tune.seed)
     fitted, judged = train.take(parts["train"]), train.take(parts["valid"])
-    return _trials(fitted, judged, training, tune, blueprint, f"{where}: {tune.section}")
+    return _trials(fitted, judged, training, tune, spec, f"{where}: {tune.section}")
 
 
 def _trials(
@@ -79,7 +80,7 @@ def _trials(
     judged: Ratings,
     training: Training,
     tune: Tune,
-    blueprint: Blueprint,
+    spec: ModelSpec,
     where: str,
 ) -> Iterator[Trial]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -103,7 +104,7 @@ def _trials(
         try:
             tried = space.changed(training, parameters, where) if number else training
             n_epochs = sum(tried.schedule.n_epochs)
-            for epoch in _epochs(fitted, judged, tried, blueprint, where):
+            for epoch in _epochs(fitted, judged, tried, spec, where):
                 losses.append({"loss/train": epoch.train_loss, "loss/slice": epoch.valid_loss})
                 asked.report(epoch.valid_loss, epoch.epoch)
                 if n_epochs / 2 <= epoch.epoch < n_epochs and asked.should_prune():
@@ -119,12 +120,12 @@ def _trials(
 
 
 def _epochs(
-    fitted: Ratings, judged: Ratings, training: Training, blueprint: Blueprint, where: str
+    fitted: Ratings, judged: Ratings, training: Training, spec: ModelSpec, where: str
 ) -> Iterator[Epoch]:
-    blueprint = replace(blueprint, model=training.model)
+    spec = replace(spec, model=training.model)
     device = devices.choose(training.device, f"{where}.device")
-    devices.check_memory(blueprint, f"{where}.model", device)
+    devices.check_memory(spec, f"{where}.model", device)
     devices.prepare(device, training.n_threads, training.seed)
-    model = blueprint.build(f"{where}.model").to(device)
+    model = spec.build(f"{where}.model").to(device)
     optimizer = optimizers.build(training.optimizer, model)
     yield from fit(model, fitted, judged, optimizer, training.schedule, training.batch_size)

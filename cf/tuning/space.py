@@ -7,10 +7,10 @@ from typing import Any
 import optuna
 import torch
 
-from cf import params
-from cf.errors import InputError
-from cf.params import Allowed, Training, Tune
-from cf.training.checkpoints import Blueprint
+from cf.core import config
+from cf.core.config import SearchDomain, Training, Tune
+from cf.core.errors import InputError
+from cf.training.checkpoint import ModelSpec
 
 DIGITS = 3  # of a number drawn: what is judged is what can be read and typed
 
@@ -31,7 +31,7 @@ def changed(training: Training, parameters: dict[str, Any], where: str) -> Train
                 known = ", ".join(Training.model_fields)
                 raise InputError(f"{where}.{key}: {part} has no keys. The section's: {known}.")
         inner[last] = value
-    return params.parse(section, where, Training)
+    return config.parse(section, where, Training)
 
 
 def current(training: Training, tune: Tune) -> dict[str, Any]:
@@ -46,26 +46,26 @@ def current(training: Training, tune: Tune) -> dict[str, Any]:
     return found
 
 
-def check(tune: Tune, training: Training, blueprint: Blueprint, where: str) -> None:
+def check(tune: Tune, training: Training, spec: ModelSpec, where: str) -> None:
     """Refuse a space with a key or a value that the section cannot have.
 
     Each bound and each choice is put into the section, and the model built without memory.
 
     Args:
-        blueprint: of the section as it stands.
+        spec: of the section as it stands.
         where: begins error messages: the path of the params file.
 
     Raises:
         InputError: the message names the key.
     """
-    _build(blueprint, f"{where}: {tune.section}.model")
+    _build(spec, f"{where}: {tune.section}.model")
     for key, allowed in tune.space.items():
         for value in _extremes(allowed):
             asked = changed(training, {key: value}, f"{where}: tune.space")
-            _build(replace(blueprint, model=asked.model), f"{where}: tune.space.model")
+            _build(replace(spec, model=asked.model), f"{where}: tune.space.model")
 
 
-def draw(trial: optuna.Trial, key: str, allowed: Allowed) -> Any:
+def draw(trial: optuna.Trial, key: str, allowed: SearchDomain) -> Any:
     """The value that the study wants tried for `key`."""
     if allowed.values is not None:
         return allowed.values[trial.suggest_categorical(key, range(len(allowed.values)))]
@@ -76,7 +76,7 @@ def draw(trial: optuna.Trial, key: str, allowed: Allowed) -> Any:
     return min(max(float(f"{number:.{DIGITS}g}"), low), high)
 
 
-def known_to_study(allowed: Allowed, value: Any) -> Any:
+def known_to_study(allowed: SearchDomain, value: Any) -> Any:
     """What the study calls `value`, None where it lies outside what is allowed."""
     if allowed.values is not None:
         return allowed.values.index(value) if value in allowed.values else None
@@ -85,13 +85,13 @@ def known_to_study(allowed: Allowed, value: Any) -> Any:
     return value if type(value) in kinds and low <= value <= high else None
 
 
-def _extremes(allowed: Allowed) -> list[Any]:
+def _extremes(allowed: SearchDomain) -> list[Any]:
     if allowed.values is not None:
         return allowed.values
     ends: list[Any] = [allowed.low, allowed.high]
     return [int(end) for end in ends] if allowed.type == "int" else ends
 
 
-def _build(blueprint: Blueprint, where: str) -> None:
+def _build(spec: ModelSpec, where: str) -> None:
     with torch.device("meta"), suppress(RuntimeError):  # of size: that is for each trial to say
-        blueprint.build(where)
+        spec.build(where)

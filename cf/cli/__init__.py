@@ -1,0 +1,1 @@
+"""The program `cf`: one file a command."""

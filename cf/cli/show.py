@@ -1,0 +1,36 @@
+"""Print the leaderboard and where to look next."""
+
+from rich.console import Console
+
+from cf.core import io, paths
+from cf.core.provenance import Provenance
+from cf.core.stage import stage
+from cf.evaluation import leaderboard
+from cf.reporting.tables import leaderboard_table
+
+NEXT = f"""\
+all on one page    {paths.REPORT}: open it in a browser
+figures            {paths.FIGURES}/*.png
+runs in MLflow     make ui
+change something   edit params.yaml, then make repro; or in one go:
+                   dvc exp run -S train_dotbias.model.n_factors=100
+compare            dvc exp show, dvc metrics diff, dvc params diff
+dvc itself         . .venv/bin/activate"""
+
+
+@stage
+def main() -> None:
+    """Print what `make repro` made."""
+    console = Console(highlight=False)
+    console.print(leaderboard_table(leaderboard.read(paths.LEADERBOARD)))
+    facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
+    if facts.dataset != facts.requested:
+        console.print(
+            f"[bold red]{facts.dataset}, not {facts.requested}[/]: that could not be reached when "
+            "it was asked for. `dvc repro -f ingest` tries again."
+        )
+    console.print(NEXT)
+
+
+if __name__ == "__main__":
+    main()

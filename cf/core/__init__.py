@@ -1,0 +1,1 @@
+"""What everything else stands on: params.yaml, paths, files, errors, ratings."""

@@ -1,0 +1,453 @@
+"""The sections of params.yaml as typed, strict objects."""
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from cf.core.errors import InputError
+
+
+def _ascending(bounds: list[float]) -> list[float]:
+    if not bounds[0] < bounds[1]:
+        raise ValueError(f"expected [low, high] with low below high, got {bounds}")
+    return bounds
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Count = Annotated[int, Field(gt=0, le=10**9)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Range = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+
+
+class Config(BaseModel):
+    """A part of params.yaml: unknown keys and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Columns(Config):
+    """The names that the columns have in the user's own file; no timestamp: null."""
+
+    user_id: str
+    item_id: str
+    rating: str
+    timestamp: str | None
+
+
+class Ingest(Config):
+    """Which ratings to use, and what to do when they cannot be reached."""
+
+    dataset: str
+    fallback: Literal["ml-100k"] | None
+    columns: Columns
+    rating_range: Range
+
+
+class Split(Config):
+    """Which rows are held out; a key that the method does not use means nothing."""
+
+    method: Literal["random", "per_user", "time", "leave_last", "k_fold", "file"]
+    fraction: Annotated[float, Field(gt=0, lt=1)]
+    seed: Seed
+    n_last: Count
+    n_folds: Annotated[int, Field(ge=2, le=10**6)]
+    fold: Annotated[int, Field(ge=0)]
+    file: str | None
+    test: bool
+
+    @model_validator(mode="after")
+    def _leaves_rows_for_train(self) -> "Split":
+        used = self.used
+        if self.test and used.get("fraction", 0) >= 0.5:
+            raise ValueError(
+                f"fraction: {self.fraction:g} for valid and as much for test leaves nothing to "
+                "train on: choose less than 0.5"
+            )
+        if self.test and used.get("n_folds", 3) < 3:
+            raise ValueError("n_folds: 2 folds are valid and test: choose 3 or more to train on")
+        if used.get("fold", 0) >= self.n_folds:
+            raise ValueError(
+                f"fold: {self.fold} is none of the {self.n_folds} folds of n_folds, which are 0 to "
+                f"{self.n_folds - 1}"
+            )
+        if self.method == "file" and not self.file:
+            raise ValueError("file: the method file needs the path of one")
+        return self
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """The values that decide which rows are held out; `test` where it does."""
+        keys = {
+            "random": ("fraction", "seed"),
+            "per_user": ("fraction", "seed"),
+            "time": ("fraction",),
+            "leave_last": ("n_last",),
+            "k_fold": ("n_folds", "fold", "seed"),
+            "file": ("file",),
+        }[self.method]
+        values = {key: getattr(self, key) for key in keys}
+        return {**values, "test": True} if self.test else values
+
+
+class SGD(Config):
+    """Stochastic gradient descent; decay is L2, added to the gradient."""
+
+    name: Literal["sgd"]
+    momentum: Fraction
+    weight_decay: NonNegativeFloat
+
+
+class Adam(Config):
+    """Adam; decay is L2, added to the gradient."""
+
+    name: Literal["adam"]
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+    weight_decay: NonNegativeFloat
+
+
+class Schedule(Config):
+    """Phases of training, each with its own learning rate."""
+
+    n_epochs: Annotated[list[Count], Field(min_length=1)]
+    learning_rate: PositiveFloat | Annotated[list[PositiveFloat], Field(min_length=1)]
+    anneal: Literal["none", "cosine"]
+    warm_up: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _one_rate_a_phase(self) -> "Schedule":
+        if isinstance(self.learning_rate, list) and len(self.learning_rate) != len(self.n_epochs):
+            raise ValueError(
+                f"learning_rate has {len(self.learning_rate)} values for "
+                f"{len(self.n_epochs)} phases of n_epochs: give one number, or one a phase"
+            )
+        return self
+
+    @property
+    def phases(self) -> list[tuple[int, float]]:
+        """(number of epochs, learning rate) of each phase."""
+        rates = self.learning_rate
+        if not isinstance(rates, list):
+            rates = [rates] * len(self.n_epochs)
+        return list(zip(self.n_epochs, rates, strict=True))
+
+
+class Training(Config):
+    """How a model is trained; `model` holds its name and what its own Config takes."""
+
+    model: dict[str, Any]
+    seed: Seed
+    device: str
+    n_threads: Annotated[int, Field(gt=0, le=1024)]
+    batch_size: Count
+    optimizer: Annotated[SGD | Adam, Field(discriminator="name")]
+    schedule: Schedule
+
+
+class Gibbs(Config):
+    """How a posterior is sampled, and what it may know besides users, items and stars."""
+
+    n_sweeps: Count
+    burn_in: Annotated[int, Field(ge=0)]
+    user_noise: bool
+    days: bool
+    genres: bool
+    year: bool
+    popularity: bool
+    raters: bool
+    rated: bool
+
+    @model_validator(mode="after")
+    def _leaves_sweeps(self) -> "Gibbs":
+        if self.burn_in >= self.n_sweeps:
+            raise ValueError(
+                f"burn_in: {self.burn_in} of {self.n_sweeps} sweeps leaves none to average"
+            )
+        return self
+
+
+class Sampling(Config):
+    """How a posterior is sampled; `model` holds its name and what its own Config takes."""
+
+    model: dict[str, Any]
+    seed: Seed
+    n_threads: Annotated[int, Field(gt=0, le=1024)]
+    gibbs: Gibbs
+
+
+class Evaluate(Config):
+    """What to score on, the baselines to compare with, and how to tell what is chance."""
+
+    part: Literal["valid", "test"]
+    damping: NonNegativeFloat
+    n_resamples: Annotated[int, Field(ge=100, le=10**6)]
+    seed: Seed
+
+
+class Knn(Config):
+    """The item-kNN baseline of ranking."""
+
+    n_neighbours: Count
+    shrinkage: NonNegativeFloat
+
+
+class Ease(Config):
+    """The EASE baseline of ranking."""
+
+    l2: PositiveFloat
+    max_items: Annotated[int, Field(gt=0, le=50_000)]
+
+
+class Rank(Config):
+    """How lists of recommended items are judged, and the baselines of it."""
+
+    k: Annotated[int, Field(gt=0, le=1000)]
+    relevant: float
+    knn: Knn
+    ease: Ease
+
+
+class Cv(Config):
+    """A cross-validation: every fold with every seed."""
+
+    n_folds: Annotated[int, Field(ge=2, le=1000)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    jobs: Annotated[int, Field(gt=0, le=1024)]
+
+
+class Tracking(Config):
+    """Where executions are recorded."""
+
+    enabled: bool
+    experiment: Annotated[str, Field(min_length=1)]
+
+
+class SearchDomain(Config):
+    """What a value may be tuned to: a number from low to high, or one of some values."""
+
+    type: Literal["int", "float", "choice"]
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    values: list[Any] | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> "SearchDomain":
+        foreign = {"low", "high", "log"} if self.type == "choice" else {"values"}
+        if needless := sorted(foreign & self.model_fields_set):
+            raise ValueError(f"{', '.join(needless)} means nothing to {self.type}: remove it")
+        if self.type == "choice":
+            _check_values(self.values)
+        else:
+            _check_bounds(self.type, self.low, self.high, self.log)
+        return self
+
+
+def _check_values(values: list[Any] | None) -> None:
+    if not values:
+        raise ValueError("a choice needs values: one or more to choose from")
+    for value in values:
+        for part in value if isinstance(value, list) else [value]:
+            if not isinstance(part, str | int | float | None):
+                raise ValueError(f"values are numbers, text or lists of these, got {value!r}")
+
+
+def _check_bounds(kind: str, low: float | None, high: float | None, log: bool) -> None:
+    if low is None or high is None:
+        raise ValueError(f"{kind} needs both low and high")
+    if not low < high:
+        raise ValueError(f"low must be below high, got {low:g} and {high:g}")
+    if log and low <= 0:
+        raise ValueError(f"log needs low above 0, got {low:g}")
+    if kind == "int" and not (low.is_integer() and high.is_integer()):
+        raise ValueError(f"int needs whole numbers, got {low:g} and {high:g}")
+
+
+class Tune(Config):
+    """Which values of one training section to search, and how; `space` is by dotted key."""
+
+    section: Annotated[str, Field(pattern="^train_.")]
+    n_trials: Count
+    seed: Seed
+    holdout: Annotated[float, Field(gt=0, lt=1)]
+    space: Annotated[dict[str, SearchDomain], Field(min_length=1)]
+
+
+S = TypeVar("S", bound=Config)
+
+
+def load(path: Path, section: str, kind: type[S]) -> S:
+    """The section of the params file at `path`, checked against `kind`.
+
+    Raises:
+        InputError: no such file, not YAML, no such section, an unknown key, a value of the
+            wrong type or out of bounds; the message names the key.
+    """
+    sections = _sections(path)
+    if section not in sections:
+        close = difflib.get_close_matches(section, sections, n=1)
+        hint = f" Is it the one called {close[0]}?" if close else ""
+        needed = ", ".join(kind.model_fields)
+        raise InputError(f"{path}: {section}: this section is missing. It needs {needed}.{hint}")
+    return parse(sections[section], f"{path}: {section}", kind)
+
+
+def parse(values: Any, where: str, kind: type[S]) -> S:
+    """`values` as a `kind`; `where` begins every message.
+
+    Raises:
+        InputError: as for `load`.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        told: dict[str, str] = {}  # by place, since each side of a union complains
+        for detail in error.errors():
+            keys = _keys(detail, values)
+            told.setdefault(".".join([where, *keys]), _explain(detail, keys, kind))
+        raise InputError("\n".join(f"{place}: {what}" for place, what in told.items())) from None
+
+
+def is_sampled(path: Path, section: str) -> bool:
+    """Whether a training section of the params file at `path` is a `Sampling`.
+
+    Raises:
+        InputError: as for `load`, of the file.
+    """
+    values = _sections(path).get(section)
+    return isinstance(values, dict) and "gibbs" in values
+
+
+def read(text: str) -> Any:
+    """The content of a params file.
+
+    Raises:
+        yaml.YAMLError: it is no YAML.
+    """
+    return yaml.load(text, _Loader)
+
+
+def flatten_params(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A section's values under their own names, without those of the parts they are in.
+
+    A part's `name` goes under the part's: `optimizer.name` becomes `optimizer`.
+
+    Raises:
+        ValueError: two parts have a value of the same name.
+    """
+    found: dict[str, Any] = {}
+    for key, value in section.items():
+        parts = (
+            {key if inner == "name" else inner: v for inner, v in value.items()}
+            if isinstance(value, dict)
+            else {key: value}
+        )
+        if both := found.keys() & parts.keys():
+            raise ValueError(f"more than one value is called {', '.join(both)}")
+        found |= parts
+    return found
+
+
+def plain(number: float) -> str:
+    """The number without an exponent, in the digits that give it back."""
+    return format(Decimal(repr(number)), "f")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that knows the numbers `dvc exp run -S` writes: 1e-05, which it makes of 0.00001.
+
+    PyYAML takes that for text, as it does 1e-3; what nobody but a person writes stays text, and
+    the error says how to write it so that every reader of YAML agrees.
+    """
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+e[-+][0-9]{2,}$"), list("-+0123456789")
+)
+
+
+def _sections(path: Path) -> dict[str, Any]:
+    try:
+        content = read(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such file. Run from the root of the project, or restore it with "
+            f"`git checkout {path}`."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected named sections, got {type(content).__name__}.")
+    return content
+
+
+def _keys(detail: ErrorDetails, values: Any) -> list[str]:
+    """The keys that lead to an error, without the names that pydantic gives to types."""
+    keys = []
+    for part in detail["loc"]:
+        inside = (isinstance(values, dict) and part in values) or (
+            isinstance(values, list) and isinstance(part, int)
+        )
+        if inside:
+            values = values[part]
+        if inside or (detail["type"] == "missing" and part == detail["loc"][-1]):
+            keys.append(str(part))
+    return keys
+
+
+def _explain(detail: ErrorDetails, keys: list[str], kind: type[BaseModel]) -> str:
+    got = detail["input"]
+    if detail["type"] == "extra_forbidden":
+        known = list(_kind_at(kind, keys[:-1]).model_fields)
+        close = difflib.get_close_matches(keys[-1], known, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        return f"unknown key.{hint}" + (f" Known keys: {', '.join(known)}." if known else "")
+    if detail["type"] == "missing":
+        return "this key is missing. Add it, or restore it from git."
+    if detail["type"] == "model_type":
+        needed = ", ".join(_kind_at(kind, keys).model_fields)
+        return f"expected the keys {needed}, got {got!r}."
+    if detail["type"] == "value_error":
+        return f"{detail['ctx']['error']}."
+    message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, got {got!r}"
+    if isinstance(got, str) and _is_number(got):
+        number = plain(float(got))
+        quoted = float(got) == yaml.safe_load(got)
+        message += (
+            ". Remove the quotes" if quoted else f". YAML reads {got} as text: write {number}"
+        )
+    return f"{message}."
+
+
+def _kind_at(kind: type[BaseModel], keys: list[str]) -> type[BaseModel]:
+    """The section that `keys` lead to; an empty one where it depends on the values."""
+    remaining = iter(keys)
+    for key in remaining:
+        inner = kind.model_fields[key].annotation
+        if get_origin(inner) is dict and next(remaining, None):
+            inner = get_args(inner)[1]
+        kind = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else Config
+    return kind
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -1,0 +1,142 @@
+"""Frames, facts and files between stages: written whole or not at all, read with a plain error."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pandas as pd
+
+from cf.core.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+DECIMALS = 6
+"""Decimals of numbers in CSV and JSON that git tracks: machines of one kind agree to these."""
+
+T = TypeVar("T")
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it if the block ends well and removed if not.
+
+    Missing parent folders are made. The last suffix of `path` is kept, for writers that look
+    at it.
+
+    Raises:
+        InputError: the system refused to write (disk full, no permission).
+    """
+    tmp_path = path.with_name(f".partial-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield tmp_path
+        tmp_path.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"cannot write {path}: {reason}. Free some space or choose a folder that can be "
+            "written to, then run the same command again."
+        ) from error
+    finally:
+        with suppress(OSError):  # where nothing can be written, nothing can be removed
+            tmp_path.unlink()
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """Write a frame as a Parquet file, without its index."""
+    with atomic_write(path) as tmp_path:
+        frame.to_parquet(tmp_path, engine="pyarrow", index=False)
+
+
+def read_parquet(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
+    """The frame of a Parquet file, which has at least the columns `needed`.
+
+    Raises:
+        InputError: no such file, not Parquet, or a column is missing.
+    """
+    try:
+        frame = pd.read_parquet(path, engine="pyarrow")
+        if missing := set(needed) - set(frame.columns):
+            raise ValueError(f"no column {', '.join(sorted(missing))}")
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    return frame
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a frame as CSV, without its index: numbers to `DECIMALS`, nothing where missing."""
+    booleans = frame.select_dtypes("bool").columns
+    lower = {name: frame[name].map({True: "true", False: "false"}) for name in booleans}
+    with atomic_write(path) as tmp_path:
+        frame.assign(**lower).to_csv(
+            tmp_path, index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n"
+        )
+
+
+def read_csv(path: Path, needed: Sequence[str] = (), dtype: Any = None) -> pd.DataFrame:
+    """The frame of a CSV file, which has at least the columns `needed`.
+
+    Raises:
+        InputError: no such file, not CSV, a column is missing, or a value is not of its type.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""])
+        if missing := set(needed) - set(frame.columns):
+            raise ValueError(f"no column {', '.join(sorted(missing))}")
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    return frame
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that reads well in a diff: indented, one line at the end."""
+    with atomic_write(path) as tmp_path:
+        text = json.dumps(content, indent=2, allow_nan=False)
+        tmp_path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        InputError: no such file, or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+def write_dataclass(path: Path, instance: "DataclassInstance") -> None:
+    """Write a dataclass as JSON."""
+    write_json(path, asdict(instance))
+
+
+def read_dataclass(path: Path, cls: type[T]) -> T:
+    """The `cls` that `write_dataclass` wrote.
+
+    Raises:
+        InputError: no such file, not JSON, or something else.
+    """
+    try:
+        return cls(**read_json(path))
+    except TypeError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path}: cannot be read ({error}). `dvc repro` makes it; if it is damaged, delete it "
+        "first."
+    )

@@ -1,0 +1,44 @@
+"""Every artefact's path, relative to the root of the project."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+
+INGESTED = Path("data/ingested")
+RATINGS = INGESTED / "ratings.parquet"
+ITEMS = INGESTED / "items.parquet"
+PROVENANCE = INGESTED / "provenance.json"
+
+ENCODED = Path("data/encoded")
+ENCODED_RATINGS = ENCODED / "ratings.parquet"
+ENCODED_USERS = ENCODED / "users.parquet"
+ENCODED_ITEMS = ENCODED / "items.parquet"  # with title, year and genres, by index
+
+SPLIT = Path("data/split")
+TRAIN = SPLIT / "train.parquet"
+VALID = SPLIT / "valid.parquet"
+TEST = SPLIT / "test.parquet"  # where split.test of params.yaml is true
+SPLIT_FILES = {"train": TRAIN, "valid": VALID, "test": TEST}
+SPLIT_INFO = SPLIT / "split.json"
+SPLIT_PROVENANCE = SPLIT / "provenance.json"
+
+MODELS = Path("models")
+CHAINS = Path(".dvc/tmp/unfinished")  # which neither DVC nor git looks at
+RUNS = Path("runs")
+
+REPORTS = Path("reports")
+HISTORY = REPORTS / "history"
+METRICS = REPORTS / "metrics.json"
+DATA = REPORTS / "data.json"
+LEADERBOARD = REPORTS / "leaderboard.csv"
+STRATA = REPORTS / "strata.csv"
+RANKING = REPORTS / "ranking.csv"
+PREDICTIONS = REPORTS / "predictions.parquet"
+FIGURES = REPORTS / "figures"
+GRID = REPORTS / "grid.png"
+CV = REPORTS / "cv.csv"
+VECTOR_FIGURES = REPORTS / "svg"
+REPORT = REPORTS / "index.html"
+DRAWN = VECTOR_FIGURES / "executions.json"  # of the trainings that figures and page are about
+
+STORE = Path("mlruns/mlflow.db")

@@ -1,0 +1,81 @@
+"""Where to compute, and whether it fits there."""
+
+import math
+import os
+
+import psutil
+import torch
+
+from cf.core.errors import InputError
+from cf.training.checkpoint import ModelSpec
+
+TENSORS_A_PARAMETER = 4  # the weight, its gradient, and two of Adam's
+
+
+def choose(name: str, where: str) -> torch.device:
+    """The device called `name`; auto is CUDA where there is one, else the CPU.
+
+    Args:
+        where: begins error messages.
+
+    Raises:
+        InputError: no such device on this machine.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"{where}: expected auto, cpu, cuda or cuda:N, got {name!r}.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"{where}: {name} asked for, but this machine has {torch.cuda.device_count()} CUDA "
+            "devices. Choose auto or cpu."
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"{where}: expected auto, cpu, cuda or cuda:N, got {name!r}.")
+    return device
+
+
+def prepare(device: torch.device, n_threads: int, seed: int) -> None:
+    """Make this process compute the same numbers each time, and quickly.
+
+    Numbers too small for a normal float become 0: Adam's averages of rarely met rows decay into
+    that range, where a CPU computes many times slower.
+    """
+    torch.set_num_threads(n_threads)
+    torch.set_flush_denormal(True)
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what determinism asks for
+        torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)
+
+
+def check_memory(
+    spec: ModelSpec, where: str, device: torch.device, n_tensors: int = TENSORS_A_PARAMETER
+) -> None:
+    """Refuse a model whose training does not fit into the memory that is free.
+
+    Args:
+        n_tensors: of a parameter's size that training holds for each.
+
+    Raises:
+        InputError: it does not fit; the message says how much is needed and free.
+    """
+    try:
+        with torch.device("meta"):
+            model = spec.build(where)
+        sizes = [p.numel() * p.element_size() for p in model.parameters()]
+        needed: float = sum(sizes) * n_tensors
+    except RuntimeError:  # more bytes than can be counted
+        needed = math.inf
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+    else:
+        free = psutil.virtual_memory().available
+    if needed > free:
+        raise InputError(
+            f"{where}: training needs {needed / 2**30:.1f} GiB for {spec.n_users} users and "
+            f"{spec.n_items} items, {free / 2**30:.1f} GiB are free. "
+            "Make the model smaller: lower n_factors."
+        )
