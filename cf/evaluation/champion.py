@@ -1,0 +1,79 @@
+"""Which of the registered models is the champion. Nothing is stored here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version of the registered model.
+
+    Attributes:
+        version: its number in the registry.
+        rmse: on the validation rows, in stars.
+        dataset_sha256: of the data set that it was trained on.
+        split_sha256: of the rows that it was validated on.
+        decision: the reason it has, if any, for being the champion or not.
+    """
+
+    version: int
+    rmse: float
+    dataset_sha256: str
+    split_sha256: str
+    decision: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a version is the champion from now on, and the text of its tag `decision`."""
+
+    promote: bool
+    reason: str
+
+
+def candidate(rmse: Mapping[str, float], part: str, split_method: str) -> str | None:
+    """The model that may become the champion: the one with the lowest RMSE.
+
+    None on the test set, since selecting a model on it would invalidate it, and none in a fold of
+    a cross-validation, which is there to evaluate a method.
+
+    Args:
+        rmse: of each trained model, in stars.
+        part: the held-out rows that it is measured on, valid or test.
+        split_method: of params.yaml.
+    """
+    if part != "valid" or split_method == "k_fold" or not rmse:
+        return None
+    return min(rmse, key=lambda name: (rmse[name], name))
+
+
+def decide(new: ModelVersion, champion: ModelVersion | None, is_only_version: bool) -> Decision:
+    """Whether `new` is the champion: with a lower RMSE on the same data set and split.
+
+    The answer for the champion itself is the same each time: it stays, for the same reason.
+
+    Args:
+        champion: today's; None where no version has the alias.
+        is_only_version: whether no version but `new` is registered. Otherwise somebody has removed
+            the alias, and a person has to set it again.
+    """
+    if champion is None:
+        if is_only_version:
+            return Decision(True, "champion: the first version")
+        return Decision(False, "no champion: there is none to compare with. Set the alias by hand.")
+    if new.version == champion.version:
+        kept = champion.decision.startswith("champion")
+        return Decision(True, champion.decision if kept else "champion: the alias was set by hand")
+    other = f"version {champion.version}"
+    if (new.dataset_sha256, new.split_sha256) != (champion.dataset_sha256, champion.split_sha256):
+        return Decision(
+            False,
+            f"no champion: {other} is of another data set or split and cannot be compared. "
+            "Set the alias by hand to replace it.",
+        )
+    promote = new.rmse < champion.rmse
+    return Decision(
+        promote,
+        f"{'champion' if promote else 'no champion'}: RMSE {new.rmse:.6f} is "
+        f"{'below' if promote else 'not below'} {champion.rmse:.6f} of {other}, on the same rows",
+    )

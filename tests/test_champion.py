@@ -1,0 +1,54 @@
+from dataclasses import replace
+
+import pytest
+
+from cf.evaluation.champion import Decision, ModelVersion, candidate, decide
+
+FIRST = ModelVersion(1, 0.9, "data", "split", "champion: the first version")
+
+
+def test_the_first_version_is_the_champion() -> None:
+    assert decide(FIRST, None, is_only_version=True).promote
+
+
+def test_a_removed_alias_is_left_to_the_user() -> None:
+    decision = decide(FIRST, None, is_only_version=False)
+    assert not decision.promote
+    assert "Set the alias by hand" in decision.reason
+
+
+@pytest.mark.parametrize(("rmse", "promote"), [(0.8, True), (0.9, False), (0.95, False)])
+def test_only_a_lower_rmse_on_the_same_rows_is_promoted(rmse: float, promote: bool) -> None:
+    decision = decide(ModelVersion(2, rmse, "data", "split"), FIRST, is_only_version=False)
+    assert decision.promote == promote
+    assert decision.reason.startswith("champion: " if promote else "no champion: ")
+    assert f"{rmse:.6f}" in decision.reason
+    assert "0.900000 of version 1" in decision.reason
+
+
+@pytest.mark.parametrize("other", [{"dataset_sha256": "x"}, {"split_sha256": "x"}])
+def test_other_rows_cannot_be_compared(other: dict[str, str]) -> None:
+    decision = decide(replace(FIRST, version=2, rmse=0.1, **other), FIRST, False)
+    assert not decision.promote
+    assert "cannot be compared" in decision.reason
+
+
+def test_evaluating_the_champion_again_changes_nothing() -> None:
+    champion = FIRST
+    for _ in range(3):
+        decision = decide(replace(champion, decision=""), champion, is_only_version=True)
+        assert decision == Decision(True, "champion: the first version")
+        champion = replace(champion, decision=decision.reason)
+    worse = ModelVersion(2, 0.95, "data", "split")
+    first, again = (decide(worse, champion, False) for _ in range(2))
+    assert first == again
+    by_hand = replace(worse, decision=first.reason)
+    assert decide(worse, by_hand, False) == Decision(True, "champion: the alias was set by hand")
+
+
+def test_the_candidate_is_the_best_on_validation_rows_of_one_split() -> None:
+    rmse = {"dot": 1.1, "embnet": 0.9, "dotbias": 0.9}
+    assert candidate(rmse, "valid", "random") == "dotbias"
+    assert candidate(rmse, "test", "random") is None
+    assert candidate(rmse, "valid", "k_fold") is None
+    assert candidate({}, "valid", "random") is None
