@@ -16,9 +16,9 @@ from cf.bayes import side_information as features
 from cf.bayes.side_information import Feature
 from cf.core import config, io, paths
 from cf.core.config import Gibbs, Sampling
+from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance
 from cf.core.ratings import Ratings, Stars
-from cf.core.stage import stage
 from cf.data import split as splitting
 from cf.evaluation import metrics
 from cf.models.bayesmf import keys
@@ -120,7 +120,7 @@ def features_of(train: Ratings, facts: Provenance, asked: Gibbs) -> tuple[Tensor
     return dense(features.of_users(asked, train, *sizes)), dense(of_items)
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Print the table."""
     n_members = int(sys.argv[1]) if len(sys.argv) > 1 else 4

@@ -14,9 +14,9 @@ from rich.table import Table
 from torch import nn
 
 from cf.core import config, io, paths
+from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance
 from cf.core.ratings import Ratings
-from cf.core.stage import stage
 from cf.training import device as devices
 from cf.training import optim as optimizers
 from cf.training.checkpoint import ModelSpec
@@ -71,7 +71,7 @@ def plain(train: Ratings, facts: Provenance) -> Iterator[float]:
         yield time.perf_counter() - started
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Measure and print."""
     facts = io.read_dataclass(paths.PROVENANCE, Provenance)

@@ -3,9 +3,8 @@
 import sys
 
 from cf.core import io, paths
-from cf.core.errors import InputError
+from cf.core.errors import InputError, exit_on_input_error
 from cf.core.provenance import Provenance, SplitInfo
-from cf.core.stage import stage
 from cf.evaluation import leaderboard
 
 EXPECTED = {
@@ -17,7 +16,7 @@ EXPECTED = {
 """Validation MSE and how far a seed may take it from there, in stars²."""
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Print each model's validation MSE beside the notebook's."""
     metrics = io.read_json(paths.METRICS)

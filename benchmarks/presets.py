@@ -17,9 +17,9 @@ from torch import Tensor
 
 from cf.core import config, io, paths
 from cf.core.config import Training
+from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance
 from cf.core.ratings import Ratings
-from cf.core.stage import stage
 from cf.data import split as splitting
 from cf.evaluation import metrics
 from cf.models import base
@@ -99,7 +99,7 @@ def changed(training: Training, changes: dict[str, Any]) -> Training:
         for name in outer:
             inner = inner[name]
         inner[last] = value
-    return config.parse(values, "benchmarks.presets", Training)
+    return config.validate(values, "benchmarks.presets", Training)
 
 
 def decays(model: base.Model, train: Ratings, variant: Variant, decay: float) -> list[Tensor]:
@@ -153,7 +153,7 @@ def judged(variant: Variant, fitted: Ratings, held: Ratings, seed: int) -> tuple
     return metrics.rmse(base.predict(model, held.users, held.items), held.values), seconds
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Print the table, the mean over the slices."""
     n_slices = int(sys.argv[1]) if len(sys.argv) > 1 else 3

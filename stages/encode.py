@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 
 from cf.core import io, paths
-from cf.core.stage import stage
+from cf.core.errors import exit_on_input_error
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Number users and items in order of first appearance, and put items in that order."""
     ratings = io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"])

@@ -3,15 +3,15 @@
 from rich.console import Console
 
 from cf.core import config, io, paths
+from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance, SplitInfo
-from cf.core.stage import stage
 from cf.evaluation import leaderboard
 from cf.reporting.tables import leaderboard_table
 from cf.tracking import record as tracking
 from stages import heldout, runs
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Write metrics, leaderboard and predictions, and add the metrics to the models' runs."""
     evaluate = config.load(paths.PARAMS, "evaluate", config.Evaluate)

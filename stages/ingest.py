@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 
 from cf.core import io, paths
 from cf.core.config import Ingest, load
+from cf.core.errors import exit_on_input_error
 from cf.core.io import atomic_write
 from cf.core.provenance import Provenance
-from cf.core.stage import stage
 from cf.data import datasets, movielens
 from cf.data import ratings_file as tabular
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Obtain the data set that params.yaml names, check it and write it down."""
     params = load(paths.PARAMS, "ingest", Ingest)

@@ -5,8 +5,8 @@ reports/svg and reports/index.html.
 import os
 
 from cf.core import config, io, paths
+from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance, SplitInfo
-from cf.core.stage import stage
 from cf.evaluation import rankings, rows, strata
 from cf.evaluation.predictions import COLUMNS
 from cf.reporting import gallery
@@ -16,7 +16,7 @@ from cf.training import history
 from stages import report, runs
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Draw every figure, put all on one page, and add them to the models' runs."""
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
@@ -42,7 +42,7 @@ def main() -> None:
             save(figure, paths.FIGURES / f"{name}.png")
             save(figure, paths.VECTOR_FIGURES / f"{name}.svg")
         report.write(list(trainings), ranked)
-        io.write_json(paths.DRAWN, {name: made.id for name, made in trainings.items()})
+        io.write_json(paths.DRAWN_RUNS, {name: made.id for name, made in trainings.items()})
         for name, training in trainings.items():
             if training.tags.get("dvc_experiment") == os.environ.get("DVC_EXP_NAME"):
                 recorder.add(training, {}, runs.figures(name, training))

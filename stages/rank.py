@@ -3,15 +3,15 @@
 from rich.console import Console
 
 from cf.core import config, io, paths
+from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance, SplitInfo
-from cf.core.stage import stage
 from cf.evaluation import rankings
 from cf.reporting.tables import ranking_table
 from cf.tracking import record as tracking
 from stages import heldout, runs
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Write the table, and add its figures to the models' runs."""
     rank = config.load(paths.PARAMS, "rank", config.Rank)

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from cf.core import config, io, paths
-from cf.core import git as commit
+from cf.core import config, git, io, paths
 from cf.core.io import atomic_write
 from cf.core.provenance import Provenance, SplitInfo
 from cf.evaluation import leaderboard
@@ -24,7 +23,7 @@ def write(trained: list[str], ranked: Sequence[Row] = ()) -> None:
     page = report.render(
         rows=leaderboard.read(paths.LEADERBOARD),
         scores=about(io.read_json(paths.DATA), io.read_json(paths.METRICS)),
-        sections=config.read(paths.PARAMS.read_text(encoding="utf-8")),
+        sections=config.parse_yaml(paths.PARAMS.read_text(encoding="utf-8")),
         trained=trained,
         provenance=provenance,
         split=io.read_dataclass(paths.SPLIT_INFO, SplitInfo),
@@ -44,11 +43,11 @@ def about(data: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
 
 def last_commit() -> Commit | None:
     """What the last commit keeps; None where there is none or git cannot be asked."""
-    last = commit.last()
+    last = git.head_commit()
     if last is None:
         return None
-    metrics = commit.kept(paths.METRICS)
-    sections = commit.kept(paths.PARAMS)
+    metrics = git.read_at_head(paths.METRICS)
+    sections = git.read_at_head(paths.PARAMS)
     if metrics is None or not all(isinstance(values, dict) for values in metrics.values()):
         return Commit(*last, None, sections)
-    return Commit(*last, about(commit.kept(paths.DATA) or {}, metrics), sections)
+    return Commit(*last, about(git.read_at_head(paths.DATA) or {}, metrics), sections)

@@ -6,9 +6,9 @@ from rich.console import Console
 
 from cf.core import config, io, paths
 from cf.core.config import Split
+from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance
 from cf.core.ratings import Ratings
-from cf.core.stage import stage
 from cf.data import describe as parts
 from cf.data import split as splitting
 from cf.data import split_file as splitfile
@@ -16,7 +16,7 @@ from cf.data.split import Parts
 from cf.reporting.tables import leakage, split_table
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Hold out the rows that params.yaml says, and count what they hold."""
     split = config.load(paths.PARAMS, "split", config.Split)

@@ -1,14 +1,13 @@
 """Train one model: data/split to models/<name>. Usage: python -m stages.train NAME"""
 
-from cf.core import config, io, paths
-from cf.core import git as commit
+from cf.core import config, git, io, paths
+from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance, SplitInfo
-from cf.core.stage import stage
 from cf.tracking import record as tracking
 from stages import runs
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Train the model that the section train_<name> of params.yaml describes."""
     name = runs.the_name()
@@ -16,7 +15,7 @@ def main() -> None:
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
-    changed = commit.changes(name)
+    changed = git.changed_params(name)
     execution = tracking.execution(settings.experiment, name, training, provenance, split, changed)
     with tracking.recorder(settings) as recorder:
         from stages.training import train  # late: MLflow is imported while torch is

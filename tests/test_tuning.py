@@ -46,12 +46,12 @@ SPLIT = SplitInfo(0.2, 42, 2500, 500, 0, "cd" * 32)
 def section(**parts: dict[str, Any]) -> Training:
     """The section above, with some keys of its parts changed."""
     changed = {name: {**SECTION[name], **part} for name, part in parts.items()}
-    return config.parse({**SECTION, **changed}, "test", Training)
+    return config.validate({**SECTION, **changed}, "test", Training)
 
 
 def tune(space: dict[str, Any], n_trials: int = 12, **others: Any) -> Tune:
     settings = {"section": "train_dotbias", "seed": 1, "holdout": 0.2, **others}
-    return config.parse({**settings, "n_trials": n_trials, "space": space}, "p: tune", Tune)
+    return config.validate({**settings, "n_trials": n_trials, "space": space}, "p: tune", Tune)
 
 
 def trials(train: Ratings, training: Training, asked: Tune) -> list[Trial]:
@@ -203,7 +203,7 @@ def test_settings_out_of_bounds_are_refused_by_name(others: dict[str, Any]) -> N
     (key,) = others
     settings = {"section": "train_dot", "seed": 1, "holdout": 0.2, "n_trials": 1, "space": RATES}
     with pytest.raises(InputError, match=f"p: tune.{key}"):
-        config.parse({**settings, **others}, "p: tune", Tune)
+        config.validate({**settings, **others}, "p: tune", Tune)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from benchmarks.peers import case as cases
 from benchmarks.peers.case import Answers, Case
 from benchmarks.peers.systems import SYSTEMS
 from benchmarks.peers.table import Measured
-from cf.core.stage import stage
+from cf.core.errors import exit_on_input_error
 from cf.evaluation import metrics, ranking
 
 
@@ -33,7 +33,7 @@ def score(answers: Answers, case: Case) -> float:
     return metrics.rmse(answers.astype(np.float32), case.valid.values)
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Measure and print."""
     name, seed, n_threads = sys.argv[1:]

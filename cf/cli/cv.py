@@ -12,7 +12,7 @@ from rich.console import Console
 from cf.cli import experiments
 from cf.core import config, paths
 from cf.core.config import Cv
-from cf.core.stage import stage
+from cf.core.errors import exit_on_input_error
 from cf.evaluation import cross_validation as crossval
 from cf.evaluation.experiments import Experiment
 from cf.reporting.folds import cv_table
@@ -22,12 +22,12 @@ from cf.tracking.record import RunRecord
 PREFIX = "cv"
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Run the folds, compare the models, and give each model a run over its folds in MLflow."""
     cv = config.load(paths.PARAMS, "cv", config.Cv)
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
-    sections = config.read(paths.PARAMS.read_text(encoding="utf-8"))
+    sections = config.parse_yaml(paths.PARAMS.read_text(encoding="utf-8"))
     models = [name.removeprefix("train_") for name in sections if name.startswith("train_")]
     wanted = planned(cv, models)
     folds = experiments.run(wanted, cv.jobs, replacing=PREFIX)

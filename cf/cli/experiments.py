@@ -12,15 +12,14 @@ import sys
 import time
 from typing import Any
 
-from cf.core.errors import InputError
-from cf.core.stage import stage
+from cf.core.errors import InputError, exit_on_input_error
 from cf.evaluation.experiments import Experiment, finished
 
 PAUSE = 2.0  # seconds between two looks at the queue
 PATIENCE = 30  # looks without an answer from any worker
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Run what is in the queue, as many at a time as the command line says."""
     if len(sys.argv) != 2 or not sys.argv[1].isdecimal() or sys.argv[1] == "0":

@@ -5,8 +5,8 @@ No stage of the pipeline: it looks at the experiments that DVC's queue has run.
 
 from cf.cli.experiments import shown
 from cf.core import config, io, paths
+from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance, SplitInfo
-from cf.core.stage import stage
 from cf.evaluation.grid import grid
 from cf.reporting.heatmap import grid_heatmap
 from cf.reporting.save import save
@@ -15,7 +15,7 @@ from cf.tracking import record as tracking
 SECTION = "train_dotbias"
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Draw the heat map, and give it a run of its own in MLflow."""
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)

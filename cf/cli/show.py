@@ -3,8 +3,8 @@
 from rich.console import Console
 
 from cf.core import io, paths
+from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance
-from cf.core.stage import stage
 from cf.evaluation import leaderboard
 from cf.reporting.tables import leaderboard_table
 
@@ -18,7 +18,7 @@ compare            dvc exp show, dvc metrics diff, dvc params diff
 dvc itself         . .venv/bin/activate"""
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Print what `make repro` made."""
     console = Console(highlight=False)

@@ -7,15 +7,14 @@ fresh clone, or when a tracking server is back that was away.
 import sys
 
 from cf.core import config, io, paths
-from cf.core.errors import InputError
+from cf.core.errors import InputError, exit_on_input_error
 from cf.core.provenance import SplitInfo
-from cf.core.stage import stage
 from cf.evaluation import leaderboard, rankings
 from cf.tracking import record as tracking
 from stages import runs
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Make the runs that the store lacks."""
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)

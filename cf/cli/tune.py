@@ -8,17 +8,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cf.core import config, io, paths
-from cf.core.errors import InputError
+from cf.core.errors import InputError, exit_on_input_error
 from cf.core.provenance import Provenance, SplitInfo
 from cf.core.ratings import Ratings
-from cf.core.stage import stage
 from cf.tracking import record as tracking
 from cf.training.checkpoint import ModelSpec
 from cf.tuning import outcome
 from cf.tuning.search import Trial, search
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Search the space that the section tune of params.yaml describes; Ctrl-C ends it early."""
     tune = config.load(paths.PARAMS, "tune", config.Tune)

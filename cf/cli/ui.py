@@ -18,8 +18,7 @@ import requests
 import uvicorn
 
 from cf.core import config, paths
-from cf.core.errors import InputError
-from cf.core.stage import stage
+from cf.core.errors import InputError, exit_on_input_error
 from cf.tracking import local_store as store
 from cf.tracking import ui_view as view
 
@@ -50,7 +49,7 @@ class Server(uvicorn.Server):
         show(self.page, "   (Ctrl-C ends it)")
 
 
-@stage
+@exit_on_input_error
 def main() -> None:
     """Serve until interrupted, or show where the team's server is."""
     experiment = config.load(paths.PARAMS, "tracking", config.Tracking).experiment

@@ -1,12 +1,10 @@
 """The sections of params.yaml as typed, strict objects."""
 
 import difflib
-import math
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -19,8 +17,8 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
+from cf.core import config_errors
 from cf.core.errors import InputError
 
 
@@ -292,8 +290,8 @@ class Tune(Config):
 S = TypeVar("S", bound=Config)
 
 
-def load(path: Path, section: str, kind: type[S]) -> S:
-    """The section of the params file at `path`, checked against `kind`.
+def load(path: Path, section: str, schema: type[S]) -> S:
+    """The section of the params file at `path`, checked against `schema`.
 
     Raises:
         InputError: no such file, not YAML, no such section, an unknown key, a value of the
@@ -303,25 +301,22 @@ def load(path: Path, section: str, kind: type[S]) -> S:
     if section not in sections:
         close = difflib.get_close_matches(section, sections, n=1)
         hint = f" Is it the one called {close[0]}?" if close else ""
-        needed = ", ".join(kind.model_fields)
+        needed = ", ".join(schema.model_fields)
         raise InputError(f"{path}: {section}: this section is missing. It needs {needed}.{hint}")
-    return parse(sections[section], f"{path}: {section}", kind)
+    return validate(sections[section], f"{path}: {section}", schema)
 
 
-def parse(values: Any, where: str, kind: type[S]) -> S:
-    """`values` as a `kind`; `where` begins every message.
+def validate(values: Any, context: str, schema: type[S]) -> S:
+    """`values` as a `schema`; `context` begins every message.
 
     Raises:
         InputError: as for `load`.
     """
     try:
-        return kind.model_validate(values)
+        return schema.model_validate(values)
     except ValidationError as error:
-        told: dict[str, str] = {}  # by place, since each side of a union complains
-        for detail in error.errors():
-            keys = _keys(detail, values)
-            told.setdefault(".".join([where, *keys]), _explain(detail, keys, kind))
-        raise InputError("\n".join(f"{place}: {what}" for place, what in told.items())) from None
+        messages = config_errors.explain(error, values, context, schema)
+        raise InputError("\n".join(messages)) from None
 
 
 def is_sampled(path: Path, section: str) -> bool:
@@ -334,7 +329,7 @@ def is_sampled(path: Path, section: str) -> bool:
     return isinstance(values, dict) and "gibbs" in values
 
 
-def read(text: str) -> Any:
+def parse_yaml(text: str) -> Any:
     """The content of a params file.
 
     Raises:
@@ -364,11 +359,6 @@ def flatten_params(section: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def plain(number: float) -> str:
-    """The number without an exponent, in the digits that give it back."""
-    return format(Decimal(repr(number)), "f")
-
-
 class _Loader(yaml.SafeLoader):
     """YAML that knows the numbers `dvc exp run -S` writes: 1e-05, which it makes of 0.00001.
 
@@ -384,7 +374,7 @@ _Loader.add_implicit_resolver(
 
 def _sections(path: Path) -> dict[str, Any]:
     try:
-        content = read(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file. Run from the root of the project, or restore it with "
@@ -395,59 +385,3 @@ def _sections(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected named sections, got {type(content).__name__}.")
     return content
-
-
-def _keys(detail: ErrorDetails, values: Any) -> list[str]:
-    """The keys that lead to an error, without the names that pydantic gives to types."""
-    keys = []
-    for part in detail["loc"]:
-        inside = (isinstance(values, dict) and part in values) or (
-            isinstance(values, list) and isinstance(part, int)
-        )
-        if inside:
-            values = values[part]
-        if inside or (detail["type"] == "missing" and part == detail["loc"][-1]):
-            keys.append(str(part))
-    return keys
-
-
-def _explain(detail: ErrorDetails, keys: list[str], kind: type[BaseModel]) -> str:
-    got = detail["input"]
-    if detail["type"] == "extra_forbidden":
-        known = list(_kind_at(kind, keys[:-1]).model_fields)
-        close = difflib.get_close_matches(keys[-1], known, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        return f"unknown key.{hint}" + (f" Known keys: {', '.join(known)}." if known else "")
-    if detail["type"] == "missing":
-        return "this key is missing. Add it, or restore it from git."
-    if detail["type"] == "model_type":
-        needed = ", ".join(_kind_at(kind, keys).model_fields)
-        return f"expected the keys {needed}, got {got!r}."
-    if detail["type"] == "value_error":
-        return f"{detail['ctx']['error']}."
-    message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, got {got!r}"
-    if isinstance(got, str) and _is_number(got):
-        number = plain(float(got))
-        quoted = float(got) == yaml.safe_load(got)
-        message += (
-            ". Remove the quotes" if quoted else f". YAML reads {got} as text: write {number}"
-        )
-    return f"{message}."
-
-
-def _kind_at(kind: type[BaseModel], keys: list[str]) -> type[BaseModel]:
-    """The section that `keys` lead to; an empty one where it depends on the values."""
-    remaining = iter(keys)
-    for key in remaining:
-        inner = kind.model_fields[key].annotation
-        if get_origin(inner) is dict and next(remaining, None):
-            inner = get_args(inner)[1]
-        kind = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else Config
-    return kind
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

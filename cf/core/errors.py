@@ -1,9 +1,34 @@
-"""The one error that is meant for the user's eyes."""
+"""The one error that is meant for the user's eyes, and how a program ends on it."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+P = ParamSpec("P")
 
 
 class InputError(Exception):
     """Something the user gave cannot be used.
 
     The message says what was expected, what was got, where (file, line, column, key) and what
-    to do. Stages print it without a traceback.
+    to do. It is printed without a traceback.
     """
+
+
+def exit_on_input_error(main: Callable[P, None]) -> Callable[P, None]:
+    """`main`, which prints an `InputError`'s message and exits with status 1, or 130 on Ctrl-C."""
+
+    @functools.wraps(main)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            main(*args, **kwargs)
+        except InputError as error:
+            name = os.environ.get("DVC_STAGE") or Path(sys.argv[0]).stem
+            sys.exit(f"{name}: {error}")
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+    return run

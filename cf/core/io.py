@@ -1,4 +1,4 @@
-"""Frames, facts and files between stages: written whole or not at all, read with a plain error."""
+"""Frames, JSON and files between stages: written whole or not at all, read with a plain error."""
 
 import hashlib
 import json
@@ -78,10 +78,11 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write a frame as CSV, without its index: numbers to `DECIMALS`, nothing where missing."""
     booleans = frame.select_dtypes("bool").columns
     lower = {name: frame[name].map({True: "true", False: "false"}) for name in booleans}
+    numbers = frame.assign(**lower).round(DECIMALS)
+    floats = numbers.select_dtypes("float").columns
+    numbers[floats] += 0.0  # 0 for -0
     with atomic_write(path) as tmp_path:
-        frame.assign(**lower).to_csv(
-            tmp_path, index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n"
-        )
+        numbers.to_csv(tmp_path, index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n")
 
 
 def read_csv(path: Path, needed: Sequence[str] = (), dtype: Any = None) -> pd.DataFrame:
@@ -97,6 +98,23 @@ def read_csv(path: Path, needed: Sequence[str] = (), dtype: Any = None) -> pd.Da
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
     return frame
+
+
+def round_floats(content: Any) -> Any:
+    """`content` with every float in it rounded to `DECIMALS`, and 0 for -0.
+
+    For what git tracks, as `write_csv` does by itself.
+
+    Args:
+        content: of a JSON file.
+    """
+    if isinstance(content, dict):
+        return {key: round_floats(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [round_floats(value) for value in content]
+    if isinstance(content, float):
+        return round(content, DECIMALS) + 0.0
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

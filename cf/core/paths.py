@@ -1,4 +1,4 @@
-"""Every artefact's path, relative to the root of the project."""
+"""Every artifact's path, relative to the root of the project."""
 
 from pathlib import Path
 
@@ -34,11 +34,17 @@ LEADERBOARD = REPORTS / "leaderboard.csv"
 STRATA = REPORTS / "strata.csv"
 RANKING = REPORTS / "ranking.csv"
 PREDICTIONS = REPORTS / "predictions.parquet"
+COVERAGE = REPORTS / "coverage.csv"  # calibration: of the intervals at each level
+DECILES = REPORTS / "deciles.csv"  # calibration: RMSE by decile of predicted standard deviation
 FIGURES = REPORTS / "figures"
 GRID = REPORTS / "grid.png"
 CV = REPORTS / "cv.csv"
 VECTOR_FIGURES = REPORTS / "svg"
 REPORT = REPORTS / "index.html"
-DRAWN = VECTOR_FIGURES / "executions.json"  # of the trainings that figures and page are about
+
+# {model: id of its run record}: which training a result belongs to; not in git
+EVALUATED_RUNS = REPORTS / "evaluated_runs.json"
+RANKED_RUNS = REPORTS / "ranked_runs.json"
+DRAWN_RUNS = VECTOR_FIGURES / "runs.json"
 
 STORE = Path("mlruns/mlflow.db")

@@ -42,7 +42,7 @@ class ModelSpec:
         if not isinstance(name, str):
             raise InputError(f"{where}.name: expected a model's name, got {name!r}.")
         kind = base.find(name)
-        own = config.parse(settings, where, kind.Config)
+        own = config.validate(settings, where, kind.Config)
         return kind(own, self.n_users, self.n_items, list(self.rating_range))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from cf.core import config
+from cf.core.config_errors import format_float
 from cf.core.errors import InputError
 from cf.tuning.search import Trial
 
@@ -71,7 +71,7 @@ def _override(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_override, value))}]"
     if isinstance(value, float):
-        return config.plain(value)
+        return format_float(value)
     if isinstance(value, str):
         quoted = value.replace("'", "\\'")
         return value if _is_word(value) else f"'{quoted}'"

@@ -31,7 +31,7 @@ def changed(training: Training, parameters: dict[str, Any], where: str) -> Train
                 known = ", ".join(Training.model_fields)
                 raise InputError(f"{where}.{key}: {part} has no keys. The section's: {known}.")
         inner[last] = value
-    return config.parse(section, where, Training)
+    return config.validate(section, where, Training)
 
 
 def current(training: Training, tune: Tune) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cf.core import git as commit
+from cf.core import git
 
 PARAMS = """
 ingest: {dataset: toy, fallback: null}
@@ -21,26 +21,26 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("params.yaml").write_text(PARAMS % "1e-05")
 
 
-def git(*arguments: str) -> None:
+def run_git(*arguments: str) -> None:
     who = ["-c", "user.name=n", "-c", "user.email=e@x.org"]
     subprocess.run(["git", *who, *arguments], check=True)
 
 
 def test_without_a_commit_nothing_has_changed() -> None:
-    assert commit.changes("dot") == {}
-    git("init", "-q")
-    assert commit.changes("dot") == {}
+    assert git.changed_params("dot") == {}
+    run_git("init", "-q")
+    assert git.changed_params("dot") == {}
 
 
 def test_what_changed_has_the_names_that_runs_have() -> None:
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-qm", "one")
-    assert commit.changes("dot") == {}
+    run_git("init", "-q")
+    run_git("add", ".")
+    run_git("commit", "-qm", "one")
+    assert git.changed_params("dot") == {}
     text = PARAMS % "0.00001"  # as DVC writes it, and as people do
     Path("params.yaml").write_text(text)
-    assert commit.changes("dot") == {}
+    assert git.changed_params("dot") == {}
     changed = text.replace("42", "43").replace("sgd", "adam").replace("toy", "own")
     Path("params.yaml").write_text(changed.replace("fallback: null", "fallback: ml-100k"))
-    assert commit.changes("dot") == {"dataset": "own", "split_seed": 43, "optimizer": "adam"}
-    assert commit.changes("new") == {}
+    assert git.changed_params("dot") == {"dataset": "own", "split_seed": 43, "optimizer": "adam"}
+    assert git.changed_params("new") == {}

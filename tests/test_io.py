@@ -1,9 +1,11 @@
 from errno import EACCES, ENOSPC
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from cf.core.errors import InputError
-from cf.core.io import atomic_write
+from cf.core.io import atomic_write, read_csv, round_floats, write_csv
 
 
 def write_half_then(error, path):
@@ -47,3 +49,24 @@ def test_a_parent_that_is_a_file_is_a_message(tmp_path):
     (tmp_path / "data").write_text("")
     with pytest.raises(InputError, match=r"cannot write .*ratings\.parquet"):
         write_half_then(OSError(), tmp_path / "data" / "ratings.parquet")
+
+
+def test_floats_are_rounded_and_zero_has_no_sign():
+    content = {"a": [1.23456789, -1e-9, 3], "b": {"c": "x", "d": None}}
+    rounded = round_floats(content)
+    assert rounded == {"a": [1.234568, 0.0, 3], "b": {"c": "x", "d": None}}
+    assert str(rounded["a"][1]) == "0.0"
+
+
+def test_csv_has_six_decimals_and_comes_back(tmp_path):
+    frame = pd.DataFrame(
+        {"n": [1, 2], "x": [-1e-9, np.nan], "tied": [True, False], "name": ["a,b", None]}
+    )
+    write_csv(tmp_path / "t.csv", frame)
+    text = 'n,x,tied,name\n1,0.000000,true,"a,b"\n2,,false,\n'
+    assert (tmp_path / "t.csv").read_text() == text
+    back = read_csv(tmp_path / "t.csv", needed=["n", "tied"])
+    assert back["tied"].tolist() == [True, False]
+    assert back["name"].isna().tolist() == [False, True]
+    with pytest.raises(InputError, match=r"t\.csv: cannot be read \(no column z\)"):
+        read_csv(tmp_path / "t.csv", needed=["z"])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cf.core import config
+from cf.core.config_errors import format_float
 from cf.core.errors import InputError
 from cf.models import base
 
@@ -30,7 +31,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def message(values: dict[str, Any], kind: type[config.Config] = config.Training) -> str:
     with pytest.raises(InputError) as caught:
-        config.parse(values, "params.yaml: train_dot", kind)
+        config.validate(values, "params.yaml: train_dot", kind)
     return str(caught.value)
 
 
@@ -47,7 +48,7 @@ def test_the_committed_file_is_valid(pytestconfig: pytest.Config) -> None:
         kind = config.Sampling if config.is_sampled(path, name) else config.Training
         training: config.Training | config.Sampling = config.load(path, name, kind)
         settings = dict(training.model)
-        config.parse(settings, "model", base.find(settings.pop("name")).Config)
+        config.validate(settings, "model", base.find(settings.pop("name")).Config)
 
 
 def test_unknown_key_names_the_likely_one() -> None:
@@ -89,8 +90,8 @@ def test_what_dvc_writes_for_a_changed_value_is_read(
 
 @given(number=st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False))
 def test_plain_numbers_have_no_exponent_and_give_the_number_back(number: float) -> None:
-    assert "e" not in config.plain(number)
-    assert float(config.plain(number)) == number
+    assert "e" not in format_float(number)
+    assert float(format_float(number)) == number
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_a_missing_file_says_how_to_get_it_back(tmp_path: Path) -> None:
 
 def test_a_range_must_ascend() -> None:
     with pytest.raises(InputError, match="rating_range"):
-        config.parse(
+        config.validate(
             {
                 "dataset": "x.csv",
                 "fallback": None,
