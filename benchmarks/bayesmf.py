@@ -22,7 +22,7 @@ from cf.bayes.sample import Sweep
 from cf.core import config, io, paths
 from cf.core.config import Sampling
 from cf.core.provenance import Provenance
-from cf.core.ratings import Ratings
+from cf.core.ratings import Ratings, is_cold
 from cf.data import split as splitting
 from cf.evaluation import calibration, metrics
 from cf.models import base
@@ -87,7 +87,7 @@ def judged(sampling: Sampling, fitted: Ratings, held: Ratings) -> dict[str, Any]
     seconds = time.perf_counter() - started
     predicted, sd = base.predict_mean_and_std(model, held.users, held.items, held.timestamps)
     assert sd is not None
-    cold = splitting.cold(fitted, held)
+    cold = is_cold(fitted, held)
     return {
         "rmse": metrics.rmse(predicted, held.values),
         "cold": metrics.rmse(predicted[cold], held.values[cold]),

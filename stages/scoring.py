@@ -5,8 +5,7 @@ import pandas as pd
 from cf.baselines import bias as baseline
 from cf.core import io, paths
 from cf.core.config import Evaluate
-from cf.core.ratings import Ratings, Stars
-from cf.data import split as splitting
+from cf.core.ratings import Ratings, Stars, is_cold
 from cf.evaluation import bootstrap as significance
 from cf.evaluation import calibration, metrics, rows, strata
 from cf.evaluation.bootstrap import Resampled
@@ -48,7 +47,7 @@ def score(models: list[str], evaluate: Evaluate) -> tuple[dict[str, Summary], Re
     groups = strata.stratify(train, held_out, items.genres())
     stratified = strata.score(groups, predictions, held_out.values, held_out.users)
     rows.write(paths.STRATA, strata.COLUMNS, stratified)
-    cold = splitting.cold(train, held_out)
+    cold = is_cold(train, held_out)
     scores = {
         name: metrics.summary(predicted, held_out.values, cold)
         for name, predicted in predictions.items()

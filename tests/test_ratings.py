@@ -6,7 +6,7 @@ import pytest
 from cf.core import io
 from cf.core.errors import InputError
 from cf.core.provenance import Provenance, SplitInfo
-from cf.core.ratings import Ratings
+from cf.core.ratings import Ratings, is_cold
 
 
 def some(timestamps: bool) -> Ratings:
@@ -67,3 +67,13 @@ def test_an_unreadable_table_is_named(tmp_path: Path, content: bytes | None) -> 
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"train.parquet: cannot be read .* `dvc repro`"):
         Ratings.from_frame(io.read_parquet(path))
+
+
+def test_cold_is_a_user_or_an_item_that_train_never_met() -> None:
+    def ratings(*pairs: tuple[int, int]) -> Ratings:
+        users, items = np.array(pairs).T
+        return Ratings(users, items, np.ones(len(pairs), np.float32), None, np.arange(len(pairs)))
+
+    train = ratings((0, 0), (1, 2))
+    asked = ratings((0, 0), (0, 1), (0, 2), (2, 0), (1, 9))
+    assert is_cold(train, asked).tolist() == [False, True, False, True, True]

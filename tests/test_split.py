@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,28 +8,23 @@ from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
 from cf.core.errors import InputError
-from cf.core.ratings import Indices, Ratings
-from cf.data.split import Parts, by_time, cold, k_fold, leave_last, named, per_user, random_split
+from cf.core.ratings import Indices
+from cf.data.split import Subsets, by_time, from_file, k_fold, leave_last, per_user, random_split
 
 seeds = st.integers(0, 2**32 - 1)
 fractions = st.floats(0.01, 0.49)
 few = st.lists(st.integers(0, 5), min_size=13, max_size=60)
 
 
-def ratings(pairs: list[tuple[int, int]]) -> Ratings:
-    users, items = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    return Ratings(users, items, np.ones(len(pairs), np.float32), None, np.arange(len(pairs)))
-
-
 def indices(numbers: list[int]) -> Indices:
     return np.array(numbers, dtype=np.int64)
 
 
-def lists(parts: Parts) -> dict[str, list[int]]:
+def lists(parts: Subsets) -> dict[str, list[int]]:
     return {part: rows.tolist() for part, rows in parts.items()}
 
 
-def check(n: int, make: Callable[[], Parts], test: bool) -> Parts:
+def check(n: int, make: Callable[[], Subsets], test: bool) -> Subsets:
     """The split, if it is one: disjoint, complete, nowhere empty, the same again."""
     try:
         parts = make()
@@ -173,17 +169,10 @@ def test_more_folds_than_ratings_are_refused() -> None:
         k_fold(3, 5, 2, 42)
 
 
-def test_the_users_own_rows() -> None:
-    assert lists(named(np.array([0, 2, 1, 0], np.int8), True, "f.csv")) == {
-        "train": [0, 3],
-        "valid": [2],
-        "test": [1],
-    }
-    with pytest.raises(InputError, match=r"split.file: f.csv leaves .* 0 for test"):
-        named(np.array([0, 1, 1, 0], np.int8), True, "f.csv")
-
-
-def test_cold_is_a_user_or_an_item_that_train_never_met() -> None:
-    train = ratings([(0, 0), (1, 2)])
-    asked = ratings([(0, 0), (0, 1), (0, 2), (2, 0), (1, 9)])
-    assert cold(train, asked).tolist() == [False, True, False, True, True]
+def test_the_users_own_rows(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("row,part\n1,test\n2,valid\n")
+    assert lists(from_file(path, 4, test=True)) == {"train": [0, 3], "valid": [2], "test": [1]}
+    path.write_text("row,part\n1,valid\n")
+    with pytest.raises(InputError, match=r"split.file: .*f.csv leaves .* 0 for test"):
+        from_file(path, 4, test=True)

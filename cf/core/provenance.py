@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+SUBSET_LABELS = {"train": "training", "valid": "validation", "test": "test"}
+"""The subsets of a split, in order, and what they are called in words."""
+
 
 @dataclass(frozen=True)
 class Provenance:

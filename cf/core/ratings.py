@@ -19,7 +19,7 @@ class Ratings:
         items: (n,) in [0, n_items).
         values: (n,) in stars.
         timestamps: (n,) in seconds since 1970 UTC, or None where the data has none.
-        rows: (n,) place of each rating in the ingested file, from 0.
+        rows: (n,) number of each rating in the ingested file, from 0.
 
     Raises:
         ValueError: the arrays differ in length, or an index is negative.
@@ -61,12 +61,28 @@ class Ratings:
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, places: Indices) -> "Ratings":
-        """The ratings at `places`, in that order."""
+    def take(self, positions: Indices) -> "Ratings":
+        """The ratings at `positions`, in that order."""
         return Ratings(
-            users=self.users[places],
-            items=self.items[places],
-            values=self.values[places],
-            timestamps=None if self.timestamps is None else self.timestamps[places],
-            rows=self.rows[places],
+            users=self.users[positions],
+            items=self.items[positions],
+            values=self.values[positions],
+            timestamps=None if self.timestamps is None else self.timestamps[positions],
+            rows=self.rows[positions],
         )
+
+
+def is_cold(train: Ratings, ratings: Ratings) -> NDArray[np.bool_]:
+    """Whether each rating's user or item never occurs in `train`.
+
+    Returns:
+        (len(ratings),) True where cold, False where warm.
+    """
+    return is_new(train.users, ratings.users) | is_new(train.items, ratings.items)
+
+
+def is_new(known: Indices, indices: Indices) -> NDArray[np.bool_]:
+    """Whether each index is not among those known, (len(indices),)."""
+    seen = np.zeros(1 + max(known.max(initial=-1), indices.max(initial=-1)), dtype=bool)
+    seen[known] = True
+    return ~seen[indices]

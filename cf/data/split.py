@@ -1,58 +1,85 @@
-"""Which rows are held out: one function a method."""
+"""Which rows are held out: one function a method of split.method."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from cf.core.config import Split
 from cf.core.errors import InputError
-from cf.core.ratings import Indices, Ratings
+from cf.core.provenance import SUBSET_LABELS
+from cf.core.ratings import Indices
+from cf.data import split_file
 
-Parts = dict[str, Indices]
-"""The places of the rows of train, of valid and, where it was asked for, of test."""
+Subsets = dict[str, Indices]
+"""The positions of the rows of train, of valid and, where it was asked for, of test."""
 
-TRAIN, VALID, TEST = 0, 1, 2
-PARTS = {"train": "training", "valid": "validation", "test": "test"}
-"""The names of the parts, and what they are for, in words."""
+TRAIN, VALID, TEST = range(3)
 
-Labels = NDArray[np.int8]
+Codes = NDArray[np.int8]
 """(n,) TRAIN, VALID or TEST for each row."""
 
 
-def random_split(n: int, fraction: float, seed: int, test: bool = False) -> Parts:
+def split(ratings: pd.DataFrame, settings: Split) -> Subsets:
+    """The rows of each subset, by the method of the settings.
+
+    Args:
+        ratings: (n, ...) with the columns user and, for some methods, timestamp.
+
+    Raises:
+        InputError: as for the function of the method.
+    """
+    n, users = len(ratings), ratings["user"].to_numpy()
+    timestamps = ratings["timestamp"].to_numpy() if "timestamp" in ratings else None
+    fraction, seed, test = settings.fraction, settings.seed, settings.test
+    match settings.method:
+        case "random":
+            return random_split(n, fraction, seed, test)
+        case "per_user":
+            return per_user(users, fraction, seed, test)
+        case "time":
+            return by_time(timestamps, fraction, test)
+        case "leave_last":
+            return leave_last(users, timestamps, settings.n_last, test)
+        case "k_fold":
+            return k_fold(n, settings.n_folds, settings.fold, seed, test)
+        case "file":
+            return from_file(Path(settings.file or ""), n, test)
+
+
+def random_split(n: int, fraction: float, seed: int, test: bool = False) -> Subsets:
     """Rows drawn from all alike.
 
     Args:
         n: number of rows.
-        fraction: of the rows to hold out in each held-out part, in (0, 1); the count is rounded
-            down.
+        fraction: of the rows to hold out in each held-out subset, in (0, 1); the count is
+            rounded down.
         seed: of the permutation.
-        test: whether to hold out a test part as well; the rows of valid are the same.
+        test: whether to hold out a test subset as well; the rows of valid are the same.
 
     Returns:
         Train rows in ascending order, held-out rows in the permutation's order; together they are
         every row once.
 
     Raises:
-        InputError: a part would be empty.
+        InputError: a subset would be empty.
 
     Source:
         The notebook's `get_cv_idx` (fastai 0.7): the first rows of a seeded permutation.
     """
-    permutation = np.random.RandomState(seed).permutation(n).astype(np.int64)
+    permutation = np.random.RandomState(seed).permutation(n)
     size = int(fraction * n)
-    labels = np.full(n, TRAIN, np.int8)
-    labels[permutation[:size]] = VALID
+    in_train = np.ones(n, bool)
+    in_train[permutation[: size * (1 + test)]] = False
+    subsets = {"train": np.flatnonzero(in_train), "valid": permutation[:size]}
     if test:
-        labels[permutation[size : 2 * size]] = TEST
-    in_order = labels[permutation]
-    parts = {"train": np.flatnonzero(labels == TRAIN), "valid": permutation[in_order == VALID]}
-    if test:
-        parts["test"] = permutation[in_order == TEST]
-    return _without_empty(parts, f"split.fraction: {fraction} of {n} ratings", "another fraction")
+        subsets["test"] = permutation[size : 2 * size]
+    return _check_sizes(subsets, f"split.fraction: {fraction} of {n} ratings", "another fraction")
 
 
-def per_user(users: Indices, fraction: float, seed: int, test: bool = False) -> Parts:
+def per_user(users: Indices, fraction: float, seed: int, test: bool = False) -> Subsets:
     """Rows drawn from each user's alike, so that every user with two ratings is in train and valid.
 
     Of a user's m ratings, `fraction` of m rounded to the nearest (halves up) are held out, but at
@@ -61,28 +88,27 @@ def per_user(users: Indices, fraction: float, seed: int, test: bool = False) -> 
 
     Args:
         users: (n,) indices.
-        fraction: of a user's rows to hold out in each held-out part, in (0, 1).
+        fraction: of a user's rows to hold out in each held-out subset, in (0, 1).
         seed: of the draw.
 
     Returns:
         Rows in ascending order; together they are every row once.
 
     Raises:
-        InputError: a part would be empty.
+        InputError: a subset would be empty.
     """
-    permutation = np.random.RandomState(seed).permutation(len(users))
-    order = permutation[np.argsort(users[permutation], kind="stable")]
-    from_first, size = _places_in_group(users[order])
+    order = np.random.RandomState(seed).permutation(len(users))
+    rank, size = _rank_in_group(users[order])
     n_valid = np.clip((fraction * size + 0.5).astype(np.int64), 1, np.maximum(size - 1, 0))
     n_test = np.minimum(n_valid, np.maximum(size - 1 - n_valid, 0)) * test
-    labels = np.full(len(users), TRAIN, np.int8)
-    labels[order[from_first < n_valid + n_test]] = TEST
-    labels[order[from_first < n_valid]] = VALID
+    codes = np.full(len(users), TRAIN, np.int8)
+    codes[order[rank < n_valid + n_test]] = TEST
+    codes[order[rank < n_valid]] = VALID
     why = f"split.fraction: {fraction} of each user's ratings"
-    return _by_label(labels, test, why, "data whose users have more ratings, or another method")
+    return _from_codes(codes, test, why, "data whose users have more ratings, or another method")
 
 
-def by_time(timestamps: Indices | None, fraction: float, test: bool = False) -> Parts:
+def by_time(timestamps: Indices | None, fraction: float, test: bool = False) -> Subsets:
     """The latest rows held out: all before one moment is train, all from then on is not.
 
     The moment lies between two different timestamps, so that ratings of the same second are on
@@ -92,37 +118,37 @@ def by_time(timestamps: Indices | None, fraction: float, test: bool = False) -> 
 
     Args:
         timestamps: (n,) in seconds, or None where the data has none.
-        fraction: of all rows to hold out in each held-out part, in (0, 1).
+        fraction: of all rows to hold out in each held-out subset, in (0, 1).
 
     Returns:
         Rows in ascending order; together they are every row once.
 
     Raises:
-        InputError: no timestamps, or too few different ones to leave no part empty.
+        InputError: no timestamps, or too few different ones to leave no subset empty.
     """
-    timestamps = _needed(timestamps, "time")
-    n, n_parts = len(timestamps), 2 + test
+    timestamps = _require_timestamps(timestamps, "time")
+    n, n_subsets = len(timestamps), 2 + test
     ordered = np.sort(timestamps)
     cuts = 1 + np.flatnonzero(ordered[1:] != ordered[:-1])  # how many rows are before each moment
-    if len(cuts) + 1 < n_parts:
+    if len(cuts) + 1 < n_subsets:
         raise InputError(
-            f"params.yaml: split.method: time needs {n_parts} different timestamps for {n_parts} "
-            f"parts, got {len(cuts) + (n > 0)} in {n} ratings. Choose another method."
+            f"params.yaml: split.method: time needs {n_subsets} different timestamps for "
+            f"{n_subsets} subsets, got {len(cuts) + (n > 0)} in {n} ratings. Choose another method."
         )
-    labels = np.full(n, TRAIN, np.int8)
+    codes = np.full(n, TRAIN, np.int8)
     last = _nearest(cuts[test:], n - int(fraction * n))
     if test:
         first = _nearest(cuts[cuts < last], n - int(2 * fraction * n))
-        labels[timestamps >= ordered[first]] = VALID
-        labels[timestamps >= ordered[last]] = TEST
-    else:
-        labels[timestamps >= ordered[last]] = VALID
-    return _by_label(labels, test, f"split.fraction: {fraction} of {n} ratings", "another fraction")
+        codes[timestamps >= ordered[first]] = VALID
+    codes[timestamps >= ordered[last]] = TEST if test else VALID
+    return _from_codes(
+        codes, test, f"split.fraction: {fraction} of {n} ratings", "another fraction"
+    )
 
 
 def leave_last(
     users: Indices, timestamps: Indices | None, n_last: int, test: bool = False
-) -> Parts:
+) -> Subsets:
     """Each user's last rows held out; with test, the last are test and those before them valid.
 
     Users who would have no row left for train stay in train entirely. Of ratings in the same
@@ -131,31 +157,30 @@ def leave_last(
     Args:
         users: (n,) indices.
         timestamps: (n,) in seconds, or None where the data has none.
-        n_last: ratings of each user in each held-out part.
+        n_last: ratings of each user in each held-out subset.
 
     Returns:
         Rows in ascending order; together they are every row once.
 
     Raises:
-        InputError: no timestamps, or a part would be empty.
+        InputError: no timestamps, or a subset would be empty.
     """
-    order = np.lexsort((_needed(timestamps, "leave_last"), users))
-    from_first, size = _places_in_group(users[order])
-    from_last = size - 1 - from_first
+    order = np.argsort(_require_timestamps(timestamps, "leave_last"), kind="stable")[::-1]
+    rank, size = _rank_in_group(users[order])
     enough = size > n_last * (1 + test)
-    labels = np.full(len(users), TRAIN, np.int8)
-    labels[order[enough & (from_last < n_last * (1 + test))]] = VALID
+    codes = np.full(len(users), TRAIN, np.int8)
+    codes[order[enough & (rank < n_last * (1 + test))]] = VALID
     if test:
-        labels[order[enough & (from_last < n_last)]] = TEST
-    return _by_label(labels, test, f"split.n_last: {n_last} a user", "a smaller number")
+        codes[order[enough & (rank < n_last)]] = TEST
+    return _from_codes(codes, test, f"split.n_last: {n_last} a user", "a smaller number")
 
 
-def k_fold(n: int, n_folds: int, fold: int, seed: int, test: bool = False) -> Parts:
-    """One of `n_folds` parts, drawn from all rows alike and as even as can be, held out.
+def k_fold(n: int, n_folds: int, fold: int, seed: int, test: bool = False) -> Subsets:
+    """One of `n_folds` folds, drawn from all rows alike and as even as can be, held out.
 
     Args:
         n: number of rows.
-        n_folds: how many parts; with test three at least.
+        n_folds: how many folds; with test three at least.
         fold: which is valid, from 0; the next one, after the last the first, is test.
         seed: of the permutation that is cut into folds; the same for all of them.
 
@@ -164,54 +189,39 @@ def k_fold(n: int, n_folds: int, fold: int, seed: int, test: bool = False) -> Pa
         in valid once.
 
     Raises:
-        InputError: a part would be empty.
+        InputError: a subset would be empty.
 
     Source:
         Stone 1974, "Cross-Validatory Choice and Assessment of Statistical Predictions".
     """
     folds = np.empty(n, np.int64)
     folds[np.random.RandomState(seed).permutation(n)] = np.arange(n) * n_folds // max(n, 1)
-    labels = np.full(n, TRAIN, np.int8)
-    labels[folds == fold] = VALID
+    codes = np.full(n, TRAIN, np.int8)
+    codes[folds == fold] = VALID
     if test:
-        labels[folds == (fold + 1) % n_folds] = TEST
+        codes[folds == (fold + 1) % n_folds] = TEST
     why = f"split.n_folds: fold {fold} of {n_folds} of {n} ratings"
-    return _by_label(labels, test, why, "fewer folds")
+    return _from_codes(codes, test, why, "fewer folds")
 
 
-def named(labels: Labels, test: bool, file: str) -> Parts:
-    """The parts that the user's own file says.
+def from_file(path: Path, n: int, test: bool = False) -> Subsets:
+    """The subsets that the user's own file names.
 
     Args:
-        labels: as `splitfile.read` gives them.
-        file: its name, for the message.
+        path: as for `split_file.read`.
+        n: number of rows.
 
     Returns:
         Rows in ascending order; together they are every row once.
 
     Raises:
-        InputError: a part would be empty.
+        InputError: as `split_file.read`, or a subset would be empty.
     """
-    return _by_label(labels, test, f"split.file: {file}", "rows for each part in that file")
+    codes = split_file.read(path, n, test)
+    return _from_codes(codes, test, f"split.file: {path}", "rows for each subset in that file")
 
 
-def cold(train: Ratings, ratings: Ratings) -> NDArray[np.bool_]:
-    """Whether each rating's user or item never occurs in `train`.
-
-    Returns:
-        (len(ratings),) True where cold, False where warm.
-    """
-    return unseen(train.users, ratings.users) | unseen(train.items, ratings.items)
-
-
-def unseen(known: Indices, asked: Indices) -> NDArray[np.bool_]:
-    """Whether each of the (n,) indices asked for is none of those known, (n,)."""
-    seen = np.zeros(1 + max(known.max(initial=-1), asked.max(initial=-1)), dtype=bool)
-    seen[known] = True
-    return ~seen[asked]
-
-
-def _needed(timestamps: Indices | None, method: str) -> Indices:
+def _require_timestamps(timestamps: Indices | None, method: str) -> Indices:
     if timestamps is None:
         raise InputError(
             f"params.yaml: split.method: {method} needs timestamps, which these ratings do not "
@@ -220,28 +230,28 @@ def _needed(timestamps: Indices | None, method: str) -> Indices:
     return timestamps
 
 
-def _places_in_group(groups: Indices) -> tuple[Indices, Indices]:
-    """Each row's place in its group, from 0, and the group's size; equal groups are adjacent."""
-    starts = np.flatnonzero(np.diff(groups, prepend=-1))
-    sizes = np.diff(starts, append=len(groups))
-    return np.arange(len(groups)) - np.repeat(starts, sizes), np.repeat(sizes, sizes)
+def _rank_in_group(groups: Indices) -> tuple[Indices, Indices]:
+    """Each row's position among the rows of its group, from 0, and the group's size."""
+    by_group = pd.Series(groups).groupby(groups, sort=False)
+    rank, size = by_group.cumcount(), by_group.transform("size")
+    return np.asarray(rank, np.int64), np.asarray(size, np.int64)
 
 
 def _nearest(cuts: Indices, wanted: int) -> int:
     return int(cuts[np.argmin(np.abs(cuts - wanted))])
 
 
-def _by_label(labels: Labels, test: bool, why: str, remedy: str) -> Parts:
-    names = list(PARTS) if test else list(PARTS)[:2]
-    parts = {name: np.flatnonzero(labels == label) for label, name in enumerate(names)}
-    return _without_empty(parts, why, remedy)
+def _from_codes(codes: Codes, test: bool, why: str, remedy: str) -> Subsets:
+    names = list(SUBSET_LABELS)[: 2 + test]
+    subsets = {name: np.flatnonzero(codes == code) for code, name in enumerate(names)}
+    return _check_sizes(subsets, why, remedy)
 
 
-def _without_empty(parts: Mapping[str, Indices], why: str, remedy: str) -> Parts:
-    if not all(map(len, parts.values())):
-        counts = [f"{len(parts[part])} for {PARTS[part]}" for part in parts]
+def _check_sizes(subsets: Mapping[str, Indices], why: str, hint: str) -> Subsets:
+    if not all(map(len, subsets.values())):
+        counts = [f"{len(rows)} for {SUBSET_LABELS[name]}" for name, rows in subsets.items()]
         raise InputError(
-            f"params.yaml: {why} leaves {', '.join(counts)}. Each part needs at least one: choose "
-            f"{remedy}."
+            f"params.yaml: {why} leaves {', '.join(counts)}. Each subset needs at least one: "
+            f"choose {hint}."
         )
-    return dict(parts)
+    return dict(subsets)

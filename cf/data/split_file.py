@@ -6,16 +6,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
 from cf.core.errors import InputError
+from cf.core.provenance import SUBSET_LABELS
 from cf.data.lines import DELIMITERS, line_of, records
-from cf.data.split import PARTS, Labels
 
 COLUMNS = ("row", "part")
 
 
-def read(path: Path, n: int, test: bool) -> Labels:
+def read(path: Path, n: int, test: bool) -> NDArray[np.int8]:
     """The part of each row: the one that the file says, or train where it does not name the row.
 
     Args:
@@ -55,7 +56,7 @@ def read(path: Path, n: int, test: bool) -> Labels:
     repeated = np.ones(len(numbers), bool)
     repeated[np.unique(numbers, return_index=True)[1]] = False
     refuse(pa.array(repeated), "each row once")
-    allowed = list(PARTS) if test else list(PARTS)[:2]
+    allowed = list(SUBSET_LABELS) if test else list(SUBSET_LABELS)[:2]
     hint = "" if test else " (or test, with split.test: true in params.yaml)"
     codes = pc.index_in(part, pa.array(allowed))
     refuse(pc.is_null(codes), f"the part {' or '.join(allowed)}{hint}")

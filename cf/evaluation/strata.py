@@ -7,8 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from cf.core.ratings import Indices, Ratings, Stars
-from cf.data.split import unseen
+from cf.core.ratings import Indices, Ratings, Stars, is_new
 from cf.evaluation.rows import Row
 
 FEW_USERS = 10
@@ -64,7 +63,7 @@ def stratify(train: Ratings, held_out: Ratings, genres: NDArray[np.object_]) -> 
         warm_cold, genre (where there are genres), rating, and month and year of the rating, in
         UTC (where there are timestamps).
     """
-    no_user, no_item = unseen(train.users, held_out.users), unseen(train.items, held_out.items)
+    no_user, no_item = is_new(train.users, held_out.users), is_new(train.items, held_out.items)
     warm_or_cold = ["warm", "cold user", "cold item", "cold both"]
     found = [
         tenths("item_popularity", _counts(train.items, held_out.items)),

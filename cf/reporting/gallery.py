@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cf.core.provenance import Provenance
-from cf.data.split import PARTS
+from cf.core.provenance import SUBSET_LABELS, Provenance
 from cf.evaluation import calibration, rankings
 from cf.evaluation.crosstab import top_crosstab
 from cf.evaluation.predictions import COLUMNS, SD
@@ -76,7 +75,7 @@ def model_figures(
         histories: epoch, train_loss and valid_loss of each trained model, (n_epochs,) each.
         part: of which the predictions are: valid or test.
     """
-    rated, observed = PARTS[part], predictions["observed"]
+    rated, observed = SUBSET_LABELS[part], predictions["observed"]
     models = [name for name in predictions if name not in COLUMNS and not name.endswith(SD)]
     trained = [name for name in models if name in histories]
     baselines = [name for name in models if name not in histories]
@@ -195,7 +194,7 @@ def ranking_figures(
         for row in ranked
     }
     styles = model_styles(trained, [name for name in metrics if name not in trained])
-    rows = PARTS[ranked[0]["part"]]
+    rows = SUBSET_LABELS[ranked[0]["part"]]
     title = f"Lists of recommended items, on the {rows} ratings: {facts.dataset}, all models"
     yield "ranking", figures.ranking(metrics, styles, title)
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cf.core.provenance import Provenance, SplitInfo
-from cf.data.split import PARTS
+from cf.core.provenance import SUBSET_LABELS, Provenance, SplitInfo
 from cf.evaluation import calibration
 from cf.evaluation.leaderboard import NOTEBOOKS_BEST
 from cf.evaluation.rows import Row
@@ -156,7 +155,7 @@ def render(
         .render(
             rows=rows,
             scale=_scale(rows),
-            rated=PARTS[rows[0]["part"]],
+            rated=SUBSET_LABELS[rows[0]["part"]],
             comparable=any(row["notebook_mse"] is not None for row in rows),
             notebooks_best=NOTEBOOKS_BEST,
             barred=[row for row in rows if row["nll"] is not None],
@@ -166,7 +165,7 @@ def render(
             provenance=provenance,
             fallback=PurePath(provenance.requested).name != provenance.dataset,
             split=split,
-            parts=PARTS,
+            parts=SUBSET_LABELS,
             commit=commit,
             ranked=ranked,
             changes=changes(commit.metrics, scores, order) if commit and commit.metrics else None,

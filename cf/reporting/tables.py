@@ -5,8 +5,7 @@ from math import sqrt
 from rich import box
 from rich.table import Table
 
-from cf.core.provenance import SplitInfo
-from cf.data.split import PARTS
+from cf.core.provenance import SUBSET_LABELS, SplitInfo
 from cf.evaluation.rows import Row
 
 DASH = "\N{EN DASH}"
@@ -23,7 +22,7 @@ def leaderboard_table(rows: list[Row]) -> Table:
     """
     best = rows[0]
     notebook = any(row["notebook_mse"] is not None for row in rows)
-    part = PARTS[best["part"]]
+    part = SUBSET_LABELS[best["part"]]
     title = f"{best['dataset']}: {best['n']} {part} ratings, {best['n_cold']} cold"
     if best["n_leaked"]:
         title += f"\n[bold red]{leakage(best['n_leaked'])}[/]"
