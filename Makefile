@@ -5,7 +5,8 @@ PORT ?= 5000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export LC_ALL ?= C.UTF-8
 READY := .venv/.ready
-PEERS := .venv-bench/.ready
+PACKAGES := .venv/.packages
+PEERS := .venv-bench/.packages
 
 .DEFAULT_GOAL := help
 .PHONY: help repro test tune grid cv rank ui sync check format bench peers clean scm
@@ -15,39 +16,37 @@ help:     ## list the commands
 
 repro: $(READY) scm    ## run the pipeline: what changed, and what depends on it
 	@dvc repro
-	@python -m cf.cli.show
+	@cf show
 
 test: $(READY)         ## run all tests
-	@python -m pytest
+	@python -m pytest -n 2
 
 tune: $(READY) scm     ## search better values for the section that params.yaml's tune names
 	@dvc repro --quiet split
-	@python -m cf.cli.tune
+	@cf tune
+
+grid: $(READY) scm     ## n_factors × weight_decay of dotbias, as experiments: a heat map
+	@dvc repro --quiet split
+	@cf grid
+
+cv: $(READY) scm       ## cross-validate all models: folds × seeds, as experiments
+	@cf cv
+
+rank: $(READY) scm     ## train on the older ratings, evaluate items recommended for the latest
+	@cf rank
 
 ui: $(READY)           ## compare all runs in MLflow, on http://127.0.0.1:5000
-	@python -m cf.cli.ui $(PORT)
+	@cf ui --port $(PORT)
 
-grid: $(READY) scm     ## n_factors × weight_decay of dotbias as queued experiments: a heat map
-	@dvc exp run --queue --name grid -S 'train_dotbias.model.n_factors=10,25,50' \
-		-S 'train_dotbias.optimizer.weight_decay=0.00005,0.0001,0.0002'
-	@python -m cf.cli.experiments 2
-	@python -m cf.cli.grid
-
-cv: $(READY) scm       ## cross-validate all models: folds × seeds as queued experiments
-	@python -m cf.cli.cv
-
-rank: $(READY) scm     ## train on what is older, and judge lists of recommended items on the rest
-	@dvc exp run --temp --set-param split.method=time rank
-
-sync: $(READY)         ## bring MLflow up to date, after a pull or with the server back
-	@python -m cf.cli.sync
+sync: $(READY)         ## bring MLflow up to date, after a pull or when the server is back
+	@cf sync
 
 check: $(READY)        ## lint, formatting, types
 	@ruff check .
 	@ruff format --check .
 	@mypy
 
-format: $(READY)       ## mend what `make check` can mend by itself
+format: $(READY)       ## fix what `make check` can fix by itself
 	@ruff check --fix .
 	@ruff format .
 
@@ -66,9 +65,15 @@ peers: $(READY) $(PEERS) scm   ## measure other libraries beside cf's models, on
 clean:                 ## remove the environments; data, models and runs stay
 	rm -rf .venv .venv-bench
 
-$(READY): requirements.txt
+# cf itself goes in without its dependencies, which are there already, and without the network.
+$(READY): $(PACKAGES) pyproject.toml
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(PACKAGES): requirements.txt
 $(PEERS): requirements-bench.txt
-$(READY) $(PEERS):
+$(PACKAGES) $(PEERS):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "cf needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(@D) \
@@ -76,7 +81,7 @@ $(READY) $(PEERS):
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-# DVC wants to be told where there is no git, and that there is one after all.
+# DVC's setting for a folder that is, or is not, a git repository.
 scm:
 	@git rev-parse --git-dir >/dev/null 2>&1 && none=false || none=true; \
 		grep -qs "no_scm = $$none" .dvc/config.local \

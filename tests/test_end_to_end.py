@@ -192,7 +192,7 @@ def test_sync_brings_back_the_runs_of_a_store_that_is_gone(made: Project, tmp_pa
     project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
     shutil.rmtree(project.folder / "mlruns")
     for _ in range(2):
-        project.run(sys.executable, "-m", "cf.cli.sync")
+        project.run(sys.executable, "-m", "cf.cli", "sync")
     again = {run.info.run_name: run for run in project.runs()}
     assert len(project.runs()) == len(MODELS)
     for run in made.runs():
@@ -205,7 +205,7 @@ def test_sync_brings_back_the_runs_of_a_store_that_is_gone(made: Project, tmp_pa
 
 def test_sync_gives_no_run_what_is_anothers(made: Project, tmp_path: Path) -> None:
     project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
-    sync = (sys.executable, "-m", "cf.cli.sync")
+    sync = (sys.executable, "-m", "cf.cli", "sync")
 
     def after_sync() -> tuple[str, Run, set[str], set[str]]:
         """What sync makes of the project's results in a folder without a store."""
@@ -288,7 +288,7 @@ def test_scores_of_the_test_part_are_kept_apart(made: Project, tmp_path: Path) -
     project.repro()
     store = client(project.folder)
     versions = len(store.search_model_versions("name = 'cf'"))
-    project.run(sys.executable, "-m", "cf.cli.sync")
+    project.run(sys.executable, "-m", "cf.cli", "sync")
     assert versions == len(store.search_model_versions("name = 'cf'")) == 1
     metrics = project.read("reports/metrics.json")
     for run in project.runs():
@@ -401,7 +401,7 @@ def test_four_pipelines_at_once_on_a_fresh_store(made: Project, tmp_path: Path) 
     shutil.rmtree(project.folder / "mlruns")
     seeds = [11, 12, 13, 14]
     wanted = {f"seed-{seed}": {f"train_{model}.seed": seed for model in MODELS} for seed in seeds}
-    code = f"from stages import experiments; experiments.run({wanted}, 4, 'seed')"
+    code = f"from cf.cli import experiments; experiments.run({wanted}, 4, 'seed')"
     project.run(sys.executable, "-c", code)
     shown = json.loads(project.run("dvc", "exp", "show", "--json").stdout)
     experiments = {
@@ -426,7 +426,7 @@ def test_cross_validation_puts_each_folds_training_under_its_models_run(
     project.change("cv", lambda section: section.update(n_folds=2, seeds=[7]))
     champion = client(project.folder).get_model_version_by_alias("cf", "champion").version
     before = {run.info.run_id for run in project.runs()}
-    assert "2 folds, 1 seeds each" in project.run(sys.executable, "-m", "cf.cli.cv").stdout
+    assert "2 folds, 1 seeds each" in project.run(sys.executable, "-m", "cf.cli", "cv").stdout
     runs = [run for run in project.runs() if run.info.run_id not in before]
     parents = [run for run in runs if run.info.run_name.startswith("cv ")]
     assert sorted(run.info.run_name for run in parents) == [f"cv {model}" for model in MODELS]

@@ -1,6 +1,5 @@
 """The search for better values, on planted ratings; and what the stage around it says."""
 
-import runpy
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -399,7 +398,7 @@ def test_a_section_that_is_sampled_is_refused(project: Path, recorder: StandIn) 
     sections = yaml.safe_load((project / "params.yaml").read_text())
     sections["train_dotbias"] = {"model": {"name": "bayesmf"}, "gibbs": {}}
     (project / "params.yaml").write_text(yaml.safe_dump(sections))
-    with pytest.raises(SystemExit, match=r"tune\.section: train_dotbias is sampled"):
+    with pytest.raises(InputError, match=r"tune\.section: train_dotbias is sampled"):
         stage.main()
     assert not recorder.started
 
@@ -435,17 +434,10 @@ def test_what_cannot_be_searched_starts_no_study(
     project: Path, recorder: StandIn, broken: Any, said: str
 ) -> None:
     broken(project)
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(InputError) as caught:
         stage.main()
     assert said in str(caught.value)
     assert not recorder.started
-
-
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules")
-def test_it_is_run_as_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r"params\.yaml: no such file"):
-        runpy.run_module("cf.cli.tune", run_name="__main__")
 
 
 def test_a_search_is_a_run_with_its_trials_as_children(

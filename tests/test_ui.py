@@ -105,7 +105,7 @@ def serving(project: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     process = subprocess.Popen(
-        [sys.executable, "-m", "cf.cli.ui", port],
+        [sys.executable, "-m", "cf.cli", "ui", "--port", port],
         cwd=project,
         env={**environment(), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

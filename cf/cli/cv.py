@@ -12,7 +12,6 @@ from rich.console import Console
 from cf.cli import experiments
 from cf.core import config, paths
 from cf.core.config import Cv
-from cf.core.errors import exit_on_input_error
 from cf.evaluation import cross_validation as crossval
 from cf.evaluation.experiments import Experiment
 from cf.reporting.folds import cv_table
@@ -22,7 +21,6 @@ from cf.tracking.record import RunRecord
 PREFIX = "cv"
 
 
-@exit_on_input_error
 def main() -> None:
     """Run the folds, compare the models, and give each model a run over its folds in MLflow."""
     cv = config.load(paths.PARAMS, "cv", config.Cv)
@@ -70,7 +68,3 @@ def planned(cv: Cv, models: list[str]) -> dict[str, dict[str, object]]:
 def executed(experiment: Experiment, model: str) -> RunRecord:
     """The training of a model in an experiment."""
     return RunRecord(**experiments.kept(experiment.rev, f"runs/{model}.json"))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""DVC's experiments, by DVC's own command. Usage: python -m cf.cli.experiments JOBS
+"""DVC's experiments, by DVC's own command.
 
 Runs what is in DVC's queue, as `dvc exp run --run-all` does. But workers that start at the same
 instant write into each other's files: one may lose its experiment, for which DVC then waits for
@@ -8,23 +8,14 @@ none is left that could do the work.
 
 import json
 import subprocess
-import sys
 import time
 from typing import Any
 
-from cf.core.errors import InputError, exit_on_input_error
+from cf.core.errors import InputError
 from cf.evaluation.experiments import Experiment, finished
 
 PAUSE = 2.0  # seconds between two looks at the queue
 PATIENCE = 30  # looks without an answer from any worker
-
-
-@exit_on_input_error
-def main() -> None:
-    """Run what is in the queue, as many at a time as the command line says."""
-    if len(sys.argv) != 2 or not sys.argv[1].isdecimal() or sys.argv[1] == "0":
-        raise InputError(f"expected how many experiments to run at a time, got {sys.argv[1:]}.")
-    run_queue(int(sys.argv[1]))
 
 
 def shown() -> list[dict[str, Any]]:
@@ -133,7 +124,3 @@ def said(*command: str) -> str:
     if done.returncode:
         raise InputError(f"{' '.join(command[:3])}: {done.stderr.strip()}")
     return done.stdout
-
-
-if __name__ == "__main__":
-    main()

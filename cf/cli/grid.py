@@ -1,11 +1,9 @@
-"""What the experiments of `make grid` came to, as a heat map. Usage: python -m cf.cli.grid
+"""A grid of experiments over two parameters, as a heat map: cf grid."""
 
-No stage of the pipeline: it looks at the experiments that DVC's queue has run.
-"""
+from itertools import product
 
-from cf.cli.experiments import shown
+from cf.cli import experiments
 from cf.core import config, io, paths
-from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance, SplitInfo
 from cf.evaluation.grid import grid
 from cf.reporting.heatmap import grid_heatmap
@@ -13,15 +11,25 @@ from cf.reporting.save import save
 from cf.tracking import record as tracking
 
 SECTION = "train_dotbias"
+N_FACTORS = [10, 25, 50]
+WEIGHT_DECAYS = [0.00005, 0.0001, 0.0002]
+JOBS = 2
 
 
-@exit_on_input_error
 def main() -> None:
-    """Draw the heat map, and give it a run of its own in MLflow."""
+    """Run the experiments, draw the heat map, and give it a run of its own in MLflow."""
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
-    found = grid(shown(), "grid", SECTION)
+    points = {
+        f"grid-{n_factors}-{decay:f}": {
+            f"{SECTION}.model.n_factors": n_factors,
+            f"{SECTION}.optimizer.weight_decay": decay,
+        }
+        for n_factors, decay in product(N_FACTORS, WEIGHT_DECAYS)
+    }
+    experiments.run(points, JOBS, replacing="grid")
+    found = grid(experiments.shown(), "grid", SECTION)
     title = f"Validation RMSE of {found.model}: {provenance.dataset}"
     save(grid_heatmap(found, title), paths.GRID)
 
@@ -30,7 +38,3 @@ def main() -> None:
         recorder.start(study)
         recorder.finish(study, [paths.GRID], "figures")
     print(f"{paths.GRID}: RMSE over {' and '.join(found.keys)}")
-
-
-if __name__ == "__main__":
-    main()

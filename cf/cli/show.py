@@ -3,7 +3,6 @@
 from rich.console import Console
 
 from cf.core import io, paths
-from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance
 from cf.evaluation import leaderboard
 from cf.reporting.tables import leaderboard_table
@@ -18,7 +17,6 @@ compare            dvc exp show, dvc metrics diff, dvc params diff
 dvc itself         . .venv/bin/activate"""
 
 
-@exit_on_input_error
 def main() -> None:
     """Print what `make repro` made."""
     console = Console(highlight=False)
@@ -30,7 +28,3 @@ def main() -> None:
             "it was asked for. `dvc repro -f ingest` tries again."
         )
     console.print(NEXT)
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cf.core import config, io, paths
-from cf.core.errors import InputError, exit_on_input_error
+from cf.core.errors import InputError
 from cf.core.provenance import Provenance, SplitInfo
 from cf.core.ratings import Ratings
 from cf.tracking import record as tracking
@@ -17,7 +17,6 @@ from cf.tuning import outcome
 from cf.tuning.search import Trial, search
 
 
-@exit_on_input_error
 def main() -> None:
     """Search the space that the section tune of params.yaml describes; Ctrl-C ends it early."""
     tune = config.load(paths.PARAMS, "tune", config.Tune)
@@ -96,7 +95,3 @@ def show(title: str, section: str, trials: list[Trial]) -> None:
         return
     console.print("Train with the best, and see its error on the validation rows:\n")
     print(outcome.command(section, best, own))  # rich would break the line where it wraps
-
-
-if __name__ == "__main__":
-    main()

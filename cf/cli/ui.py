@@ -50,7 +50,7 @@ class Server(uvicorn.Server):
 
 
 @exit_on_input_error
-def main() -> None:
+def main(port: int | None = None) -> None:
     """Serve until interrupted, or show where the team's server is."""
     experiment = config.load(paths.PARAMS, "tracking", config.Tracking).experiment
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
@@ -62,7 +62,7 @@ def main() -> None:
             f"MLFLOW_TRACKING_URI is {uri}: expected http://... or nothing, which is the store in "
             f"{paths.STORE}. For any other: mlflow ui --backend-store-uri {uri}"
         )
-    port = the_port()
+    port = port or the_port()
     number, tags = in_store(paths.STORE, experiment)
     here = claim(port)
     own = f"sqlite:///{paths.STORE.resolve()}"

@@ -1,0 +1,118 @@
+"""The program `cf`: every command with its arguments and its help.
+
+A command's work is in the file of its name, which is imported when the command runs: `cf --help`
+waits for no library.
+"""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cf.core.errors import InputError
+
+
+class Commands(TyperGroup):
+    """Commands that end in one plain line where the input cannot be used."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; exit with status 1 after an `InputError`, with 130 after Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            print(f"cf {ctx.invoked_subcommand}: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Collaborative filtering as a workflow. Run it in the project's folder.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def show() -> None:
+    """Print the leaderboard, and where to look next."""
+    from cf.cli import show
+
+    show.main()
+
+
+@app.command()
+def tune() -> None:
+    """Search better values for one model's parameters.
+
+    The section tune of params.yaml names the section to search, the ranges and the number of
+    trials. Ctrl-C ends the search early and prints the best values so far.
+    """
+    from cf.cli import tune
+
+    tune.main()
+
+
+@app.command()
+def grid() -> None:
+    """Run experiments over two parameters: a heat map of RMSE."""
+    from cf.cli import grid
+
+    grid.main()
+
+
+@app.command()
+def cv() -> None:
+    """Cross-validate all models.
+
+    Every fold with every seed is an experiment of DVC. The section cv of params.yaml has the
+    number of folds and the seeds.
+    """
+    from cf.cli import cv
+
+    cv.main()
+
+
+@app.command()
+def rank() -> None:
+    """Evaluate recommended items on a split by time.
+
+    Trains on the older ratings and looks for the latest ones in each user's list.
+    """
+    from cf.cli import rank
+
+    rank.main()
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="of this machine", min=1, max=65535)] = 5000,
+) -> None:
+    """Compare all runs in MLflow.
+
+    On this machine, or on the server that MLFLOW_TRACKING_URI names.
+
+    \b
+    Examples:
+      cf ui
+      cf ui --port 5001
+    """
+    from cf.cli import ui
+
+    ui.main(port)
+
+
+@app.command()
+def sync() -> None:
+    """Bring MLflow up to date.
+
+    After `dvc pull`, or when the server is back: every record in runs/ gets its run.
+    """
+    from cf.cli import sync
+
+    sync.main()
