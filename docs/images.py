@@ -1,49 +1,48 @@
-"""Make docs/images from the results of `make repro`: python docs/images.py
+"""Make docs/images from the results of `make repro`: python docs/images.py [MLFLOW_PAGE]
 
-Copies figures with fewer colors, which makes them small, and takes a picture of the report page
-with Chromium.
+Copies figures, takes a picture of the report's leaderboard with Chromium, and, given the address
+that `make ui` prints, one of MLflow's charts.
 """
 
 import shutil
+import sys
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
 IMAGES = Path("docs/images")
-FIGURES = (
-    "activity",
-    "calibration",
-    "crosstab",
-    "loss_curves",
-    "predicted_bayesmf",
-    "strata_to_best",
-)
-WIDTH, HEIGHT = 1280, 900  # pixels of the report page
+FIGURES = ("calibration", "loss_curves", "predicted_bayesmf", "strata_to_best")
+MAX_SIZE = (1600, 1600)  # pixels
+N_COLORS = 128
 
 
 def main() -> None:
     """Write the pictures."""
     IMAGES.mkdir(exist_ok=True)
     for name in FIGURES:
-        reduce(Path(f"reports/figures/{name}.png"), IMAGES / f"{name}.png")
+        shutil.copy(f"reports/figures/{name}.png", IMAGES)
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(Path("reports/index.html").resolve().as_uri())
-        page.screenshot(path=IMAGES / "report.png")
+        page.locator("table").first.screenshot(path=IMAGES / "leaderboard.png")
+        if len(sys.argv) > 1:
+            page.goto(sys.argv[1])
+            page.wait_for_timeout(10_000)  # charts draw late
+            page.screenshot(path=IMAGES / "mlflow.png")
         browser.close()
-    reduce(IMAGES / "report.png", IMAGES / "report.png")
+    for path in IMAGES.glob("*.png"):
+        shrink(path)
 
 
-def reduce(source: Path, target: Path) -> None:
-    """Write the picture with 128 colors and at most 1,600 pixels wide."""
-    with Image.open(source) as image:
-        image.load()
+def shrink(path: Path) -> None:
+    """Reduce a picture's size and its number of colors, in place."""
+    with Image.open(path) as image:
         small = image.convert("RGB")
-    small.thumbnail((1600, 1600))
-    small.quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)
+    small.thumbnail(MAX_SIZE)
+    small.quantize(N_COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":
