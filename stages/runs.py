@@ -67,7 +67,7 @@ def figures(name: str, training: RunRecord) -> list[Path]:
 
     None where they were made before or after this training.
     """
-    drawn: dict[str, str] = io.read_json(paths.DRAWN_RUNS) if paths.DRAWN.exists() else {}
+    drawn: dict[str, str] = io.read_json(paths.DRAWN_RUNS) if paths.DRAWN_RUNS.exists() else {}
     if drawn.get(name) != training.id:
         return []
     pictures = [
