@@ -50,7 +50,11 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
     """All that the figures are drawn from."""
     history = ["epoch", "train_loss", "valid_loss"]
     predictions = io.read_parquet(paths.PREDICTIONS, [*COLUMNS, *trainings])
-    coverage, deciles = calibration_curves(predictions)
+    coverage, deciles = (
+        (io.read_csv(paths.COVERAGE), io.read_csv(paths.DECILES))
+        if paths.COVERAGE.exists()
+        else calibration_curves(predictions)
+    )
     return Results(
         provenance=io.read_dataclass(paths.PROVENANCE, Provenance),
         ratings=io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"]),

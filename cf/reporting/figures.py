@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
-import seaborn  # type: ignore[import-untyped]
+import seaborn
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
@@ -156,7 +156,7 @@ def predicted_against_observed(
     grid = seaborn.JointGrid(height=7.4, ratio=6, space=0.1, xlim=limits, ylim=limits)
     figure: Figure = grid.figure
     pyplot.close(figure)  # pyplot would keep it alive
-    figure.subplots_adjust(left=0.09, right=0.85, bottom=0.08, top=0.86)
+    figure.subplots_adjust(left=0.09, right=0.86, bottom=0.08, top=0.85)
     title = textwrap.fill(title, 76)
     figure.suptitle(title, x=0.09, y=0.98, ha="left")
     text = _fit_in_words(predicted, observed, rating_range, limits)
@@ -255,8 +255,8 @@ def calibration(
     )
     errors.set(xlabel="predicted standard deviation (stars)", ylabel="RMSE (stars)")
     errors.set_title(
-        "deciles of predicted standard deviation, with 95% confidence\n"
-        "intervals; above the diagonal it is too small",
+        "deciles of predicted standard deviation (bars: 95%);\n"
+        "above the diagonal it is too small",
         loc="left",
     )
     values = deciles[["predicted_sd", "rmse", "rmse_low", "rmse_high"]].to_numpy(float)

@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
-import seaborn  # type: ignore[import-untyped]
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
