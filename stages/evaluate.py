@@ -5,10 +5,10 @@ from rich.console import Console
 from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance, SplitInfo
-from cf.evaluation import leaderboard
+from cf.evaluation import champion, leaderboard
 from cf.reporting.tables import leaderboard_table
-from cf.tracking import record as tracking
-from stages import heldout, runs
+from cf.tracking import record as records
+from stages import heldout
 
 
 @exit_on_input_error
@@ -19,8 +19,8 @@ def main() -> None:
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
     part, n_leaked = evaluate.part, heldout.leaked(evaluate.part, split)
-    trainings = runs.read(split)
-    with tracking.recorder(settings) as recorder:
+    trainings = records.read_all(split)
+    with records.recording(settings) as recorder:
         from stages.scoring import score  # late: MLflow is imported while torch is
 
         scores, resampled = score(list(trainings), evaluate)
@@ -29,10 +29,19 @@ def main() -> None:
         rows = leaderboard.rank(
             scores, resampled, provenance.dataset, notebook, part, n_leaked, executions
         )
-        runs.record(recorder, trainings, leaderboard.with_bounds(scores, rows), part)
+        prefix = "" if part == "valid" else f"{part}/"
+        rmse = {name: scores[name]["rmse"] or 0 for name in trainings}
+        best = champion.candidate(rmse, part, split.method)
+        for name, values in leaderboard.with_bounds(scores, rows).items():
+            if name in trainings:
+                record = trainings[name]
+                record.metrics = {f"{prefix}{key}": value for key, value in values.items()}
+                record.candidate = name == best
+                recorder.upsert(record)
 
     leaderboard.write(paths.LEADERBOARD, rows)
     io.write_json(paths.METRICS, scores)
+    io.write_json(paths.EVALUATED_RUNS, executions)
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
     io.write_json(paths.DATA, {"dataset": provenance.dataset, "part": part, **sizes})
     Console().print(leaderboard_table(leaderboard.read(paths.LEADERBOARD)))

@@ -7,8 +7,8 @@ from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance, SplitInfo
 from cf.evaluation import rankings
 from cf.reporting.tables import ranking_table
-from cf.tracking import record as tracking
-from stages import heldout, runs
+from cf.tracking import record as records
+from stages import heldout
 
 
 @exit_on_input_error
@@ -25,15 +25,21 @@ def main() -> None:
         return
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     heldout.leaked(part, split)  # there is such a part
-    trainings = runs.read(split)
-    with tracking.recorder(settings) as recorder:
+    trainings = records.read_all(split)
+    with records.recording(settings) as recorder:
         from stages.recommending import judge  # late: MLflow is imported while torch is
 
         metrics = judge(list(trainings), rank, evaluate)
         executions = {name: training.id for name, training in trainings.items()}
         rankings.write(paths.RANKING, metrics, rank.k, part, executions)
         rows = rankings.read(paths.RANKING)
-        runs.record_ranking(recorder, trainings, rows)
+        prefix = "" if part == "valid" else f"{part}/"
+        for row in rows:
+            if record := trainings.get(row["model"]):
+                ranked = rankings.figures(row).items()
+                record.metrics = {f"{prefix}{name}": value for name, value in ranked}
+                recorder.upsert(record)
+        io.write_json(paths.RANKED_RUNS, executions)
     if not rows:
         return
     title = f"{provenance.dataset}, split by {split.method}, {part}"

@@ -3,7 +3,7 @@
 from cf.core import config, git, io, paths
 from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance, SplitInfo
-from cf.tracking import record as tracking
+from cf.tracking.record import new_training_record, recording
 from stages import runs
 
 
@@ -16,12 +16,11 @@ def main() -> None:
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
     changed = git.changed_params(name)
-    execution = tracking.execution(settings.experiment, name, sampling, provenance, split, changed)
-    with tracking.recorder(settings) as recorder:
+    record = new_training_record(settings.experiment, name, sampling, provenance, split, changed)
+    with recording(settings) as recorder:
         from stages.sampling import sample  # late: MLflow is imported while torch is
 
-        sample(name, sampling, provenance, execution, recorder)
-    runs.write(name, execution)
+        sample(name, sampling, provenance, record, recorder)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,9 @@ from stages.progress import training_progress
 
 
 def sample(
-    name: str, sampling: Sampling, provenance: Provenance, execution: RunRecord, recorder: Recorder
+    name: str, sampling: Sampling, provenance: Provenance, record: RunRecord, recorder: Recorder
 ) -> None:
-    """Sample the model `name`, tell the recorder, and write the model and its history."""
+    """Sample the model `name`, record it, and write the model and its history."""
     train, valid = (
         Ratings.from_frame(io.read_parquet(paths.TRAIN)),
         Ratings.from_frame(io.read_parquet(paths.VALID)),
@@ -46,9 +46,10 @@ def sample(
         raise InputError(f"{where}.model.name: expected bayesmf, which alone is sampled.")
     genres, years = items.genres().tolist(), items.years()
     gibbs = possible(name, sampling.gibbs, train, genres, years)
-    execution.parameters.update(gibbs.model_dump())  # what was used, not what was asked for
+    record.parameters.update(gibbs.model_dump())  # what was used, not what was asked for
 
-    recorder.start(execution)
+    path = paths.RUNS / f"{name}.json"
+    recorder.upsert(record, path)
     of_users = features.of_users(gibbs, train, *sizes)
     of_items = features.of_items(gibbs, train, *sizes, genres, years)
     unfinished = Unfinished(paths.CHAINS / f"{name}.safetensors", origin(sampling))
@@ -60,10 +61,12 @@ def sample(
         for sweep in chain:
             progress.on_batch(len(train))
             progress.on_epoch(sweep)
-            recorder.log_epoch(execution, sweep.epoch, sweep.metrics())
+            record.log_epoch(sweep.epoch, sweep.metrics())
+            recorder.upsert(record, path)
             sweeps.append(sweep)
-    recorder.finish(execution, checkpoints.save(paths.MODELS / name, model, spec))
+    record.finish(checkpoints.save(paths.MODELS / name, model, spec))
     history.write(paths.HISTORY / f"{name}.csv", sweeps)
+    recorder.upsert(record, path)
     unfinished.remove()
 
 

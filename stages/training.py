@@ -16,9 +16,9 @@ from stages.progress import training_progress
 
 
 def train(
-    name: str, training: Training, provenance: Provenance, execution: RunRecord, recorder: Recorder
+    name: str, training: Training, provenance: Provenance, record: RunRecord, recorder: Recorder
 ) -> None:
-    """Train the model `name`, tell the recorder, and write the model and its history."""
+    """Train the model `name`, record it, and write the model and its history."""
     train, valid = (
         Ratings.from_frame(io.read_parquet(paths.TRAIN)),
         Ratings.from_frame(io.read_parquet(paths.VALID)),
@@ -38,13 +38,16 @@ def train(
         )
     schedule, batch_size = training.schedule, training.batch_size
 
-    execution.parameters["device"] = str(device)
-    recorder.start(execution)
+    record.parameters["device"] = str(device)
+    path = paths.RUNS / f"{name}.json"
+    recorder.upsert(record, path)
     epochs = []
     with training_progress(name, sum(schedule.n_epochs), len(train)) as progress:
         for epoch in fit(model, train, valid, optimizer, schedule, batch_size, progress.on_batch):
             progress.on_epoch(epoch)
-            recorder.log_epoch(execution, epoch.epoch, epoch.metrics())
+            record.log_epoch(epoch.epoch, epoch.metrics())
+            recorder.upsert(record, path)
             epochs.append(epoch)
-    recorder.finish(execution, checkpoints.save(paths.MODELS / name, model, spec))
+    record.finish(checkpoints.save(paths.MODELS / name, model, spec))
     history.write(paths.HISTORY / f"{name}.csv", epochs)
+    recorder.upsert(record, path)

@@ -1,6 +1,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import torch
 from hypothesis import settings
 
 from cf.core.ratings import Ratings
-from cf.tracking.record import RECORDER
 from tests.stores import environment
 
 settings.register_profile("cf", deadline=None)  # machines differ in speed
@@ -41,7 +41,9 @@ def _one_thread() -> None:
 def ready_made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder whose store has its tables: making them takes seconds."""
     folder = tmp_path_factory.mktemp("store")
-    subprocess.run(RECORDER, cwd=folder, input="", text=True, check=True, env=environment())
+    code = "from cf.tracking.mlflow_store import MlflowStore; MlflowStore(0)"
+    environ = {**environment(), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, env=environ)
     return folder
 
 

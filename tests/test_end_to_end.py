@@ -163,8 +163,10 @@ def test_each_training_is_one_run_with_its_scores_and_figures(made: Project) -> 
         assert run.data.metrics["rmse"] == metrics[model]["rmse"]
         assert run.data.metrics["rmse_low"] < metrics[model]["rmse"] < run.data.metrics["rmse_high"]
         assert len(store.get_metric_history(run.info.run_id, "loss/valid")) == 2
-        figures = {file.path for file in store.list_artifacts(run.info.run_id, "figures")}
-        assert {f"figures/predicted_{model}.png", "figures/calibration.png"} <= figures
+        root = {file.path for file in store.list_artifacts(run.info.run_id)}
+        assert root == {"images", "model", "predicted_vs_observed.png", "report"}
+        reports = {file.path for file in store.list_artifacts(run.info.run_id, "report")}
+        assert {"report/calibration.png", "report/index.html"} <= reports
         files = {file.path for file in store.list_artifacts(run.info.run_id, "model")}
         assert files == {"model/model.json", "model/weights.safetensors"}
 
@@ -217,7 +219,7 @@ def test_sync_gives_no_run_what_is_anothers(made: Project, tmp_path: Path) -> No
         assert sorted(found) == MODELS
         assert "loss/valid" in found["dot"].data.metrics
         store = client(clone.folder)
-        files = (store.list_artifacts(found[m].info.run_id, "figures") for m in ("dot", "embnet"))
+        files = (store.list_artifacts(found[m].info.run_id) for m in ("dot", "embnet"))
         return said, found["dot"], *({file.path for file in listed} for listed in files)
 
     project.change("train_dot", lambda section: section.update(seed=2))
@@ -225,14 +227,14 @@ def test_sync_gives_no_run_what_is_anothers(made: Project, tmp_path: Path) -> No
     said, run, figures, others = after_sync()
     assert "dot: trained since reports/leaderboard.csv was made" in said
     assert "rmse" not in run.data.metrics
-    assert not figures
-    assert "figures/predicted_embnet.png" in others
+    assert figures == {"model"}
+    assert {"predicted_vs_observed.png", "report"} <= others
 
     project.run("dvc", "repro", "evaluate")
     said, run, figures, _ = after_sync()
     assert "trained since" not in said
     assert run.data.metrics["rmse"] == project.read("reports/metrics.json")["dot"]["rmse"]
-    assert not figures, "they show the training before"
+    assert figures == {"model"}, "they show the training before"
 
     (project.folder / "reports/leaderboard.csv").unlink()
     assert "rmse" not in after_sync()[1].data.metrics

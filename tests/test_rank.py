@@ -13,7 +13,7 @@ from cf.evaluation import rankings
 from cf.tracking.record import RunRecord
 from cf.training import checkpoint as checkpoints
 from cf.training.checkpoint import ModelSpec
-from stages import rank, runs
+from stages import rank
 
 ROOT = Path(__file__).parent.parent
 N_USERS, N_ITEMS = 30, 40
@@ -35,7 +35,9 @@ def project(method: str) -> None:
     model = {"name": "dot", "n_factors": 2, "init_range": [0.0, 0.1]}
     spec = ModelSpec(model, N_USERS, N_ITEMS, (1.0, 5.0))
     checkpoints.save(paths.MODELS / "plain", spec.build("plain"), spec)
-    runs.write("plain", RunRecord("id", "cf", "plain", {}, {"split_sha256": "ab"}, {}, started=0))
+    tags = {"split_sha256": "ab"}
+    record = RunRecord("id", "cf", "plain", {}, tags, {}, started=0, status="FINISHED")
+    io.write_dataclass(paths.RUNS / "plain.json", record)
 
 
 def test_ranks_all_models_and_baselines_where_the_last_is_held_out(

@@ -4,6 +4,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from cf.core.errors import InputError
 from cf.core.provenance import Provenance, SplitInfo
 from cf.core.ratings import Ratings
 from cf.data.split import random_split
-from cf.tracking import record as tracking
+from cf.tracking.record import RunRecord
 from cf.training.checkpoint import ModelSpec
 from cf.tuning import outcome
 from cf.tuning.search import Trial, search
@@ -298,22 +299,22 @@ def test_the_line_gives_exact_values_and_types_back(tmp_path: Path, style: bool 
 
 
 class StandIn:
-    """Keeps what a recorder was told."""
+    """Keeps the state of each record that it was handed last."""
 
     def __init__(self) -> None:
-        self.started: list[tracking.RunRecord] = []
-        self.trials: list[tuple[Any, ...]] = []
-        self.finished: list[tracking.RunRecord] = []
+        self.records: dict[str, RunRecord] = {}
 
-    def start(self, study: tracking.RunRecord) -> None:
-        self.started.append(study)
+    def upsert(self, record: RunRecord) -> None:
+        self.records[record.id] = deepcopy(record)
 
-    def log_trial(self, *arguments: Any) -> None:
-        self.trials.append(arguments)
-
-    def finish(self, study: tracking.RunRecord, files: list[Path]) -> None:
-        assert not files
-        self.finished.append(study)
+    @property
+    def trials(self) -> list[tuple[Any, ...]]:
+        """Of each trial name, parameters, losses by epoch and status."""
+        return [
+            (of.name, of.parameters, [epoch["metrics"] for epoch in of.epochs], of.status)
+            for of in self.records.values()
+            if of.parent
+        ]
 
 
 @pytest.fixture
@@ -321,10 +322,10 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     stand_in = StandIn()
 
     @contextmanager
-    def recorder(settings: config.Tracking) -> Iterator[StandIn]:
+    def recording(settings: config.Tracking) -> Iterator[StandIn]:
         yield stand_in
 
-    monkeypatch.setattr(tracking, "recorder", recorder)
+    monkeypatch.setattr(stage, "recording", recording)
     return stand_in
 
 
@@ -348,7 +349,7 @@ def write(path: Path, space: dict[str, Any], n_trials: int = 8) -> None:
     path.write_text(yaml.safe_dump(sections))
 
 
-def test_the_stage_tells_each_trial_and_ends_with_a_line_to_paste(
+def test_each_trial_is_recorded_and_the_end_is_a_line_to_paste(
     project: Path, recorder: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage.main()
@@ -356,12 +357,12 @@ def test_the_stage_tells_each_trial_and_ends_with_a_line_to_paste(
     assert "8/8" in said
     assert "yours" in said
 
-    (study,) = recorder.started
-    assert recorder.finished == [study]
+    (study,) = (record for record in recorder.records.values() if not record.parent)
+    assert study.status == "FINISHED"
     assert (study.name, study.experiment) == ("tune dotbias", "cf")
     assert study.parameters["n_factors"] == 3
     assert study.parameters["tune.n_trials"] == 8
-    assert [number for number, *_ in recorder.trials] == list(range(8))
+    assert [name for name, *_ in recorder.trials] == [f"trial {n}" for n in range(8)]
     finished = [trial for trial in recorder.trials if trial[3] == "FINISHED"]
     _, best, *_ = min(finished, key=lambda trial: trial[2][-1]["loss/slice"])
 
@@ -375,8 +376,8 @@ def test_the_stage_tells_each_trial_and_ends_with_a_line_to_paste(
 def test_validation_rows_play_no_part(project: Path, planted: Pair, recorder: StandIn) -> None:
     assert not paths.VALID.exists()
     stage.main()
-    without = list(recorder.trials)
-    recorder.trials.clear()
+    without = recorder.trials
+    recorder.records.clear()
     poison = np.full(len(planted[1]), np.nan, dtype=np.float32)
     io.write_parquet(paths.VALID, replace(planted[1], values=poison).to_frame())
     stage.main()
@@ -400,7 +401,7 @@ def test_a_section_that_is_sampled_is_refused(project: Path, recorder: StandIn) 
     (project / "params.yaml").write_text(yaml.safe_dump(sections))
     with pytest.raises(InputError, match=r"tune\.section: train_dotbias is sampled"):
         stage.main()
-    assert not recorder.started
+    assert not recorder.records
 
 
 def test_an_interrupt_keeps_what_was_found(
@@ -409,11 +410,11 @@ def test_an_interrupt_keeps_what_was_found(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def log_trial(number: int, *others: Any) -> None:
-        if number == 4:
+    def upsert(record: RunRecord) -> None:
+        if record.name == "trial 4":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(recorder, "log_trial", log_trial)
+    monkeypatch.setattr(recorder, "upsert", upsert)
     stage.main()
     said = capsys.readouterr().out
     assert "5 trials" in said
@@ -437,7 +438,7 @@ def test_what_cannot_be_searched_starts_no_study(
     with pytest.raises(InputError) as caught:
         stage.main()
     assert said in str(caught.value)
-    assert not recorder.started
+    assert not recorder.records
 
 
 def test_a_search_is_a_run_with_its_trials_as_children(

@@ -15,7 +15,7 @@ from cf.core.config import Cv
 from cf.evaluation import cross_validation as crossval
 from cf.evaluation.experiments import Experiment
 from cf.reporting.folds import cv_table
-from cf.tracking import record as tracking
+from cf.tracking import record as records
 from cf.tracking.record import RunRecord
 
 PREFIX = "cv"
@@ -37,11 +37,14 @@ def main() -> None:
     crossval.write(paths.CV, compared)
 
     dataset = experiments.kept(folds[0].rev, paths.DATA.as_posix())["dataset"]
-    with tracking.recorder(settings, patience=None) as recorder:
+    with records.recording(settings, timeout_s=None) as recorder:
         for row in compared:
             if row.model in models:
                 executions = [executed(fold, row.model) for fold in folds]
-                recorder.group(f"cv {row.model}", executions, row.figures(), [paths.CV])
+                above = records.group(f"cv {row.model}", executions)
+                above.metrics, above.reports = row.figures(), [paths.CV.as_posix()]
+                for record in (above, *executions):
+                    recorder.upsert(record)
     title = f"{dataset}: {cv.n_folds} folds, {len(cv.seeds)} seeds each"
     Console(highlight=False).print(cv_table(compared, title))
 

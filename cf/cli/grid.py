@@ -2,15 +2,13 @@
 
 from itertools import product
 
-import pandas as pd
-
 from cf.cli import experiments
 from cf.core import config, io, paths
 from cf.core.provenance import Provenance, SplitInfo
 from cf.evaluation.grid import grid
 from cf.reporting.heatmap import grid_heatmap
 from cf.reporting.save import save
-from cf.tracking import record as tracking
+from cf.tracking.record import new_record, recording
 
 SECTION = "train_dotbias"
 N_FACTORS = [10, 25, 50]
@@ -33,14 +31,11 @@ def main() -> None:
     experiments.run(points, JOBS, replacing="grid")
     found = grid(experiments.shown(), "grid", SECTION)
     title = f"Validation RMSE of {found.model}: {provenance.dataset}"
-    rows, columns = (
-        pd.Index(values, name=key)
-        for key, values in zip(found.keys, (found.rows, found.columns), strict=True)
-    )
-    save(grid_heatmap(pd.DataFrame(found.rmse, rows, columns), title), paths.GRID)
+    save(grid_heatmap(found, title), paths.GRID)
 
-    study = tracking.study(settings.experiment, f"grid {found.model}", {}, provenance, split)
-    with tracking.recorder(settings) as recorder:
-        recorder.start(study)
-        recorder.finish(study, [paths.GRID], "figures")
+    record = new_record(settings.experiment, f"grid {found.model}", {}, provenance, split)
+    record.finish()
+    record.reports = [paths.GRID.as_posix()]
+    with recording(settings) as recorder:
+        recorder.upsert(record)
     print(f"{paths.GRID}: RMSE over {' and '.join(found.keys)}")

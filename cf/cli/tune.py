@@ -1,5 +1,6 @@
 """Search better values for a training section: make tune. No stage of the pipeline."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -11,7 +12,7 @@ from cf.core import config, io, paths
 from cf.core.errors import InputError
 from cf.core.provenance import Provenance, SplitInfo
 from cf.core.ratings import Ratings
-from cf.tracking import record as tracking
+from cf.tracking.record import RunRecord, new_training_record, recording
 from cf.training.checkpoint import ModelSpec
 from cf.tuning import outcome
 from cf.tuning.search import Trial, search
@@ -36,23 +37,42 @@ def main() -> None:
     )
     trials = search(train, training, tune, spec, str(paths.PARAMS))
     name = f"tune {tune.section.removeprefix('train_')}"
-    study = tracking.execution(settings.experiment, name, training, provenance, split)
-    study.tags["mlflow.source.name"] = "stages/tune.py"
+    record = new_training_record(settings.experiment, name, training, provenance, split)
+    record.tags["mlflow.source.name"] = "cf tune"
     asked = tune.model_dump(exclude_unset=True)
-    study.parameters |= {f"tune.{key}": value for key, value in asked.items()}
+    record.parameters |= {f"tune.{key}": value for key, value in asked.items()}
     ended: list[Trial] = []
     with (
         suppress(KeyboardInterrupt),
-        tracking.recorder(settings) as recorder,
+        recording(settings) as recorder,
         trial_progress(name, tune.n_trials) as on_trial,
     ):
-        recorder.start(study)
+        recorder.upsert(record)
         for trial in trials:
             ended.append(trial)
             on_trial(ended)
-            recorder.log_trial(trial.number, named(trial.parameters), trial.losses, trial.state)
-        recorder.finish(study, [])
+            recorder.upsert(trial_record(trial, record))
+        record.finish()
+        recorder.upsert(record)
     show(f"{name} on {provenance.dataset}", tune.section, ended)
+
+
+def trial_record(trial: Trial, search: RunRecord) -> RunRecord:
+    """The record of a trial that has ended, as a part of the search's."""
+    record = RunRecord(
+        id=f"{search.id}-{trial.number}",
+        experiment=search.experiment,
+        name=f"trial {trial.number}",
+        parameters=named(trial.parameters),
+        tags={},
+        dataset=search.dataset,
+        started=int(time.time() * 1000),
+        parent=search.id,
+    )
+    for step, losses in enumerate(trial.losses, start=1):
+        record.log_epoch(step, losses)
+    record.finish(status=trial.state)
+    return record
 
 
 def named(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ import uvicorn
 
 from cf.core import config, paths
 from cf.core.errors import InputError, exit_on_input_error
-from cf.tracking import local_store as store
 from cf.tracking import ui_view as view
 
 HOST = "127.0.0.1"
@@ -124,15 +123,12 @@ def the_port() -> int:
 def in_store(path: Path, experiment: str) -> tuple[str, set[str]]:
     """An experiment's id in MLflow's database, and the names of its tags.
 
-    Where the project was moved, the database is told first.
-
     Raises:
         InputError: it has no runs, or this is no such database.
     """
     if not path.exists():
         raise InputError(NO_RUNS.format(experiment))
     try:
-        store.follow_a_move(path.parent)
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             found = database.execute(
                 "SELECT experiment_id FROM experiments JOIN runs USING (experiment_id) "

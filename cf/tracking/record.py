@@ -1,4 +1,8 @@
-"""What stages tell MLflow: a run for each training that executed, to which later stages add."""
+"""Run records: what executed, with all that MLflow is to show of it, and how they get there.
+
+The record is the protocol. Whoever knows more about a run, be it the training, a later stage or
+`cf sync`, completes its record and calls `Recorder.upsert`, which makes MLflow say the same.
+"""
 
 import getpass
 import json
@@ -8,34 +12,43 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from cf.core import io, paths
 from cf.core.config import Sampling, Tracking, Training, flatten_params
-from cf.core.io import sha256
+from cf.core.errors import InputError
 from cf.core.provenance import Provenance, SplitInfo
 
-RECORDER = [sys.executable, "-P", str(Path(__file__).with_name("mlflow_store.py"))]
-PATIENCE = 60.0  # seconds that a stage waits for its recorder
+TIMEOUT_S = 60.0
+INTERVAL_S = 0.25
+"""Seconds between two states of a running record that are handed over: enough for a live chart."""
+
 MADE_BY_DVC = ("dvc.lock", "reports", "runs")
 
 
 @dataclass
 class RunRecord:
-    """A training that executed, with all that MLflow is to know: its run can be made from this.
+    """One execution, as MLflow shows it: a training, a search and its trials, a cross-validation.
 
     Attributes:
-        id: of this execution and no other; the run bears it as a tag.
+        id: of this execution and no other; a tag of its run in MLflow.
         experiment: MLflow's, in which the run is.
         name: of the run.
         parameters: hyperparameters under flat names.
         dataset: the fields of MLflow's data set.
         started: in ms since 1970 UTC.
-        ended: in ms since 1970 UTC; 0 while it goes on.
-        epochs: step, time and values of each.
-        files: the model's, relative to the project, and the SHA-256 of each.
+        ended: in ms since 1970 UTC; 0 while it runs.
+        status: RUNNING, FINISHED, FAILED or KILLED.
+        epochs: step, time (ms) and metrics of each.
+        files: path of each model file, relative to the project, and its SHA-256.
+        metrics: final metrics; None where one does not exist.
+        pictures: path of each figure that exists for all models, by the name they share.
+        reports: paths of figures and pages about several models.
+        parent: id of the record that this is a part of; or empty.
+        candidate: whether its model is registered, perhaps as the champion.
     """
 
     id: str
@@ -46,47 +59,60 @@ class RunRecord:
     dataset: dict[str, str]
     started: int
     ended: int = 0
+    status: str = "RUNNING"
     epochs: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    pictures: dict[str, str] = field(default_factory=dict)
+    reports: list[str] = field(default_factory=list)
+    parent: str = ""
+    candidate: bool = False
+
+    def log_epoch(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Add the metrics of an epoch that has just ended."""
+        self.epochs.append({"step": step, "time": _now(), "metrics": dict(metrics)})
+
+    def finish(self, files: Sequence[Path] = (), status: str = "FINISHED") -> None:
+        """Set end, status and the digests of the model's files."""
+        self.ended, self.status = _now(), status
+        self.files = {file.as_posix(): io.sha256(file) for file in files}
 
 
-def execution(
+def new_training_record(
     experiment: str,
     model: str,
-    training: Training | Sampling,
+    section: Training | Sampling,
     provenance: Provenance,
     split: SplitInfo,
     changed: Mapping[str, Any] | None = None,
 ) -> RunRecord:
-    """A training that starts now.
+    """The record of a training that starts now.
 
     Args:
-        changed: parameters that are not the last commit's: the run's name tells them.
+        changed: parameters that differ from the last commit's; they are part of the run's name.
     """
-    parameters = flatten_params(training.model_dump(mode="json"))
-    started = study(experiment, model, parameters, provenance, split)
-    dvc_name = started.tags.get("dvc_experiment")
-    note = _description(training, dvc_name)
-    script = "train" if isinstance(training, Training) else "sample"
-    source = {
-        "mlflow.source.name": f"stages/{script}.py",
-        "mlflow.note.content": note,
+    parameters = flatten_params(section.model_dump(mode="json"))
+    record = new_record(experiment, model, parameters, provenance, split)
+    dvc_name = record.tags.get("dvc_experiment")
+    named = [f"{key}={value}" for key, value in (changed or {}).items()]
+    ending = [*(["..."] if len(named) > 2 else []), *([f"({dvc_name})"] if dvc_name else [])]
+    record.name = " ".join([model, *named[:2], *ending])
+    record.tags |= {
+        "mlflow.source.name": f"stages/{'train' if isinstance(section, Training) else 'sample'}.py",
+        "mlflow.note.content": _description(section, dvc_name),
         "model": model,
     }
-    named = [f"{key}={value}" for key, value in (changed or {}).items()]
-    name = " ".join([model, *named[:2], *(["..."] if len(named) > 2 else [])])
-    name += f" ({dvc_name})" if dvc_name else ""
-    return replace(started, name=name, tags={**started.tags, **source})
+    return record
 
 
-def study(
+def new_record(
     experiment: str,
     name: str,
-    parameters: dict[str, Any],
+    parameters: Mapping[str, Any],
     provenance: Provenance,
     split: SplitInfo,
 ) -> RunRecord:
-    """Work on a data set that starts now and is no training of one model."""
+    """The record of an execution that starts now and is not the training of one model."""
     parameters = {
         **parameters,
         "dataset": provenance.dataset,
@@ -96,7 +122,7 @@ def study(
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
     dataset = {
         "name": provenance.dataset,
-        "digest": provenance.sha256[:8],  # shown beside the name; the source has it all
+        "digest": provenance.sha256[:8],  # shown beside the name; the source has all of it
         "source_type": "cf",
         "source": json.dumps({"source": provenance.source, "sha256": provenance.sha256}),
         "profile": json.dumps(sizes),
@@ -115,185 +141,167 @@ def study(
     return RunRecord(uuid4().hex, experiment, name, parameters, tags, dataset, _now())
 
 
-class Recorder:
-    """The recorder's end in this process; when tracking is off, nobody listens.
+def group(name: str, records: Sequence[RunRecord]) -> RunRecord:
+    """The record of a finished execution whose parts the given ones are, which become its children.
 
-    Attributes:
-        failed: whether something was not recorded; known once the block has ended.
+    It has the parameters and tags that all of them share.
     """
-
-    def __init__(self, process: "subprocess.Popen[str] | None", patience: float | None) -> None:
-        self._process = process
-        self._patience = patience
-        self.failed = False
-
-    def start(self, training: RunRecord) -> None:
-        """Start the run of a training."""
-        self._tell("start", execution=asdict(training))
-
-    def log_epoch(self, training: RunRecord, step: int, values: Mapping[str, float]) -> None:
-        """Add an epoch to the training and to its run."""
-        epoch = {"step": step, "time": _now(), "values": dict(values)}
-        training.epochs.append(epoch)
-        self._tell("log_epoch", **epoch)
-
-    def finish(self, training: RunRecord, files: Sequence[Path], folder: str = "model") -> None:
-        """End the training and its run, with the files it made."""
-        training.ended = _now()
-        training.files = {file.as_posix(): sha256(file) for file in files}
-        self._tell("log_files", files=list(training.files), folder=folder)
-        self._tell("end", status="FINISHED", time=training.ended)
-
-    def add(
-        self,
-        training: RunRecord,
-        values: Mapping[str, float | None],
-        files: Sequence[Path] = (),
-    ) -> None:
-        """Add figures to the run of a training that has ended; the same ones again are no more.
-
-        Args:
-            values: metrics; those that are None are left out.
-            files: pictures.
-        """
-        self._tell(
-            "add",
-            execution=asdict(training),
-            values={name: float(value) for name, value in values.items() if value is not None},
-            files=[str(file) for file in files],
-            time=_now(),
-        )
-
-    def register(self, training: RunRecord, rmse: float) -> None:
-        """Register a training's model, as the champion if none is better on the same rows."""
-        self._tell("register", execution=asdict(training), rmse=rmse)
-
-    def group(
-        self,
-        name: str,
-        trainings: Sequence[RunRecord],
-        values: Mapping[str, float | None],
-        files: Sequence[Path] = (),
-    ) -> None:
-        """Put the runs of trainings under a run of their own, which has what they share.
-
-        Args:
-            name: of that run.
-            values: metrics of all the trainings together.
-        """
-        over = _over(name, trainings)
-        self.start(over)
-        self.finish(over, files, "figures")
-        self.add(over, values)
-        for training in trainings:
-            self.add(training, {})
-            self._tell("adopt", execution=asdict(training))
-
-    def log_trial(
-        self, number: int, parameters: dict[str, Any], losses: list[dict[str, float]], state: str
-    ) -> None:
-        """Add a trial, by its values and the losses of its epochs, to the run that was started.
-
-        Args:
-            state: FINISHED, KILLED for one given up early, or FAILED.
-        """
-        self._tell(
-            "log_trial",
-            number=number,
-            parameters=parameters,
-            losses=losses,
-            state=state,
-            time=_now(),
-        )
-
-    def _tell(self, do: str, **arguments: Any) -> None:
-        if self._process and self._process.stdin:
-            with suppress(BrokenPipeError):  # it has said why it ended
-                print(json.dumps([do, arguments]), file=self._process.stdin, flush=True)
-
-    def _close(self) -> None:
-        if self._process:
-            try:
-                self._process.communicate(timeout=self._patience)
-                self.failed = self._process.returncode != 0
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self.failed = True
-                print(
-                    f"warning: MLflow was not done within {self._patience:.0f} s. The results are "
-                    "not affected. `make sync` records them later.",
-                    file=sys.stderr,
-                )
-
-
-def _over(name: str, trainings: Sequence[RunRecord]) -> RunRecord:
-    """Several trainings as one execution, with the parameters and tags that all of them have."""
-    first = trainings[0]
+    first, *others = records
 
     def shared(kind: str) -> dict[str, Any]:
-        rest = [getattr(training, kind) for training in trainings[1:]]
         values = getattr(first, kind).items()
-        return {key: value for key, value in values if all(r.get(key) == value for r in rest)}
+        return {k: v for k, v in values if all(getattr(o, kind).get(k) == v for o in others)}
 
-    return RunRecord(
-        uuid4().hex,
-        first.experiment,
-        name,
-        shared("parameters"),
-        shared("tags"),
-        first.dataset,
-        started=min(training.started for training in trainings),
+    above = RunRecord(
+        id=uuid4().hex,
+        experiment=first.experiment,
+        name=name,
+        parameters=shared("parameters"),
+        tags=shared("tags"),
+        dataset=first.dataset,
+        started=min(record.started for record in records),
     )
+    above.finish()
+    for record in records:
+        record.parent = above.id
+    return above
+
+
+def read_all(split: SplitInfo) -> dict[str, RunRecord]:
+    """The record of each model's training in runs/, by the model's name, as far as it finished.
+
+    Raises:
+        InputError: a file is damaged, or a model was trained on another split, so that its
+            training rows may be held out now.
+    """
+    found = {path: io.read_dataclass(path, RunRecord) for path in sorted(paths.RUNS.glob("*.json"))}
+    for path, record in found.items():
+        if record.tags.get("split_sha256") != split.sha256:
+            raise InputError(
+                f"{path}: {path.stem} was trained on other rows, and no stage of dvc.yaml trains "
+                f"it on these. Bring its stage back, or delete {path} and "
+                f"{paths.MODELS / path.stem}."
+            )
+    return {path.stem: record for path, record in found.items() if record.status == "FINISHED"}
+
+
+def set_figures(records: Mapping[str, RunRecord]) -> None:
+    """Give each model's record the figures drawn of it, those about several, and the page."""
+    pictures = {path.stem: path for path in sorted(paths.FIGURES.glob("*.png"))}
+    shared = [path for name, path in pictures.items() if not name.startswith("predicted_")]
+    for name, record in records.items():
+        if own := pictures.get(f"predicted_{name}"):
+            record.pictures = {"predicted_vs_observed": own.as_posix()}
+        record.reports = [path.as_posix() for path in (*shared, paths.REPORT)]
+
+
+class Recorder:
+    """Hands records to the process that writes to MLflow.
+
+    Attributes:
+        failed: whether MLflow lacks something of the records; known once the block has ended.
+    """
+
+    def __init__(self, process: "subprocess.Popen[str] | None", timeout_s: float | None) -> None:
+        self.failed = False
+        self._process = process
+        self._timeout_s = timeout_s
+        self._open: dict[str, tuple[RunRecord, Path | None]] = {}  # running or not handed over
+        self._sent: dict[str, float] = {}
+
+    def upsert(self, record: RunRecord, path: Path | None = None) -> None:
+        """Make MLflow, and the file at `path`, say what the record says now.
+
+        The same again changes nothing. It takes no time: a running record is handed over a few
+        times a second at most, and the process writes only the last of the states it was given.
+        """
+        self._open[record.id] = record, path
+        now = time.monotonic()
+        if record.status != "RUNNING" or now - self._sent.get(record.id, -INTERVAL_S) >= INTERVAL_S:
+            self._sent[record.id] = now
+            self._send(record, path)
+
+    def _send(self, record: RunRecord, path: Path | None) -> None:
+        if path:
+            io.write_dataclass(path, record)
+        if record.status != "RUNNING":
+            self._open.pop(record.id, None)
+        if self._process and self._process.stdin:
+            with suppress(BrokenPipeError):  # it has said why it ended
+                print(json.dumps(asdict(record)), file=self._process.stdin, flush=True)
+
+    def _end(self, status: str) -> None:
+        """End the records that still run."""
+        for record, path in list(self._open.values()):
+            record.status, record.ended = status, _now()
+            self._send(record, path)
+
+    def _wait(self) -> None:
+        if not self._process:
+            return
+        try:
+            self._process.communicate(timeout=self._timeout_s)
+            self.failed = self._process.returncode != 0
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self.failed = True
+            print(
+                f"warning: MLflow was not done within {self._timeout_s:.0f} s. The results are "
+                "not affected. `make sync` records them later.",
+                file=sys.stderr,
+            )
 
 
 @contextmanager
-def recorder(tracking: Tracking, patience: float | None = PATIENCE) -> Iterator[Recorder]:
-    """A recorder that imports MLflow while the block works, and is waited for at its end.
+def recording(settings: Tracking, timeout_s: float | None = TIMEOUT_S) -> Iterator[Recorder]:
+    """A recorder whose process imports MLflow while the block works, and is awaited at its end.
 
-    A run that was started and not finished in the block is ended as failed, or as killed after
-    an interrupt.
+    A record that still runs when the block fails is FAILED, or KILLED after an interrupt.
 
     Args:
-        patience: seconds to wait at most; None: until it is done.
+        timeout_s: seconds to wait at most; None: until all is recorded.
     """
-    if not tracking.enabled:
-        yield Recorder(None, patience)
-        return
-    process = subprocess.Popen(
-        RECORDER,
+    recorder = Recorder(_start_process() if settings.enabled else None, timeout_s)
+    try:
+        yield recorder
+    except BaseException as error:
+        recorder._end("FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    finally:
+        recorder._wait()
+
+
+def _start_process() -> "subprocess.Popen[str]":
+    """The process of cf/tracking/__main__.py, from the same folder as this module."""
+    here = str(Path(__file__).parents[2])  # where an experiment runs, cf is not the installed one
+    search = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "cf.tracking", str(_now())],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(search)},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         encoding="utf-8",
-        start_new_session=True,  # an interrupt is for the stage alone: it tells what follows
+        start_new_session=True,  # an interrupt is for the stage alone, which hands over the rest
     )
-    teller = Recorder(process, patience)
-    try:
-        yield teller
-    except KeyboardInterrupt:
-        teller._tell("end", status="KILLED", time=_now())
-        raise
-    finally:
-        teller._close()
 
 
 def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _description(training: Training | Sampling, dvc_name: str | None) -> str:
+def _description(section: Training | Sampling, dvc_name: str | None) -> str:
     """What sets this training apart, first what MLflow's table has room for: 50 characters."""
-    model = [f"{key} {value}" for key, value in training.model.items() if key != "name"]
-    if isinstance(training, Training):
-        optimizer, schedule = training.optimizer, training.schedule
+    model = [f"{key} {value}" for key, value in section.model.items() if key != "name"]
+    if isinstance(section, Training):
+        optimizer, schedule = section.optimizer, section.schedule
         how = [
             f"{optimizer.name} {schedule.learning_rate}",
             f"decay {optimizer.weight_decay}",
             f"{sum(schedule.n_epochs)} epochs",
         ]
     else:
-        gibbs = training.gibbs
-        off = [f"no {name}" for name, value in gibbs if value is False]
-        how = [f"{gibbs.n_sweeps} sweeps", *off]
+        off = [f"no {name}" for name, value in section.gibbs if value is False]
+        how = [f"{section.gibbs.n_sweeps} sweeps", *off]
     ending = [f"experiment {dvc_name}"] if dvc_name else []
     return ", ".join([*model[:1], *how, *model[1:], *ending])
 

@@ -1,0 +1,91 @@
+"""The process that `cf.tracking.record.recording` starts, so that MLflow costs a stage no time.
+
+It reads run records from standard input, one a line as JSON, and makes MLflow say what they say.
+MLflow takes longer to import than a small model takes to train; here it is imported while the
+stage works, and no failure of it can harm the stage. Usage: python -m cf.tracking STARTED_MS
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from threading import Condition, Thread
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cf.tracking.mlflow_store import MlflowStore
+
+Records = dict[str, dict[str, Any]]
+
+
+class Inbox:
+    """The latest state of each record that has arrived, read at any time: the stage never waits.
+
+    Attributes:
+        closed: whether the stage has handed over everything, or has died.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.closed = False
+        self._records: Records = {}
+        self._changed = Condition()
+        Thread(target=self._read, args=(lines,), daemon=True).start()
+
+    def take(self) -> Records:
+        """The records that arrived since the last call, by id; waits for one or for the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._records or self.closed)
+            taken, self._records = self._records, {}
+            return taken
+
+    def _read(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            if line.endswith("\n"):  # whoever is killed while writing leaves half a line
+                record = json.loads(line)
+                with self._changed:
+                    self._records[record["id"]] = record
+                    self._changed.notify()
+        with self._changed:
+            self.closed = True
+            self._changed.notify()
+
+
+def main() -> None:
+    """Record until the stage has ended; exit status 1 and a warning if something is missing."""
+    inbox, started = Inbox(sys.stdin), int(sys.argv[1])
+    store: MlflowStore | None = None
+    pending: Records = {}  # that still run, or could not be written
+    error: Exception | None = None
+    last_tries = 2
+    while last_tries:
+        last = inbox.closed
+        pending |= (arrived := inbox.take())
+        for record in list((pending if last else arrived).values()):
+            if last and record["status"] == "RUNNING":  # whoever would have ended it is dead
+                record |= {"status": "KILLED", "ended": int(time.time() * 1000)}
+            try:
+                if store is None:
+                    from cf.tracking import mlflow_store  # late: the inbox is open by now
+
+                    store = mlflow_store.MlflowStore(started)
+                store.upsert(record)
+                if record["status"] != "RUNNING":
+                    del pending[record["id"]]
+            except Exception as failure:  # whatever it is, the stage goes on
+                error = failure
+                if inbox.closed:
+                    break
+        if last:
+            last_tries = last_tries - 1 if pending else 0
+    if pending:
+        reason = next(iter(str(error).strip().splitlines()), repr(error))
+        print(
+            f"warning: MLflow did not record all of this: {reason}\n"
+            "         The results are not affected. `make sync` records them later.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
