@@ -3,50 +3,107 @@ reports/svg and reports/index.html.
 """
 
 import os
+from collections.abc import Mapping
 
-from cf.core import config, io, paths
+import matplotlib
+import pandas as pd
+
+from cf.core import config, git, io, paths
 from cf.core.errors import exit_on_input_error
 from cf.core.provenance import Provenance, SplitInfo
-from cf.evaluation import rankings, rows, strata
-from cf.evaluation.predictions import COLUMNS
-from cf.reporting import gallery
+from cf.evaluation import calibration
+from cf.evaluation.predictions import COLUMNS, SD
+from cf.reporting import gallery, html
+from cf.reporting.gallery import Results
+from cf.reporting.html import Commit
 from cf.reporting.save import save
-from cf.tracking import record as records
-from cf.training import history
-from stages import report
+from cf.tracking.record import RunRecord, read_all, recording, set_figures
+
+TEXT = dict.fromkeys(("model", "label", "dataset", "part"), "str")
+"""Columns of tables that are text, whatever it looks like."""
+COMMITTED = (paths.METRICS, paths.DATA, paths.PARAMS)
+"""Files that the page compares with those of the last commit."""
 
 
 @exit_on_input_error
 def main() -> None:
     """Draw every figure, put all on one page, and add them to the models' runs."""
+    matplotlib.use("agg")  # no window, whatever the machine has
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
-    facts = io.read_dataclass(paths.PROVENANCE, Provenance)
-    trainings = records.read_all(io.read_dataclass(paths.SPLIT_INFO, SplitInfo))
-    ratings = io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"])
-    items = io.read_parquet(paths.ITEMS, ["item_id", "title"])
-    predictions = io.read_parquet(paths.PREDICTIONS, [*COLUMNS, *trainings])
-    ratings, items, predictions = (
-        {name: frame[name].to_numpy() for name in frame} for frame in (ratings, items, predictions)
-    )
-    groups = rows.read(paths.STRATA, strata.COLUMNS)
-    ranked = rankings.read(paths.RANKING)
-    part = io.read_json(paths.DATA)["part"]
-    histories = {name: history.read(paths.HISTORY / f"{name}.csv") for name in trainings}
-
-    with records.recording(settings) as recorder:
-        for name, figure in (
-            *gallery.data_figures(facts, ratings, items),
-            *gallery.model_figures(facts, predictions, groups, histories, part),
-            *gallery.ranking_figures(facts, ranked, list(trainings)),
-        ):
+    split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
+    trainings = read_all(split)
+    with recording(settings) as recorder:
+        results = read_results(trainings)
+        for name, figure in gallery.draw(results):
             save(figure, paths.FIGURES / f"{name}.png")
             save(figure, paths.VECTOR_FIGURES / f"{name}.svg")
-        report.write(list(trainings), ranked)
+        write_page(results, split)
         io.write_json(paths.DRAWN_RUNS, {name: made.id for name, made in trainings.items()})
-        records.set_figures(trainings)
+        set_figures(trainings)
         for training in trainings.values():
             if training.tags.get("dvc_experiment") == os.environ.get("DVC_EXP_NAME"):
                 recorder.upsert(training)
+
+
+def read_results(trainings: Mapping[str, RunRecord]) -> Results:
+    """All that the figures are drawn from."""
+    history = ["epoch", "train_loss", "valid_loss"]
+    predictions = io.read_parquet(paths.PREDICTIONS, [*COLUMNS, *trainings])
+    coverage, deciles = (
+        (io.read_csv(paths.COVERAGE), io.read_csv(paths.DECILES))
+        if paths.COVERAGE.exists()
+        else calibration_curves(predictions)
+    )
+    return Results(
+        provenance=io.read_dataclass(paths.PROVENANCE, Provenance),
+        ratings=io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"]),
+        items=io.read_parquet(paths.ITEMS, ["item_id", "title"]),
+        part=io.read_json(paths.DATA)["part"],
+        predictions=predictions,
+        histories={m: io.read_csv(paths.HISTORY / f"{m}.csv", history, float) for m in trainings},
+        burn_in={name: made.parameters.get("burn_in", 0) for name, made in trainings.items()},
+        strata=io.read_csv(paths.STRATA, ["stratum", "label", "model", "n"], TEXT),
+        ranking=io.read_csv(paths.RANKING, ["model"], TEXT),
+        coverage=coverage,
+        deciles=deciles,
+    )
+
+
+def calibration_curves(predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Coverage by level and RMSE by decile of each model that predicts a standard deviation."""
+    coverage = pd.DataFrame(columns=["model", "level", "coverage"])
+    deciles = pd.DataFrame(columns=["model", "decile", "predicted_sd", "rmse"])
+    levels = list(range(1, 100))
+    for name in (str(key).removesuffix(SD) for key in predictions if str(key).endswith(SD)):
+        sd, mean, observed = (
+            predictions[key].to_numpy() for key in (f"{name}{SD}", name, "observed")
+        )
+        shares = calibration.coverage(mean, sd, observed, [level / 100 for level in levels])
+        coverage = pd.DataFrame({"model": name, "level": levels, "coverage": shares})
+        users = predictions["user"].to_numpy()
+        columns = ["predicted_sd", "rmse", "rmse_low", "rmse_high"]
+        tenths = calibration.by_tenth(mean, sd, observed, users)
+        deciles = pd.DataFrame(tenths.T, columns=columns).assign(model=name)
+    return coverage, deciles
+
+
+def write_page(results: Results, split: SplitInfo) -> None:
+    """Write reports/index.html."""
+    head = git.head_commit()
+    page = html.render(
+        leaderboard=io.read_csv(paths.LEADERBOARD, ["model", "rmse"], TEXT),
+        ranking=results.ranking,
+        metrics=io.read_json(paths.METRICS),
+        data=io.read_json(paths.DATA),
+        params=config.parse_yaml(paths.PARAMS.read_text(encoding="utf-8")),
+        trained=list(results.histories),
+        provenance=results.provenance,
+        split=split,
+        figures={path.stem: path.read_bytes() for path in paths.VECTOR_FIGURES.glob("*.svg")},
+        commit=Commit(*head, *map(git.read_at_head, COMMITTED)) if head else None,
+    )
+    with io.atomic_write(paths.REPORT) as tmp_path:
+        tmp_path.write_text(page, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from cf.core.provenance import Provenance, SplitInfo
-from cf.evaluation import leaderboard
-from cf.evaluation.rows import Row
+from cf.evaluation.leaderboard import rank
+from cf.reporting.gallery import Results
 
 PROVENANCE = Provenance(
     dataset="ml-latest-small",
@@ -42,10 +43,10 @@ SPLIT = SplitInfo(
 TRAINED = ["dot", "dotbias", "embnet"]
 
 
-def score(rmse: float, dataset: str = "ml-latest-small") -> dict[str, Any]:
+def score(rmse: float) -> dict[str, Any]:
     scores = {"rmse": rmse, "mse": rmse**2, "mae": 0.75 * rmse}
     cold = {"rmse_warm": rmse - 0.01, "rmse_cold": rmse + 0.1, "n": 20_167, "n_cold": 813}
-    return {**scores, **cold, "dataset": dataset}
+    return {**scores, **cold}
 
 
 def scores() -> dict[str, dict[str, Any]]:
@@ -53,17 +54,18 @@ def scores() -> dict[str, dict[str, Any]]:
     return {name: score(rmse) for name, rmse in found.items()}
 
 
-def rows(
+def leaderboard(
     scores: dict[str, dict[str, Any]],
     spread: float = 0.01,
     notebook: bool = True,
     part: str = "valid",
     n_leaked: int = 0,
-) -> list[Row]:
+) -> pd.DataFrame:
     """The leaderboard of the scores, whose resamples lie around them by the like of `spread`."""
     draw = np.random.default_rng(0)
     drawn = {name: draw.normal(one["rmse"], spread, 1000) for name, one in scores.items()}
-    return leaderboard.rank(scores, drawn, PROVENANCE.dataset, notebook, part, n_leaked)
+    rows = rank(scores, drawn, PROVENANCE.dataset, notebook, part, n_leaked)
+    return pd.DataFrame(rows)
 
 
 def sections() -> dict[str, Any]:
@@ -93,3 +95,53 @@ def svg(title: str) -> bytes:
 def git(folder: Path, *arguments: str) -> None:
     identity = ("-c", "user.name=n", "-c", "user.email=e@x.org", "-c", "commit.gpgsign=false")
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def toy_results() -> Results:
+    """What figures of three baselines' and two models' made-up results are drawn from."""
+    rng = np.random.default_rng(0)
+    users, items = np.divmod(rng.permutation(30 * 40)[:400], 40)
+    stars = (rng.integers(1, 11, 400) / 2).astype(np.float32)
+    observed = stars[:80]
+    errors = {"global_mean": 1.5, "bias": 1.2, "dot": 1.0, "embnet": 0.3}
+    predicted = {name: observed + rng.normal(0, error, 80) for name, error in errors.items()}
+    keys = {"row": np.arange(80), "user": users[:80], "item": items[:80], "observed": observed}
+    groups = {
+        "item_popularity": ["0", "1 to 3"], "warm_cold": ["warm", "cold item"],
+        "month": ["2000-01", "2000-02"], "year": ["2000", "2001"],
+    }  # fmt: skip
+    strata = [
+        (stratum, label, model, n, rmse, rmse - 0.1, rmse + 0.1, rmse - 0.3, rmse - 0.4, rmse - 0.2)
+        for stratum, labels in groups.items()
+        for model, rmse in errors.items()
+        for label, n in zip(labels, (30, 50), strict=True)
+    ]
+    bounds = [f"{metric}{end}" for metric in ("rmse", "to_best") for end in ("", "_low", "_high")]
+    losses = {"epoch": [1, 2], "train_loss": [11.5, 1.2], "valid_loss": [10.8, 1.4]}
+    history = pd.DataFrame(losses)
+    ranking = {
+        "model": ["ease", "dot"], "ndcg_at_5": [0.25, 0.125], "recall_at_5": 0.125,
+        "map_at_5": 0.125, "coverage_at_5": 0.5, "novelty_at_5": 8.0, "behind": [0.0, 0.1],
+        "behind_low": [0.0, -0.1], "behind_high": [0.0, 0.3], "n_users": 9, "n_left_out": 2,
+        "part": "valid",
+    }  # fmt: skip
+    deciles = {"predicted_sd": [0.9, 1.1], "rmse": [0.8, 1.2]}
+    deciles |= {"rmse_low": [0.7, 1.1], "rmse_high": [0.9, 1.3]}
+    levels = np.arange(1, 100)
+    titles = [None, *(f"Title {number} (1999)" for number in range(39))]
+    return Results(
+        provenance=Provenance("toy-stars", "toy-stars", "", "", 400, 30, 40, (0.5, 5.0)),
+        ratings=pd.DataFrame({"user_id": users + 1, "item_id": 10 * items, "rating": stars}),
+        items=pd.DataFrame({"item_id": 10 * np.arange(40), "title": titles}),
+        part="valid",
+        predictions=pd.DataFrame({**keys, **predicted}).astype(dict.fromkeys(errors, "float32")),
+        histories={
+            "dot": history.assign(learning_rate=0.1),
+            "embnet": history.assign(noise_precision=1.5),
+        },
+        strata=pd.DataFrame(strata, columns=["stratum", "label", "model", "n", *bounds]),
+        ranking=pd.DataFrame(ranking),
+        coverage=pd.DataFrame({"model": "embnet", "level": levels, "coverage": levels / 100}),
+        deciles=pd.DataFrame({"model": "embnet", "decile": [1, 2], **deciles}),
+        burn_in={"embnet": 1},
+    )

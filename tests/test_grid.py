@@ -1,4 +1,3 @@
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -6,8 +5,6 @@ import pytest
 
 from cf.core.errors import InputError
 from cf.evaluation.grid import grid
-from cf.reporting.heatmap import grid_heatmap
-from cf.reporting.save import save
 
 
 def experiment(name: str, n_factors: int, decay: float, rmse: float | None) -> dict[str, Any]:
@@ -49,17 +46,3 @@ def test_one_parameter_is_no_grid() -> None:
     line = shown(experiment("grid-1", 50, 0.1, 0.9), experiment("grid-2", 10, 0.1, 0.9))
     with pytest.raises(InputError, match=r"differ in model.n_factors"):
         grid(line, "grid", "train_dotbias")
-
-
-def test_the_picture_says_what_is_where(tmp_path: Path) -> None:
-    figure = grid_heatmap(grid(FOUND, "grid", "train_dotbias"), "RMSE: toy")
-    axes = figure.axes[0]
-    texts = {text.get_text(): text for text in axes.texts}
-    assert set(texts) == {"0.9000", "0.8500", "0.8750"}
-    assert [t for t, text in texts.items() if text.get_weight() == "bold"] == ["0.8500"]
-    assert texts["0.8500"].get_position() == (1.5, 0.5)
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.0001", "0.001"]
-    assert axes.get_ylabel() == "model.n_factors"
-    assert figure.axes[1].get_ylabel() == "validation RMSE (stars)"
-    save(figure, tmp_path / "grid.png")
-    assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")

@@ -5,8 +5,6 @@ from rich.console import Console
 
 from cf.core.errors import InputError
 from cf.evaluation import rankings
-from cf.reporting.figures import ranking
-from cf.reporting.style import model_styles
 from cf.reporting.tables import ranking_table
 
 BEHIND = {"behind": 0.1, "behind_low": 0.05, "behind_high": 0.15}
@@ -59,13 +57,3 @@ def test_the_table_fits_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture
     printed = capsys.readouterr().out
     for word in ("toy: 610 users", "dotbias_sgd", "NDCG @10", "0.2500", "2.5000"):
         assert word in printed
-
-
-def test_the_figure_has_a_panel_a_metric_and_a_bar_a_model() -> None:
-    rows = {"ease": {"ndcg at 10": 0.25, "novelty at 10": 3.0}}
-    rows["dot"] = {"ndcg at 10": 0.125, "novelty at 10": 9.0}
-    figure = ranking(rows, model_styles(["dot"], ["ease"]), "Lists: toy")
-    assert [axes.get_title("left") for axes in figure.axes] == ["ndcg at 10", "novelty at 10"]
-    assert [bar.get_width() for bar in figure.axes[0].patches] == [0.25, 0.125]
-    assert [text.get_text() for text in figure.axes[1].texts] == ["3.00", "9.00"]
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["ease", "dot"]

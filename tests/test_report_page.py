@@ -4,14 +4,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from cf.reporting import figures
-from cf.reporting import html as report
+from cf.reporting import figures, html
 from cf.reporting.html import Commit
 from cf.reporting.save import save
 from cf.reporting.style import model_styles
-from tests.results import PROVENANCE, SPLIT, TRAINED, rows, score, scores, sections
+from tests.results import (
+    PROVENANCE,
+    SPLIT,
+    TRAINED,
+    leaderboard,
+    score,
+    scores,
+    sections,
+    toy_results,
+)
 
 PHONE, DESK = {"width": 360, "height": 780}, {"width": 1280, "height": 900}
 
@@ -40,8 +49,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     name = "a_model_whose_name_is_rather_long"
     models = [*TRAINED, name, *(f"dotbias_{number}" for number in range(4))]
     epochs, draw = np.arange(1, 7), np.random.default_rng(0)
+    losses = {"epoch": epochs, "train_loss": 1.2 / epochs}
     histories = {
-        model: {"epoch": epochs, "train_loss": 1.2 / epochs, "valid_loss": 1 + place / epochs}
+        model: pd.DataFrame({**losses, "valid_loss": 1 + place / epochs})
         for place, model in enumerate(models)
     }
     drawn = {"loss_curves": figures.loss_curves(histories, model_styles(models), "Loss by epoch")}
@@ -49,7 +59,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for model in models:
         predicted = observed + draw.normal(0, 0.5, 2000)
         drawn[f"predicted_{model}"] = figures.predicted_against_observed(
-            predicted, observed, (0.5, 5.0), f"Predicted against observed ratings: {model}"
+            pd.Series(predicted),
+            pd.Series(observed),
+            (0.5, 5.0),
+            f"Predicted against observed ratings: {model}",
         )
     for stem, figure in drawn.items():
         save(figure, folder / f"{stem}.svg")
@@ -58,15 +71,18 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = {**now, "dot": score(1.0), "dotbias": score(0.9), "removed": score(2.0)}
     params = {f"train_{model}": sections()["train_embnet"] for model in models} | sections()
     committed = {**params, "train_dot": {**params["train_dot"], "seed": 2}}
-    text = report.render(
-        rows=rows(now, spread=0.1),
-        scores=now,
-        sections=params,
+    data = {"dataset": "ml-latest-small", "part": "valid"}
+    text = html.render(
+        leaderboard=leaderboard(now, spread=0.1),
+        ranking=toy_results().ranking,
+        metrics=now,
+        data=data,
+        params=params,
         trained=models,
         provenance=PROVENANCE,
         split=SPLIT,
         figures={stem: (folder / f"{stem}.svg").read_bytes() for stem in drawn},
-        commit=Commit("0123456789" * 4, "A subject of " + 60 * "x", before, committed),
+        commit=Commit("0123456789" * 4, "A subject of " + 60 * "x", before, data, committed),
     )
     path = folder / "index.html"
     path.write_text(text, encoding="utf-8")

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
+import pandas as pd
 import pytest
 import requests
 
@@ -68,7 +69,9 @@ def project(tmp_path_factory: pytest.TempPathFactory, ready_made_store: Path) ->
     shutil.copy(ROOT / "params.yaml", folder)
     epochs = np.arange(1, 1 + N_EPOCHS)
     histories = {
-        model: {"epoch": epochs, "train_loss": rmse / epochs, "valid_loss": rmse**2 + 0.5 / epochs}
+        model: pd.DataFrame(
+            {"epoch": epochs, "train_loss": rmse / epochs, "valid_loss": rmse**2 + 0.5 / epochs}
+        )
         for model, rmse in RMSE.items()
     }
     picture = folder / "loss_curves.png"

@@ -2,6 +2,8 @@
 
 from itertools import product
 
+import pandas as pd
+
 from cf.cli import experiments
 from cf.core import config, io, paths
 from cf.core.provenance import Provenance, SplitInfo
@@ -31,7 +33,11 @@ def main() -> None:
     experiments.run(points, JOBS, replacing="grid")
     found = grid(experiments.shown(), "grid", SECTION)
     title = f"Validation RMSE of {found.model}: {provenance.dataset}"
-    save(grid_heatmap(found, title), paths.GRID)
+    rows, columns = (
+        pd.Index(values, name=key)
+        for key, values in zip(found.keys, (found.rows, found.columns), strict=True)
+    )
+    save(grid_heatmap(pd.DataFrame(found.rmse, rows, columns), title), paths.GRID)
 
     record = new_record(settings.experiment, f"grid {found.model}", {}, provenance, split)
     record.finish()

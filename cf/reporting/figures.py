@@ -1,103 +1,139 @@
-"""Arrays to matplotlib figures: nothing is read, saved or shown here.
+"""Frames to matplotlib figures: nothing is read, saved or shown here.
 
-Every title is given whole: what is shown, of which data set and model. pyplot stays out of it,
-for it keeps every figure alive.
+Titles are given whole: what is shown, of which data set and model.
 """
 
-import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
+import seaborn
+from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
-from numpy.typing import NDArray
 
-from cf.core.ratings import Indices
-from cf.evaluation.crosstab import Crosstab
+from cf.evaluation.calibration import LEVELS
 from cf.reporting.style import (
-    BLUES,
-    COLOURS,
+    COLORS,
     FILL,
-    GREY,
-    HOUSE,
+    GRAY,
     INK,
+    RC_PARAMS,
     Style,
-    arranged,
-    titled,
+    apply_layout,
+    new_figure,
     with_commas,
 )
 
-Floats = NDArray[np.floating]
+BLUES = LinearSegmentedColormap.from_list("blues", ["#D3E3F3", "#6BAED6", "#2171B5", "#08306B"])
 
 
-@matplotlib.rc_context(HOUSE)
+@matplotlib.rc_context(RC_PARAMS)
 def loss_curves(
-    histories: Mapping[str, Mapping[str, Floats]], styles: Mapping[str, Style], title: str
+    histories: Mapping[str, pd.DataFrame],
+    styles: Mapping[str, Style],
+    title: str,
+    burn_in: Mapping[str, int] | None = None,
 ) -> Figure:
-    """Training and validation loss by epoch, all models on one pair of axes.
+    """Training and validation loss: by epoch of gradient descent, and by sweep of a sampler.
 
     The axis ends at three times the lowest validation loss, so that a model that starts far off
-    does not flatten the others; arrows and a line of text tell what lies above it. The legend
-    has each model's last validation loss, the lowest first.
+    does not flatten the others; a line of text has what lies above it. The legend has each
+    model's last validation loss, the lowest first.
 
     Args:
-        histories: each model's columns epoch (from 1), train_loss and valid_loss, (n_epochs,)
-            each, the losses in stars²; n_epochs may be 0.
+        histories: epoch (from 1), train_loss and valid_loss in stars², and noise_precision if
+            the model is sampled; a row an epoch, perhaps none.
         styles: of these models at least.
         title: of the figure.
+        burn_in: sweeps before the first sample, by sampled model.
     """
-    figure = titled(title, (8, 4.6))
-    axes = figure.add_subplot()
+    sampled = {name for name, history in histories.items() if "noise_precision" in history}
+    kinds = {"epoch": [m for m in histories if m not in sampled], "sweep": sorted(sampled)}
+    kinds = {unit: names for unit, names in kinds.items() if names} or {"epoch": []}
+    figure = new_figure(title, (3 * len(kinds) + 2.8, 4.4))
+    panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for axes, (unit, names) in zip(panels, kinds.items(), strict=True):
+        for name in names:
+            _loss_lines(axes, histories[name], styles[name])
+            if end := (burn_in or {}).get(name):
+                axes.axvline(end, color=GRAY, lw=1, ls=":")
+                at = {"transform": axes.get_xaxis_transform(), "va": "top", "color": INK}
+                axes.text(end, 0.99, " end of burn-in", **at)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlabel(unit)
+        axes.grid(axis="y")
+    panels[0].set_ylabel("mean squared error (stars²)")
+    _end_above(panels[0], histories)
+    _loss_legends(figure, histories, styles)
+    return apply_layout(figure)
+
+
+def _loss_lines(axes: Axes, history: pd.DataFrame, style: Style) -> None:
+    look: dict[str, Any] = {"color": style.color, "marker": style.marker}
+    look["markevery"] = max(1, len(history) // 8)
+    axes.plot(history["epoch"], history["train_loss"], ls="--", lw=1.1, mfc="white", **look)
+    axes.plot(history["epoch"], history["valid_loss"], **look)
+
+
+def _end_above(axes: Axes, histories: Mapping[str, pd.DataFrame]) -> None:
+    """End the y axis at three times the lowest validation loss if a line goes beyond."""
+    highest = {
+        name: float(np.nanmax(history[["train_loss", "valid_loss"]].to_numpy()))
+        for name, history in histories.items()
+        if len(history)
+    }
+    limit = 3 * min((histories[name]["valid_loss"].min() for name in highest), default=np.inf)
+    beyond = [f"{name} up to {loss:,.3g}" for name, loss in highest.items() if loss > limit]
+    if beyond:
+        low = axes.dataLim.y0
+        axes.set_ylim(low - 0.05 * (limit - low), limit)
+        axes.set_title(textwrap.fill(f"above the axis: {'; '.join(beyond)}", 60), loc="left")
+
+
+def _loss_legends(
+    figure: Figure, histories: Mapping[str, pd.DataFrame], styles: Mapping[str, Style]
+) -> None:
+    """Each model's last validation loss, the lowest first, and what the kinds of line mean."""
     last = {
-        name: history["valid_loss"][-1] if len(history["valid_loss"]) else np.nan
+        name: history["valid_loss"].iloc[-1] if len(history) else np.nan
         for name, history in histories.items()
     }
     handles = []
-    for name in sorted(histories, key=lambda name: (np.isnan(last[name]), last[name])):
-        epochs, style = histories[name]["epoch"], styles[name]
-        look: dict[str, Any] = {"color": style.colour, "marker": style.marker}
-        look["markevery"] = max(1, len(epochs) // 20)
-        train, valid = histories[name]["train_loss"], histories[name]["valid_loss"]
-        axes.plot(epochs, train, label=name, ls="--", lw=1.1, mfc="white", **look)
-        axes.plot(epochs, valid, label=name, **look)
-        label = f"{last[name]:.3f}  {name}" if len(epochs) else f"no epochs  {name}"
-        handles.append(Line2D([], [], label=label, **look))
-    losses = np.concatenate([[np.inf], *(history["valid_loss"] for history in histories.values())])
-    _end_above(axes, 3 * np.nanmin(losses))
-    lengths = [len(history["epoch"]) for history in histories.values() if len(history["epoch"])]
-    if lengths and max(lengths) > 20 * min(lengths):
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(with_commas)
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set(xlabel="epoch", ylabel="mean squared error (stars²)")
-    axes.grid(axis="y")
-    _legend(figure, handles, "last validation loss")
-    look = {"color": INK, "marker": "o"}
-    kinds = [
+    for name in sorted(last, key=lambda name: (np.isnan(last[name]), last[name])):
+        label = f"{last[name]:.3f}  {name}" if len(histories[name]) else f"no epochs  {name}"
+        style = styles[name]
+        handles.append(Line2D([], [], label=label, color=style.color, marker=style.marker))
+    n_columns = 1 + len(handles) // 16
+    figure.set_figwidth(figure.get_figwidth() + 1.8 * (n_columns - 1))
+    text: dict[str, Any] = {"title": "last validation loss", "alignment": "left"}
+    figure.legend(handles=handles, loc="outside right upper", ncols=n_columns, **text)
+    look: dict[str, Any] = {"color": INK, "marker": "o"}
+    lines = [
         Line2D([], [], label="validation", **look),
         Line2D([], [], label="training", ls="--", lw=1.1, mfc="white", **look),
     ]
-    figure.legend(handles=kinds, loc="outside right lower")
-    return arranged(figure)
+    figure.legend(handles=lines, loc="outside right lower")
 
 
-@matplotlib.rc_context(HOUSE)
+@matplotlib.rc_context(RC_PARAMS)
 def predicted_against_observed(
-    predicted: Floats, observed: Floats, rating_range: tuple[float, float], title: str
+    predicted: "pd.Series[float]",
+    observed: "pd.Series[float]",
+    rating_range: tuple[float, float],
+    title: str,
 ) -> Figure:
-    """Numbers of (predicted, observed) pairs in hexagons, with the histogram of either.
+    """Counts of (predicted, observed) pairs, one row of bins a rating, and both histograms.
 
     Both axes show the range of ratings and a sixth of its width on either side, whatever the
     predictions, so that models compare; the text above counts the predictions that leave the
-    range and those that leave the axes. Where the ratings are whole or half stars, each row of
-    hexagons is one rating.
+    range and the axes.
 
     Args:
         predicted: (n,) in stars.
@@ -110,296 +146,194 @@ def predicted_against_observed(
     low, high = rating_range
     margin = (high - low) / 6
     limits = low - margin, high + margin
-    step = _rating_step(observed, rating_range)
-    figure = Figure(figsize=(7.6, 7.2))
-    title = textwrap.fill(title, 76)
-    figure.suptitle(title, x=0.085, y=0.98, ha="left")
-    words = _fit_in_words(predicted, observed, rating_range, limits)
-    figure.text(0.085, 0.935 - 0.026 * title.count("\n"), words, va="top", linespacing=1.4)
-    width, height = 0.66 * 7.2 / 7.6, 0.66
-    joint = figure.add_axes((0.085, 0.075, width, height))
-    above = figure.add_axes((0.085, 0.745, width, 0.11), sharex=joint)
-    right = figure.add_axes((0.72, 0.075, 0.11, height), sharey=joint)
-    scale = figure.add_axes((0.86, 0.075, 0.02, height))
+    step = rating_step(observed, rating_range)
+    shown = predicted.between(*limits)
+    x, y = predicted[shown], low + step * ((observed[shown] - low) / step).round()
+    bins = np.linspace(*limits, 49)
+    levels = np.arange(low, high + step / 2, step)
+    rows = (levels[:, None] + step * np.array([-0.42, 0.42])).ravel()
 
-    # Rows of hexagons are half a cell apart, so cells of two steps from `low` on have a row on
-    # every rating.
-    cells = np.ceil(np.array([margin, high - low + margin]) / (2 * step)).astype(int)
-    ends = low - 2 * step * cells[0], low + 2 * step * cells[1]
-    n_across = round(18 * (ends[1] - ends[0]) / (high - low))
-    hexagons = joint.hexbin(
-        predicted,
-        observed,
-        gridsize=(n_across, int(cells.sum())),
-        extent=(*ends, *ends),
-        mincnt=1,
-        cmap=BLUES,
-        linewidths=0.2,
+    grid = seaborn.JointGrid(height=7.4, ratio=6, space=0.1, xlim=limits, ylim=limits)
+    figure: Figure = grid.figure
+    pyplot.close(figure)  # pyplot would keep it alive
+    figure.subplots_adjust(left=0.09, right=0.86, bottom=0.08, top=0.85)
+    title = textwrap.fill(title, 76)
+    figure.suptitle(title, x=0.09, y=0.98, ha="left")
+    text = _fit_in_words(predicted, observed, rating_range, limits)
+    figure.text(0.09, 0.935 - 0.026 * title.count("\n"), text, va="top", linespacing=1.4)
+
+    counts, *_ = np.histogram2d(x, y, [bins, rows])
+    norm = LogNorm(1, max(2, counts.max()))
+    cells = grid.ax_joint.pcolormesh(
+        bins, rows, np.ma.masked_equal(counts.T, 0), cmap=BLUES, norm=norm
     )
-    counts = np.asarray(hexagons.get_array(), dtype=np.float64)
-    hexagons.set_norm(LogNorm(1, counts.max(initial=2)))
-    joint.plot(limits, limits, color=COLOURS[1], lw=1.4, ls="--")
-    joint.set(xlim=limits, ylim=limits, xlabel="predicted (stars)", ylabel="observed (stars)")
-    joint.set_aspect("equal")
-    above.stairs(*np.histogram(predicted, np.linspace(*limits, 49)), fill=True, color=FILL)
-    levels, n_rows = np.unique(np.round((observed - low) / step), return_counts=True)
-    right.barh(low + step * levels, n_rows, height=0.8 * step, color=FILL)
-    for axes in (above, right):
-        axes.tick_params(labelbottom=False, labelleft=False, left=False, bottom=False)
+    grid.ax_joint.plot(limits, limits, color=COLORS[1], lw=1.4, ls="--")
+    means = x.groupby(y).mean()
+    grid.ax_joint.plot(means, means.index, ls="", marker="o", mfc="white", color=INK)
+    grid.set_axis_labels("predicted (stars)", "observed (stars)")
+    grid.ax_marg_x.stairs(*np.histogram(x, bins), fill=True, color=FILL)
+    for axes in (grid.ax_marg_x, grid.ax_marg_y):
         axes.spines[:].set_visible(False)
-    ticks = LogLocator(subs=(1, 3))
-    figure.colorbar(
-        hexagons,
-        cax=scale,
-        ticks=ticks,
-        format=FuncFormatter(with_commas),
-        label="ratings in a hexagon",
-    )
+        axes.tick_params(length=0)
+    sizes = y.value_counts()
+    grid.ax_marg_y.barh(sizes.index, sizes, height=0.84 * step, color=FILL)
+    scale = figure.add_axes((0.89, 0.08, 0.02, 0.66))
+    ticks: dict[str, Any] = {"ticks": LogLocator(subs=(1, 3)), "format": FuncFormatter(with_commas)}
+    figure.colorbar(cells, cax=scale, label="number of ratings", **ticks)
     scale.minorticks_off()
     return figure
 
 
-@matplotlib.rc_context(HOUSE)
-def calibration(
-    levels: Sequence[int],
-    marked: Sequence[int],
-    coverage: Mapping[str, Floats],
-    tenths: Mapping[str, Floats],
-    styles: Mapping[str, Style],
-    title: str,
-) -> Figure:
-    """What error bars are worth: do intervals hold as much as they say, and do wide ones err more?
+def rating_step(observed: "pd.Series[float]", rating_range: tuple[float, float]) -> float:
+    """The grid that ratings lie on: whole or half stars, else a twentieth of the range."""
+    low, high = rating_range
+    finest = (high - low) / 20
+    for step in (1.0, 0.5):
+        if step >= finest and ((observed - low) % step == 0).all():
+            return step
+    return finest
 
-    Where error bars are right, both panels have all on the dashed diagonal.
+
+def _fit_in_words(
+    predicted: "pd.Series[float]",
+    observed: "pd.Series[float]",
+    rating_range: tuple[float, float],
+    limits: tuple[float, float],
+) -> str:
+    if predicted.empty:
+        return "no ratings"
+    rmse = (predicted.astype(float) - observed).pow(2).mean() ** 0.5
+    outside, beyond = (~predicted.between(*ends) for ends in (rating_range, limits))
+    text = (
+        f"RMSE {rmse:.3f} stars over {len(predicted):,} ratings; dashed: predicted = observed; "
+        "dots: mean prediction\n"
+    )
+    stars = f"{rating_range[0]:g} to {rating_range[1]:g} stars"
+    if not outside.any():
+        return f"{text}all predictions are within {stars}"
+    return (
+        f"{text}predictions outside {stars}: {outside.sum():,}, of which beyond these axes: "
+        f"{beyond.sum():,}; lowest {predicted.min():.2f}, highest {predicted.max():.2f}"
+    )
+
+
+@matplotlib.rc_context(RC_PARAMS)
+def calibration(
+    coverage: pd.DataFrame, deciles: pd.DataFrame, styles: Mapping[str, Style], title: str
+) -> Figure:
+    """Coverage of prediction intervals, and RMSE by decile of the predicted standard deviation.
+
+    Perfectly calibrated, both panels have all points on the dashed diagonal.
 
     Args:
-        levels: of intervals, in percent, ascending.
-        marked: those that have a marker, and their coverage in the legend.
-        coverage: of each model, (n_levels,) in [0, 1].
-        tenths: of each model, (4, n_tenths) in stars, as `evaluation.calibration.by_tenth` has it.
+        coverage: model, level in percent and coverage in [0, 1].
+        deciles: model, decile, predicted_sd, rmse, rmse_low and rmse_high in stars; NaN where
+            there is no interval.
         styles: of these models at least.
         title: of the figure.
     """
-    n_columns = max(1, int(8.6 / (2.2 + 0.09 * max(map(len, coverage)))))
-    figure = titled(title, (8.6, 5.1 + 0.2 * -(-len(coverage) // n_columns)))
+    by_level = coverage.pivot_table("coverage", "level", "model", sort=False)
+    models = list(by_level.columns)
+    n_columns = max(1, int(8.6 / (2.2 + 0.09 * max(map(len, models)))))
+    figure = new_figure(title, (8.6, 5.1 + 0.2 * -(-len(models) // n_columns)))
     shares, errors = figure.subplots(1, 2)
-    places = [levels.index(level) for level in marked]
+    levels = by_level.index.tolist()
+    marked = [level for level in LEVELS if level in levels]
     handles = []
-    for name, covered in coverage.items():
-        look: dict[str, Any] = {"color": styles[name].colour, "marker": styles[name].marker}
-        shares.plot(levels, 100 * covered, markevery=places, **look)
-        predicted, rmse, low, high = tenths[name]
-        errors.vlines(predicted, low, high, color=styles[name].colour, lw=1, alpha=0.5)
-        errors.plot(predicted, rmse, lw=0.7, **look)
-        told = "  ".join(f"{100 * covered[place]:.1f}" for place in places)
-        handles.append(Line2D([], [], label=f"{told}  {name}", **look))
-    shares.set(xlabel="level of the interval (%)", ylabel="ratings within it (%)")
+    for name in models:
+        covered, decile = 100 * by_level[name], deciles[deciles["model"] == name]
+        look: dict[str, Any] = {"color": styles[name].color, "marker": styles[name].marker}
+        shares.plot(covered, markevery=[levels.index(level) for level in marked], **look)
+        ends = decile["predicted_sd"], decile["rmse_low"], decile["rmse_high"]
+        errors.vlines(*ends, color=styles[name].color, lw=1, alpha=0.5)
+        errors.plot(decile["predicted_sd"], decile["rmse"], lw=0.7, **look)
+        text = "  ".join(f"{covered[level]:.1f}" for level in marked)
+        handles.append(Line2D([], [], label=f"{text}  {name}", **look))
+    shares.set(xlabel="level of the prediction interval (%)", ylabel="coverage (% of ratings)")
     shares.set_title(
-        "what intervals of each level hold;\nabove the diagonal they are too wide", loc="left"
+        "coverage of prediction intervals;\nabove the diagonal they are too wide", loc="left"
     )
     errors.set(xlabel="predicted standard deviation (stars)", ylabel="RMSE (stars)")
     errors.set_title(
-        "ratings in tenths by their error bars, with 95% intervals;\n"
-        "above the diagonal error bars are too narrow",
+        "deciles of predicted standard deviation (bars: 95%);\n"
+        "above the diagonal it is too small",
         loc="left",
     )
-    seen = np.concatenate([np.ravel(one) for one in tenths.values()])
-    low, high = np.nanmin(seen), np.nanmax(seen)
+    values = deciles[["predicted_sd", "rmse", "rmse_low", "rmse_high"]].to_numpy(float)
+    low, high = np.nanmin(values), np.nanmax(values)
     margin = 0.05 * (high - low) or 0.1
-    for axes, ends in ((shares, (0, 100)), (errors, (max(0, low - margin), high + margin))):
-        axes.plot(ends, ends, color=GREY, ls="--", lw=1, zorder=1)
-        axes.set(xlim=ends, ylim=ends, aspect="equal")
+    for axes, limits in ((shares, (0, 100)), (errors, (max(0, low - margin), high + margin))):
+        axes.plot(limits, limits, color=GRAY, ls="--", lw=1, zorder=1)
+        axes.set(xlim=limits, ylim=limits, aspect="equal")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid()
     figure.legend(
         handles=handles,
         loc="outside lower left",
-        title=f"ratings within the intervals of {', '.join(map(str, marked))}%, in percent",
+        title=f"coverage of the {', '.join(map(str, marked))}% prediction intervals, in percent",
         alignment="left",
         ncols=n_columns,
     )
-    return arranged(figure)
+    return apply_layout(figure)
 
 
-@matplotlib.rc_context(HOUSE)
-def crosstab_heatmap(
-    table: Crosstab,
-    item_titles: Mapping[int, str | None],
-    rating_range: tuple[float, float],
-    title: str,
-) -> Figure:
-    """The table as coloured cells with their values; a cell without a rating is blank.
-
-    Args:
-        table: users by items, in stars.
-        item_titles: the titles of raw item ids; those that are missing or None show the id only.
-        rating_range: the ends of the colour scale, in stars.
-        title: of the figure.
-
-    Source: the notebook, `pd.crosstab(top_r.userId, top_r.movieId, top_r.rating, aggfunc=np.sum)`.
-    """
-    (low, high), (n_rows, n_columns) = rating_range, table.values.shape
-    labels = [_short(item_titles.get(int(item)), int(item)) for item in table.item_ids]
-    longest = max(map(len, labels), default=0)
-    figure = titled(title, (3.4 + 0.44 * n_columns, 1.4 + 0.05 * longest + 0.36 * n_rows))
-    axes = figure.add_subplot()
-    look: dict[str, Any] = {"cmap": BLUES, "edgecolors": "white", "linewidth": 1.5}
-    cells = axes.pcolormesh(table.values, vmin=low, vmax=high, **look)
-    for row, column in np.argwhere(~np.isnan(table.values)):
-        value = table.values[row, column]
-        dark = value > low + 0.6 * (high - low)
-        axes.text(
-            column + 0.5,
-            row + 0.5,
-            f"{value:g}",
-            ha="center",
-            va="center",
-            color="white" if dark else "black",
-            in_layout=False,
-        )
-    axes.set_xticks(
-        np.arange(n_columns) + 0.5, labels, rotation=45, ha="right", rotation_mode="anchor"
-    )
-    axes.set_yticks(np.arange(n_rows) + 0.5, [str(user) for user in table.user_ids])
-    axes.set(xlabel="item: title and id; a blank cell is not rated", ylabel="user id")
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.invert_yaxis()
-    figure.colorbar(cells, label="rating (stars)", shrink=0.8, use_gridspec=False)
-    return arranged(figure)
-
-
-@matplotlib.rc_context(HOUSE)
-def activity(user_counts: Indices, item_counts: Indices, title: str) -> Figure:
+@matplotlib.rc_context(RC_PARAMS)
+def activity(user_counts: "pd.Series[int]", item_counts: "pd.Series[int]", title: str) -> Figure:
     """Ratings of each user and of each item against its rank, on logarithmic axes.
 
     Args:
-        user_counts: (n_users,) ratings a user; those without any are left out.
-        item_counts: (n_items,) ratings an item; likewise.
+        user_counts: ratings of each user, > 0, the most first, as `value_counts` gives them.
+        item_counts: of each item.
         title: of the figure.
     """
-    figure = titled(title, (8, 4))
+    figure = new_figure(title, (8, 4))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, counts, what in zip(
         panels, (user_counts, item_counts), ("user", "item"), strict=True
     ):
-        ranked = np.sort(counts[counts > 0])[::-1]
+        n = len(counts)
         # A few hundred ranks, evenly spaced on the axis, look the same as a hundred thousand.
-        ranks = np.unique(np.geomspace(1, max(1, len(ranked)), 400).round().astype(int))
-        ranks = ranks[: len(ranked)]
-        marker = "." if len(ranks) < 20 else ""
-        axes.plot(ranks, ranked[ranks - 1], color=COLOURS[0], marker=marker)
-        axes.fill_between(ranks, ranked[ranks - 1], 0.8, color=FILL, alpha=0.4, lw=0)
-        axes.set(
-            xscale="log", yscale="log", xlim=(0.8, 1.25 * max(10, len(ranked))), ylim=(0.8, None)
-        )
-        axes.set(xlabel=f"rank of the {what}", ylabel=f"ratings of the {what}")
+        ranks = np.unique(np.geomspace(1, max(1, n), 400).round().astype(int))[:n]
+        ranked = counts.iloc[ranks - 1]
+        axes.plot(ranks, ranked, color=COLORS[0], marker="." if n < 20 else "")
+        axes.fill_between(ranks, ranked, 0.8, color=FILL, alpha=0.4, lw=0)
+        axes.set(xscale="log", yscale="log", xlim=(0.8, 1.25 * max(10, n)), ylim=(0.8, None))
+        axes.set(xlabel=f"rank of the {what}", ylabel=f"number of ratings of the {what}")
         axes.xaxis.set_major_formatter(with_commas)
         axes.yaxis.set_major_formatter(with_commas)
         axes.minorticks_off()
         axes.grid()
-        if len(ranked):
-            share = ranked[: -(-len(ranked) // 10)].sum() / ranked.sum()
+        if n:
+            share = counts.iloc[: -(-n // 10)].sum() / counts.sum()
             axes.set_title(
-                f"{what}s: {len(ranked):,}, median {np.median(ranked):,g}, most {ranked[0]:,}\n"
-                f"the top tenth has {share:.0%} of the ratings",
+                f"{n:,} {what}s: median {counts.median():,g} ratings, maximum {counts.max():,};\n"
+                f"the most active 10% have {share:.0%} of the ratings",
                 loc="left",
             )
-    return arranged(figure)
+    return apply_layout(figure)
 
 
-@matplotlib.rc_context(HOUSE)
-def ranking(
-    metrics: Mapping[str, Mapping[str, float]], styles: Mapping[str, Style], title: str
-) -> Figure:
+@matplotlib.rc_context(RC_PARAMS)
+def ranking(metrics: pd.DataFrame, styles: Mapping[str, Style], title: str) -> Figure:
     """Each model's ranking metrics as bars with their values, a panel a metric.
 
     Args:
-        metrics: of each model, from the top down, the same ones of all.
+        metrics: a row a model, from the top down, and a column a metric, under its heading.
         styles: of these models at least.
         title: of the figure.
     """
-    names = list(metrics)
-    kinds = list(metrics[names[0]])
-    figure = titled(title, (9.6, 1.4 + 0.3 * len(names)))
-    panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
-    for axes, kind in zip(panels, kinds, strict=True):
-        values = [metrics[name][kind] for name in names]
-        bars = axes.barh(names, values, color=[styles[name].colour for name in names])
-        axes.bar_label(
-            bars, [f"{value:.2f}" if value >= 1 else f"{value:.4f}" for value in values], padding=3
+    figure = new_figure(title, (9.6, 1.4 + 0.3 * len(metrics)))
+    panels = figure.subplots(1, len(metrics.columns), sharey=True, squeeze=False)[0]
+    for axes, (heading, values) in zip(panels, metrics.items(), strict=True):
+        bars = axes.barh(
+            metrics.index, values, color=[styles[name].color for name in metrics.index]
         )
-        axes.set_title(kind, loc="left")
+        labels = [f"{value:.2f}" if value >= 1 else f"{value:.4f}" for value in values]
+        axes.bar_label(bars, labels, padding=3)
+        axes.set_title(str(heading), loc="left")
         axes.margins(x=0.35)
         axes.tick_params(length=0, labelbottom=False)
         axes.spines["bottom"].set_visible(False)
     panels[0].invert_yaxis()
-    return arranged(figure)
-
-
-def _legend(figure: Figure, handles: list[Line2D], title: str) -> None:
-    n_columns = 1 + len(handles) // 16
-    figure.set_figwidth(figure.get_figwidth() + 1.8 * (n_columns - 1))
-    figure.legend(
-        handles=handles, loc="outside right upper", title=title, ncols=n_columns, alignment="left"
-    )
-
-
-def _end_above(axes: Axes, limit: float) -> None:
-    """End the y axis at `limit` if a labelled line goes beyond, and tell which and how far."""
-    beyond: dict[str, float] = {}
-    for line in axes.get_lines():
-        name = str(line.get_label())
-        x, y = (np.asarray(values, dtype=np.float64) for values in line.get_data())
-        if name.startswith("_"):
-            continue
-        for place in np.flatnonzero(y > limit):
-            beyond[name] = max(beyond.get(name, limit), y[place])
-            axes.text(x[place], limit, "↑", color=line.get_color(), ha="center", va="bottom")
-    if beyond:
-        lowest = axes.dataLim.y0
-        axes.set_ylim(lowest - 0.05 * (limit - lowest), limit)
-        words = "; ".join(f"{name} up to {most:,.3g}" for name, most in beyond.items())
-        axes.set_title(textwrap.fill(f"↑ above the axis: {words}", 90), loc="left", pad=14)
-
-
-def _rating_step(observed: Floats, rating_range: tuple[float, float]) -> float:
-    """The grid that ratings lie on: whole or half stars, else a twentieth of the range."""
-    low, high = rating_range
-    finest = (high - low) / 20
-    for step in (1.0, 0.5):
-        if step >= finest and np.all((observed - low) % step == 0):
-            return step
-    return finest
-
-
-def _fit_in_words(
-    predicted: Floats,
-    observed: Floats,
-    rating_range: tuple[float, float],
-    limits: tuple[float, float],
-) -> str:
-    if not len(predicted):
-        return "no ratings"
-    rmse = np.sqrt(np.mean((predicted.astype(np.float64) - observed) ** 2))
-    inside, shown = (
-        (low <= predicted) & (predicted <= high) for low, high in (rating_range, limits)
-    )
-    words = f"RMSE {rmse:.3f} stars over {len(predicted):,} ratings; dashed: predicted = observed\n"
-    stars = f"{rating_range[0]:g} to {rating_range[1]:g} stars"
-    if inside.all():
-        return f"{words}every prediction lies in {stars}"
-    return (
-        f"{words}predictions outside {stars}: {(~inside).sum():,}, of which beyond these axes: "
-        f"{(~shown).sum():,}; lowest {np.min(predicted):.2f}, highest {np.max(predicted):.2f}"
-    )
-
-
-def _short(title: str | None, item: int) -> str:
-    """A label of at most about 30 characters: no bracketed parts, the article in front, the id."""
-    name = re.sub(r"\s*\([^)]*\)", "", title or "")
-    name = re.sub(r"^(.*), (The|A|An)$", r"\2 \1", name)
-    if len(name) > 24:
-        name = (textwrap.shorten(name, 24, placeholder="") or name[:23]).rstrip(" -:,") + "…"
-    return f"{name}  {item}".strip()
+    return apply_layout(figure)

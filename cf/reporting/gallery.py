@@ -1,205 +1,228 @@
-"""Which figures a report has: from results to figures under names and titles."""
+"""Which figures a report has: from the frames of the results to figures under names."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from cf.core.provenance import SUBSET_LABELS, Provenance
-from cf.evaluation import calibration, rankings
-from cf.evaluation.crosstab import top_crosstab
 from cf.evaluation.predictions import COLUMNS, SD
-from cf.evaluation.rows import Row
-from cf.reporting import figures
-from cf.reporting.small_multiples import Panel, multiples
+from cf.reporting import figures, heatmap
+from cf.reporting.small_multiples import Panel, small_multiples
 from cf.reporting.style import Style, model_styles
 
 N_TOP = 15
-
-MANY_MONTHS = 36
+N_LEFT_OUT = 2
+MAX_MONTHS = 36
 PANELS = {
     "item_popularity": ("training ratings of the item", True),
     "user_activity": ("training ratings of the user", True),
     "rating": ("observed rating (stars)", True),
     "warm_cold": ("seen in training", False),
-    "genre": ("genre of the item: a row counts in each", False),
+    "genre": ("genre of the item (a rating counts in each of its genres)", False),
     "month": ("month of the rating", True),
     "year": ("year of the rating", True),
 }
-"""Title of each panel, and whether its groups follow each other, in the order of the figure."""
-NOTE = "in brackets: ratings; bar: 95%; hollow: too few users for one; arrow: beyond the axis"
-
-Columns = Mapping[str, NDArray[Any]]
+"""Title of each panel and whether its groups are ordered, in the order of the figure."""
 
 
-def data_figures(
-    facts: Provenance, ratings: Columns, items: Columns
-) -> Iterator[tuple[str, Figure]]:
-    """The figures of the data, each with the name of its file.
+@dataclass(frozen=True)
+class Results:
+    """The frames that the figures are drawn from.
 
-    Args:
-        ratings: user_id, item_id and rating in stars, (n,) each.
-        items: item_id and title, (n_items,) each; a title may be None.
+    Attributes:
+        provenance: of the ratings.
+        ratings: user_id, item_id and rating in stars: all ratings.
+        items: item_id and title; a title may be missing.
+        part: the split's part that the models are evaluated on: valid or test.
+        predictions: user, item, observed stars, and the stars that each model and baseline
+            predicts.
+        histories: epoch, train_loss, valid_loss and learning_rate (gradient descent) or
+            noise_precision (sampling), by model.
+        burn_in: sweeps before the first sample, by sampled model.
+        strata: as reports/strata.csv.
+        ranking: as reports/ranking.csv; it may have no rows.
+        coverage: model, level in percent and coverage in [0, 1].
+        deciles: model, decile, predicted_sd, rmse, rmse_low and rmse_high in stars.
     """
-    user_ids, item_ids = ratings["user_id"], ratings["item_id"]
-    user_counts, item_counts = (
-        np.unique(ids, return_counts=True)[1] for ids in (user_ids, item_ids)
-    )
-    title = f"Activity of users and items: {facts.dataset}"
-    yield "activity", figures.activity(user_counts, item_counts, title)
 
-    table = top_crosstab(user_ids, item_ids, ratings["rating"], N_TOP)
-    titles = dict(zip(items["item_id"].tolist(), items["title"].tolist(), strict=True))
+    provenance: Provenance
+    ratings: pd.DataFrame
+    items: pd.DataFrame
+    part: str
+    predictions: pd.DataFrame
+    histories: Mapping[str, pd.DataFrame]
+    strata: pd.DataFrame
+    ranking: pd.DataFrame
+    coverage: pd.DataFrame
+    deciles: pd.DataFrame
+    burn_in: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def rmse(self) -> "pd.Series[float]":
+        """RMSE in stars of each model and baseline, the lowest first."""
+        names = [
+            name for name in self.predictions if name not in COLUMNS and not str(name).endswith(SD)
+        ]
+        errors = self.predictions[names].sub(self.predictions["observed"], axis=0)
+        return errors.astype("float64").pow(2).mean().pow(0.5).sort_values(kind="stable")
+
+    @property
+    def styles(self) -> dict[str, Style]:
+        """The style of each model that a figure may show."""
+        trained = list(self.histories)
+        others = dict.fromkeys([*self.predictions, *self.ranking["model"]])
+        names = [*COLUMNS, *trained]
+        baselines = [n for n in others if n not in names and not n.endswith(SD)]
+        return model_styles(trained, baselines)
+
+
+def draw(results: Results) -> Iterator[tuple[str, Figure]]:
+    """Every figure that the results allow, each with the name of its file."""
+    yield "activity", activity(results)
+    yield "crosstab", crosstab(results)
+    yield "loss_curves", loss_curves(results)
+    yield "strata_rmse", strata_rmse(results)
+    yield "strata_to_best", strata_to_best(results)
+    if len(results.coverage):
+        yield "calibration", calibration(results)
+    for name in results.histories:
+        yield f"predicted_{name}", predicted(results, name)
+    if len(results.ranking):
+        yield "ranking", ranking(results)
+
+
+def activity(results: Results) -> Figure:
+    """Ratings of each user and of each item against its rank."""
+    users, items = (results.ratings[key].value_counts() for key in ("user_id", "item_id"))
+    title = f"Activity of users and items: {results.provenance.dataset}"
+    return figures.activity(users, items, title)
+
+
+def crosstab(results: Results) -> Figure:
+    """The ratings that the most active users gave to the most rated items."""
+    table = top_crosstab(results.ratings, N_TOP)
     title = (
-        f"Ratings by the {len(table.user_ids)} most active users of the {len(table.item_ids)} "
-        f"most rated items: {facts.dataset}"
+        f"Ratings by the {len(table)} most active users of the {len(table.columns)} most rated "
+        f"items: {results.provenance.dataset}"
     )
-    yield "crosstab", figures.crosstab_heatmap(table, titles, facts.rating_range, title)
+    titles = results.items.set_index("item_id")["title"]
+    return heatmap.crosstab_heatmap(table, titles, results.provenance.rating_range, title)
 
 
-def model_figures(
-    facts: Provenance,
-    predictions: Columns,
-    strata: Sequence[Row],
-    histories: Mapping[str, Columns],
-    part: str = "valid",
-) -> Iterator[tuple[str, Figure]]:
-    """The figures of the models, each with the name of its file.
+def top_crosstab(ratings: pd.DataFrame, n_top: int) -> pd.DataFrame:
+    """The ratings of the `n_top` most active users by the `n_top` most rated items.
+
+    Both are counted over all ratings; of ids with equal counts the lower one comes first. A cell
+    holds the sum of the user's ratings of the item, NaN where there are none.
 
     Args:
-        predictions: users, items and observed stars, the stars that each model and baseline
-            predicts, and the standard deviations of models that have some, (n,) each.
-        strata: as `evaluation.strata.score` gives them, for the same models.
-        histories: epoch, train_loss and valid_loss of each trained model, (n_epochs,) each.
-        part: of which the predictions are: valid or test.
+        ratings: user_id, item_id and rating in stars.
+
+    Source: the notebook, `pd.crosstab(top_r.userId, top_r.movieId, top_r.rating, aggfunc=np.sum)`.
     """
-    rated, observed = SUBSET_LABELS[part], predictions["observed"]
-    models = [name for name in predictions if name not in COLUMNS and not name.endswith(SD)]
-    trained = [name for name in models if name in histories]
-    baselines = [name for name in models if name not in histories]
-    styles = model_styles(trained, baselines)
-
-    title = f"Loss by epoch: {facts.dataset}, all models"
-    yield "loss_curves", figures.loss_curves(histories, styles, title)
-
-    rmse = {name: float(np.sqrt(np.mean((predictions[name] - observed) ** 2))) for name in models}
-    of = f"by group of {rated} ratings: {facts.dataset}, all models"
-    yield from strata_figures(strata, rmse, styles, of)
-    yield from calibration_figures(facts, predictions, styles, rated)
-
-    for name in trained:
-        title = f"Predicted against observed {rated} ratings: {facts.dataset}, {name}"
-        figure = figures.predicted_against_observed(
-            predictions[name], observed, facts.rating_range, title
-        )
-        yield f"predicted_{name}", figure
+    users, items = (
+        ratings[key].value_counts().sort_index().nlargest(n_top).index.sort_values()
+        for key in ("user_id", "item_id")
+    )
+    top = ratings[ratings["user_id"].isin(users) & ratings["item_id"].isin(items)]
+    table = pd.crosstab(top["user_id"], top["item_id"], top["rating"], aggfunc="sum")
+    return table.reindex(index=users, columns=items)
 
 
-def strata_figures(
-    strata: Sequence[Row], rmse: Mapping[str, float], styles: Mapping[str, Style], of: str
-) -> Iterator[tuple[str, Figure]]:
-    """RMSE in groups of rows, and what each model's is above that of the best over all rows.
+def loss_curves(results: Results) -> Figure:
+    """Training and validation loss of all models."""
+    title = f"Training and validation loss: {results.provenance.dataset}"
+    return figures.loss_curves(results.histories, results.styles, title, results.burn_in)
 
-    Months are drawn up to `MANY_MONTHS`, then years. The scale of differences is for the models
-    that come near the best, within a tenth of its RMSE.
+
+def strata_rmse(results: Results, n_left_out: int = N_LEFT_OUT) -> Figure:
+    """RMSE of each model in groups of ratings.
 
     Args:
-        rmse: of each model over all rows, in stars.
-        styles: of the same models.
-        of: the end of the titles: of which ratings and models.
+        n_left_out: how many of the models with the highest RMSE are left out, of more than
+            twice as many.
     """
-    best = min(rmse, key=lambda name: rmse[name])
-    title = f"RMSE {of}"
-    panels = list(_panels(strata, "rmse"))
-    lowest = min((panel.values[best][0].min() for panel in panels), default=0.0)
-    limits = (max(0.0, lowest - 0.1 * rmse[best]), 2 * rmse[best] or 1.0)
-    yield "strata_rmse", multiples(panels, styles, limits, "RMSE (stars)", NOTE, title)
-
-    others = {name: style for name, style in styles.items() if name != best}
-    near = {name for name in others if rmse[name] <= 1.1 * rmse[best]} or set(others)
-    panels = list(_panels(strata, "to_best"))
-    far = [np.abs(panel.values[name][0]) for panel in panels for name in near]
-    end = 1.3 * float(np.quantile(np.concatenate(far), 0.95)) if far else 0.0
-    title = f"RMSE less that of {best} {of}"
-    limits = (-(end or 1.0), end or 1.0)
-    ylabel, note = f"RMSE less {best}'s (stars)", f"below 0: better than {best}; {NOTE}"
-    yield "strata_to_best", multiples(panels, others, limits, ylabel, note, title)
+    rmse, shown, note = _shown(results, n_left_out)
+    title = f"RMSE by group of {SUBSET_LABELS[results.part]} ratings: {results.provenance.dataset}"
+    styles = {name: results.styles[name] for name in shown}
+    return small_multiples(
+        _panels(results.strata), "rmse", styles, "RMSE (stars)", (0, 4 * rmse.iloc[0]), note, title
+    )
 
 
-def _panels(strata: Sequence[Row], figure: str) -> Iterator[Panel]:
-    """A panel of a figure for each stratum there is."""
-    months = {row["label"] for row in strata if row["stratum"] == "month"}
-    left_out = "month" if len(months) > MANY_MONTHS else "year"
-    for name, (title, ordered) in PANELS.items():
-        rows = [row for row in strata if row["stratum"] == name]
-        if not rows or name == left_out:
-            continue
-        labels = list(dict.fromkeys(row["label"] for row in rows))
-        models = list(dict.fromkeys(row["model"] for row in rows))
-        values = {
-            model: np.array(
-                [
-                    [row[key] for row in rows if row["model"] == model]
-                    for key in (figure, f"{figure}_low", f"{figure}_high")
-                ],
-                dtype=np.float64,
-            )
-            for model in models
-        }
-        n = np.array([row["n"] for row in rows if row["model"] == models[0]])
-        yield Panel(title, ordered, labels, n, values)
-
-
-def calibration_figures(
-    facts: Provenance, predictions: Columns, styles: Mapping[str, Style], rated: str
-) -> Iterator[tuple[str, Figure]]:
-    """The figure of what error bars are worth, with the name of its file; none without any.
+def strata_to_best(results: Results, n_left_out: int = N_LEFT_OUT) -> Figure:
+    """The difference in RMSE between each model and the best one, in groups of ratings.
 
     Args:
-        predictions: as for `model_figures`.
-        styles: of all models.
-        rated: what the ratings are called.
+        n_left_out: as for `strata_rmse`.
     """
-    levels = range(1, 100)
-    coverage, tenths = {}, {}
-    for name in styles:
-        sd = predictions.get(f"{name}{SD}")
-        if sd is not None:
-            told = predictions[name], sd, predictions["observed"]
-            coverage[name] = calibration.coverage(*told, [level / 100 for level in levels])
-            tenths[name] = calibration.by_tenth(*told, predictions["user"])
-    if coverage:
-        title = f"What error bars are worth on the {rated} ratings: {facts.dataset}, all models"
-        yield (
-            "calibration",
-            figures.calibration(levels, calibration.LEVELS, coverage, tenths, styles, title),
-        )
+    rmse, shown, note = _shown(results, n_left_out)
+    best, *others = shown
+    difference = f"RMSE \N{MINUS SIGN} RMSE of {best}"
+    of = f"by group of {SUBSET_LABELS[results.part]} ratings: {results.provenance.dataset}"
+    styles = {name: results.styles[name] for name in others}
+    limits = (-rmse.iloc[0], rmse.iloc[0])
+    note = f"Below 0: better than {best}. {note}"
+    return small_multiples(
+        _panels(results.strata),
+        "to_best",
+        styles,
+        f"{difference} (stars)",
+        limits,
+        note,
+        f"{difference} {of}",
+    )
 
 
-def ranking_figures(
-    facts: Provenance, ranked: Sequence[Row], trained: Sequence[str]
-) -> Iterator[tuple[str, Figure]]:
-    """The figure of how models rank items, with the name of its file; none without rows.
-
-    Args:
-        ranked: as `evaluation.rankings.read` gives them.
-        trained: the models that are no baselines.
-    """
-    if not ranked:
-        return
-    metrics = {
-        row["model"]: {_heading(key): figure for key, figure in rankings.figures(row).items()}
-        for row in ranked
-    }
-    styles = model_styles(trained, [name for name in metrics if name not in trained])
-    rows = SUBSET_LABELS[ranked[0]["part"]]
-    title = f"Lists of recommended items, on the {rows} ratings: {facts.dataset}, all models"
-    yield "ranking", figures.ranking(metrics, styles, title)
+def _shown(results: Results, n_left_out: int) -> tuple["pd.Series[float]", list[str], str]:
+    """The RMSE of all models, those that a figure of strata shows, and its note."""
+    rmse = results.rmse
+    n_shown = len(rmse) - n_left_out if len(rmse) > 2 * n_left_out else len(rmse)
+    shown, rest = rmse.index[:n_shown], rmse[n_shown:]
+    words = [f"{name} (RMSE {value:.3f})" for name, value in rest.items()]
+    note = f" Left out, highest RMSE: {' and '.join(words)}." if words else ""
+    note = f"In brackets: number of ratings. Bar: 95% interval; hollow: under 10 users.{note}"
+    return rmse, list(shown), note
 
 
-def _heading(key: str) -> str:
-    name, _, k = key.partition("_at_")
+def _panels(strata: pd.DataFrame) -> list[Panel]:
+    """A panel for each stratum: of the months if they are few, else of the years."""
+    groups = dict(list(strata.groupby("stratum", sort=False)))
+    many = "month" in groups and groups["month"]["label"].nunique() > MAX_MONTHS
+    groups.pop("month" if many else "year", None)
+    return [Panel(*PANELS[name], groups[name]) for name in PANELS if name in groups]
+
+
+def calibration(results: Results) -> Figure:
+    """Coverage of the prediction intervals, and RMSE by predicted standard deviation."""
+    title = (
+        f"Calibration on the {SUBSET_LABELS[results.part]} ratings: {results.provenance.dataset}"
+    )
+    return figures.calibration(results.coverage, results.deciles, results.styles, title)
+
+
+def predicted(results: Results, model: str) -> Figure:
+    """Predicted against observed ratings of one model."""
+    rated, dataset = SUBSET_LABELS[results.part], results.provenance.dataset
+    return figures.predicted_against_observed(
+        results.predictions[model],
+        results.predictions["observed"],
+        results.provenance.rating_range,
+        f"Predicted against observed {rated} ratings: {dataset}, {model}",
+    )
+
+
+def ranking(results: Results) -> Figure:
+    """The ranking metrics of each model."""
+    metrics = results.ranking.set_index("model").filter(like="_at_").rename(columns=_heading)
+    rated, dataset = SUBSET_LABELS[results.part], results.provenance.dataset
+    title = f"Ranking metrics on the {rated} ratings: {dataset}"
+    return figures.ranking(metrics, results.styles, title)
+
+
+def _heading(column: str) -> str:
+    name, _, k = column.partition("_at_")
     words = {"ndcg": "NDCG", "map": "MAP"}.get(name, name)
     return f"{words} at {k}{' (bits)' if name == 'novelty' else ''}"

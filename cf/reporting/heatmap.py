@@ -1,44 +1,91 @@
-"""A grid of experiments as a picture."""
+"""Tables as heat maps: the crosstab of the data, and a grid of experiments."""
+
+import re
+import textwrap
+from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from cf.evaluation.grid import Grid
-from cf.reporting.style import BLUES, HOUSE
+from cf.reporting.figures import rating_step
+from cf.reporting.style import RC_PARAMS, apply_layout, new_figure
 
 
-@matplotlib.rc_context(HOUSE)
-def grid_heatmap(grid: Grid, title: str) -> Figure:
-    """RMSE over two parameters as coloured cells with their values, the lowest in bold.
+@matplotlib.rc_context(RC_PARAMS)
+def crosstab_heatmap(
+    table: pd.DataFrame,
+    item_titles: "pd.Series[str]",
+    rating_range: tuple[float, float],
+    title: str,
+) -> Figure:
+    """The table as colored cells with their values; a cell without a rating is blank.
 
-    Dark is good; an experiment that did not succeed is a blank cell.
+    Args:
+        table: user ids by item ids, in stars; NaN where there is no rating.
+        item_titles: by item id; where a title is missing, the id stands alone.
+        rating_range: the ends of the color scale, in stars.
+        title: of the figure.
     """
-    n_rows, n_columns = grid.rmse.shape
-    figure = Figure(figsize=(3.2 + 0.9 * n_columns, 1.8 + 0.55 * n_rows))
-    figure.suptitle(title, x=0.01, ha="left")
+    (low, high), (n_rows, n_columns) = rating_range, table.shape
+    labels = [_item_label(item_titles.get(item), item) for item in table.columns]
+    longest = max(map(len, labels), default=0)
+    figure = new_figure(title, (3.4 + 0.44 * n_columns, 1.4 + 0.05 * longest + 0.36 * n_rows))
     axes = figure.add_subplot()
-    cells = axes.pcolormesh(grid.rmse, cmap=BLUES.reversed(), edgecolors="white", linewidth=1.5)
-    middle = (np.nanmin(grid.rmse) + np.nanmax(grid.rmse)) / 2
-    best = np.unravel_index(np.nanargmin(grid.rmse), grid.rmse.shape)
-    for row, column in np.argwhere(~np.isnan(grid.rmse)):
-        value = grid.rmse[row, column]
-        axes.text(
-            column + 0.5,
-            row + 0.5,
-            f"{value:.4f}",
-            ha="center",
-            va="center",
-            color="white" if value < middle else "black",
-            weight="bold" if (row, column) == best else "normal",
-        )
-    axes.set_xticks(np.arange(n_columns) + 0.5, [f"{value:g}" for value in grid.columns])
-    axes.set_yticks(np.arange(n_rows) + 0.5, [f"{value:g}" for value in grid.rows])
-    axes.set(xlabel=grid.keys[1], ylabel=grid.keys[0])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    bar = figure.colorbar(cells, label="validation RMSE (stars)", use_gridspec=False)
-    bar.ax.invert_yaxis()
-    ConstrainedLayoutEngine().execute(figure)
-    return figure
+    # One color a rating, so that neighbors such as 4.5 and 5 can be told apart.
+    step = rating_step(pd.Series(table.to_numpy().ravel()).dropna(), rating_range)
+    colors = matplotlib.colormaps["RdYlBu"].resampled(round((high - low) / step) + 1)
+    _heatmap(
+        axes, table, "g", {"label": "rating (stars)", "shrink": 0.8},
+        cmap=colors, vmin=low - step / 2, vmax=high + step / 2,
+    )  # fmt: skip
+    axes.set_xticklabels(labels, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set(xlabel="item: title and id; a blank cell is not rated", ylabel="user id")
+    return apply_layout(figure)
+
+
+@matplotlib.rc_context(RC_PARAMS)
+def grid_heatmap(rmse: pd.DataFrame, title: str) -> Figure:
+    """RMSE over two parameters as colored cells with their values, the lowest in bold.
+
+    Args:
+        rmse: in stars, by the values of one parameter and of another, whose names the index and
+            the columns have; NaN where an experiment failed: a blank cell.
+        title: of the figure.
+    """
+    n_rows, n_columns = rmse.shape
+    figure = new_figure(title, (3.2 + 0.9 * n_columns, 1.8 + 0.55 * n_rows))
+    axes = figure.add_subplot()
+    _heatmap(axes, rmse, ".4f", {"label": "validation RMSE (stars)"}, cmap="viridis")
+    lowest = f"{np.nanmin(rmse.to_numpy()):.4f}"
+    for text in axes.texts:
+        text.set_fontweight("bold" if text.get_text() == lowest else "normal")
+    for set_labels, values in (
+        (axes.set_xticklabels, rmse.columns),
+        (axes.set_yticklabels, rmse.index),
+    ):
+        set_labels([f"{value:g}" for value in values], rotation=0)
+    axes.set(xlabel=rmse.columns.name, ylabel=rmse.index.name)
+    return apply_layout(figure)
+
+
+def _heatmap(
+    axes: Axes, table: pd.DataFrame, fmt: str, colorbar: dict[str, Any], **look: Any
+) -> None:
+    """seaborn's, with a tick at every row and column and a color bar that layouts can move."""
+    look |= {"annot": True, "fmt": fmt, "linewidths": 1.5, "linecolor": "white"}
+    colorbar |= {"use_gridspec": False}
+    seaborn.heatmap(table, ax=axes, xticklabels=True, yticklabels=True, cbar_kws=colorbar, **look)
+    axes.tick_params(length=0, rotation=0)
+
+
+def _item_label(title: object, item: object) -> str:
+    """A label of at most about 30 characters: no bracketed parts, the article in front, the id."""
+    name = re.sub(r"\s*\([^)]*\)", "", title if isinstance(title, str) else "")
+    name = re.sub(r"^(.*), (The|A|An)$", r"\2 \1", name)
+    if len(name) > 24:
+        name = (textwrap.shorten(name, 24, placeholder="") or name[:23]).rstrip(" -:,") + "…"
+    return f"{name}  {item}".strip()

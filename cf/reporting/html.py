@@ -3,63 +3,65 @@
 import re
 import xml.etree.ElementTree as ET
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from cf.core.config_errors import format_float
 from cf.core.provenance import SUBSET_LABELS, Provenance, SplitInfo
 from cf.evaluation import calibration
 from cf.evaluation.leaderboard import NOTEBOOKS_BEST
-from cf.evaluation.rows import Row
 
 Scores = Mapping[str, Mapping[str, Any]]
 
 DASH = "\N{EN DASH}"
-MODELS_A_TABLE = 6
+MODELS_PER_TABLE = 6
 """More models go on in a further table, so that none is wider than a sheet of paper."""
+MIN_CHANGE = 0.00005
+"""Differences in RMSE below this are shown as 0.0000 stars."""
 
-KINDS = {
+FIGURES = {
     "loss_curves": (
-        "Loss by epoch",
-        "Mean squared error after each epoch: solid on the validation rows, dashed on the training "
-        "rows. Where the dashed line falls and the solid one does not, a model only memorises.",
+        "Loss curves",
+        "Mean squared error after each epoch or sweep: solid on the validation set, dashed on the "
+        "training set. A model overfits where the dashed line falls and the solid one does not. "
+        "After burn-in, a sampler's solid line is the loss of its mean prediction so far.",
     ),
     "strata_to_best": (
-        "Who wins where",
-        "What each model's RMSE has more than that of the best one, in groups of ratings: below "
-        "the line it is better there. Both meet the same users: a bar that misses the line tells "
-        "of a difference; among so many groups, some miss it by chance.",
+        "Which model wins where",
+        "The difference in RMSE between each model and the best one, by group of ratings: below "
+        "the line the model is better there. The bars are paired 95% confidence intervals: a bar "
+        "that misses the line is a significant difference, but among so many groups a few are by "
+        "chance.",
     ),
     "strata_rmse": (
-        "Error by group",
-        "How far each model is off in the same groups. By observed rating, every model that "
-        "hedges is worst at the ends.",
+        "RMSE by group",
+        "RMSE of each model in the same groups. By observed rating, predictions that shrink "
+        "towards the mean have the largest errors at both ends.",
     ),
     "calibration": (
-        "What error bars are worth",
-        "Left: of 100 intervals of 80%, 80 should hold the rating; the line tells how many did, at "
-        "every level. Right: the ratings in tenths, from the smallest error bar to the largest: "
-        "where points rise along the diagonal, a model knows which of its predictions are poor.",
+        "Calibration",
+        "Left: coverage, the share of ratings inside the prediction intervals of each level. "
+        "Right: ratings in deciles by predicted standard deviation: where the points follow the "
+        "diagonal, the model knows which of its predictions are uncertain.",
     ),
     "ranking": (
-        "Lists of recommended items",
-        "What the lists that each model recommends are worth: the longer a bar, the more of it. "
-        "Bars of different metrics do not compare.",
+        "Top-N recommendations",
+        "Ranking metrics of each model; longer is more. Scales differ between metrics.",
     ),
     "predicted": (
         "Predicted against observed",
-        "The darker or, on a dark page, the brighter a hexagon, the more ratings are in it. A "
-        "model that is always right has them all on the dashed diagonal.",
+        "One row of cells a rating; the darker (on a dark page, the brighter) a cell, the more "
+        "ratings it holds. A perfect model has them all on the dashed diagonal.",
     ),
     "activity": (
         "Users and items",
-        "The number of ratings of each user and of each item, most active first. A line that "
-        "falls steeply says that few of them hold most of the ratings.",
+        "The number of ratings of each user and of each item, most active first. Where the line "
+        "falls steeply, a few of them have most of the ratings.",
     ),
     "crosstab": (
         "Who rated what",
@@ -69,48 +71,43 @@ KINDS = {
 }
 """Heading and explanation of each kind of figure, in the order of the page."""
 
-RESULTING = re.compile(r"(ingest|split|evaluate|rank|train_\w+)\.")
+PIPELINE_PARAMS = re.compile(r"(ingest|split|evaluate|rank|train_\w+)\.")
 """The parameters that results depend on."""
 
 
 @dataclass(frozen=True)
 class Commit:
-    """What git keeps of earlier results.
+    """The results that a git commit has; None where it has no such file that can be read.
 
     Attributes:
         sha: of the commit.
         subject: the first line of its message.
-        metrics: its reports/metrics.json; None where it has none that can be read.
-        sections: its params.yaml; likewise.
+        metrics: its reports/metrics.json.
+        data: its reports/data.json.
+        params: its params.yaml.
     """
 
     sha: str
     subject: str
-    metrics: Scores | None
-    sections: Mapping[str, Any] | None
+    metrics: Mapping[str, Any] | None
+    data: Mapping[str, Any] | None
+    params: Mapping[str, Any] | None
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether its metrics have the shape of today's."""
+        metrics = self.metrics or {}
+        return bool(metrics) and all(isinstance(scores, dict) for scores in metrics.values())
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A model's RMSE at the last commit and now, in stars; None where there was or is none."""
 
     model: str
     before: float | None
     now: float | None
-
-    @property
-    def difference(self) -> float | None:
-        """Now minus before."""
-        return None if self.before is None or self.now is None else self.now - self.before
-
-    @property
-    def verdict(self) -> str:
-        """What the difference means, in a word."""
-        if self.difference is None:
-            return "new" if self.before is None else "removed"
-        if abs(self.difference) < 0.00005:  # shown as 0.0000
-            return "as good"
-        return "better" if self.difference < 0 else "worse"
+    difference: float | None
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -124,39 +121,44 @@ class Drawing:
 
 
 def render(
-    rows: Sequence[Row],
-    scores: Scores,
-    sections: Mapping[str, Any],
+    leaderboard: pd.DataFrame,
+    ranking: pd.DataFrame,
+    metrics: Scores,
+    data: Mapping[str, Any],
+    params: Mapping[str, Any],
     trained: Sequence[str],
     provenance: Provenance,
     split: SplitInfo,
     figures: Mapping[str, bytes],
     commit: Commit | None,
-    ranked: Sequence[Row] = (),
 ) -> str:
     """The page, which needs no other file and no network.
 
     Args:
-        rows: the leaderboard's, one at least.
-        scores: the metrics of the same models.
-        sections: the sections of params.yaml.
+        leaderboard: as reports/leaderboard.csv, one row at least.
+        ranking: as reports/ranking.csv; it may have no rows.
+        metrics: as reports/metrics.json, of the same models.
+        data: as reports/data.json.
+        params: the sections of params.yaml.
         trained: the models that are no baselines.
         figures: SVG by file name without suffix; of one model: predicted_<model>.
         commit: what to compare with; None where there is no git or no commit.
-        ranked: the rows of reports/ranking.csv.
     """
-    order = [row["model"] for row in rows]
-    differing, common = compare_parameters(
-        {name: flat(sections.get(f"train_{name}")) for name in order if name in trained}
+    rows, ranked = (
+        frame.astype(object).where(frame.notna(), None).to_dict("records")
+        for frame in (leaderboard, ranking)
     )
+    order = list(leaderboard["model"])
+    models = [name for name in order if name in trained]
+    differing, common = compare_params({m: flatten(params.get(f"train_{m}")) for m in models})
     return (
         _environment()
         .get_template("html.html.jinja")
         .render(
             rows=rows,
-            scale=_scale(rows),
+            scale=_scale(leaderboard),
             rated=SUBSET_LABELS[rows[0]["part"]],
-            comparable=any(row["notebook_mse"] is not None for row in rows),
+            comparable=leaderboard["notebook_mse"].notna().any(),
             notebooks_best=NOTEBOOKS_BEST,
             barred=[row for row in rows if row["nll"] is not None],
             coverage=calibration.COVERAGE,
@@ -168,91 +170,94 @@ def render(
             parts=SUBSET_LABELS,
             commit=commit,
             ranked=ranked,
-            changes=changes(commit.metrics, scores, order) if commit and commit.metrics else None,
-            changed_parameters=changed_parameters(commit.sections, sections)
-            if commit and commit.sections
-            else [],
+            changes=changes(commit, metrics, data, order) if commit else None,
+            changed_params=changed_params(commit.params, params) if commit else [],
             groups=list(_groups(figures, order)),
-            models=[name for name in order if name in trained],
-            models_a_table=MODELS_A_TABLE,
+            models=models,
+            models_per_table=MODELS_PER_TABLE,
             differing=differing,
             common=common,
         )
     )
 
 
-def changes(before: Scores, now: Scores, order: Sequence[str]) -> list[Change] | None:
-    """The models whose metrics are no longer the same, in `order`, then those that are gone.
+def changes(
+    commit: Commit, metrics: Scores, data: Mapping[str, Any], order: Sequence[str]
+) -> list[Change] | None:
+    """The models whose metrics differ from the commit's, in `order`, then those that are gone.
 
     Returns:
-        None where the two are not of the same data set and number of rows, and do not compare.
+        None where the two are not about the same rows.
     """
-    if _rows_of(before) != _rows_of(now):
+    if not commit.is_readable or _about(commit.metrics, commit.data) != _about(metrics, data):
         return None
-    names = [*order, *(name for name in before if name not in now)]
-    return [
-        Change(name, _rmse(before.get(name)), _rmse(now.get(name)))
-        for name in names
-        if before.get(name) != now.get(name)
-    ]
+    before = commit.metrics or {}
+    found = []
+    for model in [*order, *(name for name in before if name not in metrics)]:
+        if before.get(model) == metrics.get(model):
+            continue
+        old, new = (scores.get(model, {}).get("rmse") for scores in (before, metrics))
+        difference = None if old is None or new is None else new - old
+        if difference is None:
+            verdict = "new" if old is None else "removed"
+        elif abs(difference) < MIN_CHANGE:
+            verdict = "as good"
+        else:
+            verdict = "better" if difference < 0 else "worse"
+        found.append(Change(model, old, new, difference, verdict))
+    return found
 
 
-def changed_parameters(
-    before: Mapping[str, Any], now: Mapping[str, Any]
+def changed_params(
+    before: Mapping[str, Any] | None, now: Mapping[str, Any]
 ) -> list[tuple[str, str, str]]:
-    """(key, value before, value now) of the parameters that results depend on and that differ.
+    """(key, value before, value now) of the pipeline's parameters whose values differ.
 
-    Those of a model that is new or gone are left out.
+    Models that are new or gone are left out.
     """
-    old, new = (
-        flat(
-            {section: values[section] for section in values if section in before and section in now}
-        )
-        for values in (before, now)
-    )
+    shared = [section for section in now if section in (before or {})]
+    old, new = (flatten({name: params[name] for name in shared}) for params in (before or {}, now))
     return [
         (key, old.get(key, DASH), new.get(key, DASH))
         for key in dict.fromkeys([*new, *old])
-        if old.get(key) != new.get(key) and RESULTING.match(key)
+        if old.get(key) != new.get(key) and PIPELINE_PARAMS.match(key)
     ]
 
 
-def compare_parameters(
-    parameters: Mapping[str, Mapping[str, str]],
+def compare_params(
+    params: Mapping[str, Mapping[str, str]],
 ) -> tuple[dict[str, dict[str, tuple[str, bool]]], dict[str, str]]:
     """The parameters in which models differ, and those that all share.
 
     Args:
-        parameters: of each model, by name, by key.
+        params: values by key, by model.
 
     Returns:
         By key: each model's value and whether it stands out, being rarer than another; and the
         shared values.
     """
+    table = pd.DataFrame(params, dtype="str").fillna(DASH)
+    # Keys of one subsection side by side, in the order of the first model that has it.
+    parts = list(dict.fromkeys(str(key).partition(".")[0] for key in table.index))
     differing, common = {}, {}
-    keys = list(dict.fromkeys(key for values in parameters.values() for key in values))
-    parts = [key.partition(".")[0] for key in keys]
-    for key in sorted(keys, key=lambda key: parts.index(key.partition(".")[0])):
-        row = {model: values.get(key, DASH) for model, values in parameters.items()}
-        counts = Counter(row.values())
+    for key in sorted(table.index, key=lambda key: parts.index(key.partition(".")[0])):
+        counts = table.loc[key].value_counts()
         if len(counts) == 1:
-            common[key] = next(iter(counts))
+            common[key] = counts.index[0]
         else:
-            most = max(counts.values())
             differing[key] = {
-                model: (value, value != DASH and counts[value] < most)
-                for model, value in row.items()
+                model: (value, value != DASH and counts[value] < counts.max())
+                for model, value in table.loc[key].items()
             }
     return differing, common
 
 
-def flat(section: Any, prefix: str = "") -> dict[str, str]:
-    """The values of a section as text, by their dotted keys; none where it is no mapping."""
-    found: dict[str, str] = {}
-    for key, value in section.items() if isinstance(section, Mapping) else ():
-        name = f"{prefix}{key}"
-        found |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: _text(value)}
-    return found
+def flatten(section: Any) -> dict[str, str]:
+    """The values of a section as text, by their dotted keys; empty where it is no mapping."""
+    if not isinstance(section, Mapping):
+        return {}
+    flat = pd.json_normalize(dict(section)).to_dict("records")[0]
+    return {str(key): _text(value) for key, value in flat.items()}
 
 
 def _text(value: Any) -> str:
@@ -261,36 +266,33 @@ def _text(value: Any) -> str:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, list):
         return f"[{', '.join(map(_text, value))}]"
-    return f"{Decimal(repr(value)):f}" if isinstance(value, float) else str(value)
+    return format_float(value) if isinstance(value, float) else str(value)
 
 
-def _rows_of(scores: Scores) -> tuple[Any, ...]:
-    first = next(iter(scores.values()), {})
-    return tuple(first.get(key) for key in ("dataset", "part", "n", "n_cold"))
+def _about(metrics: Any, data: Mapping[str, Any] | None) -> tuple[Any, ...]:
+    """What the metrics are of: data set, part, rows and cold rows."""
+    first: Mapping[str, Any] = next(iter(metrics.values()), {})
+    about = data or {}
+    return about.get("dataset"), about.get("part", "valid"), first.get("n"), first.get("n_cold")
 
 
-def _rmse(scores: Mapping[str, Any] | None) -> float | None:
-    rmse = (scores or {}).get("rmse")
-    return rmse if isinstance(rmse, float) else None
-
-
-def _scale(rows: Sequence[Row]) -> tuple[float, float]:
+def _scale(leaderboard: pd.DataFrame) -> tuple[float, float]:
     """The ends of the axis of intervals, in stars: a model that is far off does not widen it."""
-    low, high = min(row["rmse_low"] for row in rows), max(row["rmse_high"] for row in rows)
-    return low, max(min(high, 1.5 * rows[0]["rmse_high"]), low + 1e-6)
+    low, high = leaderboard["rmse_low"].min(), leaderboard["rmse_high"].max()
+    return low, max(min(high, 1.5 * leaderboard["rmse_high"].iloc[0]), low + 1e-6)
 
 
 def _groups(
     figures: Mapping[str, bytes], order: Sequence[str]
 ) -> Iterator[tuple[str, str, list[Drawing]]]:
     """Heading, explanation and figures of each kind; those of models in `order`."""
-    waiting = dict(figures)
-    for kind, (heading, words) in KINDS.items():
+    left = dict(figures)
+    for kind, (heading, text) in FIGURES.items():
         names = [kind, *(f"{kind}_{model}" for model in order)]
-        drawings = [_drawing(name, waiting.pop(name)) for name in names if name in waiting]
+        drawings = [_drawing(name, left.pop(name)) for name in names if name in left]
         if drawings:
-            yield heading, words, drawings
-    for name, svg in waiting.items():
+            yield heading, text, drawings
+    for name, svg in left.items():
         yield name.replace("_", " ").capitalize(), "", [_drawing(name, svg)]
 
 

@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from cf.core.io import atomic_write
-from cf.reporting.style import HOUSE
+from cf.reporting.style import RC_PARAMS
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -18,7 +18,7 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         InputError: the system refused to write.
     """
-    settings: Any = {**HOUSE, "svg.hashsalt": "cf", "svg.fonttype": "path"}
+    settings: Any = {**RC_PARAMS, "svg.hashsalt": "cf", "svg.fonttype": "path"}
     metadata: dict[str, Any] = {"Title": figure.get_suptitle().replace("\n", " ")}
     if path.suffix == ".svg":
         metadata["Date"] = None

@@ -1,22 +1,23 @@
-"""Small multiples: a figure of each model in groups of rows, one panel a way to group."""
+"""Small multiples: a metric of each model in groups of rows, one panel a way to group."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
-from cf.reporting.style import HOUSE, INK, Style, titled
+from cf.reporting.style import INK, RC_PARAMS, Style, new_figure
 
-GROUPS_A_LINE = 24
-LEAST_GROUPS = 4  # that a panel has room for, so that its title fits
+GROUPS_PER_LINE = 24
+MIN_GROUPS = 4  # that a panel has room for, so that its title fits
 
-# Inches. Constrained layout cannot be had: panels of a line are as wide as their groups are many.
+# Inches. Constrained layout cannot be had: panels are as wide as their groups are many.
 GROUP, PLOT, CHARACTER = 0.36, 1.5, 0.04  # a group's width, a panel's height, a slanted letter
 LEFT, BETWEEN, RIGHT = 0.8, 0.3, 0.15
 ABOVE, BELOW = 0.3, 0.1  # a panel: its title, and what is between lines
@@ -28,107 +29,143 @@ class Panel:
     """One way to group rows.
 
     Attributes:
-        title: what groups are told apart by.
+        title: what the groups have in common.
         ordered: whether groups follow each other, so that lines may join them.
-        labels: of the groups.
-        n: (n_groups,) rows.
-        values: of each model, (3, n_groups): the figure and the ends of its interval, which are
-            NaN where it has none.
+        rows: label, model, n (rows in the group), and a metric with the ends of its interval,
+            which are NaN where it has none; the same labels in the same order for each model.
     """
 
     title: str
     ordered: bool
-    labels: Sequence[str]
-    n: NDArray[np.int64]
-    values: Mapping[str, NDArray[np.float64]]
+    rows: pd.DataFrame
+
+    @property
+    def labels(self) -> list[str]:
+        """The name and size of each group."""
+        groups = self.rows.drop_duplicates("label")
+        return [
+            f"{label} ({_short(n)})" for label, n in zip(groups["label"], groups["n"], strict=True)
+        ]
+
+    @property
+    def n_slots(self) -> int:
+        """Groups that the panel has room for."""
+        return max(MIN_GROUPS, self.rows["label"].nunique())
 
 
-@matplotlib.rc_context(HOUSE)
-def multiples(
+@matplotlib.rc_context(RC_PARAMS)
+def small_multiples(
     panels: Sequence[Panel],
+    metric: str,
     styles: Mapping[str, Style],
-    limits: tuple[float, float],
     ylabel: str,
+    limits: tuple[float, float],
     note: str,
     title: str,
 ) -> Figure:
-    """The panels side by side on one scale, the models of a group next to each other.
+    """The panels in lines, each line on one scale, the models of a group next to each other.
 
-    What lies beyond the limits is an arrow at the edge. Bars are 95% intervals; a point without
-    one is hollow.
+    Bars are intervals; a point without one is hollow. What lies beyond the limits is an arrow
+    at the edge.
 
     Args:
+        metric: the column to draw; its interval is in <metric>_low and <metric>_high.
         styles: of the models to draw.
-        limits: of the scale.
         ylabel: what is drawn, with its unit.
+        limits: that no scale exceeds.
         note: what to know in order to read the figure.
         title: of the figure.
     """
     lines = _lines(panels)
-    width = LEFT + RIGHT + max(BETWEEN * (len(line) - 1) + GROUP * _room(*line) for line in lines)
-    entries = max(1, int(width / (0.45 + 0.09 * max(map(len, styles)))))
-    foot = FOOT + 0.2 * -(-len(styles) // entries)
-    heights = [ABOVE + PLOT + BELOW + CHARACTER * max(map(_longest, line)) for line in lines]
-    figure = titled(title, (width, 1))
-    head = HEAD + 0.2 * figure.get_suptitle().count("\n")
+    width = LEFT + RIGHT + max(map(_width, lines))
+    n_columns = max(1, int(width / (0.45 + 0.09 * max(map(len, styles)))))
+    foot = FOOT + 0.2 * -(-len(styles) // n_columns)
+    longest = [max(len(label) for panel in line for label in panel.labels) for line in lines]
+    heights = [ABOVE + PLOT + BELOW + CHARACTER * length for length in longest]
+    figure = new_figure(title, (width, 1))
+    n_breaks = figure.get_suptitle().count("\n")
+    note = textwrap.fill(note, int(14 * width))
+    head = HEAD + 0.2 * n_breaks + 0.17 * note.count("\n")
     size = width, head + sum(heights) + foot
     figure.set_size_inches(size)
     figure.suptitle(figure.get_suptitle(), x=0.01, y=1 - 0.1 / size[1], ha="left")
-    figure.text(0.01, 1 - (head - 0.28) / size[1], note, va="top")
+    figure.text(0.01, 1 - (0.4 + 0.2 * n_breaks) / size[1], note, va="top", linespacing=1.3)
     figure.text(0.01, (foot + sum(heights) / 2) / size[1], ylabel, rotation=90, va="center")
     top = size[1] - head
     for line, height in zip(lines, heights, strict=True):
         left = LEFT
+        scale = _scale(line, metric, list(styles), limits)
         for panel in line:
-            box = left, top - ABOVE - PLOT, GROUP * _room(panel), PLOT
+            box = left, top - ABOVE - PLOT, GROUP * panel.n_slots, PLOT
             axes = figure.add_axes(tuple(np.array(box) / np.tile(size, 2)))
-            _draw(axes, panel, styles, limits)
+            _draw(axes, panel, metric, styles, scale)
             axes.tick_params(labelleft=panel is line[0])
             left += box[2] + BETWEEN
         top -= height
     handles = [
-        Line2D([], [], label=name, color=style.colour, marker=style.marker, ls="")
+        Line2D([], [], label=name, color=style.color, marker=style.marker, ls="")
         for name, style in styles.items()
     ]
-    figure.legend(handles=handles, loc="lower left", ncols=entries, handletextpad=0.2)
+    figure.legend(handles=handles, loc="lower left", ncols=n_columns, handletextpad=0.2)
     return figure
 
 
+def _scale(
+    line: Sequence[Panel], metric: str, models: Sequence[str], limits: tuple[float, float]
+) -> tuple[float, float]:
+    """The ends of the axis of a line of panels: all values and intervals that are within limits."""
+    rows = pd.concat([panel.rows for panel in line])
+    rows = rows[rows["model"].isin(models)]
+    values = rows[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(float).ravel()
+    values = np.clip(values[np.isfinite(values)], *limits)
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
+    if limits[0] < 0:
+        low, high = min(low, 0), max(high, 0)
+    margin = 0.06 * (high - low) or 0.1
+    return max(low - margin, limits[0]), min(high + margin, limits[1])
+
+
 def _draw(
-    axes: Axes, panel: Panel, styles: Mapping[str, Style], limits: tuple[float, float]
+    axes: Axes,
+    panel: Panel,
+    metric: str,
+    styles: Mapping[str, Style],
+    scale: tuple[float, float],
 ) -> None:
-    low, high = limits
+    low, high = scale
     gap = 0.76 / max(1, len(styles))
-    places = np.arange(len(panel.labels))
+    positions = np.arange(len(panel.labels))
     if low < 0 < high:
         axes.axhline(0, color=INK, lw=0.9)
     for number, (name, style) in enumerate(styles.items()):
-        value, *ends = panel.values[name]
-        x = places + gap * (number - (len(styles) - 1) / 2)
-        look: dict[str, Any] = {"color": style.colour, "ls": "", "clip_on": False, "ms": 4}
-        sure, inside = ~np.isnan(ends[0]), (low <= value) & (value <= high)
-        barred = sure & inside
-        axes.vlines(
-            x[barred], ends[0][barred], ends[1][barred], color=style.colour, lw=1, alpha=0.5
+        rows = panel.rows[panel.rows["model"] == name]
+        value, *ends = (
+            rows[key].to_numpy(float) for key in (metric, f"{metric}_low", f"{metric}_high")
         )
+        x = positions + gap * (number - (len(styles) - 1) / 2)
+        inside, has_bar = (low <= value) & (value <= high), ~np.isnan(ends[0])
+        barred = inside & has_bar
+        bars = x[barred], ends[0][barred], ends[1][barred]
+        axes.vlines(*bars, color=style.color, lw=1, alpha=0.5)
         if panel.ordered:
-            axes.plot(x, np.where(inside, value, np.nan), color=style.colour, lw=0.7, alpha=0.6)
-        for some, y, marker in (
-            (barred, value, {"marker": style.marker}),
-            (inside & ~sure, value, {"marker": style.marker, "mfc": "white"}),
-            (value > high, np.full_like(value, high), {"marker": "^", "ms": 3}),
-            (value < low, np.full_like(value, low), {"marker": "v", "ms": 3}),
-        ):
-            if some.any():
-                axes.plot(x[some], y[some], **{**look, **marker})
-    axes.set(xlim=(-0.6, max(LEAST_GROUPS, len(places)) - 0.4), ylim=limits)
+            axes.plot(x, np.where(inside, value, np.nan), color=style.color, lw=0.7, alpha=0.6)
+        for mask, face in ((barred, style.color), (inside & ~has_bar, "white")):
+            if mask.any():
+                look: dict[str, Any] = {"color": style.color, "marker": style.marker, "mfc": face}
+                axes.plot(x[mask], value[mask], ls="", ms=4, clip_on=False, **look)
+        for mask, end, start in ((value > high, high, 0.15), (value < low, low, -0.15)):
+            for place in x[mask]:
+                arrow = {"arrowstyle": "->,head_width=0.12,head_length=0.2", "color": style.color}
+                tail = end - start * (high - low)
+                axes.annotate("", (place, end), (place, tail), arrowprops={**arrow, "shrinkA": 0})
+    axes.set(xlim=(-0.6, panel.n_slots - 0.4), ylim=scale)
     axes.set_xticks(
-        places, _labels(panel), rotation=45, ha="right", rotation_mode="anchor", fontsize=8
+        positions, panel.labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=8
     )
     axes.tick_params(axis="x", length=0)
     axes.set_title(panel.title, loc="left")
     axes.grid(axis="y")
-    for place in places[1::2]:
+    for place in positions[1::2]:
         axes.axvspan(place - 0.5, place + 0.5, color="#F4F4F4", lw=0, zorder=0)
 
 
@@ -136,23 +173,15 @@ def _lines(panels: Sequence[Panel]) -> list[list[Panel]]:
     """The panels in lines, as many in each as there is room for."""
     lines: list[list[Panel]] = []
     for panel in panels:
-        if lines and _room(*lines[-1], panel) <= GROUPS_A_LINE:
+        if lines and sum(other.n_slots for other in [*lines[-1], panel]) <= GROUPS_PER_LINE:
             lines[-1].append(panel)
         else:
             lines.append([panel])
     return lines
 
 
-def _room(*line: Panel) -> int:
-    return sum(max(LEAST_GROUPS, len(panel.labels)) for panel in line)
-
-
-def _labels(panel: Panel) -> list[str]:
-    return [f"{label} ({_short(n)})" for label, n in zip(panel.labels, panel.n, strict=True)]
-
-
-def _longest(panel: Panel) -> int:
-    return max(map(len, _labels(panel)))
+def _width(line: Sequence[Panel]) -> float:
+    return BETWEEN * (len(line) - 1) + GROUP * sum(panel.n_slots for panel in line)
 
 
 def _short(number: int) -> str:

@@ -1,25 +1,27 @@
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-import yaml
 
-from cf.core import io, paths
-from cf.core.errors import InputError
-from cf.evaluation import leaderboard
-from cf.reporting import html as report
-from cf.reporting.html import DASH, Change, Commit, changed_parameters, changes, compare_parameters
-from stages import report as stage
-from tests.results import PROVENANCE, SPLIT, TRAINED, git, rows, score, scores, sections, svg
+from cf.reporting import html
+from cf.reporting.html import DASH, Commit, changed_params, changes, compare_params
+from tests.results import (
+    PROVENANCE,
+    SPLIT,
+    TRAINED,
+    leaderboard,
+    score,
+    scores,
+    sections,
+    svg,
+    toy_results,
+)
 
-ROOT = Path(__file__).parent.parent
+DATA = {"dataset": "ml-latest-small", "part": "valid"}
 HOSTILE = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(1)>.csv"
 
 PLAIN = str.maketrans(dict.fromkeys("\N{EN DASH}\N{MINUS SIGN}", "-") | {0x2019: "'"})
@@ -69,8 +71,10 @@ class Page(HTMLParser):
 
 def render(**changed: Any) -> str:
     inputs: dict[str, Any] = {
-        "scores": scores(),
-        "sections": sections(),
+        "ranking": pd.DataFrame({"model": []}),
+        "metrics": scores(),
+        "data": DATA,
+        "params": sections(),
         "trained": TRAINED,
         "provenance": PROVENANCE,
         "split": SPLIT,
@@ -78,11 +82,11 @@ def render(**changed: Any) -> str:
         "commit": None,
     }
     inputs |= changed
-    return report.render(**{"rows": rows(inputs["scores"]), **inputs})
+    return html.render(**{"leaderboard": leaderboard(inputs["metrics"]), **inputs})
 
 
-def commit(metrics: Any, sections: Any = None) -> Commit:
-    return Commit("0123456789abcdef", "Widen <dot>", metrics, sections)
+def commit(metrics: Any, params: Any = None, data: Any = None) -> Commit:
+    return Commit("0123456789abcdef", "Widen <dot>", metrics, data or DATA, params)
 
 
 def test_every_model_the_best_first_beside_the_notebook() -> None:
@@ -99,7 +103,7 @@ def test_every_model_the_best_first_beside_the_notebook() -> None:
 
 
 def test_the_notebook_is_left_out_where_it_is_not_comparable() -> None:
-    page = Page(render(rows=rows(scores(), notebook=False)))
+    page = Page(render(leaderboard=leaderboard(scores(), notebook=False)))
     assert "0.7342" not in page.text
     assert len(page.row("dotbias")) == 8
     assert "The notebook's figures are not shown" in page.text
@@ -117,8 +121,8 @@ def test_the_page_says_how_rows_were_held_out_and_what_train_lacks() -> None:
 def test_the_part_and_its_leakage_are_told() -> None:
     parts = {**SPLIT.parts, "test": {**SPLIT.parts["valid"], "n": 9_999, "n_leaked": 1_234}}
     leaking = replace(SPLIT, parts=parts)
-    on_test = rows(scores(), part="test", n_leaked=1_234)
-    text = Page(render(rows=on_test, split=leaking)).text
+    on_test = leaderboard(scores(), part="test", n_leaked=1_234)
+    text = Page(render(leaderboard=on_test, split=leaking)).text
     assert "stars RMSE on 20,167 test ratings" in text
     assert "Leakage: of 1,234 of the test ratings" in text
     assert "Test ratings9,999, of which 813 are cold" in text
@@ -126,53 +130,53 @@ def test_the_part_and_its_leakage_are_told() -> None:
 
 
 def test_intervals_differences_and_ties() -> None:
-    page = Page(render(rows=rows(scores(), spread=0.01)))
+    page = Page(render(leaderboard=leaderboard(scores(), spread=0.01)))
     assert [row[0].split() for row in page.rows[1:5]] == [
         *(["dotbias"], ["bias", "baseline", "tied"], ["embnet"], ["dot"])
     ]
-    (dot,) = (row for row in rows(scores()) if row["model"] == "dot")
+    dot = leaderboard(scores()).set_index("model").loc["dot"]
     assert page.row("dot")[1:4] == [
         "1.0625",
         f"\n{dot['rmse_low']:.3f} to {dot['rmse_high']:.3f}",
         f"+0.2125 +{dot['to_best_low']:.3f} to +{dot['to_best_high']:.3f}",
     ]
     assert "the best baseline, bias, which may be as good." in page.text
-    page = Page(render(rows=rows(scores(), spread=0.0001)))
+    page = Page(render(leaderboard=leaderboard(scores(), spread=0.0001)))
     assert "tied" not in page.row("bias baseline")[0]
     assert "the best baseline, bias (95%: 0.025 to 0.025)." in page.text
 
 
 def test_where_another_model_is_best_the_notebooks_best_is_compared_with_too() -> None:
     assert "Behind dotbias" not in Page(render()).text
-    page = Page(render(scores={**scores(), "dot": score(0.5)}))
+    page = Page(render(metrics={**scores(), "dot": score(0.5)}))
     assert page.rows[0][4] == "Behind dotbias stars, 95%"
     assert [page.row(model)[3].split()[0] for model in ("dotbias", "dot")] == ["+0.3500", "-"]
     assert [page.row(model)[4].split()[0] for model in ("dotbias", "dot")] == ["-", "-0.3500"]
 
 
 def test_whiskers_share_an_axis_that_a_failed_model_does_not_stretch() -> None:
-    text = render(scores={**scores(), "dot": score(1000.0)}, trained=TRAINED)
+    text = render(metrics={**scores(), "dot": score(1000.0)}, trained=TRAINED)
     places = [float(place) for place in re.findall(r'cx="([0-9.]+)%"', text)]
     assert 0 < places[0] < places[1] < places[2] < 100 < places[3]
 
 
 def test_a_baseline_that_nothing_beats_and_no_baseline_at_all() -> None:
-    assert "no trained model does better" in render(scores={**scores(), "bias": score(0.1)})
+    assert "no trained model does better" in render(metrics={**scores(), "bias": score(0.1)})
     only = {name: values for name, values in scores().items() if name != "bias"}
-    assert "on 20,167 validation ratings. Leaderboard" in Page(render(scores=only)).text
+    assert "on 20,167 validation ratings. Leaderboard" in Page(render(metrics=only)).text
 
 
 @pytest.mark.parametrize("gone", [{"rmse_cold": None}, {}])
 def test_without_cold_rows_a_dash(gone: dict[str, None]) -> None:
     dot = {key: value for key, value in score(2.0).items() if key != "rmse_cold"}
-    page = Page(render(scores={**scores(), "dot": {**dot, **gone}}))
+    page = Page(render(metrics={**scores(), "dot": {**dot, **gone}}))
     assert page.row("dot")[6] == "-"
 
 
 def test_error_bars_of_the_models_that_have_them() -> None:
     assert "Error bars" not in Page(render()).text
     bars = {"nll": 1.25, "coverage_50": 0.509, "coverage_80": 0.816, "coverage_95": 0.9461}
-    page = Page(render(scores={**scores(), "dot": {**score(2.0), **bars}}))
+    page = Page(render(metrics={**scores(), "dot": {**score(2.0), **bars}}))
     start = page.rows.index(
         ["Model", "NLL nats a rating"]
         + [f"Within {level}% of the ratings" for level in (50, 80, 95)]
@@ -213,8 +217,6 @@ def test_better_worse_new_and_removed_models() -> None:
 
 
 def test_a_difference_too_small_to_be_shown_is_neither_better_nor_worse() -> None:
-    assert Change("dot", 1.0, 1.00004).verdict == "as good"
-    assert Change("dot", 1.0, 1.00006).verdict == "worse"
     before = {**scores(), "dot": score(1.06251)}
     assert "<td>0.0000</td>\n<td>as good</td>" in render(commit=commit(before))
 
@@ -226,9 +228,11 @@ def test_nothing_changed() -> None:
 
 
 def test_other_validation_rows_are_not_compared() -> None:
-    before = {"dot": {**score(1.0), "dataset": "ml-100k", "n": 20_000}}
-    assert changes(before, scores(), ["dot"]) is None
-    page = Page(render(commit=commit(before)))
+    before = commit({"dot": {**score(1.0), "n": 20_000}}, data={"dataset": "ml-100k"})
+    assert changes(before, scores(), DATA, ["dot"]) is None
+    other_part = commit(scores(), data={**DATA, "part": "test"})
+    assert changes(other_part, scores(), DATA, ["dot"]) is None
+    page = Page(render(commit=before))
     assert "cannot be compared with those of the last commit" in page.text
     assert "20,000 of ml-100k, 813 of them cold" in page.text
     assert "Verdict" not in page.text
@@ -255,14 +259,14 @@ def test_parameters_that_are_not_those_of_the_commit() -> None:
         ("split.seed", DASH, "42"),
         ("train_dot.optimizer.weight_decay", "0.1", "0.00001"),
     ]
-    assert changed_parameters(before, sections()) == expected
+    assert changed_params(before, sections()) == expected
     page = Page(render(commit=commit(scores(), before)))
     assert page.row("split.seed") == ["split.seed", "-", "42"]
 
 
 def test_parameters_side_by_side() -> None:
     values = {"a": {"x": "1", "y": "2"}, "b": {"x": "1", "y": "3"}, "c": {"x": "1", "y": "2"}}
-    differing, common = compare_parameters({**values, "d": {"x": "1"}})
+    differing, common = compare_params({**values, "d": {"x": "1"}})
     assert common == {"x": "1"}
     assert differing == {
         "y": {"a": ("2", False), "b": ("3", True), "c": ("2", False), "d": (DASH, False)}
@@ -277,7 +281,7 @@ def test_parameters_side_by_side() -> None:
 
 
 def test_a_model_whose_section_is_gone_and_one_model_alone() -> None:
-    page = Page(render(sections={"train_dot": sections()["train_dot"]}))
+    page = Page(render(params={"train_dot": sections()["train_dot"]}))
     assert page.row("model.name")[1:] == ["-", "-", "dot"]
     page = Page(render(trained=["dot"]))
     assert "Of dot" in page.text
@@ -289,7 +293,7 @@ def test_many_models_fit_on_paper() -> None:
     many = {name: score(1 + 0.01 * place) for place, name in enumerate(names)}
     params = {f"train_{name}": {"seed": place} for place, name in enumerate(names)}
     figures = {f"predicted_{name}": svg(name) for name in reversed(names)}
-    page = Page(render(scores=many, sections=params, trained=names, figures=figures))
+    page = Page(render(metrics=many, params=params, trained=names, figures=figures))
     tables = [row[1:] for row in page.rows if row[0] == "Parameter"]
     assert [len(table) for table in tables] == [6, 6, 6, 2]
     assert [name for table in tables for name in table] == names
@@ -311,14 +315,14 @@ def test_names_that_are_markup_are_shown_and_do_nothing() -> None:
     params = {**sections(), f"train_{HOSTILE}": {"model": {HOSTILE: HOSTILE}}}
     page = Page(
         render(
-            scores={**scores(), HOSTILE: score(0.5)},
+            metrics={**scores(), HOSTILE: score(0.5)},
             trained=[*TRAINED, HOSTILE],
-            sections=params,
+            params=params,
             provenance=replace(
                 PROVENANCE, dataset=HOSTILE, requested=HOSTILE, source="javascript:alert(1)"
             ),
             figures={f"predicted_{HOSTILE}": svg(HOSTILE)},
-            commit=Commit("0" * 40, HOSTILE, {HOSTILE: score(0.4, HOSTILE)}, {}),
+            commit=Commit("0" * 40, HOSTILE, {HOSTILE: score(0.4)}, {"dataset": HOSTILE}, {}),
         )
     )
     tags = {tag for tag, _ in page.tags}
@@ -358,83 +362,9 @@ def test_headings_tables_and_images_say_what_they_are() -> None:
     assert {box["aria-labelledby"] for box in page.all("div") if "role" in box} <= set(ids)
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Results in a folder below that of what may become a git repository."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    paths.PARAMS.write_text(yaml.safe_dump(sections(), sort_keys=False))
-    io.write_json(paths.METRICS, scores())
-    leaderboard.write(paths.LEADERBOARD, rows(scores()))
-    io.write_json(paths.DATA, {"dataset": PROVENANCE.dataset})
-    io.write_dataclass(paths.SPLIT_PROVENANCE, PROVENANCE)
-    io.write_dataclass(paths.SPLIT_INFO, SPLIT)
-    paths.VECTOR_FIGURES.mkdir(parents=True)
-    (paths.VECTOR_FIGURES / "loss_curves.svg").write_bytes(svg("Loss"))
-    return folder
-
-
-def written() -> str:
-    stage.write(TRAINED)
-    return paths.REPORT.read_text(encoding="utf-8")
-
-
-def test_the_stage_compares_with_the_last_commit(project: Path) -> None:
-    assert "this is no git repository" in written()
-    git(project.parent, "init", "-q")
-    assert "it has no commit yet" in written()
-    git(project.parent, "commit", "-q", "--allow-empty", "-m", "Nothing")
-    assert "has no reports/metrics.json that can be read" in written()
-    git(project, "add", "reports/metrics.json", "reports/data.json", "params.yaml")
-    git(project, "commit", "-q", "-m", "Sömething <b>")
-    assert "Nothing changed" in written()
-    assert "(“Sömething &lt;b&gt;”)" in written()
-
-    io.write_json(paths.METRICS, {**scores(), "dot": score(1.0)})
-    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("seed: 1\n", "seed: 7\n", 1))
-    page = Page(written())
-    assert ["dot", "1.0625", "1.0000", "-0.0625", "better"] in page.rows
-    assert ["train_dot.seed", "1", "7"] in page.rows
-
-
-@pytest.mark.parametrize("content", ["{", "[1, 2]", '{"dot": 1}', "", "\xff"])
-def test_metrics_that_were_committed_broken_are_said(project: Path, content: str) -> None:
-    paths.METRICS.write_bytes(content.encode("latin-1"))
-    git(project, "init", "-q")
-    git(project, "add", "reports/metrics.json")
-    git(project, "commit", "-q", "-m", "Broken")
-    io.write_json(paths.METRICS, scores())
-    assert "has no reports/metrics.json that can be read" in written()
-
-
-def test_without_git(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(project))
-    assert "git cannot be run here" in written()
-
-
-def test_the_same_results_give_the_same_bytes(project: Path) -> None:
-    git(project, "init", "-q")
-    git(project, "add", "reports/metrics.json")
-    git(project, "commit", "-q", "-m", "One")
-    first = written()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
-    subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "error",
-            "-c",
-            f"from stages import report; report.write({TRAINED})",
-        ],
-        check=True,
-        env=environment,
-    )
-    assert paths.REPORT.read_text(encoding="utf-8") == first
-
-
-def test_missing_metrics_are_named(project: Path) -> None:
-    paths.METRICS.unlink()
-    with pytest.raises(InputError, match=r"reports/metrics\.json: cannot be read"):
-        stage.write(TRAINED)
+def test_ranking_metrics_best_first() -> None:
+    assert "Recall" not in render()
+    page = render(ranking=toy_results().ranking)
+    assert "Lists of 5 items for 9 users on the validation ratings" in page
+    assert "<td>tied</td>" in page
+    assert page.index(">0.2500</td>") > page.index('>ease <span class="tag">baseline</span>')

@@ -1,0 +1,161 @@
+import io
+import os
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from cf.evaluation.predictions import COLUMNS as KEYS
+from cf.reporting import gallery
+from cf.reporting.gallery import top_crosstab
+from tests.results import toy_results
+
+matplotlib.use("agg")
+
+# The notebook's printed output; its last column, item 2959, is cut off at the edge of the page.
+COLUMNS = [1, 50, 110, 260, 296, 318, 356, 480, 527, 589, 593, 1196, 2571, 2858]
+PRINTED = """
+68  2.5 3.0 2.5 5.0 2.0 3.0 3.5 3.5 4.0 3.5 3.5 5.0 4.5 5.0
+182 4.0 4.5 3.5 3.5 5.0 4.5 5.0 3.5 4.0 2.0 4.5 3.0 5.0 5.0
+249 4.0 4.0 5.0 5.0 4.0 4.5 4.5 4.0 4.5 4.0 4.0 5.0 5.0 4.5
+274 4.0 4.0 4.5 3.0 5.0 4.5 4.5 3.5 4.0 4.5 4.0 4.5 4.0 5.0
+288 4.5 NaN 5.0 5.0 5.0 5.0 5.0 2.0 5.0 4.0 5.0 4.5 3.0 NaN
+307 4.0 4.5 3.5 3.5 4.5 4.5 4.0 3.5 4.5 2.5 4.5 3.0 3.5 4.0
+380 5.0 4.0 4.0 5.0 5.0 3.0 5.0 5.0 NaN 5.0 5.0 5.0 4.5 NaN
+387 NaN 4.5 3.5 4.5 5.0 3.5 4.0 3.0 NaN 3.5 4.0 4.5 4.0 4.5
+414 4.0 5.0 5.0 5.0 5.0 5.0 5.0 4.0 4.0 5.0 4.0 5.0 5.0 5.0
+448 5.0 4.0 NaN 5.0 5.0 NaN 3.0 3.0 NaN 3.0 5.0 5.0 2.0 4.0
+474 4.0 4.0 3.0 4.0 4.0 5.0 3.0 4.5 5.0 4.0 4.5 5.0 4.5 3.5
+599 3.0 3.5 3.5 5.0 5.0 4.0 3.5 4.0 NaN 4.5 3.0 5.0 5.0 5.0
+603 4.0 NaN 1.0 4.0 5.0 NaN 3.0 NaN 3.0 NaN 5.0 3.0 5.0 5.0
+606 2.5 4.5 3.5 4.5 5.0 3.5 4.0 2.5 5.0 3.5 4.5 4.5 5.0 4.5
+610 5.0 4.0 4.5 5.0 5.0 3.0 3.0 5.0 3.5 5.0 4.5 5.0 5.0 3.5
+"""
+
+
+def test_the_crosstab_equals_the_notebooks_cells() -> None:
+    path = Path(os.environ.get("CF_DATA_HOME", "")) / "ml-latest-small.zip"
+    if not path.is_file():
+        pytest.skip("ml-latest-small.zip not at hand; set CF_DATA_HOME to its folder")
+    with zipfile.ZipFile(path) as archive, archive.open("ml-latest-small/ratings.csv") as file:
+        ratings = pd.read_csv(file)
+    names = {"userId": "user_id", "movieId": "item_id"}
+    table = top_crosstab(ratings.rename(columns=names).astype({"rating": "float32"}), 15)
+    printed = pd.read_csv(io.StringIO(PRINTED), sep=r"\s+", index_col=0, header=None)
+    assert table.columns.tolist() == [*COLUMNS, 2959]
+    assert table.index.tolist() == printed.index.tolist()
+    np.testing.assert_array_equal(table.to_numpy()[:, :-1], printed.to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("ratings", "n_top", "table"),
+    [
+        (  # counted over all ratings, sorted by id
+            {9: {30: 1, 10: 2, 20: 3}, 2: {30: 4, 10: 5}, 5: {30: 0.5}},
+            2,
+            {10: {2: 5, 9: 2}, 30: {2: 4, 9: 1}},
+        ),
+        ({7: {1: 1}, 3: {1: 2}, 5: {1: 3}}, 2, {1: {3: 2, 5: 3}}),  # of equal counts the lower id
+        ({1: {4: 2.5}, 2: {5: 1}}, 15, {4: {1: 2.5, 2: np.nan}, 5: {1: np.nan, 2: 1}}),
+        ({1: {1: 0}}, 1, {1: {1: 0}}),  # a rating of 0 is no missing one
+    ],
+)
+def test_the_most_active_users_by_the_most_rated_items(
+    ratings: dict[int, dict[int, float]], n_top: int, table: dict[int, dict[int, float]]
+) -> None:
+    rows = [(user, item, stars) for user, items in ratings.items() for item, stars in items.items()]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "rating"])
+    pd.testing.assert_frame_equal(
+        top_crosstab(frame, n_top), pd.DataFrame(table), check_names=False, check_dtype=False
+    )
+
+
+def test_ratings_of_one_item_by_one_user_are_summed() -> None:
+    frame = pd.DataFrame({"user_id": [1, 1], "item_id": [4, 4], "rating": [2.5, 3.0]})
+    assert top_crosstab(frame, 15).to_numpy().tolist() == [[5.5]]
+
+
+def test_top_users_who_rated_no_top_item_stay_as_a_blank_row() -> None:
+    frame = pd.DataFrame({"user_id": [1, 1, 2], "item_id": [5, 6, 7], "rating": [1.0, 2.0, 3.0]})
+    table = top_crosstab(frame, 2)
+    assert table.index.tolist() == [1, 2]
+    assert table.loc[2].isna().all()
+
+
+def test_titles_name_the_data_set_and_the_model() -> None:
+    drawn = dict(gallery.draw(toy_results()))
+    assert set(drawn) == {
+        "activity", "calibration", "crosstab", "loss_curves", "predicted_dot", "predicted_embnet",
+        "ranking", "strata_rmse", "strata_to_best",
+    }  # fmt: skip
+    for name, figure in drawn.items():
+        title = figure.get_suptitle().replace("\n", " ")
+        assert "toy-stars" in title
+        if name.startswith("predicted_"):
+            assert title.endswith(f", {name.removeprefix('predicted_')}")
+
+
+def test_calibration_and_ranking_are_left_out_where_there_are_none() -> None:
+    results = toy_results()
+    none = replace(results, coverage=results.coverage[:0], ranking=results.ranking[:0])
+    assert not {"calibration", "ranking"} & set(dict(gallery.draw(none)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_model_and_one_row() -> None:
+    results = toy_results()
+    strata = results.strata.query("model != 'dot' and stratum == 'warm_cold'")
+    one = replace(
+        results,
+        predictions=results.predictions[:1][[*KEYS, "bias", "embnet"]],
+        strata=strata.assign(rmse_low=np.nan, rmse_high=np.nan),
+        histories={"embnet": results.histories["embnet"]},
+    )
+    assert "predicted_embnet" in dict(gallery.draw(one))
+
+
+def labels(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_strata_are_panels_and_the_best_model_is_the_reference() -> None:
+    results = toy_results()
+    panels = {axes.get_title(loc="left"): axes for axes in gallery.strata_rmse(results, 0).axes}
+    assert list(panels) == [
+        "training ratings of the item",
+        "seen in training",
+        "month of the rating",
+    ]
+    ticks = [text.get_text() for text in panels["month of the rating"].get_xticklabels()]
+    assert ticks == ["2000-01 (30)", "2000-02 (50)"]
+    figure = gallery.strata_to_best(results, 0)
+    assert figure.get_suptitle().startswith("RMSE \N{MINUS SIGN} RMSE of embnet by group of")
+    assert labels(figure) == ["dot", "bias", "global_mean"]
+
+
+def test_strata_leave_out_the_worst_models_and_the_note_says_which() -> None:
+    figure = gallery.strata_rmse(toy_results(), n_left_out=1)
+    assert labels(figure) == ["embnet", "dot", "bias"]
+    note = figure.texts[-2].get_text().replace("\n", " ")
+    assert "Left out, highest RMSE: global_mean (RMSE " in note
+    assert labels(gallery.strata_rmse(toy_results(), n_left_out=2)) == [
+        *("embnet", "dot", "bias", "global_mean")
+    ], "two of four would leave too few"
+
+
+def test_many_months_are_drawn_as_years() -> None:
+    results = toy_results()
+    month = results.strata.query("stratum == 'month' and label == '2000-01'")
+    many = [month.assign(label=f"{number}") for number in range(gallery.MAX_MONTHS)]
+    strata = pd.concat([results.strata, *many])
+    titles = [
+        axes.get_title(loc="left")
+        for axes in gallery.strata_rmse(replace(results, strata=strata)).axes
+    ]
+    assert titles[-1] == "year of the rating"
+    assert "month of the rating" not in titles
