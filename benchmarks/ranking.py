@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cf.baselines.top_k import Scorer, Scores
+from cf.baselines.base import Scorer, Scores
 from cf.core.ratings import Indices, Ratings
 from cf.evaluation import ranking
 
@@ -55,13 +55,13 @@ def main() -> None:
     train, valid = made_up(draw)
     scorer = factors(draw)
     started = time.perf_counter()
-    task = ranking.task(train, valid, N_USERS, N_ITEMS, lowest_relevant=4.0)
+    task = ranking.make_task(train, valid, N_USERS, N_ITEMS, lowest_relevant=4.0)
     some = np.linspace(0, len(task.users) - 1, min(wanted, len(task.users))).astype(np.int64)
     task = replace(task, users=task.users[some], n_relevant=task.n_relevant[some])
     prepared = time.perf_counter()
-    lists = ranking.top(scorer, task, 10)
+    lists = ranking.recommend(scorer, task, 10)
     listed = time.perf_counter()
-    found = ranking.judge(lists, task)
+    found = ranking.evaluate_lists(lists, task)
     judged = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{N_USERS:,} users by {N_ITEMS:,} items, {N_RATINGS:,} ratings")

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from benchmarks.bayesmf import mean
 from benchmarks.switches import OFF, SWITCHES
-from cf.baselines import bias as baseline
+from cf.baselines.bias import Bias
 from cf.core import config, io, paths
 from cf.core.config import Evaluate, Sampling
 from cf.core.ratings import Ratings
@@ -51,7 +51,8 @@ def main() -> None:
         table.add_column(heading, justify="right")
     for name, parts in splits.items():
         train, valid = ratings.take(parts["train"]), ratings.take(parts["valid"])
-        bias = baseline.bias(train, valid.users, valid.items, damping)
+        sizes = 1 + ratings.users.max(), 1 + ratings.items.max()
+        bias = Bias(damping).fit(train, *sizes).predict(valid.users, valid.items)
         table.add_row(name, "bias baseline", f"{metrics.rmse(bias, valid.values):.4f}")
         for variant, changes in VARIANTS.items():
             found = mean(sampling, n_seeds, changes, train, valid)

@@ -1,50 +1,93 @@
-"""Score every model and the baselines: models to reports."""
+"""Score every model and the baselines on the held-out rows: models to reports."""
 
+from collections.abc import Iterable
+
+import pandas as pd
 from rich.console import Console
 
+from cf.baselines.bias import Bias, GlobalMean
 from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
+from cf.core.names import KEYS, SD
 from cf.core.provenance import Provenance, SplitInfo
-from cf.evaluation import champion, leaderboard
+from cf.core.ratings import Ratings, Stars, is_cold
+from cf.evaluation import bootstrap, calibration, champion, leaderboard, metrics, strata
 from cf.reporting.tables import leaderboard_table
-from cf.tracking import record as records
-from stages import heldout
+from cf.tracking.record import read_all, recording
 
 
 @exit_on_input_error
 def main() -> None:
-    """Write metrics, leaderboard and predictions, and add the metrics to the models' runs."""
-    evaluate = config.load(paths.PARAMS, "evaluate", config.Evaluate)
+    """Write predictions, metrics and tables, and add the metrics to the models' runs."""
+    params = config.load(paths.PARAMS, "evaluate", config.Evaluate)
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
-    part, n_leaked = evaluate.part, heldout.leaked(evaluate.part, split)
-    trainings = records.read_all(split)
-    with records.recording(settings) as recorder:
-        from stages.scoring import score  # late: MLflow is imported while torch is
+    n_leaked = split.n_leaked_in(params.part)
+    records = read_all(split)
+    train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
+    held_out = Ratings.from_frame(io.read_parquet(paths.SPLIT_FILES[params.part]))
+    genres = io.read_parquet(paths.ENCODED_ITEMS, ["genres"])["genres"]
 
-        scores, resampled = score(list(trainings), evaluate)
+    sizes = provenance.n_users, provenance.n_items
+
+    with recording(settings) as recorder:
+        predicted, sds = predict(records, train, held_out, sizes, params.damping)
+        observed, users = held_out.values, held_out.users
+        cold = is_cold(train, held_out)
+        scores = {name: metrics.summary(mean, observed, cold) for name, mean in predicted.items()}
+        for name, sd in sds.items():
+            scores[name] |= calibration.summary(predicted[name], sd, observed)
+        resampled = bootstrap.resample(predicted, observed, users, params.n_resamples, params.seed)
         notebook = leaderboard.is_notebooks(provenance, split)
-        executions = {name: training.id for name, training in trainings.items()}
-        rows = leaderboard.rank(
-            scores, resampled, provenance.dataset, notebook, part, n_leaked, executions
+        board = leaderboard.build(
+            scores, resampled, provenance.dataset, notebook, params.part, n_leaked
         )
-        prefix = "" if part == "valid" else f"{part}/"
-        rmse = {name: scores[name]["rmse"] or 0 for name in trainings}
-        best = champion.candidate(rmse, part, split.method)
-        for name, values in leaderboard.with_bounds(scores, rows).items():
-            if name in trainings:
-                record = trainings[name]
-                record.metrics = {f"{prefix}{key}": value for key, value in values.items()}
-                record.candidate = name == best
-                recorder.upsert(record)
+        scores = io.round_floats(scores)
+        run_metrics = leaderboard.run_metrics(scores, board)
+        rmse = {name: scores[name]["rmse"] for name in records}
+        best = champion.candidate(rmse, params.part, split.method)
+        for name, record in records.items():
+            record.metrics.update(run_metrics[name])
+            record.candidate = name == best
+            recorder.upsert(record)
 
-    leaderboard.write(paths.LEADERBOARD, rows)
-    io.write_json(paths.METRICS, scores)
-    io.write_json(paths.EVALUATED_RUNS, executions)
-    sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
-    io.write_json(paths.DATA, {"dataset": provenance.dataset, "part": part, **sizes})
-    Console().print(leaderboard_table(leaderboard.read(paths.LEADERBOARD)))
+        keys = dict(zip(KEYS, (held_out.rows, users, held_out.items, observed), strict=True))
+        of_sd = {f"{name}{SD}": sd for name, sd in sds.items()}
+        predictions = pd.DataFrame({**keys, **predicted, **of_sd})
+        groups = strata.stratify(train, held_out, genres)
+        io.write_parquet(paths.PREDICTIONS, predictions)
+        io.write_csv(paths.LEADERBOARD, board)
+        io.write_csv(paths.STRATA, strata.score(groups, predicted, observed, users))
+        io.write_csv(paths.COVERAGE, calibration.coverage_curves(predictions))
+        io.write_csv(paths.DECILES, calibration.error_by_decile(predictions))
+        io.write_json(paths.METRICS, scores)
+        data = {"dataset": provenance.dataset, "part": params.part}
+        data |= {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
+        io.write_json(paths.DATA, data)
+        io.write_json(paths.EVALUATED_RUNS, {name: record.id for name, record in records.items()})
+    Console().print(leaderboard_table(board))
+
+
+def predict(
+    models: Iterable[str], train: Ratings, held_out: Ratings, sizes: tuple[int, int], damping: float
+) -> tuple[dict[str, Stars], dict[str, Stars]]:
+    """The predicted ratings of each model and baseline, and the standard deviations of some."""
+    from cf.models import base  # late: torch is imported while the recorder imports MLflow
+    from cf.training import checkpoint
+
+    pairs = held_out.users, held_out.items
+    predicted = {
+        "global_mean": GlobalMean().fit(train, *sizes).predict(*pairs),
+        "bias": Bias(damping).fit(train, *sizes).predict(*pairs),
+    }
+    sds = {}
+    for name in models:
+        model = checkpoint.load(paths.MODELS / name)
+        predicted[name], sd = base.predict_mean_and_std(model, *pairs, held_out.timestamps)
+        if sd is not None:
+            sds[name] = sd
+    return predicted, sds
 
 
 if __name__ == "__main__":

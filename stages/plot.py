@@ -6,13 +6,11 @@ import os
 from collections.abc import Mapping
 
 import matplotlib
-import pandas as pd
 
 from cf.core import config, git, io, paths
 from cf.core.errors import exit_on_input_error
+from cf.core.names import KEYS
 from cf.core.provenance import Provenance, SplitInfo
-from cf.evaluation import calibration
-from cf.evaluation.predictions import COLUMNS, SD
 from cf.reporting import gallery, html
 from cf.reporting.gallery import Results
 from cf.reporting.html import Commit
@@ -48,43 +46,19 @@ def main() -> None:
 def read_results(trainings: Mapping[str, RunRecord]) -> Results:
     """All that the figures are drawn from."""
     history = ["epoch", "train_loss", "valid_loss"]
-    predictions = io.read_parquet(paths.PREDICTIONS, [*COLUMNS, *trainings])
-    coverage, deciles = (
-        (io.read_csv(paths.COVERAGE), io.read_csv(paths.DECILES))
-        if paths.COVERAGE.exists()
-        else calibration_curves(predictions)
-    )
     return Results(
         provenance=io.read_dataclass(paths.PROVENANCE, Provenance),
         ratings=io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"]),
         items=io.read_parquet(paths.ITEMS, ["item_id", "title"]),
         part=io.read_json(paths.DATA)["part"],
-        predictions=predictions,
+        predictions=io.read_parquet(paths.PREDICTIONS, [*KEYS, *trainings]),
         histories={m: io.read_csv(paths.HISTORY / f"{m}.csv", history, float) for m in trainings},
         burn_in={name: made.parameters.get("burn_in", 0) for name, made in trainings.items()},
         strata=io.read_csv(paths.STRATA, ["stratum", "label", "model", "n"], TEXT),
         ranking=io.read_csv(paths.RANKING, ["model"], TEXT),
-        coverage=coverage,
-        deciles=deciles,
+        coverage=io.read_csv(paths.COVERAGE, ["model", "level", "coverage"], TEXT),
+        deciles=io.read_csv(paths.DECILES, ["model", "predicted_sd", "rmse"], TEXT),
     )
-
-
-def calibration_curves(predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Coverage by level and RMSE by decile of each model that predicts a standard deviation."""
-    coverage = pd.DataFrame(columns=["model", "level", "coverage"])
-    deciles = pd.DataFrame(columns=["model", "decile", "predicted_sd", "rmse"])
-    levels = list(range(1, 100))
-    for name in (str(key).removesuffix(SD) for key in predictions if str(key).endswith(SD)):
-        sd, mean, observed = (
-            predictions[key].to_numpy() for key in (f"{name}{SD}", name, "observed")
-        )
-        shares = calibration.coverage(mean, sd, observed, [level / 100 for level in levels])
-        coverage = pd.DataFrame({"model": name, "level": levels, "coverage": shares})
-        users = predictions["user"].to_numpy()
-        columns = ["predicted_sd", "rmse", "rmse_low", "rmse_high"]
-        tenths = calibration.by_tenth(mean, sd, observed, users)
-        deciles = pd.DataFrame(tenths.T, columns=columns).assign(model=name)
-    return coverage, deciles
 
 
 def write_page(results: Results, split: SplitInfo) -> None:

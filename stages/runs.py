@@ -3,9 +3,8 @@
 import sys
 from pathlib import Path
 
-from cf.core import paths
 from cf.core.errors import InputError
-from cf.evaluation.predictions import is_taken
+from cf.core.names import check_model_name
 
 
 def the_name() -> str:
@@ -16,10 +15,5 @@ def the_name() -> str:
     """
     if len(sys.argv) != 2:
         raise InputError(f"which model? Usage: python -m stages.{Path(sys.argv[0]).stem} NAME.")
-    name = sys.argv[1]
-    if is_taken(name):
-        raise InputError(
-            f"{paths.PARAMS}: train_{name}: the reports use the name {name} otherwise. Give the "
-            "section and its stage in dvc.yaml another one."
-        )
-    return name
+    check_model_name(sys.argv[1])
+    return sys.argv[1]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cf.core.provenance import Provenance, SplitInfo
-from cf.evaluation.leaderboard import rank
+from cf.evaluation.leaderboard import build
 from cf.reporting.gallery import Results
 
 PROVENANCE = Provenance(
@@ -61,11 +61,11 @@ def leaderboard(
     part: str = "valid",
     n_leaked: int = 0,
 ) -> pd.DataFrame:
-    """The leaderboard of the scores, whose resamples lie around them by the like of `spread`."""
-    draw = np.random.default_rng(0)
-    drawn = {name: draw.normal(one["rmse"], spread, 1000) for name, one in scores.items()}
-    rows = rank(scores, drawn, PROVENANCE.dataset, notebook, part, n_leaked)
-    return pd.DataFrame(rows)
+    """The leaderboard of the scores; the standard deviation of their resamples is `spread`."""
+    rng = np.random.default_rng(0)
+    resampled = {name: rng.normal(values["rmse"], spread, 1000) for name, values in scores.items()}
+    dataset = PROVENANCE.dataset
+    return build(scores, pd.DataFrame(resampled), dataset, notebook, part, n_leaked)
 
 
 def sections() -> dict[str, Any]:

@@ -1,9 +1,17 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from cf.evaluation import calibration
-from cf.evaluation.calibration import by_tenth, coverage, nll, summary
+from cf.evaluation.calibration import (
+    by_decile,
+    coverage,
+    coverage_curves,
+    error_by_decile,
+    nll,
+    summary,
+)
 
 N = 20_000
 LEVELS = [0.5, 0.8, 0.95]
@@ -56,7 +64,7 @@ def test_coverage_and_likelihood_tell_deviations_that_are_wrong(factor: float) -
     assert nll(mean, sd, observed) > nll(*made()) + 0.1
 
 
-def test_one_deviation_for_all_may_cover_as_well_but_is_less_likely_and_its_tenths_are_flat() -> (
+def test_one_deviation_for_all_may_cover_as_well_but_is_less_likely_and_its_deciles_are_flat() -> (
     None
 ):
     mean, sd, observed = made()
@@ -64,26 +72,41 @@ def test_one_deviation_for_all_may_cover_as_well_but_is_less_likely_and_its_tent
     assert coverage(mean, flat, observed, LEVELS) == pytest.approx(LEVELS, abs=0.07)
     assert nll(mean, flat, observed) > nll(mean, sd, observed) + 0.05
     users = np.arange(N) % 500
-    predicted, rmse, low, high = by_tenth(mean, sd, observed, users)
-    assert predicted == pytest.approx(rmse, rel=0.06)
-    assert np.all(np.diff(predicted) > 0.1)
-    assert np.all((low < rmse) & (rmse < high))
-    predicted, rmse, *_ = by_tenth(mean, flat, observed, users)
-    assert np.ptp(predicted) < 1e-6
-    assert np.ptp(rmse) < 0.1
+    table = by_decile(mean, sd, observed, users)
+    assert table["predicted_sd"].to_numpy() == pytest.approx(table["rmse"], rel=0.06)
+    assert (table["predicted_sd"].diff()[1:] > 0.1).all()
+    assert ((table["rmse_low"] < table["rmse"]) & (table["rmse"] < table["rmse_high"])).all()
+    table = by_decile(mean, flat, observed, users)
+    assert np.ptp(table["predicted_sd"]) < 1e-6
+    assert np.ptp(table["rmse"]) < 0.1
 
 
-def test_tenths_by_hand() -> None:
+def test_deciles_by_hand() -> None:
     """Twenty rows in an order of their own, of one user."""
     sd = np.random.default_rng(0).permutation(np.arange(1, 21)).astype(np.float32)
     zero = np.zeros(20, np.float32)
-    predicted, rmse, low, _ = by_tenth(zero, sd, 2 * sd, np.zeros(20, np.int64))
+    table = by_decile(zero, sd, 2 * sd, np.zeros(20, np.int64))
     pairs = np.arange(1, 21).reshape(10, 2)
-    assert predicted == pytest.approx(np.sqrt((pairs**2).mean(1)))
-    assert rmse == pytest.approx(2 * predicted)
-    assert np.isnan(low).all()
-    few = by_tenth(zero[:3], sd[:3], sd[:3], np.arange(3))
-    assert few[0].tolist() == sorted(sd[:3].tolist())
+    assert table["decile"].tolist() == list(range(1, 11))
+    assert table["predicted_sd"].to_numpy() == pytest.approx(np.sqrt((pairs**2).mean(1)))
+    assert table["rmse"].to_numpy() == pytest.approx(2 * table["predicted_sd"])
+    assert table["rmse_low"].isna().all()
+    few = by_decile(zero[:3], sd[:3], sd[:3], np.arange(3))
+    assert few["predicted_sd"].tolist() == sorted(sd[:3].tolist())
+
+
+def test_curves_are_of_the_models_with_deviations() -> None:
+    mean, sd, observed = made()
+    keys = {"row": np.arange(N), "user": np.arange(N) % 500, "item": 0, "observed": observed}
+    predictions = pd.DataFrame({**keys, "bias": mean, "bayesmf": mean, "bayesmf_sd": sd})
+    curves, deciles = coverage_curves(predictions), error_by_decile(predictions)
+    assert set(curves["model"]) == set(deciles["model"]) == {"bayesmf"}
+    assert curves["level"].tolist() == list(range(1, 100))
+    assert curves["coverage"][49] == coverage(mean, sd, observed, [0.5])
+    assert deciles.drop(columns="model").equals(by_decile(mean, sd, observed, keys["user"]))
+    none = predictions.drop(columns="bayesmf_sd")
+    assert coverage_curves(none).columns.tolist() == curves.columns.tolist()
+    assert error_by_decile(none).columns.tolist() == deciles.columns.tolist()
 
 
 def test_what_cannot_be_judged_is_refused() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from cf.evaluation.predictions import COLUMNS as KEYS
+from cf.core.names import KEYS
 from cf.reporting import gallery
 from cf.reporting.gallery import top_crosstab
 from tests.results import toy_results

@@ -32,7 +32,7 @@ def case(planted: tuple[Ratings, Ratings]) -> Case:
     )
     names = ["drama" if item % 2 else "comedy|drama" for item in range(n_items)]
     years = np.arange(n_items) % 7 + 1990.0
-    task = ranking.task(train, valid, n_users, n_items, 4.0)
+    task = ranking.make_task(train, valid, n_users, n_items, 4.0)
     return Case(train, valid, n_users, n_items, (0.5, 5.0), names, years, task, 3, 1, 1)
 
 

@@ -9,7 +9,6 @@ import pytest
 from cf.core import io, paths
 from cf.core.provenance import Provenance, SplitInfo
 from cf.core.ratings import Ratings
-from cf.evaluation import rankings
 from cf.tracking.record import RunRecord
 from cf.training import checkpoint as checkpoints
 from cf.training.checkpoint import ModelSpec
@@ -46,17 +45,15 @@ def test_ranks_all_models_and_baselines_where_the_last_is_held_out(
     monkeypatch.chdir(tmp_path)
     project("leave_last")
     rank.main()
-    rows = rankings.read(paths.RANKING)
-    names = {row["model"] for row in rows}
-    assert names == {"popularity", "itemknn", "ease", "bias", "plain"}
-    assert all(0 <= float(row["recall_at_10"]) <= 1 for row in rows)
+    table = io.read_csv(paths.RANKING)
+    assert set(table["model"]) == {"popularity", "itemknn", "ease", "bias", "plain"}
+    assert table["recall_at_10"].between(0, 1).all()
     valid = Ratings.from_frame(io.read_parquet(paths.VALID))
     n_users = len(np.unique(valid.users[valid.values >= 4]))
-    assert {row["n_users"] for row in rows} == {n_users}
+    assert set(table["n_users"]) == {n_users}
+    assert set(table["part"]) == {"valid"}
+    assert io.read_json(paths.RANKED_RUNS) == {"plain": "id"}
     assert f"toy, split by leave_last, valid: {n_users}" in capsys.readouterr().out
-
-    (row,) = (row for row in rows if row["model"] == "plain")
-    assert (row["part"], row["execution"]) == ("valid", "id")
 
     text = paths.PARAMS.read_text()
     paths.PARAMS.write_text(text.replace("part: valid", "part: test"))
@@ -65,8 +62,9 @@ def test_ranks_all_models_and_baselines_where_the_last_is_held_out(
     paths.PARAMS.write_text(text)
     paths.PARAMS.write_text(text.replace("relevant: 4.0", "relevant: 5.5"))
     rank.main()
-    assert "No lists are judged. params.yaml: rank.relevant: no user" in capsys.readouterr().out
-    assert rankings.read(paths.RANKING) == []
+    assert "No lists are evaluated. params.yaml: rank.relevant: no user" in capsys.readouterr().out
+    assert io.read_csv(paths.RANKING).empty
+    assert io.read_json(paths.RANKED_RUNS) == {}
     paths.PARAMS.write_text(text)
     shutil.rmtree(paths.MODELS / "plain")
     with pytest.raises(SystemExit, match=r"models/plain: not a whole checkpoint"):
@@ -86,5 +84,5 @@ def test_other_splits_cost_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     said, imported = done.stdout.splitlines()
     assert said == "Not on a random split: `dvc exp run -S split.method=time` ranks."
     assert imported == "set()"
-    assert rankings.read(paths.RANKING) == []
-    assert paths.RANKING.read_text() == f"{','.join(rankings.columns(10))}\n"
+    assert io.read_csv(paths.RANKING).empty
+    assert io.read_json(paths.RANKED_RUNS) == {}

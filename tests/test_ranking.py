@@ -1,17 +1,23 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import ir_measures
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ir_measures import AP, R, nDCG
+from rich.console import Console
 
-from cf.baselines.top_k import Scorer, best, by_stars
+from cf.baselines.base import Scorer, rating_scorer
+from cf.baselines.top_k import top_k
+from cf.core import io
 from cf.core.errors import InputError
 from cf.core.ratings import Ratings
 from cf.evaluation import ranking
-from cf.evaluation.ranking import Task
+from cf.evaluation.ranking import RankingTask
+from cf.reporting.tables import ranking_table
 
 PAIRS = list[tuple[int, int, float]]
 
@@ -32,11 +38,11 @@ HELD_OUT = ratings(
 )  # user 2 has nothing relevant, user 3 no training rating
 
 
-def small() -> Task:
-    return ranking.task(TRAIN, HELD_OUT, n_users=4, n_items=6, lowest_relevant=4.0)
+def small() -> RankingTask:
+    return ranking.make_task(TRAIN, HELD_OUT, n_users=4, n_items=6, lowest_relevant=4.0)
 
 
-def test_users_that_cannot_be_judged_are_left_out() -> None:
+def test_users_that_cannot_be_evaluated_are_left_out() -> None:
     found = small()
     assert found.users.tolist() == [0, 1]
     assert found.n_relevant.tolist() == [2, 1]
@@ -45,33 +51,33 @@ def test_users_that_cannot_be_judged_are_left_out() -> None:
 
 def test_what_was_rated_in_train_is_not_relevant_again() -> None:
     twice = ratings([(0, 0, 5.0), (0, 2, 5.0), (0, 2, 4.0), (1, 0, 5.0)])
-    found = ranking.task(TRAIN, twice, n_users=4, n_items=6, lowest_relevant=4.0)
+    found = ranking.make_task(TRAIN, twice, n_users=4, n_items=6, lowest_relevant=4.0)
     assert found.users.tolist() == [0]
     assert found.n_relevant.tolist() == [1]
 
 
 def test_what_the_user_has_seen_since_train_is_neither_recommended_nor_relevant() -> None:
-    between = ratings([(0, 4, 5.0), (0, 5, 1.0)])
-    found = ranking.task(TRAIN, HELD_OUT, 4, 6, 4.0, between)
+    exclude = ratings([(0, 4, 5.0), (0, 5, 1.0)])
+    found = ranking.make_task(TRAIN, HELD_OUT, 4, 6, 4.0, exclude)
     assert found.n_relevant.tolist() == [1, 1]
     scorer = fixed([[9, 9, 1, 2, 8, 8], [9, -1, 0, 0, -2, 3], [0] * 6, [0] * 6])
-    assert ranking.top(scorer, found, 2)[0].tolist() == [3, 2]
-    assert ranking.top(scorer, small(), 2)[0].tolist() == [4, 5]
+    assert ranking.recommend(scorer, found, 2)[0].tolist() == [3, 2]
+    assert ranking.recommend(scorer, small(), 2)[0].tolist() == [4, 5]
 
 
-def test_nobody_to_judge_is_said() -> None:
+def test_without_users_to_evaluate_the_parameter_is_named() -> None:
     with pytest.raises(InputError, match=r"rank.relevant: no user .* of 6 stars or more"):
-        ranking.task(TRAIN, HELD_OUT, 4, 6, lowest_relevant=6.0)
+        ranking.make_task(TRAIN, HELD_OUT, 4, 6, lowest_relevant=6.0)
 
 
 def test_lists_leave_out_what_was_seen_and_break_ties_by_index() -> None:
     scorer = fixed([[9, 9, 1, 2, 1, 1], [9, -1, 0, -0.0, -2, 3], [0] * 6, [0] * 6])
-    assert ranking.top(scorer, small(), 3).tolist() == [[3, 2, 4], [5, 2, 3]]
+    assert ranking.recommend(scorer, small(), 3).tolist() == [[3, 2, 4], [5, 2, 3]]
 
 
 def test_metrics_by_hand() -> None:
     # User 0 (items 2 and 4 are relevant) hits at places 1 and 3; user 1 (item 1) at place 2.
-    found = ranking.judge(np.array([[2, 3, 4], [2, 1, 5]]), small())
+    found = ranking.evaluate_lists(np.array([[2, 3, 4], [2, 1, 5]]), small())
     third, second = 1 / np.log2(4), 1 / np.log2(3)
     assert found == pytest.approx(
         {
@@ -85,7 +91,7 @@ def test_metrics_by_hand() -> None:
             "n_left_out": 2,
         }
     )
-    again = ranking.judge(np.array([[3, 5, 2], [3, 2, 0]]), small())
+    again = ranking.evaluate_lists(np.array([[3, 5, 2], [3, 2, 0]]), small())
     assert again["recall_at_3"] == pytest.approx((1 / 2 + 0) / 2)
     assert again["novelty_at_3"] == pytest.approx((5 * np.log2(3) + np.log2(3 / 2)) / 6)
 
@@ -93,13 +99,13 @@ def test_metrics_by_hand() -> None:
 def test_fewer_candidates_than_places() -> None:
     lowest = [-np.inf] * 6
     scorer = fixed([[1, 1, -np.inf, -np.inf, 5, -np.inf], [1, 2, 3, 4, 5, 6], lowest, lowest])
-    lists = ranking.top(scorer, small(), 10)
+    lists = ranking.recommend(scorer, small(), 10)
     assert lists.tolist() == [[4] + [-1] * 9, [5, 4, 3, 2, 1] + [-1] * 5]
-    found = ranking.judge(lists, small())
+    found = ranking.evaluate_lists(lists, small())
     assert found["recall_at_10"] == pytest.approx((1 / 2 + 1) / 2)
     assert found["map_at_10"] == pytest.approx((1 / 2 + 1 / 5) / 2)
     assert found["coverage_at_10"] == pytest.approx(5 / 6)
-    nothing = ranking.judge(np.full((2, 10), -1), small())
+    nothing = ranking.evaluate_lists(np.full((2, 10), -1), small())
     assert set(nothing.values()) == {0.0, 2}
 
 
@@ -107,7 +113,7 @@ def test_models_are_compared_user_by_user() -> None:
     draw = np.random.default_rng(0)
     better = draw.random(200)
     worse = better - 0.1 + 0.01 * draw.normal(size=200)
-    found = ranking.behind({"worse": worse, "better": better, "same": better})
+    found = ranking.ndcg_gap({"worse": worse, "better": better, "same": better})
     assert found["better"] == {"behind": 0, "behind_low": 0, "behind_high": 0}
     assert found["same"] == found["better"]
     drawn = draw.integers(0, 200, (4000, 200))
@@ -119,19 +125,19 @@ def test_models_are_compared_user_by_user() -> None:
 
 def test_scores_that_cannot_be_ranked_are_refused() -> None:
     with pytest.raises(ValueError, match="NaN"):
-        ranking.top(fixed([[0, 0, 0, np.nan, 0, 0]] * 4), small(), 3)
+        ranking.recommend(fixed([[0, 0, 0, np.nan, 0, 0]] * 4), small(), 3)
     with pytest.raises(ValueError, match=r"expected \(2, 6\) scores, got \(2, 5\)"):
-        ranking.top(fixed([[0] * 5] * 4), small(), 3)
+        ranking.recommend(fixed([[0] * 5] * 4), small(), 3)
 
 
-def made_up(seed: int, n_users: int = 80, n_items: int = 150) -> tuple[Task, Scorer]:
+def made_up(seed: int, n_users: int = 80, n_items: int = 150) -> tuple[RankingTask, Scorer]:
     draw = np.random.default_rng(seed)
     users, items = np.divmod(draw.permutation(n_users * n_items)[:3000], n_items)
     values = (draw.integers(1, 11, 3000) / 2).astype(np.float32)
     rows = Ratings(users, items, values, None, np.arange(3000))
     train, held_out = rows.take(np.arange(1500)), rows.take(np.arange(1500, 3000))
     scores = draw.permutation(n_users * n_items).reshape(n_users, n_items).astype(np.float32)
-    found = ranking.task(train, held_out, n_users, n_items, lowest_relevant=4.0)
+    found = ranking.make_task(train, held_out, n_users, n_items, lowest_relevant=4.0)
     return found, lambda users: scores[users]
 
 
@@ -139,7 +145,7 @@ def made_up(seed: int, n_users: int = 80, n_items: int = 150) -> tuple[Task, Sco
 def test_equals_trec_eval_by_way_of_ir_measures(seed: int) -> None:
     found, scorer = made_up(seed)
     n_items = found.train.shape[1]
-    lists = ranking.top(scorer, found, 10)
+    lists = ranking.recommend(scorer, found, 10)
     judged = np.isin(found.relevant // n_items, found.users)
     qrels = [
         ir_measures.Qrel(str(pair // n_items), str(pair % n_items), 1)
@@ -152,7 +158,7 @@ def test_equals_trec_eval_by_way_of_ir_measures(seed: int) -> None:
         for item in np.flatnonzero(seen[row] == 0)
     ]
     theirs = ir_measures.pytrec_eval.calc_aggregate([nDCG @ 10, R @ 10, AP @ 10], qrels, run)
-    ours = ranking.judge(lists, found)
+    ours = ranking.evaluate_lists(lists, found)
     assert 0 < ours["recall_at_10"] < 1
     for metric, name in ((nDCG @ 10, "ndcg"), (R @ 10, "recall"), (AP @ 10, "map")):
         assert ours[f"{name}_at_10"] == pytest.approx(theirs[metric], abs=1e-6)
@@ -160,7 +166,7 @@ def test_equals_trec_eval_by_way_of_ir_measures(seed: int) -> None:
 
 def test_the_size_of_chunks_changes_nothing_and_what_was_seen_is_never_recommended() -> None:
     found, scorer = made_up(0)
-    lists = ranking.top(scorer, found, 10)
+    lists = ranking.recommend(scorer, found, 10)
     calls: list[int] = []
 
     def counted(users: np.ndarray) -> np.ndarray:
@@ -168,7 +174,7 @@ def test_the_size_of_chunks_changes_nothing_and_what_was_seen_is_never_recommend
         return scorer(users)
 
     for memory in (1, 10_000, 50_000):
-        np.testing.assert_array_equal(ranking.top(counted, found, 10, memory), lists)
+        np.testing.assert_array_equal(ranking.recommend(counted, found, 10, memory), lists)
     assert set(calls) >= {1, 2, 10}
     assert not (found.train.toarray()[found.users[:, None], lists] > 0).any()
 
@@ -184,10 +190,46 @@ def test_the_best_are_those_that_sorting_finds(table: list[list[float]], k: int)
         ([item for item in items if row[item] > -np.inf] + [-1] * k)[:k]
         for row, items in zip(scores.tolist(), order, strict=True)
     ]
-    assert best(scores, k).tolist() == expected
+    assert top_k(scores, k).tolist() == expected
 
 
 def test_stars_of_pairs_rank_all_items() -> None:
     table = np.arange(12, dtype=np.float32).reshape(2, 6)
     predict: Callable[..., np.ndarray] = lambda users, items: table[users, items]  # noqa: E731
-    np.testing.assert_array_equal(by_stars(predict, 6)(np.array([1, 0])), table[::-1])
+    np.testing.assert_array_equal(rating_scorer(predict, 6)(np.array([1, 0])), table[::-1])
+
+
+def metrics(ndcg: float, k: int = 10) -> dict[str, float]:
+    values = dict(zip(ranking.METRICS, (ndcg, 0.125, 0.0625, 0.5, 2.5), strict=True))
+    named = {f"{name}_at_{k}": value for name, value in values.items()}
+    gap = {"behind": 0.1, "behind_low": 0.05, "behind_high": 0.15}
+    return {**named, **gap, "n_users": 610, "n_left_out": 7}
+
+
+def test_the_table_has_the_best_first_and_what_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "ranking.csv"
+    table = ranking.table({"dot": metrics(0.01), "ease": metrics(0.25)}, 10, "test")
+    io.write_csv(path, table)
+    assert path.read_text().splitlines() == [
+        "model,ndcg_at_10,recall_at_10,map_at_10,coverage_at_10,novelty_at_10,behind,behind_low,behind_high,n_users,n_left_out,part",
+        "ease,0.250000,0.125000,0.062500,0.500000,2.500000,0.100000,0.050000,0.150000,610,7,test",
+        "dot,0.010000,0.125000,0.062500,0.500000,2.500000,0.100000,0.050000,0.150000,610,7,test",
+    ]
+    pd.testing.assert_frame_equal(io.read_csv(path), table)
+    expected = {f"test/{k}": v for k, v in metrics(0.01).items() if "_at_" in k}
+    assert ranking.run_metrics(table)["dot"] == expected
+
+
+def test_a_table_without_rows(tmp_path: Path) -> None:
+    io.write_csv(tmp_path / "ranking.csv", ranking.table({}, 5, "valid"))
+    table = io.read_csv(tmp_path / "ranking.csv", ["model", "ndcg_at_5", "part"])
+    assert table.empty
+    assert ranking.run_metrics(table) == {}
+
+
+def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    table = ranking.table({"dotbias_sgd": metrics(0.25)}, 10, "valid")
+    Console(width=80).print(ranking_table(table, "toy"))
+    printed = capsys.readouterr().out
+    for word in ("toy: 610 users", "dotbias_sgd", "NDCG @10", "0.2500", "2.5000"):
+        assert word in printed

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from cf.baselines import bias as baseline
+from cf.baselines.bias import Bias, GlobalMean
 from cf.bayes import sample as posterior
 from cf.bayes import side_information as features
 from cf.core import config
@@ -75,7 +75,7 @@ def test_every_model_has_a_section() -> None:
 def test_labels_dealt_at_random_leave_no_skill(section: str, planted: Pair) -> None:
     train, valid = planted
     predicted = trained(section, train, valid)
-    mean = baseline.global_mean(train, valid.users, valid.items)
+    mean = GlobalMean().fit(train, N_USERS, N_ITEMS).predict(valid.users, valid.items)
     skill = metrics.rmse(mean, valid.values) - metrics.rmse(predicted, valid.values)
     assert skill > 0.1
     dealt = np.random.default_rng(1).permutation(valid.values)
@@ -86,7 +86,10 @@ def test_labels_dealt_at_random_leave_no_skill(section: str, planted: Pair) -> N
 def test_a_baseline_has_no_skill_then_either(planted: Pair) -> None:
     train, valid = planted
     pairs = valid.users, valid.items
-    mean, bias = baseline.global_mean(train, *pairs), baseline.bias(train, *pairs, 5.0)
+    mean, bias = (
+        baseline.fit(train, N_USERS, N_ITEMS).predict(*pairs)
+        for baseline in (GlobalMean(), Bias(damping=5.0))
+    )
     assert metrics.rmse(mean, valid.values) - metrics.rmse(bias, valid.values) > 0.1
     dealt = np.random.default_rng(1).permutation(valid.values)
     assert metrics.rmse(mean, dealt) - metrics.rmse(bias, dealt) < 0.02
@@ -113,11 +116,13 @@ def test_the_order_of_rows_does_not_change_metrics(planted: Pair) -> None:
 
 def test_order_and_names_do_not_change_a_baseline(planted: Pair) -> None:
     train, valid = planted
-    before = baseline.bias(train, valid.users, valid.items, 5.0)
+    sizes = N_USERS, N_ITEMS
+    before = Bias(5.0).fit(train, *sizes).predict(valid.users, valid.items)
     draw = np.random.default_rng(0)
     users, items = draw.permutation(N_USERS), draw.permutation(N_ITEMS)
     renamed = replace(train, users=users[train.users], items=items[train.items])
-    after = baseline.bias(shuffled(renamed), users[valid.users], items[valid.items], 5.0)
+    fitted = Bias(5.0).fit(shuffled(renamed), *sizes)
+    after = fitted.predict(users[valid.users], items[valid.items])
     observed = valid.values
     assert metrics.rmse(after, observed) == pytest.approx(metrics.rmse(before, observed), abs=1e-6)
 

@@ -2,23 +2,28 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cf.core import io
 from cf.core.errors import InputError
 from cf.core.ratings import Ratings
-from cf.evaluation import rows, strata
-from cf.evaluation.bootstrap import interval, resample
-from cf.evaluation.strata import COLUMNS, FEW_USERS, Strata, by_genre, by_rating, score, tenths
+from cf.evaluation import strata
+from cf.evaluation.bootstrap import intervals, resample
+from cf.evaluation.strata import DTYPES, MIN_USERS, by_genre, by_rating, deciles, score
 
 
-def members(one: Strata) -> dict[str, list[int]]:
-    """The places of the rows in each group, by its label."""
+def members(groups: pd.Series) -> dict[str, list[int]]:
+    """The positions of the rows in each group, by its label."""
     return {
-        label: sorted(one.rows[one.groups == group].tolist())
-        for group, label in enumerate(one.labels)
+        label: sorted(groups.index[groups == label].tolist()) for label in groups.cat.categories
     }
+
+
+def grouped(name: str, labels: list[str], rows: list[int] | None = None) -> pd.Series:
+    return pd.Series(labels, index=rows, name=name, dtype="category")
 
 
 def ratings(
@@ -29,9 +34,9 @@ def ratings(
     return Ratings(np.array(users), np.array(items), stars, times, np.arange(len(users)))
 
 
-def test_tenths_are_of_rows_with_those_of_nothing_apart() -> None:
+def test_deciles_are_of_rows_and_zero_is_a_group_apart() -> None:
     counts = np.array([0, 0, 0, *range(1, 21)])
-    found = members(tenths("popularity", counts))
+    found = members(deciles(counts))
     assert list(found) == ["0", *(f"{low} to {low + 1}" for low in range(1, 21, 2))]
     assert found["0"] == [0, 1, 2]
     assert found["1 to 2"] == [3, 4]
@@ -39,15 +44,15 @@ def test_tenths_are_of_rows_with_those_of_nothing_apart() -> None:
 
 def test_ties_stay_together_where_the_middle_of_them_is() -> None:
     """Of ten rows, one is rated once, six five times, three nine times: tenths 1, 5 and 9."""
-    found = members(tenths("popularity", np.array([5, 9, 5, 1, 5, 9, 5, 5, 9, 5])))
+    found = members(deciles(np.array([5, 9, 5, 1, 5, 9, 5, 5, 9, 5])))
     assert list(found) == ["1", "5", "9"]
     assert found["5"] == [0, 2, 4, 6, 7, 9]
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=60))
-def test_tenths_hold_every_row_once_in_order(given_counts: list[int]) -> None:
+def test_deciles_hold_every_row_once_in_order(given_counts: list[int]) -> None:
     counts = np.array(given_counts)
-    found = members(tenths("popularity", counts))
+    found = members(deciles(counts))
     assert sorted(place for places in found.values() for place in places) == list(
         range(len(counts))
     )
@@ -60,7 +65,7 @@ def test_tenths_hold_every_row_once_in_order(given_counts: list[int]) -> None:
 
 
 def test_a_row_counts_in_each_genre_of_its_item() -> None:
-    genres = np.array(["Comedy|Action", "", "Drama", "Comedy"], dtype=object)
+    genres = pd.Series(["Comedy|Action", "", "Drama", "Comedy"])
     found = by_genre(np.array([0, 1, 3, 0, 1]), genres)
     assert members(found) == {"Action": [0, 3], "Comedy": [0, 2, 3], "none": [1, 4]}
 
@@ -79,7 +84,7 @@ def test_every_way_to_group() -> None:
     days = np.array(["1999-12-31T23:59:59", "2000-01-01", "2000-02-29", "2000-02-01"])
     times = days.astype("datetime64[s]").astype(np.int64).tolist()
     held_out = ratings([1, 0, 2, 2], [1, 2, 0, 3], [0.5, 5, 5, 2], times)
-    genres = np.array(["A", "A|B", "", "B"], dtype=object)
+    genres = pd.Series(["A", "A|B", "", "B"])
     found = {one.name: members(one) for one in strata.stratify(train, held_out, genres)}
     assert found == {
         "item_popularity": {"0": [1, 3], "1": [0], "2": [2]},
@@ -94,31 +99,30 @@ def test_every_way_to_group() -> None:
 
 def test_without_genres_and_timestamps_there_are_no_such_groups() -> None:
     train, held_out = ratings([0], [0], [3], None), ratings([0], [0], [4], None)
-    found = strata.stratify(train, held_out, np.array([""], dtype=object))
+    found = strata.stratify(train, held_out, pd.Series([""]))
     assert [one.name for one in found] == [
         *("item_popularity", "user_activity", "warm_cold", "rating")
     ]
-    (row, *_) = score(found, {"dot": held_out.values}, held_out.values, held_out.users)
+    row = score(found, {"dot": held_out.values}, held_out.values, held_out.users).iloc[0]
     assert (row["label"], row["n"], row["n_users"], row["rmse"]) == ("1", 1, 1, 0.0)
-    assert row["rmse_low"] is None
+    assert np.isnan(row["rmse_low"])
 
 
 def test_counts_error_and_bias_worked_by_hand(tmp_path: Path) -> None:
-    one = Strata("odd", ["no", "yes"], np.array([0, 1, 2, 2]), np.array([0, 1, 0, 1]))
+    one = grouped("odd", ["no", "yes", "no", "yes"], [0, 1, 2, 2])
     observed, users = np.array([3.0, 3, 3]), np.array([5, 5, 8])
     models = {"dot": np.array([4.0, 3, 2]), "bias": np.array([3.0, 3, 5])}
     found = score([one], models, observed, users)
-    assert [
-        tuple(row[key] for key in COLUMNS if key[-3:] not in ("low", "igh")) for row in found
-    ] == [
+    columns = [name for name in DTYPES if not name.endswith(("_low", "_high"))]
+    assert list(found[columns].itertuples(index=False, name=None)) == [
         ("odd", "no", "dot", 2, 2, 1.0, 0.0, 0.0),
         ("odd", "yes", "dot", 2, 2, np.sqrt(0.5), -0.5, 0.0),
         ("odd", "no", "bias", 2, 2, np.sqrt(2), 1.0, np.sqrt(2) - 1),
         ("odd", "yes", "bias", 2, 2, np.sqrt(2), 1.0, np.sqrt(2) - np.sqrt(0.5)),
     ]
-    rows.write(tmp_path / "s.csv", COLUMNS, found)
-    for row, again in zip(found, rows.read(tmp_path / "s.csv", COLUMNS), strict=True):
-        assert again == pytest.approx(row, abs=1e-6)
+    io.write_csv(tmp_path / "s.csv", found)
+    again = io.read_csv(tmp_path / "s.csv", DTYPES)
+    pd.testing.assert_frame_equal(again, found.astype(DTYPES), atol=1e-6, rtol=0)
 
 
 def test_intervals_are_the_bootstraps() -> None:
@@ -128,28 +132,28 @@ def test_intervals_are_the_bootstraps() -> None:
     errors = draw.normal(0, 1, n) * draw.gamma(4, 1 / 4, 200)[users]
     models = {"a": errors, "b": 1.1 * errors + draw.normal(0, 0.3, n)}
     groups = draw.integers(0, 2, n)
-    one = Strata("half", ["x", "y"], np.arange(n), groups)
-    found = {(row["label"], row["model"]): row for row in score([one], models, 0 * errors, users)}
+    one = grouped("half", ["xy"[group] for group in groups])
+    found = score([one], models, 0 * errors, users).set_index(["label", "model"])
     for group, label in enumerate("xy"):
         inside = groups == group
         some = {name: values[inside] for name, values in models.items()}
         drawn = resample(some, 0 * errors[inside], users[inside], 4000, 1)
-        row = found[label, "b"]
-        for name, draws in (("rmse", drawn["b"]), ("to_best", drawn["b"] - drawn["a"])):
-            low, high = interval(draws)
+        row = found.loc[(label, "b")]
+        draws = pd.DataFrame({"rmse": drawn["b"], "to_best": drawn["b"] - drawn["a"]})
+        for name, (low, high) in intervals(draws).T.items():
             margin = 0.08 * (high - low)
             assert row[f"{name}_low"] == pytest.approx(low, abs=margin)
             assert row[f"{name}_high"] == pytest.approx(high, abs=margin)
-        assert found[label, "a"]["to_best_low"] == found[label, "a"]["to_best_high"] == 0
+        assert (found.loc[(label, "a"), ["to_best_low", "to_best_high"]] == 0).all()
 
 
-@pytest.mark.parametrize("n_users", [FEW_USERS - 1, FEW_USERS])
+@pytest.mark.parametrize("n_users", [MIN_USERS - 1, MIN_USERS])
 def test_few_users_have_no_interval(n_users: int) -> None:
     users = np.repeat(np.arange(n_users), 3)
     errors = np.random.default_rng(0).normal(0, 1, len(users))
-    one = Strata("all", ["all"], np.arange(len(users)), np.zeros(len(users), dtype=np.int64))
-    (row,) = score([one], {"dot": errors}, 0 * errors, users)
-    assert (row["rmse_low"] is None) == (row["to_best_high"] is None) == (n_users < FEW_USERS)
+    one = grouped("all", ["all"] * len(users))
+    found = score([one], {"dot": errors}, 0 * errors, users)
+    assert (found[["rmse_low", "to_best_high"]].isna() == (n_users < MIN_USERS)).all(axis=None)
 
 
 def test_a_table_that_is_missing_or_of_other_columns_is_named(tmp_path: Path) -> None:
@@ -157,5 +161,5 @@ def test_a_table_that_is_missing_or_of_other_columns_is_named(tmp_path: Path) ->
     for content in (None, "", "stratum,label\nx,y\n"):
         if content is not None:
             path.write_text(content)
-        with pytest.raises(InputError, match=r"s.csv: expected a table with the columns stratum,"):
-            rows.read(path, COLUMNS)
+        with pytest.raises(InputError, match=r"s.csv: cannot be read .*`dvc repro` makes it"):
+            io.read_csv(path, DTYPES)

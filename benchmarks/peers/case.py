@@ -11,7 +11,7 @@ from cf.core.config import Rank
 from cf.core.provenance import Provenance
 from cf.core.ratings import Indices, Ratings
 from cf.evaluation import ranking
-from cf.evaluation.ranking import Task
+from cf.evaluation.ranking import RankingTask
 from stages import items
 
 
@@ -33,7 +33,7 @@ class Case(NamedTuple):
     rating_range: tuple[float, float]
     genres: list[str]
     years: NDArray[np.float64]
-    task: Task
+    task: RankingTask
     k: int
     seed: int
     n_threads: int
@@ -70,7 +70,7 @@ def read(seed: int, n_threads: int) -> Case:
     )
     rank = config.load(paths.PARAMS, "rank", Rank)
     sizes = facts.n_users, facts.n_items
-    task = ranking.task(train, valid, *sizes, rank.relevant)
+    task = ranking.make_task(train, valid, *sizes, rank.relevant)
     low, high = facts.rating_range
     known = items.genres().tolist(), items.years()
     return Case(train, valid, *sizes, (low, high), *known, task, rank.k, seed, n_threads)

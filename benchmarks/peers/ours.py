@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.peers.case import Case, Steps, System
 from benchmarks.switches import OFF
-from cf.baselines import bias as baseline
+from cf.baselines.bias import Bias
 from cf.core import config, paths
 from cf.core.config import Evaluate, Rank, Sampling, Training
 
@@ -15,8 +15,9 @@ def bias(case: Case) -> Steps:
     """Damped user and item biases; an unknown item has none."""
     damping = config.load(paths.PARAMS, "evaluate", Evaluate).damping
     yield
-    yield  # fitted and predicted in one call
-    return baseline.bias(case.train, case.valid.users, case.valid.items, damping)
+    baseline = Bias(damping).fit(case.train, case.n_users, case.n_items)
+    yield
+    return baseline.predict(case.valid.users, case.valid.items)
 
 
 def gradient(section: str, case: Case) -> Steps:
@@ -59,26 +60,27 @@ def sampled(changes: dict[str, bool], case: Case) -> Steps:
 
 def ease(case: Case) -> Steps:
     """EASE; items that nobody has rated are on no list."""
-    from cf.baselines.ease import ease
+    from cf.baselines.ease import EASE
     from cf.evaluation import ranking
 
     yield
     settings = config.load(paths.PARAMS, "rank", Rank).ease
-    scorer = ease(case.task.train, settings.l2, settings.max_items)
+    baseline = EASE(settings.l2, settings.max_items).fit(case.train, case.n_users, case.n_items)
     yield
-    return ranking.top(scorer, case.task, case.k)
+    return ranking.recommend(baseline.score, case.task, case.k)
 
 
 def itemknn(case: Case) -> Steps:
     """Item-kNN; items that nobody has rated are on no list."""
-    from cf.baselines.item_knn import itemknn
+    from cf.baselines.item_knn import ItemKNN
     from cf.evaluation import ranking
 
     yield
     settings = config.load(paths.PARAMS, "rank", Rank).knn
-    scorer = itemknn(case.task.train, settings.n_neighbours, settings.shrinkage)
+    baseline = ItemKNN(settings.n_neighbors, settings.shrinkage)
+    baseline.fit(case.train, case.n_users, case.n_items)
     yield
-    return ranking.top(scorer, case.task, case.k)
+    return ranking.recommend(baseline.score, case.task, case.k)
 
 
 STARS = [

@@ -1,1 +1,1 @@
-"""What orders items for a user without predicting stars: baselines of ranking, one a file."""
+"""Baselines of rating prediction and of ranking, one a file: fitted in one call, in closed form."""

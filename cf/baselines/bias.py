@@ -1,11 +1,72 @@
-"""Baselines in closed form, to which every model is compared."""
+"""The global mean, and user and item biases around it."""
+
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cf.baselines.base import RatingBaseline, Scores
 from cf.core.ratings import Indices, Ratings, Stars
 
-PASSES = 20
+N_ITERATIONS = 20
+
+
+class GlobalMean(RatingBaseline):
+    """The mean training rating, for every user and item."""
+
+    def fit(self, train: Ratings, n_users: int, n_items: int) -> Self:
+        """Itself, with the mean of the training ratings."""
+        self.mean, self.n_items = train.values.mean(dtype=np.float64), n_items
+        return self
+
+    def predict(self, users: Indices, items: Indices) -> Stars:
+        """The mean, (n,) in stars."""
+        return np.full(len(users), self.mean, dtype=np.float32)
+
+    def score(self, users: Indices) -> Scores:
+        """The mean, (B, n_items): all items tie."""
+        return np.full((len(users), self.n_items), self.mean, dtype=np.float32)
+
+
+class Bias(RatingBaseline):
+    """Global mean plus damped user and item biases.
+
+    User and item biases are fitted in turn, each to the residuals of the others, until they
+    converge: that is ridge regression on the two ids. Users and items without ratings have 0.
+
+    Args:
+        damping: pseudo-ratings per user or item, >= 0.
+
+    Source:
+        Koren, Bell and Volinsky 2009, "Matrix Factorization Techniques for Recommender
+        Systems", equation 3.
+    """
+
+    def __init__(self, damping: float) -> None:
+        self.damping = damping
+
+    def fit(self, train: Ratings, n_users: int, n_items: int) -> Self:
+        """Itself, with the biases of the training ratings."""
+        self.mean = train.values.mean(dtype=np.float64)
+        centered = train.values - self.mean
+        self.user_bias, self.item_bias = np.zeros(n_users), np.zeros(n_items)
+        for _ in range(N_ITERATIONS):
+            residuals = centered - self.user_bias[train.users]
+            self.item_bias = damped_means(residuals, train.items, n_items, self.damping)
+            residuals = centered - self.item_bias[train.items]
+            self.user_bias = damped_means(residuals, train.users, n_users, self.damping)
+        return self
+
+    def predict(self, users: Indices, items: Indices) -> Stars:
+        """(n,) in stars."""
+        predicted: Stars = (self.mean + self.user_bias[users] + self.item_bias[items]).astype(
+            np.float32
+        )
+        return predicted
+
+    def score(self, users: Indices) -> Scores:
+        """(B, n_items): user bias shifts all items equally, so all users have one ranking."""
+        return np.tile((self.mean + self.item_bias).astype(np.float32), (len(users), 1))
 
 
 def damped_means(
@@ -17,9 +78,9 @@ def damped_means(
     empty group gets 0.
 
     Args:
-        values: (n,) in stars, centred on the global mean.
+        values: (n,) in stars, centered on the global mean.
         groups: (n,) in [0, n_groups).
-        damping: pseudo-ratings a group, >= 0.
+        damping: pseudo-ratings per group, >= 0.
 
     Returns:
         (n_groups,) in stars.
@@ -33,38 +94,3 @@ def damped_means(
     sizes = np.bincount(groups, minlength=n_groups) + damping
     means: NDArray[np.float64] = sums / np.maximum(sizes, np.finfo(float).tiny)
     return means
-
-
-def global_mean(train: Ratings, users: Indices, items: Indices) -> Stars:
-    """The mean training rating, in stars, whatever the (n,) users and items."""
-    return np.full(len(users), train.values.mean(dtype=np.float64), dtype=np.float32)
-
-
-def bias(train: Ratings, users: Indices, items: Indices, damping: float) -> Stars:
-    """Global mean plus damped user and item biases, (n,) in stars.
-
-    Users' and items' biases are fitted in turn, each to what the others leave, until they
-    settle: that is ridge regression on the two ids.
-
-    Args:
-        train: what the biases are fitted to.
-        users: (n,) indices to predict for.
-        items: (n,) indices to predict for.
-        damping: pseudo-ratings a user or item.
-
-    Source:
-        Koren, Bell and Volinsky 2009, "Matrix Factorization Techniques for Recommender
-        Systems", equation 3.
-    """
-    n_users = 1 + max(train.users.max(), users.max(initial=0))
-    n_items = 1 + max(train.items.max(), items.max(initial=0))
-    mean = train.values.mean(dtype=np.float64)
-    residual = train.values - mean
-    user_bias = np.zeros(n_users)
-    for _ in range(PASSES):
-        left = residual - user_bias[train.users]
-        item_bias = damped_means(left, train.items, n_items, damping)
-        left = residual - item_bias[train.items]
-        user_bias = damped_means(left, train.users, n_users, damping)
-    predicted: Stars = (mean + user_bias[users] + item_bias[items]).astype(np.float32)
-    return predicted

@@ -1,24 +1,26 @@
 """The most rated items, the same for everybody."""
 
+from typing import Self
+
 import numpy as np
 
-from cf.baselines.top_k import Scorer, Scores
-from cf.core.ratings import Indices
+from cf.baselines.base import Baseline, Scores
+from cf.core.ratings import Indices, Ratings
 
 
-def popularity(items: Indices, n_items: int) -> Scorer:
-    """A scorer by the number of training ratings, whatever the user.
-
-    Args:
-        items: (n_train,) indices of the training ratings' items.
+class Popularity(Baseline):
+    """The number of training ratings of each item, whoever the user is.
 
     Source:
         Cremonesi, Koren and Turrin 2010, "Performance of Recommender Algorithms on Top-N
         Recommendation Tasks": TopPop.
     """
-    counts = np.bincount(items, minlength=n_items).astype(np.float32)
 
-    def scores(users: Indices) -> Scores:
-        return np.tile(counts, (len(users), 1))
+    def fit(self, train: Ratings, n_users: int, n_items: int) -> Self:
+        """Itself, with the counts of the training ratings."""
+        self.counts = np.bincount(train.items, minlength=n_items).astype(np.float32)
+        return self
 
-    return scores
+    def score(self, users: Indices) -> Scores:
+        """The counts, (B, n_items)."""
+        return np.tile(self.counts, (len(users), 1))

@@ -10,11 +10,11 @@ import numpy as np
 from rich.console import Console
 
 from cf.cli import experiments
-from cf.core import config, paths
+from cf.core import config, io, paths
 from cf.core.config import Cv
 from cf.evaluation import cross_validation as crossval
 from cf.evaluation.experiments import Experiment
-from cf.reporting.folds import cv_table
+from cf.reporting.tables import cv_table
 from cf.tracking import record as records
 from cf.tracking.record import RunRecord
 
@@ -34,15 +34,16 @@ def main() -> None:
     rmse = {name: np.array([fold.metrics[name]["rmse"] for fold in folds]) for name in names}
     shape = cv.n_folds, len(cv.seeds)
     compared = crossval.compare({name: values.reshape(shape) for name, values in rmse.items()})
-    crossval.write(paths.CV, compared)
+    io.write_csv(paths.CV, compared)
 
     dataset = experiments.kept(folds[0].rev, paths.DATA.as_posix())["dataset"]
     with records.recording(settings, timeout_s=None) as recorder:
-        for row in compared:
-            if row.model in models:
-                executions = [executed(fold, row.model) for fold in folds]
-                above = records.group(f"cv {row.model}", executions)
-                above.metrics, above.reports = row.figures(), [paths.CV.as_posix()]
+        for model, metrics in crossval.run_metrics(compared).items():
+            if model in models:
+                executions = [executed(fold, model) for fold in folds]
+                above = records.group(f"cv {model}", executions)
+                above.metrics.update(metrics)
+                above.reports = [paths.CV.as_posix()]
                 for record in (above, *executions):
                     recorder.upsert(record)
     title = f"{dataset}: {cv.n_folds} folds, {len(cv.seeds)} seeds each"

@@ -19,8 +19,9 @@ dvc itself         . .venv/bin/activate"""
 
 def main() -> None:
     """Print what `make repro` made."""
+    board = io.read_csv(paths.LEADERBOARD, leaderboard.DTYPES)
     console = Console(highlight=False)
-    console.print(leaderboard_table(leaderboard.read(paths.LEADERBOARD)))
+    console.print(leaderboard_table(board))
     facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     if facts.dataset != facts.requested:
         console.print(

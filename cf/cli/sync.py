@@ -11,7 +11,7 @@ from pathlib import Path
 from cf.core import config, io, paths
 from cf.core.errors import InputError, exit_on_input_error
 from cf.core.provenance import SplitInfo
-from cf.evaluation import champion, leaderboard, rankings
+from cf.evaluation import champion, leaderboard, ranking
 from cf.tracking import record as records
 from cf.tracking.record import RunRecord
 
@@ -32,17 +32,18 @@ def main() -> None:
     if not paths.LEADERBOARD.exists():
         evaluated = {}
     if evaluated:
-        board = leaderboard.read(paths.LEADERBOARD)
-        part = board[0]["part"]
-        scores = leaderboard.with_bounds(io.read_json(paths.METRICS), board)
-        rmse = {name: scores[name]["rmse"] or 0 for name in evaluated}
-        best = champion.candidate(rmse, part, split.method)
+        board = io.read_csv(paths.LEADERBOARD, leaderboard.DTYPES)
+        scores = io.read_json(paths.METRICS)
+        metrics = leaderboard.run_metrics(scores, board)
+        rmse = {name: scores[name]["rmse"] for name in evaluated}
+        best = champion.candidate(rmse, board["part"].iloc[0], split.method)
         for name, record in evaluated.items():
-            add_metrics(record, scores[name], part)
+            record.metrics |= metrics[name]
             record.candidate = name == best
-    for row in rankings.read(paths.RANKING) if ranked else []:
-        if row["model"] in ranked:
-            add_metrics(ranked[row["model"]], rankings.figures(row), row["part"])
+    if ranked:
+        metrics = ranking.run_metrics(io.read_csv(paths.RANKING, ["model", "part"]))
+        for name, record in ranked.items():
+            record.metrics |= metrics[name]
     records.set_figures(drawn)
     # Whoever asks for this waits for it: many runs through a slow connection may take long.
     with records.recording(settings, timeout_s=None) as recorder:
@@ -56,12 +57,6 @@ def main() -> None:
             f"{', '.join(unscored)}: trained since {paths.LEADERBOARD} was made, so without "
             "metrics. `dvc repro` adds them."
         )
-
-
-def add_metrics(record: RunRecord, metrics: Mapping[str, float | None], part: str) -> None:
-    """Add metrics to a record, those of the test part under names of their own."""
-    prefix = "" if part == "valid" else f"{part}/"
-    record.metrics |= {f"{prefix}{name}": value for name, value in metrics.items()}
 
 
 def of_these_trainings(trainings: Mapping[str, RunRecord], path: Path) -> dict[str, RunRecord]:

@@ -201,7 +201,7 @@ class Evaluate(Config):
 class Knn(Config):
     """The item-kNN baseline of ranking."""
 
-    n_neighbours: Count
+    n_neighbors: Count
     shrinkage: NonNegativeFloat
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -85,12 +85,18 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
         numbers.to_csv(tmp_path, index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n")
 
 
-def read_csv(path: Path, needed: Sequence[str] = (), dtype: Any = None) -> pd.DataFrame:
+def read_csv(path: Path, needed: Iterable[str] = (), dtype: Any = None) -> pd.DataFrame:
     """The frame of a CSV file, which has at least the columns `needed`.
+
+    Args:
+        needed: names of columns; or their types by name, and then `dtype` can be left out.
+        dtype: as for `pandas.read_csv`.
 
     Raises:
         InputError: no such file, not CSV, a column is missing, or a value is not of its type.
     """
+    if dtype is None and isinstance(needed, Mapping):
+        dtype = needed
     try:
         frame = pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""])
         if missing := set(needed) - set(frame.columns):

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from cf.core.errors import InputError
+
 SUBSET_LABELS = {"train": "training", "valid": "validation", "test": "test"}
 """The subsets of a split, in order, and what they are called in words."""
 
@@ -52,6 +54,19 @@ class SplitInfo:
     method: str = "random"
     settings: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def n_leaked_in(self, part: str) -> int:
+        """Ratings of a held-out part whose user rates the same item in train.
+
+        Raises:
+            InputError: the split holds out no such part.
+        """
+        if part == "test" and "test" not in self.parts:
+            raise InputError(
+                "params.yaml: evaluate.part: there is no test part. Set split.test to true, or "
+                "evaluate.part to valid."
+            )
+        return self.parts.get(part, {}).get("n_leaked", 0)
 
     @property
     def n_leaked(self) -> int:

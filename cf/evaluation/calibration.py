@@ -1,24 +1,26 @@
-"""Whether a model knows how far off it is: what its error bars are worth."""
+"""Calibration: whether predicted standard deviations match the errors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from cf.core.names import SD, models_of
 from cf.core.ratings import Indices, Stars
 from cf.evaluation import strata
 from cf.evaluation.metrics import Summary
-from cf.evaluation.strata import Strata
 
 LEVELS = (50, 80, 95)
 """The intervals whose coverage is in the reports, in percent."""
 
 COVERAGE = {level: f"coverage_{level}" for level in LEVELS}
 METRICS = ("nll", *COVERAGE.values())
-"""The names of what `summary` gives."""
+"""The keys of a `summary`."""
 
-N_TENTHS = 10
+N_DECILES = 10
+DECILE_COLUMNS = ["decile", "predicted_sd", "rmse", "rmse_low", "rmse_high"]
 
 Floats = NDArray[np.float64]
 
@@ -26,13 +28,12 @@ Floats = NDArray[np.float64]
 def nll(mean: Stars, sd: Stars, observed: Stars) -> float:
     """Mean negative logarithm of the normal density at the observed ratings, in nats a rating.
 
-    Ratings count as points of a line, although they lie on a grid. Where an error bar is wide
-    beside the grid's step, the probability of the step around the rating would give this less
-    the logarithm of the step.
+    Ratings lie on a grid, but count as points of a line here. Where deviations are wide compared
+    to the grid's step, the density times the step approximates the probability of each rating.
 
     Args:
         mean: (n,) predicted, in stars.
-        sd: (n,) standard deviation of the rating about it, in stars, above 0.
+        sd: (n,) predicted standard deviation, in stars, above 0.
         observed: (n,) in stars.
 
     Raises:
@@ -42,68 +43,109 @@ def nll(mean: Stars, sd: Stars, observed: Stars) -> float:
         Gneiting and Raftery 2007, "Strictly Proper Scoring Rules, Prediction, and Estimation",
         section 4: the logarithmic score, with the sign changed.
     """
-    z = _standardised(mean, sd, observed)
+    z = _standardized(mean, sd, observed)
     return float(np.mean(0.5 * z**2 + np.log(sd.astype(np.float64))) + 0.5 * np.log(2 * np.pi))
 
 
 def coverage(mean: Stars, sd: Stars, observed: Stars, levels: Sequence[float]) -> Floats:
-    """The share of ratings that lie within the central normal interval of each level.
+    """The fraction of ratings that lie within the central normal interval of each level.
 
-    That an interval may go beyond the range of ratings changes nothing: no rating is there.
+    An interval may extend beyond the range of ratings: no rating is there.
 
     Args:
         levels: (n_levels,) probabilities in (0, 1); the others, and errors, as for `nll`.
 
     Returns:
-        (n_levels,) in [0, 1]; the levels themselves where error bars are right.
+        (n_levels,) in [0, 1]: the levels themselves where the model is calibrated.
 
     Source:
         Dawid 1984, "Statistical Theory: The Prequential Approach"; Gneiting, Balabdaoui and
         Raftery 2007, "Probabilistic Forecasts, Calibration and Sharpness".
     """
-    z = np.sort(np.abs(_standardised(mean, sd, observed)))
+    z = np.sort(np.abs(_standardized(mean, sd, observed)))
     ends = [NormalDist().inv_cdf((1 + level) / 2) for level in levels]
-    shares: Floats = np.searchsorted(z, ends, side="right") / len(z)
-    return shares
+    covered: Floats = np.searchsorted(z, ends, side="right") / len(z)
+    return covered
 
 
 def summary(mean: Stars, sd: Stars, observed: Stars) -> Summary:
-    """What the error bars of one model are worth, under the names `METRICS`.
+    """The calibration of one model, with the keys `METRICS`.
 
-    Arguments and errors as for `nll`; coverage is a share, in [0, 1].
+    Arguments and errors as for `nll`; coverage is a fraction, in [0, 1].
     """
-    shares = coverage(mean, sd, observed, [level / 100 for level in LEVELS])
-    named = dict(zip(COVERAGE.values(), shares.tolist(), strict=True))
-    return {"nll": nll(mean, sd, observed), **named}
+    covered = coverage(mean, sd, observed, [level / 100 for level in LEVELS])
+    return {
+        "nll": nll(mean, sd, observed),
+        **dict(zip(COVERAGE.values(), covered.tolist(), strict=True)),
+    }
 
 
-def by_tenth(mean: Stars, sd: Stars, observed: Stars, users: Indices) -> Floats:
-    """What was predicted of the error, and the error, of each tenth of the rows.
+def coverage_curves(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The coverage of intervals at every level from 1% to 99%: columns model, level, coverage.
 
-    Rows are put into tenths by their deviations, the smallest first; fewer than ten rows make a
-    tenth each.
+    Args:
+        predictions: as reports/predictions.parquet has them. Models without standard deviations
+            are left out.
+    """
+    levels = np.arange(1, 100)
+    tables = [pd.DataFrame(columns=["model", "level", "coverage"])]
+    for name, mean, sd, observed in _with_sd(predictions):
+        covered = coverage(mean, sd, observed, (levels / 100).tolist())
+        tables.append(pd.DataFrame({"model": name, "level": levels, "coverage": covered}))
+    return pd.concat(tables[1:] or tables)
+
+
+def error_by_decile(predictions: pd.DataFrame) -> pd.DataFrame:
+    """What `by_decile` returns of each model, with a column model in front.
+
+    Args:
+        predictions: as for `coverage_curves`.
+    """
+    users = predictions["user"].to_numpy()
+    tables = [pd.DataFrame(columns=["model", *DECILE_COLUMNS])]
+    for name, mean, sd, observed in _with_sd(predictions):
+        table = by_decile(mean, sd, observed, users)
+        table.insert(0, "model", name)
+        tables.append(table)
+    return pd.concat(tables[1:] or tables)
+
+
+def by_decile(mean: Stars, sd: Stars, observed: Stars, users: Indices) -> pd.DataFrame:
+    """The predicted error and the actual error in each decile of the predicted deviations.
+
+    Fewer than ten rows are a decile each.
 
     Args:
         users: (n,) indices; the others as for `nll`.
 
     Returns:
-        (4, n_tenths) in stars: the root of the mean squared deviation, the RMSE, and the ends of
-        its 95% interval, NaN where there are few users.
+        By decile, from 1: predicted_sd, the root of the mean squared deviation; the RMSE and the
+        ends of its 95% interval, rmse_low and rmse_high, NaN where there are few users. In stars.
     """
-    n = len(observed)
-    n_tenths = min(n, N_TENTHS)
-    tenths = np.empty(n, dtype=np.int64)
-    tenths[np.argsort(sd, kind="stable")] = np.arange(n) * n_tenths // n
-    groups = Strata("sd", [str(tenth) for tenth in range(n_tenths)], np.arange(n), tenths)
-    rows = strata.score([groups], {"model": mean}, observed, users)
-    errors = np.array(
-        [[row[key] for row in rows] for key in ("rmse", "rmse_low", "rmse_high")], dtype=np.float64
-    )
-    variance = np.bincount(tenths, sd.astype(np.float64) ** 2) / np.bincount(tenths)
-    return np.vstack([np.sqrt(variance), errors])
+    ranks = np.empty(len(sd), dtype=np.int64)
+    ranks[np.argsort(sd, kind="stable")] = np.arange(len(sd))
+    deciles = pd.Series(ranks * min(len(sd), N_DECILES) // len(sd) + 1, dtype="category")
+    scores = strata.score([deciles.rename("decile")], {"model": mean}, observed, users)
+    variance = pd.Series(sd.astype(np.float64) ** 2).groupby(deciles, observed=True).mean()
+    scores.insert(0, "predicted_sd", np.sqrt(variance.to_numpy()))
+    scores.insert(0, "decile", np.arange(1, len(scores) + 1))
+    return scores[DECILE_COLUMNS]
 
 
-def _standardised(mean: Stars, sd: Stars, observed: Stars) -> Floats:
+def _with_sd(predictions: pd.DataFrame) -> Iterator[tuple[str, Stars, Stars, Stars]]:
+    """Name, mean, standard deviation and observed rating of each model that has deviations."""
+    observed = predictions["observed"].to_numpy()
+    for name in models_of(predictions):
+        if f"{name}{SD}" in predictions:
+            yield (
+                name,
+                predictions[name].to_numpy(),
+                predictions[f"{name}{SD}"].to_numpy(),
+                observed,
+            )
+
+
+def _standardized(mean: Stars, sd: Stars, observed: Stars) -> Floats:
     if not mean.shape == sd.shape == observed.shape or mean.ndim != 1:
         shapes = f"{mean.shape}, {sd.shape} and {observed.shape}"
         raise ValueError(f"expected three arrays of shape (n,), got {shapes}")

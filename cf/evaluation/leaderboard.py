@@ -1,16 +1,14 @@
 """All models side by side, and beside the notebook."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
+from cf.core import io
 from cf.core.provenance import Provenance, SplitInfo
 from cf.evaluation import calibration
-from cf.evaluation import rows as table
-from cf.evaluation.bootstrap import Resampled, interval
-from cf.evaluation.rows import DECIMALS, Row
+from cf.evaluation.bootstrap import intervals
+from cf.evaluation.metrics import Summary, prefix_of
 
 NOTEBOOK_MSE = {
     "dot": 1.134128,
@@ -21,112 +19,80 @@ NOTEBOOK_MSE = {
 """Validation MSE after the last epoch, in stars², as the notebook prints it."""
 
 NOTEBOOKS_BEST = "dotbias"
-BOUNDS = ("rmse_low", "rmse_high")
 
-COLUMNS = {
+DTYPES = {
     "model": str,
-    "rmse": float,
-    "rmse_low": float,
-    "rmse_high": float,
-    "to_best": float,
-    "to_best_low": float,
-    "to_best_high": float,
+    **dict.fromkeys(("rmse", "rmse_low", "rmse_high"), float),
+    **dict.fromkeys(("to_best", "to_best_low", "to_best_high"), float),
     "tied": bool,
-    "to_notebook": float,
-    "to_notebook_low": float,
-    "to_notebook_high": float,
-    "mae": float,
-    "rmse_warm": float,
-    "rmse_cold": float,
-    **dict.fromkeys(calibration.METRICS, float),
-    "n": int,
-    "n_cold": int,
-    "mse": float,
-    "notebook_mse": float,
-    "dataset": str,
-    "part": str,
+    **dict.fromkeys(("to_notebook", "to_notebook_low", "to_notebook_high"), float),
+    **dict.fromkeys(("mae", "rmse_warm", "rmse_cold", *calibration.METRICS), float),
+    **dict.fromkeys(("n", "n_cold"), int),
+    **dict.fromkeys(("mse", "notebook_rmse"), float),
+    **dict.fromkeys(("dataset", "part"), str),
     "n_leaked": int,
-    "execution": str,
 }
-"""In stars but for the MSE, in stars², and what error bars are worth, of models that have some: nll
-is in nats a rating, coverage a share.
+"""The columns of reports/leaderboard.csv. In stars, but for the MSE, in stars², and for the
+calibration of models that predict standard deviations: nll is in nats per rating, coverage a
+fraction.
 
 Those that end in _low and _high are the ends of 95% intervals; to_best and to_notebook are the
-RMSE less that of the first model and of `NOTEBOOKS_BEST`; tied says that the interval of the
-difference to the first holds 0.
+RMSE minus the RMSE of the first model and of `NOTEBOOKS_BEST`; tied says that the interval of the
+difference to the first contains 0; notebook_rmse is missing where the notebook's is not comparable.
 """
 
 
 def is_notebooks(provenance: Provenance, split: SplitInfo) -> bool:
-    """Whether data set and split are the notebook's, so that its figures are comparable."""
+    """Whether data set and split are the notebook's, so that its RMSE is comparable."""
     rows = (provenance.dataset, split.method, split.fraction, split.seed)
     return rows == ("ml-latest-small", "random", 0.2, 42) and "test" not in split.parts
 
 
-def rank(
-    metrics: Mapping[str, Mapping[str, float | None]],
-    resampled: Resampled,
+def build(
+    metrics: Mapping[str, Summary],
+    bootstrap: pd.DataFrame,
     dataset: str,
     notebook: bool,
     part: str = "valid",
     n_leaked: int = 0,
-    executions: Mapping[str, str] | None = None,
-) -> list[Row]:
-    """One row a model, the lowest RMSE first.
+) -> pd.DataFrame:
+    """One row per model with the columns of `DTYPES`, the lowest RMSE first.
 
     Args:
         metrics: of each model.
-        resampled: the RMSE of each model on the same resamples.
+        bootstrap: the RMSE on each resample (rows) of each model (columns).
         dataset: the data set's true name.
-        notebook: whether the notebook's figures are comparable; else its column is empty.
-        part: on which they are.
-        n_leaked: of its ratings, those whose user rates the same item in train.
-        executions: the id of the training that made the model; baselines have none.
+        notebook: whether the notebook's RMSE is comparable.
+        part: the held-out rows that the metrics are of, valid or test.
+        n_leaked: how many of them are in train as well.
     """
-    rmse = {name: float(values["rmse"] or 0) for name, values in metrics.items()}
-    order = sorted(rmse, key=lambda name: (rmse[name], name))
-    of_all = {"dataset": dataset, "part": part, "n_leaked": n_leaked}
-    rows = []
-    for model in order:
-        row: Row = dict.fromkeys(COLUMNS) | {"model": model, **metrics[model], **of_all}
-        row |= _bounds("rmse", resampled[model])
-        for name, reference in (("to_best", order[0]), ("to_notebook", NOTEBOOKS_BEST)):
-            if reference in rmse:
-                row[name] = rmse[model] - rmse[reference]
-                row |= _bounds(name, resampled[model] - resampled[reference])
-        row["tied"] = row["to_best_low"] <= 0 <= row["to_best_high"]
-        row["notebook_mse"] = NOTEBOOK_MSE.get(model) if notebook else None
-        row["execution"] = (executions or {}).get(model)
-        rows.append(row)
-    return rows
+    board = pd.DataFrame(metrics.values(), index=list(metrics), columns=list(DTYPES))
+    board["model"] = board.index
+    board = board.sort_values(["rmse", "model"])
+    board[["rmse_low", "rmse_high"]] = intervals(bootstrap)
+    for name, reference in (("to_best", board.index[0]), ("to_notebook", NOTEBOOKS_BEST)):
+        if reference in board.index:
+            board[name] = board["rmse"] - board["rmse"][reference]
+            differences = bootstrap.sub(bootstrap[reference], axis="index")
+            board[[f"{name}_low", f"{name}_high"]] = intervals(differences)
+    if notebook:
+        board["notebook_rmse"] = pd.Series(NOTEBOOK_MSE) ** 0.5
+    board = board.round(io.DECIMALS)  # as in the file, so that tied agrees with it
+    board["tied"] = (board["to_best_low"] <= 0) & (board["to_best_high"] >= 0)
+    board = board.assign(dataset=dataset, part=part, n_leaked=n_leaked)
+    return pd.DataFrame(board.astype(DTYPES)).reset_index(drop=True)
 
 
-def with_bounds(
-    metrics: Mapping[str, Mapping[str, float | None]], rows: Sequence[Row]
-) -> dict[str, dict[str, float | None]]:
-    """The metrics of each model of the leaderboard, and the ends of the interval of its RMSE."""
-    return {
-        row["model"]: {**metrics[row["model"]], **{key: row[key] for key in BOUNDS}}
-        for row in rows
-        if row["model"] in metrics
-    }
+def run_metrics(metrics: Mapping[str, Summary], board: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """What each model's run has in MLflow: its metrics, and the ends of the RMSE's interval.
 
-
-def write(path: Path, rows: list[Row]) -> None:
-    """Write the rows as CSV."""
-    table.write(path, COLUMNS, rows)
-
-
-def read(path: Path) -> list[Row]:
-    """The rows that `write` wrote, the figures rounded.
-
-    Raises:
-        InputError: no leaderboard there.
+    On the test set they have a name of their own: test/rmse.
     """
-    return table.read(path, COLUMNS)
-
-
-def _bounds(name: str, resampled: NDArray[np.float64]) -> Row:
-    """The ends of a figure's interval, rounded as in the file, whose readers have the same."""
-    low, high = (round(end, DECIMALS) for end in interval(resampled))
-    return {f"{name}_low": low, f"{name}_high": high}
+    prefix = prefix_of(board["part"].iloc[0])
+    found = {}
+    for row in board.to_dict("records"):
+        values = {**metrics[row["model"]], **{end: row[end] for end in ("rmse_low", "rmse_high")}}
+        found[row["model"]] = {
+            f"{prefix}{name}": float(value) for name, value in values.items() if value is not None
+        }
+    return found

@@ -1,4 +1,4 @@
-"""How far predictions are from observations."""
+"""How far predictions are from observed ratings."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ Summary = dict[str, float | None]
 
 
 def summary(predicted: Stars, observed: Stars, cold: NDArray[np.bool_]) -> Summary:
-    """All metrics of one model, over all rows and apart for warm and cold ones.
+    """All metrics of one model, over all rows, and its RMSE over warm and over cold ones.
 
     Args:
         predicted: (n,) in stars.
@@ -56,6 +56,11 @@ def summary(predicted: Stars, observed: Stars, cold: NDArray[np.bool_]) -> Summa
         "n": len(observed),
         "n_cold": int(cold.sum()),
     }
+
+
+def prefix_of(part: str) -> str:
+    """What the names of metrics on a part of the held-out rows begin with in MLflow."""
+    return "" if part == "valid" else f"{part}/"
 
 
 def _errors(predicted: Stars, observed: Stars) -> NDArray[np.float64]:

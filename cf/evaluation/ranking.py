@@ -1,27 +1,36 @@
-"""How good the first k items are that a model recommends, of all items that are new to a user."""
+"""Top-k recommendation: how good the first k items are, of all items that are new to a user."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from cf.baselines.top_k import MEMORY, Scorer, best, chunks, rated
+from cf.baselines.base import Scorer, interaction_matrix
+from cf.baselines.top_k import MEMORY, chunks, top_k
+from cf.core import io
 from cf.core.errors import InputError
 from cf.core.ratings import Indices, Ratings
-from cf.evaluation.rankings import METRICS
+from cf.evaluation.metrics import prefix_of
+
+METHODS = ("time", "leave_last")
+"""The splits that hold out what users rated last: lists are for what comes next."""
+
+METRICS = ("ndcg", "recall", "map", "coverage", "novelty")
+GAP = ("behind", "behind_low", "behind_high")
 
 
 @dataclass(frozen=True)
-class Task:
-    """What lists are made for and judged by.
+class RankingTask:
+    """What lists are made for and evaluated by.
 
     Attributes:
         users: (n,) those counted, ascending: with a training rating and a relevant item.
         n_left_out: users with held-out ratings who are not counted.
         train: sparse (n_users, n_items) of ones, who rated what in train.
-        seen: the same of all that is known of users: not recommended again.
+        seen: the same of all ratings that precede the held-out ones: not recommended again.
         relevant: (n_relevant,) ascending numbers user · n_items + item, of all users.
         n_relevant: (n,) relevant items of each user counted.
     """
@@ -34,30 +43,32 @@ class Task:
     n_relevant: Indices
 
 
-def task(
+def make_task(
     train: Ratings,
     held_out: Ratings,
     n_users: int,
     n_items: int,
     lowest_relevant: float,
-    between: Ratings | None = None,
-) -> Task:
-    """The users that can be judged, and what is relevant to each.
+    exclude: Ratings | None = None,
+) -> RankingTask:
+    """The users that can be evaluated, and what is relevant to each.
 
     An item is relevant where the user's held-out rating is at least `lowest_relevant` stars and
     the user has not rated it before.
 
     Args:
-        between: ratings after those in train and before those held out: models do not know them,
-            but the users do.
+        exclude: ratings between train and the held-out ones. Models do not know them, but their
+            items are not recommended to their users.
 
     Raises:
-        InputError: no user can be judged.
+        InputError: no user can be evaluated.
     """
-    known = rated(train, n_users, n_items)
-    seen = known if between is None else known.maximum(rated(between, n_users, n_items))
+    known = interaction_matrix(train, n_users, n_items)
+    seen = (
+        known if exclude is None else known.maximum(interaction_matrix(exclude, n_users, n_items))
+    )
     high = np.flatnonzero(held_out.values >= lowest_relevant)
-    relevant = rated(held_out.take(high), n_users, n_items)
+    relevant = interaction_matrix(held_out.take(high), n_users, n_items)
     relevant -= relevant.multiply(seen)
     relevant.eliminate_zeros()
     n_relevant = np.diff(relevant.indptr).astype(np.int64)
@@ -71,22 +82,22 @@ def task(
     n_left_out = len(np.unique(held_out.users)) - len(users)
     of_users = np.repeat(np.arange(n_users), n_relevant)
     pairs = np.sort(of_users * n_items + relevant.indices)
-    return Task(users, n_left_out, known, seen, pairs, n_relevant[users])
+    return RankingTask(users, n_left_out, known, seen, pairs, n_relevant[users])
 
 
-def top(scorer: Scorer, task: Task, k: int, memory: int = MEMORY) -> Indices:
+def recommend(scorer: Scorer, task: RankingTask, k: int, memory: int = MEMORY) -> Indices:
     """The `k` items that a scorer recommends to each user of the task, the best first.
 
     All items are candidates but those that the user has seen. Of equal scores the item of
-    the lower index comes first: that which occurs earlier in the data.
+    the lower index comes first: the one that occurs earlier in the data.
 
     Args:
         scorer: users to scores of all items, which are changed in place.
         k: > 0.
-        memory: bytes, roughly, that the scores of the users looked at at once may take.
+        memory: bytes, roughly, for the scores of the users in one chunk.
 
     Returns:
-        (len(task.users), k) items; -1 at the end of a list for want of candidates.
+        (len(task.users), k) items; -1 at the end of a list that lacks candidates.
 
     Raises:
         ValueError: a score is NaN, or the scores' shape is not (users, n_items).
@@ -99,26 +110,24 @@ def top(scorer: Scorer, task: Task, k: int, memory: int = MEMORY) -> Indices:
         if scores.shape != (len(users), n_items):
             raise ValueError(f"expected {(len(users), n_items)} scores, got {scores.shape}")
         scores[task.seen[users].nonzero()] = -np.inf
-        lists[rows] = best(scores, k)
+        lists[rows] = top_k(scores, k)
     return lists
 
 
-def ndcg(lists: Indices, task: Task) -> NDArray[np.float64]:
-    """Each user's NDCG, (n,); arguments and formula as for `judge`."""
+def ndcg(lists: Indices, task: RankingTask) -> NDArray[np.float64]:
+    """Each user's NDCG, (n,); arguments and formula as for `evaluate_lists`."""
     k = lists.shape[1]
-    numbers = task.users[:, None] * task.train.shape[1] + lists
-    hits = (lists >= 0) & np.isin(numbers, task.relevant)
     discounts = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(discounts)[np.minimum(task.n_relevant, k) - 1]
-    of_users: NDArray[np.float64] = hits @ discounts / ideal
+    of_users: NDArray[np.float64] = _hits(lists, task) @ discounts / ideal
     return of_users
 
 
-def behind(of_users: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, float]]:
+def ndcg_gap(of_users: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, float]]:
     """How far each model's NDCG is below the best one's, with the ends of a 95% interval.
 
-    Users are drawn anew, and models are compared user by user: the mean of the differences, give
-    or take 1.96 of its standard errors. With few users the interval is too narrow.
+    The interval is over users, paired: the mean of the differences, plus or minus 1.96 of its
+    standard errors. With few users it is too narrow.
 
     Args:
         of_users: (n,) NDCG of the same users, of each model.
@@ -129,43 +138,84 @@ def behind(of_users: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, f
         difference = of_users[best] - values
         half = 1.96 * difference.std() / np.sqrt(max(1, len(difference) - 1))
         mean = float(difference.mean())
-        found[name] = {"behind": mean, "behind_low": mean - half, "behind_high": mean + half}
+        found[name] = dict(zip(GAP, (mean, mean - half, mean + half), strict=True))
     return found
 
 
-def judge(lists: Indices, task: Task) -> dict[str, float]:
-    """NDCG, recall, MAP, coverage and novelty of lists, and how many users count and do not.
+def evaluate_lists(lists: Indices, task: RankingTask) -> dict[str, float]:
+    """NDCG, recall, MAP, coverage and novelty of lists, and the numbers of users.
 
     With k the length of the lists, which the metrics' names end in:
 
-    - ndcg: hits discounted by 1 / log2(1 + place), over what the ideal list has.
-    - recall: hits over the user's number of relevant items.
-    - map: the sum of the precision at each hit's place over the number of relevant items.
-    - coverage: the share of all items that is on any list.
-    - novelty: the mean of -log2(share of train's users who rated the item) over all places, in
-      bits. An item that nobody rated counts like one that a single user did.
+    - ndcg: hits discounted by 1 / log2(1 + position), divided by the same of the ideal list.
+    - recall: hits divided by the user's number of relevant items.
+    - map: the sum of the precision at each hit's position, divided by the number of relevant items.
+    - coverage: the fraction of all items that is on any list.
+    - novelty: the mean of -log2(fraction of train's users who rated the item) over all positions,
+      in bits. An item that nobody rated counts like one that a single user rated.
 
-    The first three are means over users, in [0, 1]. docs/methods.md has their sources.
+    The first three are means over users, in [0, 1]. n_users and n_left_out are the users who are
+    counted, and not. docs/evaluation.md has the sources.
 
     Args:
-        lists: (n, k) items, no item twice in a row; -1 at the end for want of candidates.
+        lists: (n, k) items, no item twice in a row; -1 at the end where candidates lack.
         task: whose users, (n,), the lists are for.
     """
-    n_items = task.train.shape[1]
     k = lists.shape[1]
-    numbers = task.users[:, None] * n_items + lists
-    there = lists >= 0
-    hits = there & np.isin(numbers, task.relevant)
+    is_item = lists >= 0
+    hits = _hits(lists, task)
     precision = np.cumsum(hits, axis=1) / np.arange(1, k + 1)
     means = {
         "ndcg": ndcg(lists, task).mean(),
         "recall": np.mean(hits.sum(axis=1) / task.n_relevant),
         "map": np.mean((precision * hits).sum(axis=1) / task.n_relevant),
-        "coverage": len(np.unique(lists[there])) / n_items,
-        "novelty": _novelty(task.train)[lists[there]].mean() if there.any() else 0.0,
+        "coverage": len(np.unique(lists[is_item])) / task.train.shape[1],
+        "novelty": _novelty(task.train)[lists[is_item]].mean() if is_item.any() else 0.0,
     }
     named = {f"{name}_at_{k}": float(means[name]) for name in METRICS}
     return {**named, "n_users": len(task.users), "n_left_out": task.n_left_out}
+
+
+def table(metrics: Mapping[str, Mapping[str, float]], k: int, part: str) -> pd.DataFrame:
+    """A row per model with the columns of reports/ranking.csv, the highest NDCG first.
+
+    Args:
+        metrics: of each model, what `evaluate_lists` and `ndcg_gap` return for lists of `k` items.
+        part: the held-out rows that they are of, valid or test.
+    """
+    names = [f"{name}_at_{k}" for name in METRICS]
+    rows = pd.DataFrame(
+        [{"model": model, **values} for model, values in metrics.items()],
+        columns=["model", *names, *GAP, "n_users", "n_left_out"],
+    )
+    rows = rows.sort_values(names[0], ascending=False, kind="stable", ignore_index=True)
+    return rows.assign(part=part)
+
+
+def run_metrics(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """What each model's run has in MLflow; on the test set with a prefix: test/recall_at_10.
+
+    Args:
+        table: of `table`.
+    """
+    return {
+        row["model"]: {
+            f"{prefix_of(row['part'])}{name}": row[name] for name in metric_columns(table)
+        }
+        for row in table.round(io.DECIMALS).to_dict("records")
+    }
+
+
+def metric_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of reports/ranking.csv that are metrics of lists, as `METRICS` orders them."""
+    return [name for name in map(str, table) if "_at_" in name]
+
+
+def _hits(lists: Indices, task: RankingTask) -> NDArray[np.bool_]:
+    """Whether the item at each position of the lists is relevant to the user, (n, k)."""
+    pairs = task.users[:, None] * task.train.shape[1] + lists
+    hits: NDArray[np.bool_] = (lists >= 0) & np.isin(pairs, task.relevant)
+    return hits
 
 
 def _novelty(train: Any) -> NDArray[np.float64]:

@@ -255,8 +255,7 @@ def calibration(
     )
     errors.set(xlabel="predicted standard deviation (stars)", ylabel="RMSE (stars)")
     errors.set_title(
-        "deciles of predicted standard deviation (bars: 95%);\n"
-        "above the diagonal it is too small",
+        "deciles of predicted standard deviation (bars: 95%);\nabove the diagonal it is too small",
         loc="left",
     )
     values = deciles[["predicted_sd", "rmse", "rmse_low", "rmse_high"]].to_numpy(float)

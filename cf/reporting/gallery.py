@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cf.core.names import models_of
 from cf.core.provenance import SUBSET_LABELS, Provenance
-from cf.evaluation.predictions import COLUMNS, SD
 from cf.reporting import figures, heatmap
 from cf.reporting.small_multiples import Panel, small_multiples
 from cf.reporting.style import Style, model_styles
@@ -62,20 +62,17 @@ class Results:
     @property
     def rmse(self) -> "pd.Series[float]":
         """RMSE in stars of each model and baseline, the lowest first."""
-        names = [
-            name for name in self.predictions if name not in COLUMNS and not str(name).endswith(SD)
-        ]
-        errors = self.predictions[names].sub(self.predictions["observed"], axis=0)
+        errors = self.predictions[models_of(self.predictions)].sub(
+            self.predictions["observed"], axis=0
+        )
         return errors.astype("float64").pow(2).mean().pow(0.5).sort_values(kind="stable")
 
     @property
     def styles(self) -> dict[str, Style]:
         """The style of each model that a figure may show."""
         trained = list(self.histories)
-        others = dict.fromkeys([*self.predictions, *self.ranking["model"]])
-        names = [*COLUMNS, *trained]
-        baselines = [n for n in others if n not in names and not n.endswith(SD)]
-        return model_styles(trained, baselines)
+        names = dict.fromkeys([*models_of(self.predictions), *self.ranking["model"]])
+        return model_styles(trained, [name for name in names if name not in trained])
 
 
 def draw(results: Results) -> Iterator[tuple[str, Figure]]:

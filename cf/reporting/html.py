@@ -158,7 +158,7 @@ def render(
             rows=rows,
             scale=_scale(leaderboard),
             rated=SUBSET_LABELS[rows[0]["part"]],
-            comparable=leaderboard["notebook_mse"].notna().any(),
+            comparable=leaderboard["notebook_rmse"].notna().any(),
             notebooks_best=NOTEBOOKS_BEST,
             barred=[row for row in rows if row["nll"] is not None],
             coverage=calibration.COVERAGE,

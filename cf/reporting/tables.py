@@ -1,52 +1,50 @@
 """Tables for the terminal."""
 
-from math import sqrt
+from collections.abc import Mapping
+from typing import Any
 
+import pandas as pd
 from rich import box
 from rich.table import Table
 
 from cf.core.provenance import SUBSET_LABELS, SplitInfo
-from cf.evaluation.rows import Row
 
 DASH = "\N{EN DASH}"
 
+COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": 0, "show_edge": False}
 
-def leaderboard_table(rows: list[Row]) -> Table:
-    """The leaderboard as a table for 80 columns, all in stars.
 
-    The notebook's MSE stands as the RMSE that it is the square of, where it is comparable. Below
-    is a line of each model that has error bars, on what they are worth.
+def leaderboard_table(board: pd.DataFrame) -> Table:
+    """The leaderboard as a table for 80 columns, in stars.
+
+    Below is a line on the calibration of each model that predicts standard deviations.
 
     Args:
-        rows: as `evaluation.leaderboard.read` gives them, at least one.
+        board: as reports/leaderboard.csv has it.
     """
-    best = rows[0]
-    notebook = any(row["notebook_mse"] is not None for row in rows)
-    part = SUBSET_LABELS[best["part"]]
-    title = f"{best['dataset']}: {best['n']} {part} ratings, {best['n_cold']} cold"
-    if best["n_leaked"]:
-        title += f"\n[bold red]{leakage(best['n_leaked'])}[/]"
-    bars = [_error_bars(row) for row in rows if row["nll"] is not None]
+    first = board.iloc[0]
+    notebook = board["notebook_rmse"].notna().any()
+    subset = SUBSET_LABELS[first["part"]]
+    title = f"{first['dataset']}: {first['n']} {subset} ratings, {first['n_cold']} cold"
+    if first["n_leaked"]:
+        title += f"\n[bold red]{leakage(first['n_leaked'])}[/]"
+    calibrated = board[board["nll"].notna()].to_dict("records")
+    caption = ["95% intervals, in stars; tied: may be as good as the best"]
     table = Table(
-        title=title,
-        caption="\n".join(["95% intervals, in stars; tied: may be as good as the best", *bars]),
-        box=box.SIMPLE_HEAD,
-        padding=0,
-        show_edge=False,
+        title=title, caption="\n".join([*caption, *map(_calibration, calibrated)]), **COMPACT
     )
     table.add_column("model", no_wrap=True)
     headings = ("RMSE", "95%", "behind best", "MAE", "warm", "cold")
     for heading in (*headings, *(["notebook"] if notebook else [])):
         table.add_column(heading, justify="right")
-    for row in rows:
-        behind = "tied" if row["tied"] else _range(row["to_best_low"], row["to_best_high"])
+    for position, row in enumerate(board.to_dict("records")):
         table.add_row(
             row["model"],
-            f"{row['rmse']:.4f}",
+            _number(row["rmse"]),
             _range(row["rmse_low"], row["rmse_high"]),
-            "best" if row is best else behind,
-            *(_stars(row[key]) for key in ("mae", "rmse_warm", "rmse_cold")),
-            *([_root(row["notebook_mse"])] if notebook else []),
+            _behind(position, row["tied"], row["to_best_low"], row["to_best_high"]),
+            *(_number(row[key]) for key in ("mae", "rmse_warm", "rmse_cold")),
+            *([_number(row["notebook_rmse"])] if notebook else []),
         )
     return table
 
@@ -60,31 +58,45 @@ RANKING_HEADINGS = {
 }
 
 
-def ranking_table(rows: list[Row], title: str) -> Table:
-    """How well models rank items, as a table for 80 columns.
+def ranking_table(ranking: pd.DataFrame, title: str) -> Table:
+    """The ranking metrics as a table for 80 columns.
 
     Args:
-        rows: as `evaluation.rankings.read` gives them, at least one.
+        ranking: as reports/ranking.csv has it, with one row at least.
     """
-    best = rows[0]
-    counted = f"{best['n_users']} users counted, {best['n_left_out']} left out"
+    first = ranking.iloc[0]
     table = Table(
-        title=f"{title}: {counted}",
+        title=f"{title}: {first['n_users']} users counted, {first['n_left_out']} left out",
         caption="95% intervals of the NDCG behind the best one's; tied: may be as good",
-        box=box.SIMPLE_HEAD,
-        padding=0,
-        show_edge=False,
+        **COMPACT,
     )
     table.add_column("model", no_wrap=True)
-    keys = [key for key in best if "_at_" in key]
-    ndcg, *others = (RANKING_HEADINGS[key.partition("_at_")[0]] for key in keys)
-    for heading in (f"{ndcg} @{keys[0].partition('_at_')[2]}", "behind best", *others):
+    metrics = [str(name) for name in ranking if "_at_" in str(name)]
+    ndcg, *others = (RANKING_HEADINGS[name.partition("_at_")[0]] for name in metrics)
+    for heading in (f"{ndcg} @{metrics[0].partition('_at_')[2]}", "behind best", *others):
         table.add_column(heading, justify="right")
-    for row in rows:
+    for position, row in enumerate(ranking.to_dict("records")):
         low, high = row["behind_low"], row["behind_high"]
-        behind = "tied" if low <= 0 <= high else _range(low, high)
-        first, *rest = (f"{row[key]:.4f}" for key in keys)
-        table.add_row(row["model"], first, "best" if row is best else behind, *rest)
+        best, *rest = (_number(row[name]) for name in metrics)
+        table.add_row(row["model"], best, _behind(position, low <= 0 <= high, low, high), *rest)
+    return table
+
+
+def cv_table(compared: pd.DataFrame, title: str) -> Table:
+    """A cross-validation, the best model first.
+
+    Args:
+        compared: as `evaluation.cross_validation.compare` returns it.
+    """
+    table = Table(title=title, caption="tied: the 95% interval of the difference contains 0")
+    table.add_column("model", no_wrap=True)
+    for heading in ("RMSE", "± folds", "± seeds", "to best", "95% interval", ""):
+        table.add_column(heading, justify="right")
+    for position, row in enumerate(compared.to_dict("records")):
+        interval = f"{row['low']:+.4f} to {row['high']:+.4f}"
+        to_best = f"{row['to_best']:+.4f}", interval, "tied" if row["tied"] else ""
+        cells = (_number(row[key]) for key in ("rmse", "sd_folds", "sd_seeds"))
+        table.add_row(row["model"], *cells, *(to_best if position else ()))
     return table
 
 
@@ -98,40 +110,43 @@ SPLIT_HEADINGS = {
 }
 
 
-def split_table(facts: SplitInfo, dataset: str) -> Table:
-    """What each part of a split holds, and how much of that train does not know."""
-    settings = ", ".join(f"{key} {value}" for key, value in facts.settings.items())
-    table = Table(title=f"{dataset} split by {facts.method}: {settings}")
+def split_table(info: SplitInfo, dataset: str) -> Table:
+    """The size of each subset of a split, and how much of it is cold."""
+    settings = ", ".join(f"{key} {value}" for key, value in info.settings.items())
+    table = Table(title=f"{dataset} split by {info.method}: {settings}")
     table.add_column("part", no_wrap=True)
     for heading in SPLIT_HEADINGS.values():
         table.add_column(heading, justify="right")
-    for part, counts in facts.parts.items():
+    for part, counts in info.parts.items():
         cells = (f"{counts[key]:,}" if key in counts else "" for key in SPLIT_HEADINGS)
         table.add_row(part, *cells)
     return table
 
 
 def leakage(n_leaked: int) -> str:
-    """What it means that so many held-out ratings are in train as well."""
+    """A warning of held-out ratings that are in train as well."""
     return (
         f"LEAKAGE: {n_leaked:,} held-out ratings are of a user and an item that train has a rating "
-        "of as well, so scores flatter models that remember. Remove the repeated ratings."
+        "of as well, so scores flatter models that memorize. Remove the repeated ratings."
     )
 
 
-def _error_bars(row: Row) -> str:
-    held = {key.split("_")[1]: row[key] for key in row if key.startswith("coverage_")}
-    shares = "/".join(f"{100 * share:.1f}" for share in held.values())
-    return f"{row['model']}: NLL {row['nll']:.3f}, intervals of {'/'.join(held)}% hold {shares}%"
+def _calibration(row: Mapping[Any, Any]) -> str:
+    covered = {key.split("_")[1]: row[key] for key in row if key.startswith("coverage_")}
+    percents = "/".join(f"{100 * value:.1f}" for value in covered.values())
+    levels = "/".join(covered)
+    return f"{row['model']}: NLL {row['nll']:.3f}, {levels}% intervals contain {percents}%"
+
+
+def _behind(position: int, tied: bool, low: float, high: float) -> str:
+    if position == 0:
+        return "best"
+    return "tied" if tied else _range(low, high)
 
 
 def _range(low: float, high: float) -> str:
     return f"{low:.3f}{DASH}{high:.3f}"
 
 
-def _stars(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
-def _root(value: float | None) -> str:
-    return "" if value is None else f"{sqrt(value):.4f}"
+def _number(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.4f}"

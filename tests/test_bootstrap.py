@@ -1,8 +1,14 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from cf.evaluation import metrics
-from cf.evaluation.bootstrap import GRAIN, interval, resample
+from cf.evaluation.bootstrap import ROUNDING, intervals, resample
+
+
+def interval(resampled: pd.Series) -> tuple[float, float]:
+    low, high = intervals(pd.DataFrame({"x": resampled})).loc["x"]
+    return low, high
 
 
 def test_two_users_worked_by_hand() -> None:
@@ -16,7 +22,8 @@ def test_two_users_worked_by_hand() -> None:
 
 
 def test_the_interval_is_the_middle_95_percent() -> None:
-    assert interval(np.random.default_rng(0).permutation(1001) / 10) == pytest.approx((2.5, 97.5))
+    resampled = pd.Series(np.random.default_rng(0).permutation(1001) / 10)
+    assert interval(resampled) == pytest.approx((2.5, 97.5))
 
 
 def clustered(seed: int, n_users: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -60,12 +67,12 @@ def test_models_are_compared_on_the_same_resamples() -> None:
 
 
 @pytest.mark.parametrize("n_models", [1, 2, 3, 7, 16])
-def test_a_models_figures_do_not_depend_on_the_others(n_models: int) -> None:
+def test_a_model_has_the_same_resamples_whatever_the_other_models(n_models: int) -> None:
     errors, users = clustered(0)
     models = {str(number): errors for number in range(n_models)}
     alone = resample({"a": errors}, 0 * errors, users, 100, 1)["a"]
-    for drawn in resample(models, 0 * errors, users, 100, 1).values():
-        assert (drawn == alone).all()
+    drawn = resample(models, 0 * errors, users, 100, 1)
+    assert all((drawn[name] == alone).all() for name in drawn)
 
 
 def test_seed_order_of_rows_and_names_of_users() -> None:
@@ -73,7 +80,7 @@ def test_seed_order_of_rows_and_names_of_users() -> None:
     first = resample({"a": errors}, 0 * errors, users, 2000, 1)["a"]
     order = np.random.default_rng(0).permutation(len(users))
     shuffled = resample({"a": errors[order]}, 0 * errors, users[order], 2000, 1)["a"]
-    assert shuffled == pytest.approx(first, abs=60 / GRAIN)
+    assert shuffled.to_numpy() == pytest.approx(first, abs=60 / ROUNDING)
     for users_, seed in ((users, 2), (users[::-1], 1)):  # other draws
         other = resample({"a": errors}, 0 * errors, users_, 2000, seed)["a"]
         assert (other != first).any()
@@ -84,14 +91,14 @@ def test_chunks_change_nothing_but_memory(monkeypatch: pytest.MonkeyPatch) -> No
     errors, users = clustered(0)
     whole = resample({"a": errors}, 0 * errors, users, 50, 1)["a"]
     for cells in (60 * 7, 1):
-        monkeypatch.setattr("cf.evaluation.bootstrap.CELLS_A_CHUNK", cells)
+        monkeypatch.setattr("cf.evaluation.bootstrap.CELLS_PER_CHUNK", cells)
         assert (resample({"a": errors}, 0 * errors, users, 50, 1)["a"] == whole).all()
 
 
 def test_one_user_has_no_other_resample() -> None:
     predicted, observed = np.array([3.5, 4.5]), np.array([3.0, 5.0])
     drawn = resample({"dot": predicted}, observed, np.array([4, 4]), 10, 1)["dot"]
-    assert drawn == pytest.approx(np.full(10, metrics.rmse(predicted, observed)))
+    assert drawn.to_numpy() == pytest.approx(np.full(10, metrics.rmse(predicted, observed)))
 
 
 @pytest.mark.parametrize(("n", "n_users"), [(0, 0), (2, 3), (2, 1)])

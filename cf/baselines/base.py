@@ -1,0 +1,67 @@
+"""What every baseline is: fitted once, then asked for ratings or for scores of all items."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cf.core.ratings import Indices, Ratings, Stars
+
+Scores = NDArray[np.float32]
+
+Scorer = Callable[[Indices], Scores]
+"""Users, (B,), to a new array of scores, (B, n_items): the higher, the better.
+
+Scores compare within a user only. An item with the score -inf is never recommended; NaN is an
+error.
+"""
+
+Predictor = Callable[[Indices, Indices], Stars]
+"""Users and items, (n,) each, to the ratings predicted for these pairs, (n,) in stars."""
+
+
+class Baseline(ABC):
+    """A baseline of ranking."""
+
+    @abstractmethod
+    def fit(self, train: Ratings, n_users: int, n_items: int) -> Self:
+        """The baseline itself, fitted to the ratings of users and items below these numbers."""
+
+    @abstractmethod
+    def score(self, users: Indices) -> Scores:
+        """A `Scorer`."""
+
+
+class RatingBaseline(Baseline):
+    """A baseline that predicts ratings, and ranks items by them."""
+
+    @abstractmethod
+    def predict(self, users: Indices, items: Indices) -> Stars:
+        """A `Predictor`."""
+
+
+def rating_scorer(predict: Predictor, n_items: int) -> Scorer:
+    """A scorer that ranks items by their predicted ratings."""
+    items = np.arange(n_items, dtype=np.int64)
+
+    def score(users: Indices) -> Scores:
+        predicted = predict(np.repeat(users, n_items), np.tile(items, len(users)))
+        return predicted.reshape(len(users), n_items)
+
+    return score
+
+
+def interaction_matrix(ratings: Ratings, n_users: int, n_items: int) -> Any:
+    """Who rated what: a sparse (n_users, n_items) of float32 ones in CSR form, without the stars.
+
+    A pair that occurs twice counts once.
+    """
+    from scipy import sparse  # late: not every user of this module ranks
+
+    ones = np.ones(len(ratings), dtype=np.float32)
+    pairs = ratings.users.astype(np.int32), ratings.items.astype(np.int32)
+    matrix = sparse.csr_array((ones, pairs), shape=(n_users, n_items))
+    matrix.data[:] = 1  # repeated pairs were summed
+    return matrix

@@ -1,0 +1,146 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cf.baselines.base import interaction_matrix, rating_scorer
+from cf.baselines.bias import Bias, GlobalMean, damped_means
+from cf.baselines.ease import EASE
+from cf.baselines.item_knn import ItemKNN
+from cf.baselines.popularity import Popularity
+from cf.core.ratings import Ratings
+
+N_USERS, N_ITEMS = 40, 25
+
+
+@pytest.fixture
+def train() -> Ratings:
+    """Ratings of 40 users, some items far more popular than others and the last never rated."""
+    draw = np.random.default_rng(0)
+    chance = np.linspace(0.6, 0.05, N_ITEMS) * (np.arange(N_ITEMS) < N_ITEMS - 1)
+    users, items = np.nonzero(draw.random((N_USERS, N_ITEMS)) < chance)
+    values = draw.integers(1, 6, len(users)).astype(np.float32)
+    return Ratings(users, items, values, None, np.arange(len(users)))
+
+
+@pytest.fixture
+def matrix(train: Ratings) -> Any:
+    return interaction_matrix(train, N_USERS, N_ITEMS)
+
+
+def test_a_pair_that_occurs_twice_counts_once() -> None:
+    twice = np.array([1, 1, 0])
+    ratings = Ratings(twice, twice, np.full(3, 5, dtype=np.float32), None, np.arange(3))
+    assert interaction_matrix(ratings, 2, 3).toarray().tolist() == [[1, 0, 0], [0, 1, 0]]
+
+
+def test_popularity_counts_ratings(train: Ratings) -> None:
+    scores = Popularity().fit(train, N_USERS, N_ITEMS).score(np.array([3, 3, 7]))
+    expected = [(train.items == item).sum() for item in range(N_ITEMS)]
+    assert scores.tolist() == [expected] * 3
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 3.0])
+@pytest.mark.parametrize("memory", [1, 2**20])
+def test_itemknn_by_brute_force(train: Ratings, matrix: Any, shrinkage: float, memory: int) -> None:
+    x = matrix.toarray().astype(np.float64)
+    similarity = np.zeros((N_ITEMS, N_ITEMS))
+    for i in range(N_ITEMS):
+        for j in range(N_ITEMS):
+            length = np.sqrt(x[:, i].sum() * x[:, j].sum())
+            if i != j and length:
+                similarity[i, j] = x[:, i] @ x[:, j] / (length + shrinkage)
+    expected = np.zeros((N_USERS, N_ITEMS))
+    for i in range(N_ITEMS):
+        for j in sorted(range(N_ITEMS), key=lambda j: -np.float32(similarity[i, j]))[:4]:
+            expected[:, i] += x[:, j] * similarity[i, j]
+    users = np.arange(N_USERS)[::-1]
+    scores = ItemKNN(4, shrinkage, memory).fit(train, N_USERS, N_ITEMS).score(users)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, expected[users], atol=1e-5)
+    assert (scores[:, -1] == 0).all()
+
+
+@pytest.mark.parametrize("memory", [1, 2**20])
+def test_ease_by_equation_8(train: Ratings, matrix: Any, memory: int) -> None:
+    x = matrix.toarray().astype(np.float64)[:, :-1]
+    p = np.linalg.inv(x.T @ x + 2.5 * np.eye(N_ITEMS - 1))
+    b = -p / np.diag(p)
+    np.fill_diagonal(b, 0)
+    users = np.arange(N_USERS)[::-1]
+    scores = EASE(2.5, N_ITEMS, memory).fit(train, N_USERS, N_ITEMS).score(users)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores[:, :-1], (x @ b)[users], atol=1e-5)
+    assert (scores[:, -1] == -np.inf).all()
+
+
+def test_ease_is_the_best_reconstruction_with_an_empty_diagonal(
+    train: Ratings, matrix: Any
+) -> None:
+    x = matrix.toarray().astype(np.float64)[:, :-1]
+    scores = EASE(2.5, N_ITEMS).fit(train, N_USERS, N_ITEMS).score(np.arange(N_USERS))[:, :-1]
+    for item in range(N_ITEMS - 1):
+        others = np.delete(x, item, axis=1)
+        penalty = 2.5 * np.eye(N_ITEMS - 2)
+        ridge = np.linalg.solve(others.T @ others + penalty, others.T @ x[:, item])
+        np.testing.assert_allclose(scores[:, item], others @ ridge, atol=1e-5)
+
+
+def test_ease_takes_the_most_rated_items(train: Ratings, matrix: Any) -> None:
+    counts = np.bincount(matrix.indices, minlength=N_ITEMS)
+    most_rated = np.sort(np.argsort(-counts, kind="stable")[:10])
+    scores = EASE(2.5, 10).fit(train, N_USERS, N_ITEMS).score(np.arange(N_USERS))
+    assert np.flatnonzero(np.isfinite(scores[0])).tolist() == most_rated.tolist()
+    rows = np.flatnonzero(np.isin(train.items, most_rated))
+    part = train.take(rows)
+    alone = EASE(2.5, N_ITEMS).fit(part, N_USERS, N_ITEMS).score(np.arange(N_USERS))
+    np.testing.assert_allclose(scores[:, most_rated], alone[:, most_rated], rtol=1e-5)
+
+
+FOUR = Ratings(
+    users=np.array([0, 0, 1, 2]),
+    items=np.array([0, 1, 0, 1]),
+    values=np.array([5.0, 3.0, 4.0, 2.0], dtype=np.float32),
+    timestamps=None,
+    rows=np.arange(4),
+)
+
+
+def test_damped_means_by_hand() -> None:
+    values, groups = np.array([1.0, 2.0, -4.0]), np.array([0, 0, 2])
+    assert damped_means(values, groups, 4, damping=1.0).tolist() == [1.0, 0.0, -2.0, 0.0]
+    assert damped_means(values, groups, 4, damping=0.0).tolist() == [1.5, 0.0, -4.0, 0.0]
+    with pytest.raises(ValueError, match="3 values for 2 groups"):
+        damped_means(values, groups[:2], 4, damping=1.0)
+
+
+def test_the_global_mean_is_trains() -> None:
+    baseline = GlobalMean().fit(FOUR, 3, 2)
+    assert baseline.predict(np.arange(2), np.arange(2)).tolist() == [3.5, 3.5]
+    assert baseline.score(np.arange(2)).tolist() == [[3.5, 3.5]] * 2
+
+
+def test_biases_solve_the_ridge_regression() -> None:
+    damping = 0.7
+    design = np.zeros((4, 5))
+    design[np.arange(4), FOUR.users] = 1
+    design[np.arange(4), 3 + FOUR.items] = 1
+    target = FOUR.values - 3.5
+    exact = np.linalg.solve(design.T @ design + damping * np.eye(5), design.T @ target)
+    users, items = np.array([0, 1, 2]), np.array([1, 1, 0])
+    expected = 3.5 + exact[users] + exact[3 + items]
+    predicted = Bias(damping).fit(FOUR, 3, 2).predict(users, items)
+    np.testing.assert_allclose(predicted, expected, atol=1e-4)
+
+
+def test_a_cold_user_and_item_get_the_mean() -> None:
+    assert Bias(damping=5.0).fit(FOUR, 10, 10).predict(np.array([9]), np.array([9])).tolist() == [
+        3.5
+    ]
+
+
+def test_bias_ranks_as_its_predictions_do(train: Ratings) -> None:
+    baseline = Bias(damping=5.0).fit(train, N_USERS, N_ITEMS)
+    users = np.array([3, 0])
+    by_ratings = rating_scorer(baseline.predict, N_ITEMS)(users)
+    assert baseline.score(users).argsort(1).tolist() == by_ratings.argsort(1).tolist()
