@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 
+import tests.project
 from cf.core.ratings import Ratings
+from tests.project import Project
 from tests.stores import environment
 
 settings.register_profile("cf", deadline=None)  # machines differ in speed
@@ -38,13 +41,36 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def ready_made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder whose store has its tables: making them takes seconds."""
-    folder = tmp_path_factory.mktemp("store")
-    code = "from cf.tracking.mlflow_store import MlflowStore; MlflowStore(0)"
-    environ = {**environment(), "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, env=environ)
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all workers of this test run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def ready_made_store(shared_folder: Path) -> Path:
+    """A project folder whose store has its tables, made once: making them takes seconds."""
+    folder = shared_folder / "store"
+    with FileLock(shared_folder / "store.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            code = "from cf.tracking.mlflow_store import MlflowStore; MlflowStore(0)"
+            environ = {**environment(), "PYTHONPATH": str(ROOT)}
+            subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, env=environ)
     return folder
+
+
+@pytest.fixture(scope="session")
+def made(shared_folder: Path, ready_made_store: Path) -> Project:
+    """A project, in no git repository, that ran once on a ratings file of its own.
+
+    All workers share it: tests copy it before they change anything.
+    """
+    folder = shared_folder / "project"
+    with FileLock(shared_folder / "project.lock"):
+        if not folder.exists():
+            tests.project.make(folder, ready_made_store)
+    return Project(folder)
 
 
 @pytest.fixture

@@ -1,121 +1,23 @@
 """`dvc repro` on made-up ratings, typed as a user would."""
 
-import csv
 import json
 import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
+import pandas as pd
 import pytest
 import yaml
 from mlflow.entities import Run
 from scipy import stats
 
-from tests.stores import client, environment, runs
+from tests.project import MODELS, Project
+from tests.stores import client
 
-LONGEST = 1200  # seconds, after which a command is taken to hang
-MODELS = ["bayesmf", "dot", "dotbias", "dotbias_ensemble", "dotbias_sgd", "embnet"]
 ERROR_BARS = {"nll", "coverage_50", "coverage_80", "coverage_95"}
-CODE = (
-    *("cf", "stages", "tests", ".dvc", ".dvcignore", ".gitignore"),
-    *("dvc.yaml", "params.yaml", "pyproject.toml", "README.md"),
-)
-
-
-class Project:
-    """A copy of the project in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LONGEST,
-        )
-        if check:
-            assert done.returncode == 0, done.stdout + done.stderr
-        return done
-
-    def repro(self, **kwargs: Any) -> list[str]:
-        """Run the pipeline, and return the stages that executed."""
-        lines = self.run("dvc", "repro", **kwargs).stdout.splitlines()
-        return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
-
-    def change(self, section: str, edit: Callable[[dict[str, Any]], Any]) -> None:
-        path = self.folder / "params.yaml"
-        params = yaml.safe_load(path.read_text())
-        edit(params[section])
-        path.write_text(yaml.safe_dump(params, sort_keys=False))
-
-    def read(self, path: str) -> Any:
-        return json.loads((self.folder / path).read_text())
-
-    def runs(self) -> list[Run]:
-        return runs(self.folder)
-
-
-def copied(root: Path, folder: Path) -> Project:
-    for name in CODE:
-        if (root / name).is_dir():
-            ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp", "config.local")
-            shutil.copytree(root / name, folder / name, ignore=ignore)
-        else:
-            shutil.copy(root / name, folder / name)
-    return Project(folder)
-
-
-def committed(folder: Path) -> Project:
-    """The project in a git repository, with all it has in one commit."""
-    project = Project(folder)
-    (folder / ".dvc/config.local").write_text("[core]\n    no_scm = false\n")
-    who = (["config", "user.name", "n"], ["config", "user.email", "e@x.org"])
-    for arguments in (["init", "-q"], *who, ["add", "-A"], ["commit", "-qm", "one"]):
-        project.run("git", *arguments)
-    return project
-
-
-def write_ratings(path: Path) -> None:
-    draw = np.random.default_rng(0)
-    users, items = np.divmod(draw.permutation(30 * 40)[:600], 40)
-    stars = draw.integers(1, 11, 600) / 2
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["who", "what", "stars"])
-        writer.writerows(zip(users + 100, items + 7, stars, strict=True))
-
-
-@pytest.fixture(scope="module")
-def made(
-    tmp_path_factory: pytest.TempPathFactory,
-    pytestconfig: pytest.Config,
-    ready_made_store: Path,
-) -> Project:
-    """A project, in no git repository, that ran once on the user's own file."""
-    project = copied(pytestconfig.rootpath, tmp_path_factory.mktemp("project"))
-    shutil.copytree(ready_made_store, project.folder, dirs_exist_ok=True)
-    (project.folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
-    (project.folder / "data/own").mkdir(parents=True)
-    write_ratings(project.folder / "data/own/stars.csv")
-    names = {"user_id": "who", "item_id": "what", "rating": "stars", "timestamp": None}
-    project.change("ingest", lambda s: s.update(dataset="data/own/stars.csv", columns=names))
-    project.change("train_bayesmf", lambda s: s["gibbs"].update(n_sweeps=2, burn_in=0))
-    project.change("train_bayesmf", lambda s: s["model"].update(n_samples=2))
-    for model in MODELS[1:]:
-        project.change(f"train_{model}", lambda s: s["schedule"].update(n_epochs=[1, 1]))
-    project.repro()
-    return project
 
 
 def test_every_model_and_baseline_is_scored(made: Project) -> None:
@@ -130,18 +32,17 @@ def test_every_model_and_baseline_is_scored(made: Project) -> None:
 
 
 def test_error_bars_are_judged_of_the_model_that_has_them(made: Project) -> None:
-    told = pq.read_table(made.folder / "reports/predictions.parquet").to_pydict()
-    assert [name for name in told if name.endswith("_sd")] == ["bayesmf_sd"]
-    mean, sd, observed = (np.array(told[key]) for key in ("bayesmf", "bayesmf_sd", "observed"))
-    with (made.folder / "reports/leaderboard.csv").open() as file:
-        rows = {row["model"]: row for row in csv.DictReader(file)}
-    for name, row in rows.items():
-        assert all(bool(row[key]) == (name == "bayesmf") for key in ERROR_BARS)
+    predictions = pd.read_parquet(made.folder / "reports/predictions.parquet")
+    assert [name for name in predictions if name.endswith("_sd")] == ["bayesmf_sd"]
+    mean, sd, observed = (predictions[key] for key in ("bayesmf", "bayesmf_sd", "observed"))
+    board = pd.read_csv(made.folder / "reports/leaderboard.csv", index_col="model")
+    known = board[sorted(ERROR_BARS)].notna()
+    assert known.loc["bayesmf"].all()
+    assert not known.drop("bayesmf").any(axis=None)
     within = np.abs(observed - mean) <= 1.959964 * sd
-    assert float(rows["bayesmf"]["coverage_95"]) == pytest.approx(within.mean(), abs=1e-6)
-    assert float(rows["bayesmf"]["nll"]) == pytest.approx(
-        -stats.norm.logpdf(observed, mean, sd).mean(), abs=1e-5
-    )
+    assert board.loc["bayesmf", "coverage_95"] == pytest.approx(within.mean(), abs=1e-6)
+    nll = -stats.norm.logpdf(observed, mean, sd).mean()
+    assert board.loc["bayesmf", "nll"] == pytest.approx(nll, abs=1e-5)
     (row,) = (run for run in made.runs() if run.info.run_name == "bayesmf")
     assert row.data.metrics["nll"] == made.read("reports/metrics.json")["bayesmf"]["nll"]
     assert "<h2>Error bars</h2>" in (made.folder / "reports/index.html").read_text()
@@ -171,17 +72,17 @@ def test_each_training_is_one_run_with_its_scores_and_figures(made: Project) -> 
         assert files == {"model/model.json", "model/weights.safetensors"}
 
 
-def test_nothing_to_do_is_nothing_done(made: Project) -> None:
-    before = made.run("git", "hash-object", "dvc.lock").stdout
-    assert made.repro() == []
-    assert made.run("git", "hash-object", "dvc.lock").stdout == before
-    assert len(made.runs()) == len(MODELS)
+def test_nothing_to_do_is_nothing_done(made: Project, tmp_path: Path) -> None:
+    project = made.copy(tmp_path / "copy")
+    assert project.repro() == []
+    assert (project.folder / "dvc.lock").read_bytes() == (made.folder / "dvc.lock").read_bytes()
+    assert len(project.runs()) == len(MODELS)
 
 
 def test_a_changed_value_reruns_what_depends_on_it_and_no_more(
     made: Project, tmp_path: Path
 ) -> None:
-    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project = made.copy(tmp_path / "copy")
     project.change("tracking", lambda section: section.update(enabled=False))
     assert project.repro() == []
     project.change("evaluate", lambda section: section.update(damping=6.0))
@@ -191,10 +92,10 @@ def test_a_changed_value_reruns_what_depends_on_it_and_no_more(
 
 
 def test_sync_brings_back_the_runs_of_a_store_that_is_gone(made: Project, tmp_path: Path) -> None:
-    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project = made.copy(tmp_path / "copy")
     shutil.rmtree(project.folder / "mlruns")
     for _ in range(2):
-        project.run(sys.executable, "-m", "cf.cli", "sync")
+        project.cf("sync")
     again = {run.info.run_name: run for run in project.runs()}
     assert len(project.runs()) == len(MODELS)
     for run in made.runs():
@@ -206,15 +107,13 @@ def test_sync_brings_back_the_runs_of_a_store_that_is_gone(made: Project, tmp_pa
 
 
 def test_sync_gives_no_run_what_is_anothers(made: Project, tmp_path: Path) -> None:
-    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
-    sync = (sys.executable, "-m", "cf.cli", "sync")
+    project = made.copy(tmp_path / "copy")
 
     def after_sync() -> tuple[str, Run, set[str], set[str]]:
         """What sync makes of the project's results in a folder without a store."""
         folder = tmp_path / f"clone-{len(list(tmp_path.iterdir()))}"
-        ignore = shutil.ignore_patterns("mlruns")
-        clone = Project(shutil.copytree(project.folder, folder, ignore=ignore))
-        said = clone.run(*sync).stdout
+        clone = project.copy(folder, "mlruns")
+        said = clone.cf("sync").stdout
         found = {run.info.run_name: run for run in clone.runs()}
         assert sorted(found) == MODELS
         assert "loss/valid" in found["dot"].data.metrics
@@ -242,7 +141,7 @@ def test_sync_gives_no_run_what_is_anothers(made: Project, tmp_path: Path) -> No
     shutil.copy(made.folder / "models/dot/weights.safetensors", tmp_path)
     (project.folder / "models/dot/weights.safetensors").unlink()
     shutil.move(tmp_path / "weights.safetensors", project.folder / "models/dot")
-    refused = project.run(*sync, check=False)
+    refused = project.cf("sync", check=False)
     assert refused.returncode == 1
     assert "weights.safetensors: this is not what the training in runs/dot.json" in refused.stderr
 
@@ -250,7 +149,7 @@ def test_sync_gives_no_run_what_is_anothers(made: Project, tmp_path: Path) -> No
 def test_each_training_that_executed_is_one_run_and_no_stage_after_it_adds_one(
     made: Project, tmp_path: Path
 ) -> None:
-    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project = made.copy(tmp_path / "copy")
     for rate in (0.05, 0.1):  # and back to what it was, which DVC remembers
         project.change("train_dot", lambda s, rate=rate: s["schedule"].update(learning_rate=rate))
         project.run("dvc", "repro", "evaluate")
@@ -269,7 +168,7 @@ def test_each_training_that_executed_is_one_run_and_no_stage_after_it_adds_one(
 def test_a_model_whose_stage_is_gone_is_not_judged_on_rows_it_was_trained_on(
     made: Project, tmp_path: Path
 ) -> None:
-    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project = made.copy(tmp_path / "copy")
     project.change("tracking", lambda section: section.update(enabled=False))
     project.change("split", lambda section: section.update(seed=43))
     path = project.folder / "dvc.yaml"
@@ -284,13 +183,13 @@ def test_a_model_whose_stage_is_gone_is_not_judged_on_rows_it_was_trained_on(
 
 
 def test_scores_of_the_test_part_are_kept_apart(made: Project, tmp_path: Path) -> None:
-    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project = made.copy(tmp_path / "copy")
     project.change("split", lambda section: section.update(test=True))
     project.change("evaluate", lambda section: section.update(part="test"))
     project.repro()
     store = client(project.folder)
     versions = len(store.search_model_versions("name = 'cf'"))
-    project.run(sys.executable, "-m", "cf.cli", "sync")
+    project.cf("sync")
     assert versions == len(store.search_model_versions("name = 'cf'")) == 1
     metrics = project.read("reports/metrics.json")
     for run in project.runs():
@@ -321,7 +220,7 @@ def test_a_name_that_the_reports_use_is_refused(made: Project, name: str) -> Non
 def test_a_model_is_made_by_its_own_script(
     made: Project, tmp_path: Path, script: str, name: str, said: str
 ) -> None:
-    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project = made.copy(tmp_path / "copy")
     other = {"sample": "train_bayesmf", "train": "train_dot"}[script]
     model = yaml.safe_load((project.folder / "params.yaml").read_text())[f"train_{name}"]["model"]
     project.change(other, lambda section: section.update(model=model))
@@ -332,7 +231,7 @@ def test_a_model_is_made_by_its_own_script(
 
 
 def test_the_same_seed_gives_the_same_files_to_the_bit(made: Project, tmp_path: Path) -> None:
-    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project = made.copy(tmp_path / "copy")
     project.change("tracking", lambda section: section.update(enabled=False))
     for model in ("embnet", "bayesmf"):
         project.run("dvc", "repro", "--single-item", "--force", f"train_{model}")
@@ -361,7 +260,7 @@ def test_the_same_seed_gives_the_same_files_to_the_bit(made: Project, tmp_path: 
 def test_bad_values_end_in_a_message(
     made: Project, tmp_path: Path, section: str, edit: dict[str, Any], said: str
 ) -> None:
-    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project = made.copy(tmp_path / "copy")
     project.change(section, lambda values: values.update(edit))
     done = project.run("dvc", "repro", section, check=False)
     assert done.returncode != 0
@@ -371,8 +270,22 @@ def test_bad_values_end_in_a_message(
     assert not list(project.folder.rglob(".partial-*"))
 
 
+def test_git_sees_no_change_where_results_are_the_same(made: Project, tmp_path: Path) -> None:
+    project = made.copy(tmp_path / "copy", "mlruns", "cache")
+    project.keep_only("dot", "bayesmf")
+    project.repro("plot")
+    project.commit()
+    for folder in (".dvc/cache", ".dvc/tmp", "mlruns", "models", "reports/figures"):
+        shutil.rmtree(project.folder / folder)
+    assert set(project.repro()) > {"ingest", "train_dot", "train_bayesmf", "evaluate", "plot"}
+    status = project.run("git", "status", "--porcelain").stdout.split()[1::2]
+    assert set(status) <= {"dvc.lock", "runs/dot.json", "runs/bayesmf.json"}
+    assert project.run("dvc", "metrics", "diff").stdout == ""
+    assert project.run("dvc", "params", "diff").stdout == ""
+
+
 def test_an_experiment_with_another_parameter(made: Project, tmp_path: Path) -> None:
-    project = committed(shutil.copytree(made.folder, tmp_path / "copy"))
+    project = made.copy(tmp_path / "copy").commit()
     before = project.read("reports/metrics.json")
     project.run("dvc", "exp", "run", "--name", "narrow", "-S", "train_dotbias.model.n_factors=2")
     after = project.read("reports/metrics.json")
@@ -385,7 +298,7 @@ def test_an_experiment_with_another_parameter(made: Project, tmp_path: Path) -> 
     (run,) = (run for run in project.runs() if run.data.tags.get("dvc_experiment"))
     assert run.info.run_name == "dotbias n_factors=2 (narrow)"
     pages = {
-        one.info.run_name: (root / one.info.run_id / "artifacts/figures/index.html").read_text()
+        one.info.run_name: (root / one.info.run_id / "artifacts/report/index.html").read_text()
         for root in [project.folder / "mlruns/artifacts"]
         for one in project.runs()
     }
@@ -398,11 +311,12 @@ def test_an_experiment_with_another_parameter(made: Project, tmp_path: Path) -> 
     assert len(project.runs()) == len(MODELS) + 1
 
 
-def test_four_pipelines_at_once_on_a_fresh_store(made: Project, tmp_path: Path) -> None:
-    project = committed(shutil.copytree(made.folder, tmp_path / "copy"))
-    shutil.rmtree(project.folder / "mlruns")
+def test_four_experiments_at_once_on_a_fresh_store(made: Project, tmp_path: Path) -> None:
+    project = made.copy(tmp_path / "copy", "mlruns")
+    project.keep_only("dot")
+    project.commit()
     seeds = [11, 12, 13, 14]
-    wanted = {f"seed-{seed}": {f"train_{model}.seed": seed for model in MODELS} for seed in seeds}
+    wanted = {f"seed-{seed}": {"train_dot.seed": seed} for seed in seeds}
     code = f"from cf.cli import experiments; experiments.run({wanted}, 4, 'seed')"
     project.run(sys.executable, "-c", code)
     shown = json.loads(project.run("dvc", "exp", "show", "--json").stdout)
@@ -411,11 +325,11 @@ def test_four_pipelines_at_once_on_a_fresh_store(made: Project, tmp_path: Path) 
         for experiment in shown[-1]["experiments"]
         for rev in experiment["revs"]
     }
-    assert set(experiments) == {f"seed-{seed}" for seed in seeds}
+    assert set(experiments) == set(wanted)
     found = project.runs()
-    assert len(found) == len(seeds) * len(MODELS)
+    assert len(found) == len(seeds)
     for run in found:
-        scores = experiments[run.data.tags["dvc_experiment"]][run.data.tags["model"]]
+        scores = experiments[run.data.tags["dvc_experiment"]]["dot"]
         assert run.info.status == "FINISHED"
         assert {name: run.data.metrics.get(name) for name in scores} == scores
         assert len(client(project.folder).get_metric_history(run.info.run_id, "loss/valid")) == 2
@@ -424,15 +338,18 @@ def test_four_pipelines_at_once_on_a_fresh_store(made: Project, tmp_path: Path) 
 def test_cross_validation_puts_each_folds_training_under_its_models_run(
     made: Project, tmp_path: Path
 ) -> None:
-    project = committed(shutil.copytree(made.folder, tmp_path / "copy"))
+    project = made.copy(tmp_path / "copy")
+    project.keep_only("dot", "bayesmf")
+    project.commit()
     project.change("cv", lambda section: section.update(n_folds=2, seeds=[7]))
     champion = client(project.folder).get_model_version_by_alias("cf", "champion").version
     before = {run.info.run_id for run in project.runs()}
-    assert "2 folds, 1 seeds each" in project.run(sys.executable, "-m", "cf.cli", "cv").stdout
+    assert "2 folds, 1 seeds each" in project.cf("cv").stdout
     runs = [run for run in project.runs() if run.info.run_id not in before]
+    models = ["bayesmf", "dot"]
     parents = [run for run in runs if run.info.run_name.startswith("cv ")]
-    assert sorted(run.info.run_name for run in parents) == [f"cv {model}" for model in MODELS]
-    assert len(runs) == len(MODELS) * (1 + 2)
+    assert sorted(run.info.run_name for run in parents) == [f"cv {model}" for model in models]
+    assert len(runs) == len(models) * (1 + 2)
     for parent in parents:
         folds = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
         assert {run.data.params["split_fold"] for run in folds} == {"0", "1"}
@@ -447,7 +364,7 @@ def test_cross_validation_puts_each_folds_training_under_its_models_run(
 
 
 def test_the_readmes_recipe_adds_a_model(made: Project, tmp_path: Path) -> None:
-    project = Project(shutil.copytree(made.folder, tmp_path / "copy"))
+    project = made.copy(tmp_path / "copy")
     project.change("tracking", lambda section: section.update(enabled=False))
     readme = (project.folder / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", readme, re.S)
