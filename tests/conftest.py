@@ -50,13 +50,14 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
 @pytest.fixture(scope="session")
 def ready_made_store(shared_folder: Path) -> Path:
     """A project folder whose store has its tables, made once: making them takes seconds."""
-    folder = shared_folder / "store"
+    folder, ready = shared_folder / "store", shared_folder / "store.ready"
     with FileLock(shared_folder / "store.lock"):
-        if not folder.exists():
-            folder.mkdir()
+        if not ready.exists():
+            folder.mkdir(exist_ok=True)
             code = "from cf.tracking.mlflow_store import MlflowStore; MlflowStore(0)"
             environ = {**environment(), "PYTHONPATH": str(ROOT)}
             subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, env=environ)
+            ready.touch()
     return folder
 
 
@@ -66,10 +67,12 @@ def made(shared_folder: Path, ready_made_store: Path) -> Project:
 
     All workers share it: tests copy it before they change anything.
     """
-    folder = shared_folder / "project"
+    folder, ready = shared_folder / "project", shared_folder / "project.ready"
     with FileLock(shared_folder / "project.lock"):
-        if not folder.exists():
+        if not ready.exists():
+            shutil.rmtree(folder, ignore_errors=True)
             tests.project.make(folder, ready_made_store)
+            ready.touch()
     return Project(folder)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 from mlflow.entities import Run
 
-from tests.stores import environment, runs
+from tests.stores import environment, relocate, runs
 
 ROOT = Path(__file__).parent.parent
 LONGEST = 600  # seconds, after which a command is taken to hang
@@ -85,6 +85,8 @@ class Project:
     def copy(self, folder: Path, *without: str) -> "Project":
         """A copy of the project as it is now."""
         shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns(*without))
+        if (folder / "mlruns").exists():
+            relocate(self.folder, folder)
         return Project(folder)
 
     def commit(self) -> "Project":

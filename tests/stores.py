@@ -1,6 +1,8 @@
 """MLflow stores that tests look into."""
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -23,3 +25,19 @@ def runs(root: Path) -> list[Run]:
     known = client(root)
     experiments = [experiment.experiment_id for experiment in known.search_experiments()]
     return list(known.search_runs(experiments))
+
+
+def relocate(there: Path, here: Path) -> None:
+    """Let a copied store's artifacts be those of the copy: MLflow keeps absolute paths."""
+    columns = {
+        "experiments": ("artifact_location",),
+        "runs": ("artifact_uri",),
+        "model_versions": ("source", "storage_location"),
+    }
+    with closing(sqlite3.connect(here / "mlruns/mlflow.db")) as database, database:
+        for table, names in columns.items():
+            for name in names:
+                database.execute(
+                    f"UPDATE {table} SET {name} = replace({name}, ?, ?)",
+                    [f"{there.resolve().as_uri()}/", f"{here.resolve().as_uri()}/"],
+                )
