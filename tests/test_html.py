@@ -94,27 +94,27 @@ def test_every_model_the_best_first_beside_the_notebook() -> None:
     assert [row[0].split()[0] for row in page.rows[:5]] == [
         *("Model", "dotbias", "bias", "embnet", "dot")
     ]
-    assert page.rows[0][-1] == "Notebook RMSE, stars"
-    assert page.row("dotbias")[3:] == ["-", "0.6375", "0.8400", "0.9500", "0.7225", "0.8569"]
+    assert page.rows[0][-1] == "Notebook RMSE"
+    assert page.row("dotbias")[2:] == ["-", "0.6375", "0.8400", "0.9500", "0.8569"]
     assert page.row("bias baseline tied")[-1] == "-"
     assert "20,167 validation ratings, of which 813 are cold" in page.text
-    assert "dotbias predicts best: 0.8500 stars RMSE" in page.text
-    assert "0.0250 less than the best baseline, bias" in page.text
+    assert "dotbias has the lowest RMSE: 0.8500 stars on" in page.text
+    assert "0.0250 below the best baseline, bias" in page.text
 
 
 def test_the_notebook_is_left_out_where_it_is_not_comparable() -> None:
     page = Page(render(leaderboard=leaderboard(scores(), notebook=False)))
     assert "0.8569" not in page.text
-    assert len(page.row("dotbias")) == 8
-    assert "The notebook's figures are not shown" in page.text
+    assert len(page.row("dotbias")) == 6
+    assert "The notebook's RMSE is not shown" in page.text
 
 
 def test_the_page_says_how_rows_were_held_out_and_what_train_lacks() -> None:
     text = Page(render()).text
     assert "random, fraction 0.2, seed 42" in text
     assert "20,167, of which 813 are cold" in text
-    assert "813 of an item alone" in text
-    assert "0 users and 741 items in all" in text
+    assert "813 a new item" in text
+    assert "0 new users and 741 new items" in text
     assert "eakage" not in text
 
 
@@ -123,10 +123,10 @@ def test_the_part_and_its_leakage_are_told() -> None:
     leaking = replace(SPLIT, parts=parts)
     on_test = leaderboard(scores(), part="test", n_leaked=1_234)
     text = Page(render(leaderboard=on_test, split=leaking)).text
-    assert "stars RMSE on 20,167 test ratings" in text
-    assert "Leakage: of 1,234 of the test ratings" in text
+    assert "stars on 20,167 test ratings" in text
+    assert "Leakage: 1,234 of the test ratings" in text
     assert "Test ratings9,999, of which 813 are cold" in text
-    assert "Leakage: of" not in Page(render(split=leaking)).text, "which is of valid"
+    assert "Leakage:" not in Page(render(split=leaking)).text, "which is of valid"
 
 
 def test_intervals_differences_and_ties() -> None:
@@ -135,23 +135,22 @@ def test_intervals_differences_and_ties() -> None:
         *(["dotbias"], ["bias", "baseline", "tied"], ["embnet"], ["dot"])
     ]
     dot = leaderboard(scores()).set_index("model").loc["dot"]
-    assert page.row("dot")[1:4] == [
-        "1.0625",
-        f"\n{dot['rmse_low']:.3f} to {dot['rmse_high']:.3f}",
+    assert page.row("dot")[1:3] == [
+        f"\n1.0625 {dot['rmse_low']:.3f} to {dot['rmse_high']:.3f}",
         f"+0.2125 +{dot['to_best_low']:.3f} to +{dot['to_best_high']:.3f}",
     ]
-    assert "the best baseline, bias, which may be as good." in page.text
+    assert "the best baseline, bias; the difference is not significant." in page.text
     page = Page(render(leaderboard=leaderboard(scores(), spread=0.0001)))
     assert "tied" not in page.row("bias baseline")[0]
-    assert "the best baseline, bias (95%: 0.025 to 0.025)." in page.text
+    assert "the best baseline, bias (95% confidence interval 0.025 to 0.025)." in page.text
 
 
 def test_where_another_model_is_best_the_notebooks_best_is_compared_with_too() -> None:
     assert "Behind dotbias" not in Page(render()).text
     page = Page(render(metrics={**scores(), "dot": score(0.5)}))
-    assert page.rows[0][4] == "Behind dotbias stars, 95%"
-    assert [page.row(model)[3].split()[0] for model in ("dotbias", "dot")] == ["+0.3500", "-"]
-    assert [page.row(model)[4].split()[0] for model in ("dotbias", "dot")] == ["-", "-0.3500"]
+    assert page.rows[0][3] == "Behind dotbias 95% interval"
+    assert [page.row(model)[2].split()[0] for model in ("dotbias", "dot")] == ["+0.3500", "-"]
+    assert [page.row(model)[3].split()[0] for model in ("dotbias", "dot")] == ["-", "-0.3500"]
 
 
 def test_whiskers_share_an_axis_that_a_failed_model_does_not_stretch() -> None:
@@ -161,7 +160,7 @@ def test_whiskers_share_an_axis_that_a_failed_model_does_not_stretch() -> None:
 
 
 def test_a_baseline_that_nothing_beats_and_no_baseline_at_all() -> None:
-    assert "no trained model does better" in render(metrics={**scores(), "bias": score(0.1)})
+    assert "no trained model is better" in render(metrics={**scores(), "bias": score(0.1)})
     only = {name: values for name, values in scores().items() if name != "bias"}
     assert "on 20,167 validation ratings. Leaderboard" in Page(render(metrics=only)).text
 
@@ -170,20 +169,19 @@ def test_a_baseline_that_nothing_beats_and_no_baseline_at_all() -> None:
 def test_without_cold_rows_a_dash(gone: dict[str, None]) -> None:
     dot = {key: value for key, value in score(2.0).items() if key != "rmse_cold"}
     page = Page(render(metrics={**scores(), "dot": {**dot, **gone}}))
-    assert page.row("dot")[6] == "-"
+    assert page.row("dot")[5] == "-"
 
 
 def test_error_bars_of_the_models_that_have_them() -> None:
-    assert "Error bars" not in Page(render()).text
+    assert "Calibration" not in Page(render()).text
     bars = {"nll": 1.25, "coverage_50": 0.509, "coverage_80": 0.816, "coverage_95": 0.9461}
     page = Page(render(metrics={**scores(), "dot": {**score(2.0), **bars}}))
     start = page.rows.index(
-        ["Model", "NLL nats a rating"]
-        + [f"Within {level}% of the ratings" for level in (50, 80, 95)]
+        ["Model", "NLL nats per rating"] + [f"{level}% interval coverage" for level in (50, 80, 95)]
     )
     assert page.rows[start + 1] == ["dot", "1.2500", "50.9%", "81.6%", "94.6%"]
     assert page.rows[start + 2][0] == "Parameter"
-    assert "#error-bars" in [link["href"] for link in page.all("a")]
+    assert "#calibration" in [link["href"] for link in page.all("a")]
 
 
 def test_provenance_and_what_was_asked_for() -> None:
@@ -191,7 +189,7 @@ def test_provenance_and_what_was_asked_for() -> None:
     for fact in ("100,836", "610", "9,724", "0.5 to 5 stars", "80,669", "69" * 32, "b9" * 32):
         assert fact in page.text
     assert "could not be reached" not in page.text
-    assert "Asked for" not in page.text
+    assert "Requested" not in page.text
     fallback = replace(PROVENANCE, dataset="ml-100k", requested="ml-25m")
     assert "ml-25m, which could not be reached" in render(provenance=fallback)
     own = replace(PROVENANCE, dataset="mine.csv", requested="data/own/mine.csv", source="mine.csv")
@@ -211,19 +209,22 @@ def test_better_worse_new_and_removed_models() -> None:
         ["dot", "-", "1.0625", "-", "new"],
         ["gone", "1.5000", "-", "-", "removed"],
     ]
-    assert "The same as before: bias." in page.text
+    assert "Unchanged: bias." in page.text
     assert "0123456789 (“Widen <dot>”)" in page.text
     assert ">\N{MINUS SIGN}0.0500</td>" in render(commit=commit(before))
 
 
-def test_a_difference_too_small_to_be_shown_is_neither_better_nor_worse() -> None:
-    before = {**scores(), "dot": score(1.06251)}
-    assert "<td>0.0000</td>\n<td>as good</td>" in render(commit=commit(before))
+def test_noise_is_no_change_and_a_change_elsewhere_is_as_good() -> None:
+    noise = {**scores(), "dot": {**score(1.062512), "mae": 0.796901}}
+    assert changes(commit(noise), scores(), DATA, ["dot"]) == []
+    assert "Nothing changed" in render(commit=commit(noise))
+    elsewhere = {**scores(), "dot": {**scores()["dot"], "mae": 0.5}}
+    assert "<td>0.0000</td>\n<td>as good</td>" in render(commit=commit(elsewhere))
 
 
 def test_nothing_changed() -> None:
     page = Page(render(commit=commit(scores(), sections())))
-    assert "Nothing changed: every metric is that of the last commit, 0123456789" in page.text
+    assert "Nothing changed: all metrics equal those of the last commit, 0123456789" in page.text
     assert "Verdict" not in page.text
 
 
@@ -234,7 +235,7 @@ def test_other_validation_rows_are_not_compared() -> None:
     assert changes(other_part, scores(), DATA, ["dot"]) is None
     page = Page(render(commit=before))
     assert "cannot be compared with those of the last commit" in page.text
-    assert "20,000 of ml-100k, 813 of them cold" in page.text
+    assert "20,000 of ml-100k, of which 813 are cold" in page.text
     assert "Verdict" not in page.text
 
 
@@ -284,7 +285,7 @@ def test_a_model_whose_section_is_gone_and_one_model_alone() -> None:
     page = Page(render(params={"train_dot": sections()["train_dot"]}))
     assert page.row("model.name")[1:] == ["-", "-", "dot"]
     page = Page(render(trained=["dot"]))
-    assert "Of dot" in page.text
+    assert "Parameters of dot" in page.text
     assert "No model was trained." in render(trained=[])
 
 
@@ -365,6 +366,6 @@ def test_headings_tables_and_images_say_what_they_are() -> None:
 def test_ranking_metrics_best_first() -> None:
     assert "Recall" not in render()
     page = render(ranking=toy_results().ranking)
-    assert "Lists of 5 items for 9 users on the validation ratings" in page
+    assert "Top 5 of each of 9 users, on the validation ratings" in page
     assert "<td>tied</td>" in page
     assert page.index(">0.2500</td>") > page.index('>ease <span class="tag">baseline</span>')

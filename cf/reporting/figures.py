@@ -165,7 +165,7 @@ def predicted_against_observed(
     counts, *_ = np.histogram2d(x, y, [bins, rows])
     norm = LogNorm(1, max(2, counts.max()))
     cells = grid.ax_joint.pcolormesh(
-        bins, rows, np.ma.masked_equal(counts.T, 0), cmap=BLUES, norm=norm
+        bins, rows, np.ma.masked_equal(counts.T, 0), cmap=BLUES, norm=norm, ec="face", lw=0.4
     )
     grid.ax_joint.plot(limits, limits, color=COLORS[1], lw=1.4, ls="--")
     means = x.groupby(y).mean()

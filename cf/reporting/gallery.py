@@ -20,7 +20,7 @@ PANELS = {
     "user_activity": ("training ratings of the user", True),
     "rating": ("observed rating (stars)", True),
     "warm_cold": ("seen in training", False),
-    "genre": ("genre of the item (a rating counts in each of its genres)", False),
+    "genre": ("genre (an item may have several)", False),
     "month": ("month of the rating", True),
     "year": ("year of the rating", True),
 }

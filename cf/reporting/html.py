@@ -21,8 +21,8 @@ Scores = Mapping[str, Mapping[str, Any]]
 DASH = "\N{EN DASH}"
 MODELS_PER_TABLE = 6
 """More models go on in a further table, so that none is wider than a sheet of paper."""
-MIN_CHANGE = 0.00005
-"""Differences in RMSE below this are shown as 0.0000 stars."""
+DECIMALS = 4
+"""Metrics that agree to these are shown as equal."""
 
 FIGURES = {
     "loss_curves": (
@@ -70,6 +70,18 @@ FIGURES = {
     ),
 }
 """Heading and explanation of each kind of figure, in the order of the page."""
+
+COLUMNS = {
+    "model": ("Model", ""),
+    "rmse": ("RMSE", "95% interval"),
+    "to_best": ("Behind the best", "95% interval"),
+    "to_notebook": (f"Behind {NOTEBOOKS_BEST}", "95% interval"),
+    "mae": ("MAE", ""),
+    "rmse_warm": ("Warm", "RMSE"),
+    "rmse_cold": ("Cold", "RMSE"),
+    "notebook_rmse": ("Notebook", "RMSE"),
+}
+"""Heading of each column of the leaderboard, and a word on it; all are in stars."""
 
 PIPELINE_PARAMS = re.compile(r"(ingest|split|evaluate|rank|train_\w+)\.")
 """The parameters that results depend on."""
@@ -151,25 +163,34 @@ def render(
     order = list(leaderboard["model"])
     models = [name for name in order if name in trained]
     differing, common = compare_params({m: flatten(params.get(f"train_{m}")) for m in models})
+    at_k = ranking.filter(like="ndcg_at_").columns
+    hidden = {name for name in ("to_notebook", "notebook_rmse") if leaderboard[name].isna().all()}
+    if order[0] == NOTEBOOKS_BEST:
+        hidden.add("to_notebook")  # it is the difference to the best
     return (
         _environment()
         .get_template("html.html.jinja")
         .render(
             rows=rows,
+            columns={key: text for key, text in COLUMNS.items() if key not in hidden},
             scale=_scale(leaderboard),
             rated=SUBSET_LABELS[rows[0]["part"]],
-            comparable=leaderboard["notebook_rmse"].notna().any(),
-            notebooks_best=NOTEBOOKS_BEST,
-            barred=[row for row in rows if row["nll"] is not None],
+            comparable="notebook_rmse" not in hidden,
+            calibrated=[row for row in rows if row["nll"] is not None],
             coverage=calibration.COVERAGE,
+            calibration_columns=[
+                *(("Model", ""), ("NLL", "nats per rating")),
+                *((f"{level}% interval", "coverage") for level in calibration.COVERAGE),
+            ],
             trained=trained,
             baseline=next((row for row in rows if row["model"] not in trained), None),
             provenance=provenance,
             fallback=PurePath(provenance.requested).name != provenance.dataset,
             split=split,
-            parts=SUBSET_LABELS,
+            subset_labels=SUBSET_LABELS,
             commit=commit,
             ranked=ranked,
+            k=at_k[0].removeprefix("ndcg_at_") if len(at_k) else "",
             changes=changes(commit, metrics, data, order) if commit else None,
             changed_params=changed_params(commit.params, params) if commit else [],
             groups=list(_groups(figures, order)),
@@ -194,13 +215,13 @@ def changes(
     before = commit.metrics or {}
     found = []
     for model in [*order, *(name for name in before if name not in metrics)]:
-        if before.get(model) == metrics.get(model):
+        if _rounded(before.get(model)) == _rounded(metrics.get(model)):
             continue
         old, new = (scores.get(model, {}).get("rmse") for scores in (before, metrics))
         difference = None if old is None or new is None else new - old
         if difference is None:
             verdict = "new" if old is None else "removed"
-        elif abs(difference) < MIN_CHANGE:
+        elif round(difference, DECIMALS) == 0:
             verdict = "as good"
         else:
             verdict = "better" if difference < 0 else "worse"
@@ -269,6 +290,15 @@ def _text(value: Any) -> str:
     return format_float(value) if isinstance(value, float) else str(value)
 
 
+def _rounded(scores: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if scores is None:
+        return None
+    return {
+        key: round(value, DECIMALS) if isinstance(value, float) else value
+        for key, value in scores.items()
+    }
+
+
 def _about(metrics: Any, data: Mapping[str, Any] | None) -> tuple[Any, ...]:
     """What the metrics are of: data set, part, rows and cold rows."""
     first: Mapping[str, Any] = next(iter(metrics.values()), {})
@@ -314,15 +344,19 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["figure"] = lambda value: DASH if value is None else f"{value:.4f}"
-    environment.filters["short"] = lambda value: f"{value:.3f}"
+    environment.filters["decimals"] = _decimals
     environment.filters["signed"] = _signed
     environment.filters["percent"] = lambda value: f"{value:.1%}"
     environment.filters["count"] = lambda value: f"{value:,}" if isinstance(value, int) else "?"
+    environment.filters["pair"] = lambda heading: (heading, "")
     return environment
 
 
-def _signed(value: float | None, decimals: int = 4) -> str:
+def _decimals(value: float | None, decimals: int = DECIMALS) -> str:
+    return DASH if value is None else f"{value:.{decimals}f}"
+
+
+def _signed(value: float | None, decimals: int = DECIMALS) -> str:
     if value is None:
         return DASH
     text = f"{abs(value):.{decimals}f}"

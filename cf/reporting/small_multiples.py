@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from cf.reporting.style import INK, RC_PARAMS, Style, new_figure
 
 GROUPS_PER_LINE = 24
-MIN_GROUPS = 4  # that a panel has room for, so that its title fits
+MIN_GROUPS = 5  # that a panel has room for, so that its title fits
 
 # Inches. Constrained layout cannot be had: panels are as wide as their groups are many.
 GROUP, PLOT, CHARACTER = 0.36, 1.5, 0.04  # a group's width, a panel's height, a slanted letter

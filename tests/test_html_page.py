@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
+import matplotlib
 import pytest
 
-from cf.reporting import figures, html
+from cf.reporting import gallery, html
 from cf.reporting.html import Commit
 from cf.reporting.save import save
-from cf.reporting.style import model_styles
 from tests.results import (
     PROVENANCE,
     SPLIT,
@@ -22,7 +20,7 @@ from tests.results import (
     toy_results,
 )
 
-PHONE, DESK = {"width": 360, "height": 780}, {"width": 1280, "height": 900}
+matplotlib.use("agg")
 
 LOW_CONTRAST = """() => {
   const parse = colour => colour.match(/[\\d.]+/g).map(Number);
@@ -48,26 +46,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     name = "a_model_whose_name_is_rather_long"
     models = [*TRAINED, name, *(f"dotbias_{number}" for number in range(4))]
-    epochs, draw = np.arange(1, 7), np.random.default_rng(0)
-    losses = {"epoch": epochs, "train_loss": 1.2 / epochs}
-    histories = {
-        model: pd.DataFrame({**losses, "valid_loss": 1 + place / epochs})
-        for place, model in enumerate(models)
-    }
-    drawn = {"loss_curves": figures.loss_curves(histories, model_styles(models), "Loss by epoch")}
-    observed = draw.integers(1, 11, 2000) / 2
-    for model in models:
-        predicted = observed + draw.normal(0, 0.5, 2000)
-        drawn[f"predicted_{model}"] = figures.predicted_against_observed(
-            pd.Series(predicted),
-            pd.Series(observed),
-            (0.5, 5.0),
-            f"Predicted against observed ratings: {model}",
-        )
-    for stem, figure in drawn.items():
+    for stem, figure in gallery.draw(toy_results()):
         save(figure, folder / f"{stem}.svg")
     now = {**scores(), **{model: score(1 + len(model) / 100) for model in models[3:]}}
-    now[name] |= {"nll": 1.25, "coverage_50": 0.5, "coverage_80": 0.8, "coverage_95": 0.95}
+    now[name] = score(0.8) | {
+        "nll": 1.25,
+        "coverage_50": 0.5,
+        "coverage_80": 0.8,
+        "coverage_95": 0.95,
+    }
     before = {**now, "dot": score(1.0), "dotbias": score(0.9), "removed": score(2.0)}
     params = {f"train_{model}": sections()["train_embnet"] for model in models} | sections()
     committed = {**params, "train_dot": {**params["train_dot"], "seed": 2}}
@@ -81,7 +68,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         trained=models,
         provenance=PROVENANCE,
         split=SPLIT,
-        figures={stem: (folder / f"{stem}.svg").read_bytes() for stem in drawn},
+        figures={path.stem: path.read_bytes() for path in folder.glob("*.svg")},
         commit=Commit("0123456789" * 4, "A subject of " + 60 * "x", before, data, committed),
     )
     path = folder / "index.html"
@@ -97,30 +84,44 @@ def is_whole(tab: Any) -> bool:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("device", "size"), [("phone", PHONE), ("desk", DESK)])
-def test_on_screen(
-    page: Path, browser: Any, screenshots: Path, device: str, size: dict[str, int], scheme: str
-) -> None:
-    said: list[str] = []
-    asked: list[str] = []
-    with browser.new_context(viewport=size, color_scheme=scheme) as context:
+@pytest.mark.parametrize("width", [360, 1280])
+def test_on_screen(page: Path, browser: Any, screenshots: Path, width: int, scheme: str) -> None:
+    messages: list[str] = []
+    requests: list[str] = []
+    viewport = {"width": width, "height": 900}
+    with browser.new_context(viewport=viewport, color_scheme=scheme) as context:
         tab = context.new_page()
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("console", lambda message: messages.append(message.text))
+        tab.on("pageerror", lambda error: messages.append(str(error)))
+        tab.on("request", lambda request: requests.append(request.url))
         tab.goto(page.as_uri())
         assert is_whole(tab)
         assert tab.evaluate(LOW_CONTRAST) == []
-        tab.screenshot(path=screenshots / f"report-{device}-{scheme}.png", full_page=True)
+        tab.screenshot(path=screenshots / f"report-{width}-{scheme}.png", full_page=True)
         for link in tab.query_selector_all("nav a"):
             link.click()
-        if device == "phone":
+        if width == 360:
             figure = tab.query_selector("figure")
             figure.query_selector("label").click()
-            assert figure.query_selector("img").bounding_box()["width"] > size["width"]
+            assert figure.query_selector("img").bounding_box()["width"] > width
             assert is_whole(tab)
-    assert said == []
-    assert {url for url in asked if not url.startswith("data:")} == {page.as_uri()}
+    assert messages == []
+    assert {url for url in requests if not url.startswith("data:")} == {page.as_uri()}
+
+
+def test_the_leaderboard_fits_every_width(page: Path, browser: Any, screenshots: Path) -> None:
+    with browser.new_context() as context:
+        tab = context.new_page()
+        tab.goto(page.as_uri())
+        box = tab.query_selector("#leaderboard .box")
+        n_columns = len(box.query_selector_all("thead th"))
+        assert n_columns == 8
+        for width in (360, 768, 1024, 1280, 1920):
+            tab.set_viewport_size({"width": width, "height": 900})
+            assert box.evaluate("e => e.scrollWidth <= e.clientWidth"), width
+            cells = box.query_selector("tbody tr").query_selector_all("th, td")
+            assert [cell.is_visible() for cell in cells] == [True] * n_columns
+            box.screenshot(path=screenshots / f"leaderboard-{width}.png")
 
 
 def test_on_paper(page: Path, browser: Any, screenshots: Path) -> None:
