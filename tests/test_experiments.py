@@ -1,23 +1,276 @@
-"""What DVC's queue says, as it is understood."""
+"""Experiments side by side: with a stand-in for DVC that is quick, and with DVC itself."""
 
-from cf.cli.experiments import waiting
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-STATUS = """Task     Name     Created    Status
-c5f3bb7  seed-14  12:50 PM   Running
-5625749  seed-11  12:50 PM   Success
-5625740  seed-12  12:50 PM   Failed
-bd1bed3  seed-13  12:50 PM   Queued
-45fd923           12:50 PM   Queued
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from matplotlib.figure import Figure
 
-Worker status: 1 active, 0 idle
+from cf.cli import cv, experiments, grid, rank
+from cf.cli.grid import parse_axis
+from cf.core.config import Tracking
+from cf.core.errors import InputError
+from cf.tracking.record import RunRecord
+
+DVC = """#!/bin/sh
+echo "$@" >> calls
+case "$*" in
+    "exp list --name-only") printf 'toy-1\\nother-1\\ntoys-1\\n' ;;
+    *"--name toy-locked"*)
+        if mkdir refused 2>/dev/null; then
+            echo "ERROR: Unable to acquire lock. Most likely another DVC process is running."
+            exit 255
+        fi ;;
+    *"--name toy-slow"*) echo "Running stage 'train_dot':"; sleep 60 & echo $! > child; wait ;;
+    *"--name toy-broken"*)
+        echo "Running stage 'train_dot':"
+        echo "train_dot: too large"
+        echo "ERROR: failed to reproduce 'train_dot'"
+        echo "ERROR: failed to reproduce 'train_dot'"
+        exit 255 ;;
+esac
 """
 
 
-def test_what_runs_and_what_is_to_come_is_counted() -> None:
-    assert waiting(STATUS) == "1 running, 2 queued"
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which `dvc` is a stand-in that writes down how it was called."""
+    dvc = tmp_path / "bin/dvc"
+    dvc.parent.mkdir()
+    dvc.write_text(DVC)
+    dvc.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        experiments, "_environment", lambda: {"PATH": f"{dvc.parent}:/usr/bin:/bin"}
+    )
+    monkeypatch.setattr(experiments, "INTERVAL_S", 0.1)
+    return tmp_path
 
 
-def test_nothing_is_waited_for_when_all_have_ended() -> None:
-    ended = [line for line in STATUS.splitlines() if not line.endswith(("Running", "Queued"))]
-    assert not waiting("\n".join(ended))
-    assert not waiting("No experiment tasks in the queue.\n\nWorker status: 0 active, 1 idle\n")
+def test_earlier_ones_of_the_same_prefix_are_replaced(folder: Path) -> None:
+    assert experiments.run({"toy-2": {"split.fold": 0, "split.file": None}}, 1, "toy", "rank") == {}
+    assert (folder / "calls").read_text().splitlines() == [
+        "exp list --name-only",
+        "exp remove toy-1",
+        "exp run --temp --name toy-2 --set-param=split.fold=0 --set-param=split.file=null rank",
+    ]
+
+
+def test_one_that_is_refused_the_lock_is_started_again(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert experiments.run({"toy-locked": {}, "toy-2": {}}, 2, "toy") == {}
+    assert (folder / "calls").read_text().count("--name toy-locked") == 2
+    assert capsys.readouterr().out.count("toy-locked: done") == 1
+
+
+def test_a_lock_that_is_never_free_is_reported(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiments, "ATTEMPTS", 1)
+    failures = experiments.run({"toy-locked": {}}, 1, "toy")
+    assert "another DVC process" in failures["toy-locked"]
+
+
+def test_one_that_fails_is_reported_in_dvcs_words_and_the_others_go_on(folder: Path) -> None:
+    failures = experiments.run({"toy-broken": {}, "toy-2": {}, "toy-broken-3": {}}, 1, "toy")
+    assert (folder / "calls").read_text().count("--name toy-") == 3
+    assert experiments.message(failures).splitlines() == [
+        "toy-broken, toy-broken-3 failed:",
+        "Running stage 'train_dot':",
+        "train_dot: too large",
+        "ERROR: failed to reproduce 'train_dot'",
+    ]
+
+
+def test_an_interrupt_ends_what_runs_and_starts_nothing_else(folder: Path) -> None:
+    def interrupt() -> None:
+        while not (folder / "child").exists():
+            time.sleep(0.05)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        experiments.run({"toy-slow": {}, "toy-2": {}}, 1, "toy")
+    assert "toy-2" not in (folder / "calls").read_text()
+    child = int((folder / "child").read_text())
+    deadline = time.monotonic() + 10
+    while is_running(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_without_git_dvcs_own_words_say_why(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"dvc exp list: ERROR: you are not inside of a DVC repo"):
+        experiments.run({"toy-1": {}}, 1, "toy")
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("train_dot.model.n_factors=25,10,25", ("train_dot.model.n_factors", [10, 25])),
+        ("train_dot.seed=1", ("train_dot.seed", [1])),
+        ("train_dot.optimizer.weight_decay=5e-05", ("train_dot.optimizer.weight_decay", [5e-5])),
+    ],
+)
+def test_an_axis_is_a_key_and_its_values_in_order(text: str, parsed: Any) -> None:
+    assert parse_axis(text) == parsed
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["train_dot.seed", "train_dot.seed=", "split.seed=1,2", "train_dot=1", "train_dot.device=cpu"],
+)
+def test_what_is_no_axis_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"expected a parameter .* and numbers.* got " + text):
+        parse_axis(text)
+
+
+PARAMS = {
+    "split": {"method": "random", "n_folds": 5, "fold": 0, "test": False},
+    "train_dot": {"seed": 1, "model": {"n_factors": 3}, "optimizer": {"weight_decay": 0.0}},
+    "evaluate": {"part": "valid"},
+    "cv": {"n_folds": 2, "seeds": [1, 2], "jobs": 2},
+    "tracking": {"enabled": True, "experiment": "cf"},
+}
+TRAIN = """
+import json, sys, time, yaml
+params = yaml.safe_load(open("params.yaml"))
+section, fold = params["train_dot"], params["split"]["fold"]
+n_factors, seed = section["model"]["n_factors"], section["seed"]
+if n_factors == 13:
+    sys.exit("train: too many factors")
+rmse = 0.9 - n_factors / 100 + fold / 10 + seed / 1000
+metrics = {"dot": {"rmse": rmse, "rmse_warm": 0}, "bias": {"rmse": 1.0 + fold / 10}}
+record = {
+    "id": f"{n_factors}-{fold}-{seed}", "experiment": "cf", "name": "dot", "dataset": {},
+    "parameters": {"n_factors": n_factors, "fold": fold}, "tags": {"model": "dot"}, "started": 5,
+    "ended": 6, "status": "FINISHED",
+}
+row = {"model": "dot", "n_users": 9, "n_left_out": 1, "ndcg_at_10": 0.25, "behind_low": 0}
+row["behind_high"] = 0
+json.dump(metrics, open("reports/metrics.json", "w"))
+json.dump({"dataset": "toy"}, open("reports/data.json", "w"))
+json.dump(record, open("runs/dot.json", "w"))
+print(*row, sep=",", file=open("reports/ranking.csv", "w"))
+print(*row.values(), sep=",", file=open("reports/ranking.csv", "a"))
+"""
+STAGE = {
+    "cmd": "python train.py",
+    "deps": ["train.py"],
+    "params": ["train_dot", "split", "evaluate"],
+    "outs": [{path: {"cache": False}} for path in ("runs/dot.json", "reports/ranking.csv")],
+    "metrics": [{f"reports/{name}.json": {"cache": False}} for name in ("metrics", "data")],
+}
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that has run once: its one stage trains nothing, and takes no time for it."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("reports", "runs"):
+        (folder / name).mkdir()
+    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    (folder / "train.py").write_text(TRAIN)
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"rank": STAGE}}))
+    (folder / ".gitignore").write_text("/reports/grid.png\n/reports/cv.csv\n")
+    who = (["config", "user.name", "n"], ["config", "user.email", "e@x.org"])
+    for command in (
+        *(["git", *arguments] for arguments in (["init", "-q"], *who)),
+        ["dvc", "init", "-q"],
+        ["dvc", "repro", "-q"],
+        *(["git", *arguments] for arguments in (["add", "-A"], ["commit", "-qm", "one"])),
+    ):
+        environment = experiments._environment()
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def project(committed: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, dict[str, RunRecord]]:
+    """The project as the current folder, and the records handed to MLflow, by name and id."""
+    monkeypatch.chdir(committed)
+    records: dict[str, RunRecord] = {}
+
+    class Recorder:
+        def upsert(self, record: RunRecord) -> None:
+            records[record.name if record.name != "dot" else record.id] = record
+
+    @contextmanager
+    def recording(settings: Tracking, timeout_s: float | None) -> Iterator[Recorder]:
+        yield Recorder()
+
+    monkeypatch.setattr(grid, "recording", recording)
+    monkeypatch.setattr(cv, "recording", recording)
+    return committed, records
+
+
+Made = tuple[Path, dict[str, RunRecord]]
+
+
+def test_a_grid_draws_what_finished_and_reports_what_failed(
+    project: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[pd.DataFrame] = []
+
+    def grid_heatmap(rmse: pd.DataFrame, title: str) -> Figure:
+        drawn.append(rmse)
+        assert title == "Validation RMSE of dot: toy"
+        return Figure()
+
+    monkeypatch.setattr(grid, "grid_heatmap", grid_heatmap)
+    axes = ["train_dot.model.n_factors=13,3", "train_dot.optimizer.weight_decay=0.1,0.0"]
+    with pytest.raises(InputError) as caught:
+        grid.main(axes, 4)
+    assert str(caught.value).startswith("grid-13-0.0, grid-13-0.1 failed:\nRunning stage 'rank'")
+    assert "train: too many factors" in str(caught.value)
+    (rmse,) = drawn
+    assert (rmse.index.name, rmse.columns.name) == tuple(axis.partition("=")[0] for axis in axes)
+    assert (list(rmse.index), list(rmse.columns)) == ([3, 13], [0.0, 0.1])
+    np.testing.assert_allclose(rmse, [[0.871, 0.871], [np.nan, np.nan]], rtol=1e-15)
+    folder, records = project
+    assert (folder / "reports/grid.png").exists()
+    assert not records, "these have the run of the training that params.yaml describes"
+
+
+def test_a_cross_validation_puts_each_folds_trainings_under_its_models_record(
+    project: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv.main()
+    assert "toy: 2 folds, 2 seeds each" in capsys.readouterr().out
+    folder, records = project
+    over_folds = records.pop("cv dot")
+    assert {record.id for record in records.values()} == {"3-0-1", "3-1-1", "3-0-2", "3-1-2"}
+    assert {record.parent for record in records.values()} == {over_folds.id}
+    assert over_folds.parameters == {"n_factors": 3}
+    assert over_folds.metrics["rmse"] == pytest.approx(0.87 + 0.05 + 0.0015)
+    assert over_folds.reports == ["reports/cv.csv"]
+    table = pd.read_csv(folder / "reports/cv.csv")
+    assert list(table["model"]) == ["dot", "bias"]
+    assert table["sd_folds"].to_numpy() == pytest.approx(0.1 / 2**0.5, abs=1e-6)
+
+
+def test_ranking_prints_the_experiments_table(
+    project: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rank.main()
+    printed = capsys.readouterr().out
+    assert "toy, split by time, valid:" in printed
+    assert "0.2500" in printed

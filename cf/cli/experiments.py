@@ -1,126 +1,185 @@
-"""DVC's experiments, by DVC's own command.
-
-Runs what is in DVC's queue, as `dvc exp run --run-all` does. But workers that start at the same
-instant write into each other's files: one may lose its experiment, for which DVC then waits for
-ever, or never hear that it is to end. So here they start one after another, and waiting ends when
-none is left that could do the work.
-"""
+"""Pipelines side by side: experiments of DVC, each in a folder of its own."""
 
 import json
+import os
+import re
+import signal
 import subprocess
+import sys
 import time
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import dvc.api
+import pandas as pd
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cf.core import paths
 from cf.core.errors import InputError
-from cf.evaluation.experiments import Experiment, finished
+from cf.tracking.record import RunRecord
 
-PAUSE = 2.0  # seconds between two looks at the queue
-PATIENCE = 30  # looks without an answer from any worker
+INTERVAL_S = 1.5  # between two starts: of those at the same instant DVC refuses most its lock
+ATTEMPTS = 20  # to start one: DVC waits 3 s for its lock each time
+LOCKED = ("Unable to acquire lock", "it is being blocked by")
+GRACE_S = 10.0  # from an interrupt until a kill
+N_LINES = 12  # at most, of the output of an experiment that failed
 
 
-def shown() -> list[dict[str, Any]]:
-    """What DVC knows of all experiments.
+def run(
+    experiments: Mapping[str, Mapping[str, Any]], jobs: int, replacing: str, target: str = ""
+) -> dict[str, str]:
+    """What DVC says of the experiments that failed, by name; empty if all finished.
+
+    Args:
+        experiments: the parameters to change, by dotted key, of each experiment by its name.
+        jobs: pipelines at a time.
+        replacing: earlier experiments whose names begin with this and a hyphen are removed.
+        target: the last stage to run; the whole pipeline where there is none.
 
     Raises:
-        InputError: DVC fails; its own words say why.
+        InputError: DVC cannot run experiments here; its message says why.
     """
-    experiments: list[dict[str, Any]] = json.loads(said("dvc", "exp", "show", "--json"))
-    return experiments
+    names = _output("dvc", "exp", "list", "--name-only").split()
+    if earlier := [name for name in names if name.startswith(f"{replacing}-")]:
+        _output("dvc", "exp", "remove", *earlier)
+    waiting, attempts, failures = deque(experiments), Counter[str](), dict[str, str]()
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[stage]}"),
+        TimeElapsedColumn(),
+    )
+    with TemporaryDirectory() as folder, Progress(*columns) as progress:
+        task = progress.add_task(replacing, total=len(experiments), stage="")
+        try:
+            while waiting or running:
+                if waiting and len(running) < jobs:
+                    name = waiting.popleft()
+                    running[name] = _start(name, experiments[name], target, Path(folder, name))
+                time.sleep(INTERVAL_S)
+                logs = {name: Path(folder, name).read_text(errors="replace") for name in running}
+                progress.update(task, stage=", ".join(map(_stage, logs.values())))
+                ended = [name for name in running if running[name].poll() is not None]
+                for name in ended:
+                    failed = running.pop(name).returncode != 0
+                    attempts[name] += 1
+                    if failed and attempts[name] < ATTEMPTS and _is_locked(logs[name]):
+                        waiting.append(name)
+                        continue
+                    if failed:
+                        failures[name] = _last_lines(logs[name])
+                    progress.console.print(f"{name}: {'failed' if failed else 'done'}")
+                    progress.advance(task)
+        finally:
+            _stop(running.values())
+    return failures
 
 
-def kept(rev: str, path: str) -> Any:
-    """The content of a JSON file that an experiment made, if git keeps it.
+def results(names: Iterable[str]) -> pd.DataFrame:
+    """The finished experiments among `names`, in that order: revision, parameters and metrics.
+
+    Returns:
+        A row an experiment, by name; columns as those of `dvc exp show`.
+    """
+    shown = pd.DataFrame(dvc.api.exp_show()).set_index("Experiment")
+    shown = shown.rename(columns=lambda name: name.removeprefix(f"{paths.METRICS}:"))
+    return shown.loc[[name for name in names if name in shown.index]]
+
+
+def read_at(revision: str, path: Path) -> str:
+    """The text of a file that an experiment made, if git tracks it.
 
     Raises:
         InputError: it is not there.
     """
-    return json.loads(said("git", "show", f"{rev}:./{path}"))
+    return _output("git", "show", f"{revision}:./{path.as_posix()}")
 
 
-def run(experiments: dict[str, dict[str, Any]], jobs: int, replacing: str) -> list[Experiment]:
-    """Run experiments, and whatever else is in DVC's queue, `jobs` at a time.
-
-    What comes to nothing is tried once more: two experiments that want a lock of DVC at the same
-    instant do not wait for each other. Stages that did finish come from DVC's cache then.
-
-    Args:
-        experiments: the values by dotted key that each is to have, by its name.
-        jobs: pipelines at a time.
-        replacing: finished experiments whose names begin with this and a hyphen are removed.
-
-    Returns:
-        The experiments, in their order.
+def read_record(revision: str, model: str) -> RunRecord:
+    """The record of a model's training in an experiment.
 
     Raises:
-        InputError: DVC fails, with its own words; or one of the experiments did not finish.
+        InputError: there is none.
     """
-    known = said("dvc", "exp", "list", "--name-only").split()
-    if earlier := [name for name in known if name.startswith(f"{replacing}-")]:
-        said("dvc", "exp", "remove", *earlier)
-    missing = experiments
-    for _ in range(2):
-        for name, values in missing.items():
-            changes = [f"--set-param={key}={json.dumps(value)}" for key, value in values.items()]
-            said("dvc", "exp", "run", "--queue", "--name", name, *changes)
-            print(f"queued {name}", flush=True)
-        run_queue(jobs)
-        ran = {experiment.name: experiment for experiment in finished(shown(), replacing)}
-        if not (missing := {key: value for key, value in experiments.items() if key not in ran}):
-            return [ran[name] for name in experiments]
-    raise InputError(
-        f"{len(missing)} of {len(experiments)} experiments did not finish: {', '.join(missing)}. "
-        "`dvc queue logs NAME` tells why."
-    )
+    return RunRecord(**json.loads(read_at(revision, paths.RUNS / f"{model}.json")))
 
 
-def run_queue(jobs: int) -> None:
-    """Run all that is in DVC's queue, `jobs` experiments at a time.
-
-    Raises:
-        InputError: no worker of the queue answers any more.
-    """
-    told, started, silent = "", 0, 0
-    while left := waiting(status := said("dvc", "queue", "status")):
-        if left != told:
-            print(f"queue: {left}", flush=True)
-            told = left
-        answers = "Worker status: 0 active, 0 idle" not in status
-        if started < jobs and (answers or not started):
-            started += 1
-            start_worker(started)
-        silent = 0 if answers else silent + 1
-        if silent == PATIENCE:
-            raise InputError(
-                "DVC's queue: expected its workers to answer, none does. `dvc queue status` tells "
-                "what is left, `dvc queue remove --all` gives it up."
-            )
-        time.sleep(PAUSE)
+def message(failures: Mapping[str, str]) -> str:
+    """The failures as text for an error, one paragraph for all that failed alike."""
+    names: dict[str, list[str]] = {}
+    for name, lines in failures.items():
+        names.setdefault(lines, []).append(name)
+    return "\n".join(f"{', '.join(names[lines])} failed:\n{lines}" for lines in names)
 
 
-def start_worker(n: int) -> None:
-    """Start the nth worker of DVC's queue, which lives on until the queue has been empty a while.
+def _start(
+    name: str, parameters: Mapping[str, Any], target: str, log: Path
+) -> "subprocess.Popen[bytes]":
+    command = ["dvc", "exp", "run", "--temp", "--name", name]
+    command += [f"--set-param={key}={json.dumps(value)}" for key, value in parameters.items()]
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [*command, target] if target else command,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # an interrupt reaches it from `_stop` alone
+        )
 
-    It inherits what it could print to, so nothing that somebody waits to see the end of.
-    """
-    command = ["dvc", "queue", "start", "--jobs", str(n)]
-    nothing = subprocess.DEVNULL
-    subprocess.run(command, stdin=nothing, stdout=nothing, stderr=nothing, check=False)
+
+def _stop(processes: Iterable["subprocess.Popen[bytes]"]) -> None:
+    """End what still runs, and what it started: an interrupt first, as from the keyboard."""
+    deadline = time.monotonic() + GRACE_S
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what is left of it and of its stage
+        process.wait()
 
 
-def waiting(status: str) -> str:
-    """How many experiments run and how many are to come, of what `dvc queue status` prints."""
-    last = [line.split()[-1] for line in status.splitlines() if line.strip()]
-    counts = {state: last.count(state) for state in ("Running", "Queued")}
-    return ", ".join(f"{n} {state.lower()}" for state, n in counts.items() if n)
+def _stage(log: str) -> str:
+    """The stage that runs, after what DVC has printed so far."""
+    stages = re.findall(r"^Running stage '(.+)':", log, re.M)
+    return str(stages[-1]) if stages else "..."
 
 
-def said(*command: str) -> str:
+def _is_locked(log: str) -> bool:
+    return any(text in log for text in LOCKED)
+
+
+def _last_lines(log: str) -> str:
+    """What DVC printed since the last stage began, each line once."""
+    since = log[max(0, log.rfind("Running stage '")) :]
+    lines = dict.fromkeys(line.rstrip() for line in since.splitlines() if line.strip())
+    return "\n".join(list(lines)[-N_LINES:])
+
+
+def _output(*command: str) -> str:
     """What a command prints.
 
     Raises:
         InputError: it fails; its own words say why.
     """
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        command, env=_environment(), capture_output=True, encoding="utf-8", check=False
+    )
     if done.returncode:
         raise InputError(f"{' '.join(command[:3])}: {done.stderr.strip()}")
     return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """This environment, with the programs of cf's own Python first: dvc, and python for stages."""
+    path = [str(Path(sys.executable).parent), *filter(None, [os.environ.get("PATH")])]
+    return {**os.environ, "PATH": os.pathsep.join(path)}

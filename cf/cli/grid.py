@@ -1,47 +1,94 @@
-"""A grid of experiments over two parameters, as a heat map: cf grid."""
+"""A grid of experiments over two parameters of a model, as a heat map: cf grid."""
 
+from collections.abc import Sequence
 from itertools import product
 
 import pandas as pd
 
 from cf.cli import experiments
 from cf.core import config, io, paths
-from cf.core.provenance import Provenance, SplitInfo
-from cf.evaluation.grid import grid
+from cf.core.errors import InputError
 from cf.reporting.heatmap import grid_heatmap
 from cf.reporting.save import save
-from cf.tracking.record import new_record, recording
+from cf.tracking.record import group, recording
 
-SECTION = "train_dotbias"
-N_FACTORS = [10, 25, 50]
-WEIGHT_DECAYS = [0.00005, 0.0001, 0.0002]
-JOBS = 2
+PREFIX = "grid"
+DEFAULT_AXES = [
+    "train_dotbias.model.n_factors=10,25,50",
+    "train_dotbias.optimizer.weight_decay=0.00005,0.0001,0.0002",
+]
 
 
-def main() -> None:
-    """Run the experiments, draw the heat map, and give it a run of its own in MLflow."""
+def main(axes: Sequence[str], jobs: int) -> None:
+    """Run the experiments, draw the model's RMSE, and give the grid a run over theirs in MLflow.
+
+    Args:
+        axes: of the grid, as `train_dotbias.model.n_factors=10,25,50`.
+
+    Raises:
+        InputError: an axis is not one, or experiments failed. Those that finished are drawn.
+    """
+    if len(axes) != 2:
+        raise InputError(
+            f"expected two parameters, got {len(axes)}. `cf grid --help` has examples."
+        )
+    (first, rows), (second, columns) = map(parse_axis, axes)
+    section = first.partition(".")[0]
+    if first == second or not second.startswith(f"{section}."):
+        raise InputError(f"expected two parameters of one section, got {first} and {second}.")
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
-    provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
-    split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
     points = {
-        f"grid-{n_factors}-{decay:f}": {
-            f"{SECTION}.model.n_factors": n_factors,
-            f"{SECTION}.optimizer.weight_decay": decay,
-        }
-        for n_factors, decay in product(N_FACTORS, WEIGHT_DECAYS)
+        f"{PREFIX}-{row}-{column}": {first: row, second: column}
+        for row, column in product(rows, columns)
     }
-    experiments.run(points, JOBS, replacing="grid")
-    found = grid(experiments.shown(), "grid", SECTION)
-    title = f"Validation RMSE of {found.model}: {provenance.dataset}"
-    rows, columns = (
-        pd.Index(values, name=key)
-        for key, values in zip(found.keys, (found.rows, found.columns), strict=True)
-    )
-    save(grid_heatmap(pd.DataFrame(found.rmse, rows, columns), title), paths.GRID)
+    failures = experiments.run(points, jobs, PREFIX)
+    if len(failures) < len(points):
+        found = experiments.results(points)
+        model = section.removeprefix("train_")
+        rmse = pd.Series(
+            found[f"{model}.rmse"].reindex(list(points)).to_numpy(),
+            pd.MultiIndex.from_product([rows, columns], names=[first, second]),
+        ).unstack()
+        title = f"Validation RMSE of {model}: {found['dataset'].iloc[0]}"
+        save(grid_heatmap(rmse, title), paths.GRID)
+        record_grid(settings, model, list(found["rev"]))
+        print(f"{paths.GRID}: RMSE of {model} over {first} and {second}")
+    if failures:
+        raise InputError(experiments.message(failures))
 
-    record = new_record(settings.experiment, f"grid {found.model}", {}, provenance, split)
-    record.finish()
-    record.reports = [paths.GRID.as_posix()]
-    with recording(settings) as recorder:
-        recorder.upsert(record)
-    print(f"{paths.GRID}: RMSE over {' and '.join(found.keys)}")
+
+def record_grid(settings: config.Tracking, model: str, revisions: Sequence[str]) -> None:
+    """Give the grid a run in MLflow, with the picture, over those of its trainings.
+
+    An experiment with the values of params.yaml trained nothing: it has the run of `dvc repro`.
+    """
+    path = paths.RUNS / f"{model}.json"
+    current = io.read_json(path)["id"] if path.exists() else None
+    records = [experiments.read_record(revision, model) for revision in revisions]
+    trained = [record for record in records if record.id != current]
+    if trained:
+        over_grid = group(f"grid {model}", trained)
+        over_grid.reports = [paths.GRID.as_posix()]
+        with recording(settings, timeout_s=None) as recorder:
+            for record in (over_grid, *trained):
+                recorder.upsert(record)
+
+
+def parse_axis(text: str) -> tuple[str, list[float]]:
+    """The dotted key of a parameter and its values, ascending.
+
+    Args:
+        text: the key, `=` and the values between commas.
+
+    Raises:
+        InputError: it is no parameter of a training section, or the values are no numbers.
+    """
+    key, _, listed = text.partition("=")
+    values = config.parse_yaml(f"[{listed}]")
+    is_number = all(type(value) in (int, float) for value in values)
+    if not (key.startswith("train_") and "." in key and values and is_number):
+        raise InputError(
+            "expected a parameter of a training section and numbers, such as "
+            f"train_dotbias.model.n_factors=10,25,50; got {text}."
+        )
+    return key, sorted(set(values))

@@ -59,11 +59,28 @@ def tune() -> None:
 
 
 @app.command()
-def grid() -> None:
-    """Run experiments over two parameters: a heat map of RMSE."""
+def grid(
+    axes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE,...]...", help="two parameters of one section"),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="pipelines at a time", min=1)] = 2,
+) -> None:
+    """Run experiments over two parameters: a heat map of RMSE.
+
+    Every pair of values is an experiment of DVC, in a folder of its own. An earlier grid's
+    experiments are replaced.
+
+    \b
+    Examples:
+      cf grid     (which is the same as the next line)
+      cf grid train_dotbias.model.n_factors=10,25,50 \\
+          train_dotbias.optimizer.weight_decay=0.00005,0.0001,0.0002
+      cf grid --jobs 4 train_embnet.model.n_hidden=5,10 train_embnet.seed=1,2
+    """
     from cf.cli import grid
 
-    grid.main()
+    grid.main(axes or grid.DEFAULT_AXES, jobs)
 
 
 @app.command()

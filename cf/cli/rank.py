@@ -1,12 +1,28 @@
-"""The pipeline's lists of recommended items, on a split by time: cf rank."""
+"""Recommended items on a split by time: cf rank."""
 
-import subprocess
+from io import StringIO
 
+import pandas as pd
+from rich.console import Console
+
+from cf.cli import experiments
+from cf.core import paths
 from cf.core.errors import InputError
+from cf.reporting.tables import ranking_table
+
+NAME = "rank-time"
 
 
 def main() -> None:
-    """Run the pipeline up to the stage rank in a folder of its own, as an experiment of DVC."""
-    command = ["dvc", "exp", "run", "--temp", "--set-param", "split.method=time", "rank"]
-    if subprocess.run(command, check=False).returncode:
-        raise InputError("the experiment failed; DVC's message above says why.")
+    """Run the pipeline up to the stage rank as an experiment of DVC, and print its table.
+
+    Raises:
+        InputError: the experiment failed.
+    """
+    failures = experiments.run({NAME: {"split.method": "time"}}, 1, "rank", target="rank")
+    if failures:
+        raise InputError(experiments.message(failures))
+    (found,) = experiments.results([NAME]).to_dict("records")
+    ranking = pd.read_csv(StringIO(experiments.read_at(found["rev"], paths.RANKING)))
+    title = f"{found['dataset']}, split by time, {found['evaluate.part']}"
+    Console(highlight=False).print(ranking_table(ranking, title))

@@ -1,12 +1,14 @@
-"""Search better values for a training section: make tune. No stage of the pipeline."""
+"""A search for better values of a training section: cf tune."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Sequence
+from contextlib import suppress
 
+import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
 from cf.core import config, io, paths
 from cf.core.errors import InputError
@@ -14,17 +16,23 @@ from cf.core.provenance import Provenance, SplitInfo
 from cf.core.ratings import Ratings
 from cf.tracking.record import RunRecord, new_training_record, recording
 from cf.training.checkpoint import ModelSpec
-from cf.tuning import outcome
-from cf.tuning.search import Trial, search
+from cf.tuning.search import Trial, best_first, dvc_command, search
+from cf.tuning.space import to_hydra
+
+N_SHOWN = 4  # best trials: with the baseline, what fits into 80 columns
 
 
 def main() -> None:
-    """Search the space that the section tune of params.yaml describes; Ctrl-C ends it early."""
+    """Search the space that the section tune of params.yaml describes; Ctrl-C ends it early.
+
+    Raises:
+        InputError: a section of params.yaml is not valid, there is no split, or no trial finished.
+    """
     tune = config.load(paths.PARAMS, "tune", config.Tune)
     if config.is_sampled(paths.PARAMS, tune.section):
         raise InputError(
             f"{paths.PARAMS}: tune.section: {tune.section} is sampled and has no learning rate or "
-            "decay to search: its priors are learnt. Name a section with an optimizer."
+            "decay to search: it infers its priors. Name a section with an optimizer."
         )
     training = config.load(paths.PARAMS, tune.section, config.Training)
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
@@ -42,15 +50,24 @@ def main() -> None:
     asked = tune.model_dump(exclude_unset=True)
     record.parameters |= {f"tune.{key}": value for key, value in asked.items()}
     ended: list[Trial] = []
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[best]}"),
+        TimeElapsedColumn(),
+    )
     with (
         suppress(KeyboardInterrupt),
         recording(settings) as recorder,
-        trial_progress(name, tune.n_trials) as on_trial,
+        Progress(*columns) as progress,
     ):
         recorder.upsert(record)
+        task = progress.add_task(name, total=tune.n_trials, best="")
         for trial in trials:
             ended.append(trial)
-            on_trial(ended)
+            values = [trial.value for trial in ended if trial.value is not None]
+            progress.update(task, advance=1, best=f"best {min(values):.4f}" if values else "")
             recorder.upsert(trial_record(trial, record))
         record.finish()
         recorder.upsert(record)
@@ -58,12 +75,18 @@ def main() -> None:
 
 
 def trial_record(trial: Trial, search: RunRecord) -> RunRecord:
-    """The record of a trial that has ended, as a part of the search's."""
+    """The record of a trial that has ended, as a part of the search's.
+
+    Its parameters have the flat names of a training's run, to compare by.
+    """
     record = RunRecord(
         id=f"{search.id}-{trial.number}",
         experiment=search.experiment,
         name=f"trial {trial.number}",
-        parameters=named(trial.parameters),
+        parameters={
+            key.removesuffix(".name").rpartition(".")[2]: value
+            for key, value in trial.parameters.items()
+        },
         tags={},
         dataset=search.dataset,
         started=int(time.time() * 1000),
@@ -75,43 +98,44 @@ def trial_record(trial: Trial, search: RunRecord) -> RunRecord:
     return record
 
 
-def named(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The parameters under the flat names that a training's run gives them, to compare by."""
-    return {key.removesuffix(".name").rpartition(".")[2]: parameters[key] for key in parameters}
-
-
-@contextmanager
-def trial_progress(name: str, n_trials: int) -> Iterator[Callable[[list[Trial]], None]]:
-    """A progress bar over trials, with the best loss so far; call it with all that have ended."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[best]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns) as bar:
-        task = bar.add_task(name, total=n_trials, best="")
-
-        def on_trial(ended: list[Trial]) -> None:
-            values = [trial.value for trial in ended if trial.value is not None]
-            best = f"best {min(values):.4f}" if values else ""
-            bar.update(task, completed=len(ended), best=best)
-
-        yield on_trial
-
-
-def show(title: str, section: str, trials: list[Trial]) -> None:
-    """Print the best trials, and what to type for the best one's values."""
-    best, own = outcome.ranked(trials)[0], trials[0]
+def show(title: str, section: str, trials: Sequence[Trial]) -> None:
+    """Print the best trials, and the command that trains with the best one's values."""
+    best, baseline_trial = best_first(trials)[0], trials[0]
     counts = {"trials": len(trials)}
-    for word, state in (("given up early", "KILLED"), ("failed", "FAILED")):
+    for word, state in (("pruned", "KILLED"), ("failed", "FAILED")):
         counts[word] = sum(trial.state == state for trial in trials)
     counted = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     console = Console(highlight=False)
-    console.print(outcome.table(f"{title}: {counted}", trials))
-    if best is own:
+    console.print(trials_table(f"{title}: {counted}", trials))
+    if best is baseline_trial:
         console.print(f"No trial beat the values that {section} has: keep them.")
         return
-    console.print("Train with the best, and see its error on the validation rows:\n")
-    print(outcome.command(section, best, own))  # rich would break the line where it wraps
+    console.print("Train with the best values, and score them on the validation rows:\n")
+    print(dvc_command(section, best, baseline_trial))  # on one line, which rich would break
+
+
+def trials_table(title: str, trials: Sequence[Trial]) -> Table:
+    """The baseline and the best trials beside it, a column each.
+
+    Raises:
+        InputError: as for `best_first`.
+    """
+    baseline_trial, *others = trials
+    best = [trial for trial in best_first(trials) if trial in others][:N_SHOWN]
+    shown = {"yours": baseline_trial, **{f"trial {trial.number}": trial for trial in best}}
+    cells = {
+        heading: {
+            "RMSE": "" if trial.value is None else f"{trial.value**0.5:.4f}",
+            "loss": "" if trial.value is None else f"{trial.value:.4f}",
+            **{key: to_hydra(value) for key, value in trial.parameters.items()},
+        }
+        for heading, trial in shown.items()
+    }
+    table = Table(title=title, caption="loss: mean squared error in stars² on the holdout")
+    for heading in ("", *cells):
+        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
+    rows = pd.DataFrame(cells).fillna("")
+    names = [str(key).rpartition(".")[2] for key in rows.index]
+    for name, key in zip(names, rows.index, strict=True):
+        table.add_row(name if names.count(name) == 1 else key, *map(Text, rows.loc[key]))
+    return table

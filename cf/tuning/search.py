@@ -1,6 +1,7 @@
-"""The search: trial after trial, each a short training judged on a slice of the train rows."""
+"""The search: trial after trial, each a short training scored on a part of the train rows."""
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,14 +23,15 @@ from cf.tuning import space
 
 @dataclass(frozen=True)
 class Trial:
-    """What one choice of values came to.
+    """One choice of values, trained and scored.
 
     Attributes:
-        number: from 0, which is the section as it stands.
+        number: from 0, the baseline: the section as it stands.
         parameters: the values tried, by dotted key.
-        losses: of each epoch, mean squared error in stars² on the part to fit and on the slice.
-        state: FINISHED; KILLED: given up early, as its losses were high; FAILED: could not go on.
-        value: the loss on the slice after the last epoch; None unless FINISHED.
+        losses: of each epoch, the mean squared error in stars² on the rows fitted, loss/train, and
+            on the holdout, loss/holdout.
+        state: FINISHED; KILLED, which is pruned for its high losses; or FAILED.
+        value: the holdout's loss after the last epoch; None unless FINISHED.
         reason: why it FAILED; else empty.
     """
 
@@ -42,90 +44,114 @@ class Trial:
 
 
 def search(
-    train: Ratings, training: Training, tune: Tune, spec: ModelSpec, where: str
+    train: Ratings, training: Training, tune: Tune, spec: ModelSpec, context: str
 ) -> Iterator[Trial]:
     """Trials that look for values of `training` with a lower loss, yielded as each ends.
 
-    The space is checked, and the rows divided, before the first trial is asked for. The first
-    tries the section's own values; the others those that promise most by the trials before. One
-    whose lowest loss on the slice is above the median of the finished trials' losses at the same
-    epoch is given up, though not before half its epochs: the first say little of the last where
-    the learning rate restarts. The same arguments give the same trials.
+    The space is checked and the rows are divided before the first trial. That one, the baseline,
+    has the section's own values; the others are chosen by Optuna's TPE sampler. A trial is pruned
+    if its lowest loss is above the median of the finished trials' losses at the same epoch, but
+    not before half its epochs: early losses say little where the learning rate restarts. The same
+    arguments give the same trials.
 
     Args:
-        train: the only ratings seen: a part is fitted, the rest is the slice to judge on.
+        train: the only ratings used: `tune.holdout` of them are held out, the others fitted.
         spec: of the section as it stands.
-        where: begins error messages: the path of the params file.
+        context: begins error messages: the path of the params file.
 
     Raises:
-        InputError: the space does not fit the section, or the slice would be empty.
+        InputError: the space does not fit the section, or the holdout would be empty.
 
     Source:
         Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization", section 4, as in
         Optuna's TPESampler; Golovin et al. 2017, "Google Vizier", section 3.2: median stopping.
     """
-    space.check(tune, training, spec, where)
+    space.check(tune, training, spec, context)
     if not int(tune.holdout * len(train)):
         raise InputError(
-            f"{where}: tune.holdout: {tune.holdout} of {len(train)} training ratings leaves none "
-            "to judge on. Choose a larger fraction."
+            f"{context}: tune.holdout: {tune.holdout} of {len(train)} training ratings holds out "
+            "none. Choose a larger fraction."
         )
-    parts = random_split(len(train), tune.holdout, tune.seed)
-    fitted, judged = train.take(parts["train"]), train.take(parts["valid"])
-    return _trials(fitted, judged, training, tune, spec, f"{where}: {tune.section}")
+    subsets = random_split(len(train), tune.holdout, tune.seed)
+    fitted, holdout = train.take(subsets["train"]), train.take(subsets["valid"])
+    return _trials(fitted, holdout, training, tune, spec, f"{context}: {tune.section}")
+
+
+def best_first(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials that finished, the lowest loss first.
+
+    Raises:
+        InputError: none finished; the message has the reason of the first that failed.
+    """
+    finished = [trial for trial in trials if trial.value is not None]
+    if not finished:
+        reasons = [trial.reason for trial in trials if trial.reason]
+        first = f" The first failure: {reasons[0]}" if reasons else ""
+        raise InputError(f"none of {len(trials)} trials finished.{first}")
+    return sorted(finished, key=lambda trial: (trial.value, trial.number))
+
+
+def dvc_command(section: str, best: Trial, baseline_trial: Trial) -> str:
+    """The line for a shell that runs the pipeline with the best trial's values.
+
+    Args:
+        section: of params.yaml, to which keys that the baseline lacks are added.
+    """
+    overrides = [
+        f"{'' if key in baseline_trial.parameters else '+'}{section}.{key}={space.to_hydra(value)}"
+        for key, value in best.parameters.items()
+    ]
+    words = [word for override in overrides for word in ("-S", override)]
+    return shlex.join(["dvc", "exp", "run", *words])
 
 
 def _trials(
     fitted: Ratings,
-    judged: Ratings,
+    holdout: Ratings,
     training: Training,
     tune: Tune,
     spec: ModelSpec,
-    where: str,
+    context: str,
 ) -> Iterator[Trial]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(seed=tune.seed), pruner=optuna.pruners.MedianPruner()
     )
-    own = space.current(training, tune)
-    known = {key: space.known_to_study(tune.space[key], value) for key, value in own.items()}
+    baseline = space.current_values(training, tune.space)
+    known = {key: space.to_optuna(tune.space[key], value) for key, value in baseline.items()}
     known = {key: value for key, value in known.items() if value is not None}
     study.enqueue_trial(known)
     for number in range(tune.n_trials):
-        asked = study.ask()
-        drawn = {
-            key: space.draw(asked, key, allowed)
-            for key, allowed in tune.space.items()
-            if number or key in known
-        }
-        parameters = drawn if number else own
+        trial = study.ask()
+        keys = tune.space if number else known
+        suggested = {key: space.suggest(trial, key, tune.space[key]) for key in keys}
+        parameters = suggested if number else baseline
         losses: list[dict[str, float]] = []
         state, reason = "FINISHED", ""
         try:
-            tried = space.changed(training, parameters, where) if number else training
+            tried = space.with_overrides(training, parameters, context) if number else training
             n_epochs = sum(tried.schedule.n_epochs)
-            for epoch in _epochs(fitted, judged, tried, spec, where):
-                losses.append({"loss/train": epoch.train_loss, "loss/slice": epoch.valid_loss})
-                asked.report(epoch.valid_loss, epoch.epoch)
-                if n_epochs / 2 <= epoch.epoch < n_epochs and asked.should_prune():
+            for epoch in _epochs(fitted, holdout, tried, spec, context):
+                losses.append({"loss/train": epoch.train_loss, "loss/holdout": epoch.valid_loss})
+                trial.report(epoch.valid_loss, epoch.epoch)
+                if n_epochs / 2 <= epoch.epoch < n_epochs and trial.should_prune():
                     state = "KILLED"
                     break
         except (InputError, MemoryError, torch.OutOfMemoryError) as error:
             state, reason = "FAILED", str(error)
-        value = losses[-1]["loss/slice"] if state == "FINISHED" else None
-        # Told as pruned, a failure is a lesson to the sampler; told as failed, it would be ignored.
-        ended = TrialState.PRUNED if value is None else TrialState.COMPLETE
-        study.tell(asked, value, ended)
+        value = losses[-1]["loss/holdout"] if state == "FINISHED" else None
+        # Optuna's sampler learns from a pruned trial, but ignores a failed one.
+        study.tell(trial, value, TrialState.PRUNED if value is None else TrialState.COMPLETE)
         yield Trial(number, parameters, losses, state, value, reason)
 
 
 def _epochs(
-    fitted: Ratings, judged: Ratings, training: Training, spec: ModelSpec, where: str
+    fitted: Ratings, holdout: Ratings, training: Training, spec: ModelSpec, context: str
 ) -> Iterator[Epoch]:
     spec = replace(spec, model=training.model)
-    device = devices.choose(training.device, f"{where}.device")
-    devices.check_memory(spec, f"{where}.model", device)
+    device = devices.choose(training.device, f"{context}.device")
+    devices.check_memory(spec, f"{context}.model", device)
     devices.prepare(device, training.n_threads, training.seed)
-    model = spec.build(f"{where}.model").to(device)
+    model = spec.build(f"{context}.model").to(device)
     optimizer = optimizers.build(training.optimizer, model)
-    yield from fit(model, fitted, judged, optimizer, training.schedule, training.batch_size)
+    yield from fit(model, fitted, holdout, optimizer, training.schedule, training.batch_size)

@@ -1,5 +1,6 @@
-"""The values that a search may choose, and the training section with them in place."""
+"""The values that a search may try, and how a training section is changed to have them."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -9,35 +10,36 @@ import torch
 
 from cf.core import config
 from cf.core.config import SearchDomain, Training, Tune
+from cf.core.config_errors import format_float
 from cf.core.errors import InputError
 from cf.training.checkpoint import ModelSpec
 
-DIGITS = 3  # of a number drawn: what is judged is what can be read and typed
+SIGNIFICANT_DIGITS = 3  # of a number drawn: what is tried is what can be read and typed
 
 
-def changed(training: Training, parameters: dict[str, Any], where: str) -> Training:
-    """The section with `parameters`, by dotted key, in place of its own values.
+def with_overrides(training: Training, overrides: Mapping[str, Any], context: str) -> Training:
+    """The section with the values of `overrides`, by dotted key, in place of its own.
 
     Raises:
-        InputError: no such key, or values that the section refuses; `where` begins the message.
+        InputError: no such key, or a value that the section refuses; `context` begins the message.
     """
     section = training.model_dump(mode="json", exclude_unset=True)
-    for key, value in parameters.items():
+    for key, value in overrides.items():
         *outer, last = key.split(".")
         inner: Any = section
         for part in outer:
             inner = inner.get(part)
             if not isinstance(inner, dict):
                 known = ", ".join(Training.model_fields)
-                raise InputError(f"{where}.{key}: {part} has no keys. The section's: {known}.")
+                raise InputError(f"{context}.{key}: {part} has no keys. The section's: {known}.")
         inner[last] = value
-    return config.validate(section, where, Training)
+    return config.validate(section, context, Training)
 
 
-def current(training: Training, tune: Tune) -> dict[str, Any]:
-    """The section's own values at the keys of the space; those left to a default are not there."""
+def current_values(training: Training, space: Mapping[str, SearchDomain]) -> dict[str, Any]:
+    """The section's own values at the keys of the space, less those left to a default."""
     found = {}
-    for key in tune.space:
+    for key in space:
         value: Any = training.model_dump(mode="json", exclude_unset=True)
         for part in key.split("."):
             value = value.get(part)
@@ -46,52 +48,65 @@ def current(training: Training, tune: Tune) -> dict[str, Any]:
     return found
 
 
-def check(tune: Tune, training: Training, spec: ModelSpec, where: str) -> None:
+def check(tune: Tune, training: Training, spec: ModelSpec, context: str) -> None:
     """Refuse a space with a key or a value that the section cannot have.
 
     Each bound and each choice is put into the section, and the model built without memory.
 
     Args:
         spec: of the section as it stands.
-        where: begins error messages: the path of the params file.
+        context: begins error messages: the path of the params file.
 
     Raises:
         InputError: the message names the key.
     """
-    _build(spec, f"{where}: {tune.section}.model")
-    for key, allowed in tune.space.items():
-        for value in _extremes(allowed):
-            asked = changed(training, {key: value}, f"{where}: tune.space")
-            _build(replace(spec, model=asked.model), f"{where}: tune.space.model")
+    _build(spec, f"{context}: {tune.section}.model")
+    for key, domain in tune.space.items():
+        for value in _extremes(domain):
+            changed = with_overrides(training, {key: value}, f"{context}: tune.space")
+            _build(replace(spec, model=changed.model), f"{context}: tune.space.model")
 
 
-def draw(trial: optuna.Trial, key: str, allowed: SearchDomain) -> Any:
-    """The value that the study wants tried for `key`."""
-    if allowed.values is not None:
-        return allowed.values[trial.suggest_categorical(key, range(len(allowed.values)))]
-    low, high = _extremes(allowed)
-    if allowed.type == "int":
-        return trial.suggest_int(key, low, high, log=allowed.log)
-    number = trial.suggest_float(key, low, high, log=allowed.log)
-    return min(max(float(f"{number:.{DIGITS}g}"), low), high)
+def suggest(trial: optuna.Trial, key: str, domain: SearchDomain) -> Any:
+    """The value of `key` that the study wants tried."""
+    if domain.values is not None:
+        return domain.values[trial.suggest_categorical(key, range(len(domain.values)))]
+    low, high = _extremes(domain)
+    if domain.type == "int":
+        return trial.suggest_int(key, low, high, log=domain.log)
+    number = trial.suggest_float(key, low, high, log=domain.log)
+    return min(max(float(f"{number:.{SIGNIFICANT_DIGITS}g}"), low), high)
 
 
-def known_to_study(allowed: SearchDomain, value: Any) -> Any:
-    """What the study calls `value`, None where it lies outside what is allowed."""
-    if allowed.values is not None:
-        return allowed.values.index(value) if value in allowed.values else None
-    low, high = _extremes(allowed)
-    kinds = (int,) if allowed.type == "int" else (int, float)
-    return value if type(value) in kinds and low <= value <= high else None
+def to_optuna(domain: SearchDomain, value: Any) -> Any:
+    """The value as the study knows it: an index of a choice; None outside the domain."""
+    if domain.values is not None:
+        return domain.values.index(value) if value in domain.values else None
+    low, high = _extremes(domain)
+    numbers = (int,) if domain.type == "int" else (int, float)
+    return value if type(value) in numbers and low <= value <= high else None
 
 
-def _extremes(allowed: SearchDomain) -> list[Any]:
-    if allowed.values is not None:
-        return allowed.values
-    ends: list[Any] = [allowed.low, allowed.high]
-    return [int(end) for end in ends] if allowed.type == "int" else ends
+def to_hydra(value: Any) -> str:
+    """The value as `dvc exp run -S key=value` reads it back: same number, same type."""
+    if isinstance(value, list):
+        return f"[{','.join(map(to_hydra, value))}]"
+    if isinstance(value, float):
+        return format_float(value)
+    if isinstance(value, str):
+        reserved = value.lower() in {"true", "false", "null", "nan", "inf"}
+        quoted = value.replace("'", "\\'")
+        return value if value.isidentifier() and value.isascii() and not reserved else f"'{quoted}'"
+    return "null" if value is None else str(value).lower()
 
 
-def _build(spec: ModelSpec, where: str) -> None:
-    with torch.device("meta"), suppress(RuntimeError):  # of size: that is for each trial to say
-        spec.build(where)
+def _extremes(domain: SearchDomain) -> list[Any]:
+    if domain.values is not None:
+        return domain.values
+    ends: list[Any] = [domain.low, domain.high]
+    return [int(end) for end in ends] if domain.type == "int" else ends
+
+
+def _build(spec: ModelSpec, context: str) -> None:
+    with torch.device("meta"), suppress(RuntimeError):  # one that is too large fails as a trial
+        spec.build(context)
