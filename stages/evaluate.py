@@ -28,7 +28,6 @@ def main() -> None:
     train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
     held_out = Ratings.from_frame(io.read_parquet(paths.SPLIT_FILES[params.part]))
     genres = io.read_parquet(paths.ENCODED_ITEMS, ["genres"])["genres"]
-
     sizes = provenance.n_users, provenance.n_items
 
     with recording(settings) as recorder:
@@ -59,8 +58,8 @@ def main() -> None:
         io.write_parquet(paths.PREDICTIONS, predictions)
         io.write_csv(paths.LEADERBOARD, board)
         io.write_csv(paths.STRATA, strata.score(groups, predicted, observed, users))
-        io.write_csv(paths.COVERAGE, calibration.coverage_curves(predictions))
-        io.write_csv(paths.DECILES, calibration.error_by_decile(predictions))
+        io.write_csv(paths.COVERAGE, calibration.coverage_curves(predicted, sds, observed))
+        io.write_csv(paths.DECILES, calibration.error_by_decile(predicted, sds, observed, users))
         io.write_json(paths.METRICS, scores)
         data = {"dataset": provenance.dataset, "part": params.part}
         data |= {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}

@@ -1,8 +1,9 @@
 """Evaluate the lists that models and baselines recommend: models to reports/ranking.csv."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
+import pandas as pd
 from rich.console import Console
 
 from cf.baselines.base import Scorer, rating_scorer
@@ -13,7 +14,9 @@ from cf.core.provenance import Provenance, SplitInfo
 from cf.core.ratings import Ratings
 from cf.evaluation import ranking
 from cf.reporting.tables import ranking_table
-from cf.tracking.record import read_all, recording
+from cf.tracking.record import RunRecord, read_all, recording
+
+Sizes = tuple[int, int]
 
 
 @exit_on_input_error
@@ -24,44 +27,45 @@ def main() -> None:
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
     part = evaluate.part
-    io.write_csv(paths.RANKING, ranking.table({}, rank.k, part))
-    io.write_json(paths.RANKED_RUNS, {})
+    save(ranking.compare({}, None, rank.k, part), {})
     if split.method not in ranking.METHODS:
         print(f"Not on a {split.method} split: `dvc exp run -S split.method=time` ranks.")
         return
     split.n_leaked_in(part)  # raises where there is no such part
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
+    sizes = provenance.n_users, provenance.n_items
     records = read_all(split)
     train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
     held_out = Ratings.from_frame(io.read_parquet(paths.SPLIT_FILES[part]))
     exclude = Ratings.from_frame(io.read_parquet(paths.VALID)) if part == "test" else None
-    sizes = provenance.n_users, provenance.n_items
     try:
         task = ranking.make_task(train, held_out, *sizes, rank.relevant, exclude)
-    except InputError as nobody:  # ratings can be evaluated all the same
-        print(f"No lists are evaluated. {nobody}")
+    except InputError as error:  # ratings can be evaluated all the same
+        print(f"No lists are evaluated. {error}")
         return
 
     with recording(settings) as recorder:
-        metrics, ndcg = {}, {}
-        for name, scorer in scorers(records, train, sizes, rank, evaluate.damping):
-            lists = ranking.recommend(scorer, task, rank.k)
-            metrics[name] = ranking.evaluate_lists(lists, task)
-            ndcg[name] = ranking.ndcg(lists, task)
-        gaps = ranking.ndcg_gap(ndcg)
-        table = ranking.table({name: metrics[name] | gaps[name] for name in gaps}, rank.k, part)
-        io.write_csv(paths.RANKING, table)
-        io.write_json(paths.RANKED_RUNS, {name: record.id for name, record in records.items()})
-        run_metrics = ranking.run_metrics(table)
+        lists = {
+            name: ranking.recommend(scorer, task, rank.k)
+            for name, scorer in scorers(records, train, sizes, rank, evaluate.damping)
+        }
+        table = ranking.compare(lists, task, rank.k, part)
+        metrics = ranking.run_metrics(table)
         for name, record in records.items():
-            record.metrics.update(run_metrics[name])
+            record.metrics.update(metrics[name])
             recorder.upsert(record)
-    title = f"{provenance.dataset}, split by {split.method}, {part}"
-    Console().print(ranking_table(table, title))
+        save(table, records)
+    Console().print(ranking_table(table, f"{provenance.dataset}, split by {split.method}, {part}"))
+
+
+def save(table: pd.DataFrame, records: Mapping[str, RunRecord]) -> None:
+    """Write the table, and which trainings it is about."""
+    io.write_csv(paths.RANKING, table)
+    io.write_json(paths.RANKED_RUNS, {name: record.id for name, record in records.items()})
 
 
 def scorers(
-    models: Iterable[str], train: Ratings, sizes: tuple[int, int], rank: Rank, damping: float
+    models: Iterable[str], train: Ratings, sizes: Sizes, rank: Rank, damping: float
 ) -> Iterator[tuple[str, Scorer]]:
     """What ranks items for users, by name: made one after the other, so that few are in memory."""
     # late: SciPy and torch are imported while the recorder imports MLflow, or not at all

@@ -4,14 +4,7 @@ import pytest
 from scipy import stats
 
 from cf.evaluation import calibration
-from cf.evaluation.calibration import (
-    by_decile,
-    coverage,
-    coverage_curves,
-    error_by_decile,
-    nll,
-    summary,
-)
+from cf.evaluation.calibration import coverage, coverage_curves, error_by_decile, nll, summary
 
 N = 20_000
 LEVELS = [0.5, 0.8, 0.95]
@@ -23,6 +16,12 @@ def made(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mean = draw.uniform(1, 5, N).astype(np.float32)
     sd = draw.uniform(0.4, 1.6, N).astype(np.float32)
     return mean, sd, (mean + sd * draw.standard_normal(N)).astype(np.float32)
+
+
+def by_decile(
+    mean: np.ndarray, sd: np.ndarray, observed: np.ndarray, users: np.ndarray
+) -> pd.DataFrame:
+    return error_by_decile({"dot": mean, "bayesmf": mean}, {"bayesmf": sd}, observed, users)
 
 
 def test_likelihood_is_scipys() -> None:
@@ -97,16 +96,14 @@ def test_deciles_by_hand() -> None:
 
 def test_curves_are_of_the_models_with_deviations() -> None:
     mean, sd, observed = made()
-    keys = {"row": np.arange(N), "user": np.arange(N) % 500, "item": 0, "observed": observed}
-    predictions = pd.DataFrame({**keys, "bias": mean, "bayesmf": mean, "bayesmf_sd": sd})
-    curves, deciles = coverage_curves(predictions), error_by_decile(predictions)
-    assert set(curves["model"]) == set(deciles["model"]) == {"bayesmf"}
+    curves = coverage_curves({"bias": mean, "bayesmf": mean}, {"bayesmf": sd}, observed)
     assert curves["level"].tolist() == list(range(1, 100))
     assert curves["coverage"][49] == coverage(mean, sd, observed, [0.5])
-    assert deciles.drop(columns="model").equals(by_decile(mean, sd, observed, keys["user"]))
-    none = predictions.drop(columns="bayesmf_sd")
-    assert coverage_curves(none).columns.tolist() == curves.columns.tolist()
-    assert error_by_decile(none).columns.tolist() == deciles.columns.tolist()
+    deciles = by_decile(mean, sd, observed, np.arange(N) % 500)
+    assert set(curves["model"]) == set(deciles["model"]) == {"bayesmf"}
+    none = coverage_curves({"bias": mean}, {}, observed), error_by_decile({}, {}, observed, mean)
+    assert [list(table) for table in none] == [list(curves), list(deciles)]
+    assert all(table.empty for table in none)
 
 
 def test_what_cannot_be_judged_is_refused() -> None:

@@ -113,7 +113,7 @@ def test_models_are_compared_user_by_user() -> None:
     draw = np.random.default_rng(0)
     better = draw.random(200)
     worse = better - 0.1 + 0.01 * draw.normal(size=200)
-    found = ranking.ndcg_gap({"worse": worse, "better": better, "same": better})
+    found = ranking.ndcg_gaps({"worse": worse, "better": better, "same": better})
     assert found["better"] == {"behind": 0, "behind_low": 0, "behind_high": 0}
     assert found["same"] == found["better"]
     drawn = draw.integers(0, 200, (4000, 200))
@@ -199,37 +199,34 @@ def test_stars_of_pairs_rank_all_items() -> None:
     np.testing.assert_array_equal(rating_scorer(predict, 6)(np.array([1, 0])), table[::-1])
 
 
-def metrics(ndcg: float, k: int = 10) -> dict[str, float]:
-    values = dict(zip(ranking.METRICS, (ndcg, 0.125, 0.0625, 0.5, 2.5), strict=True))
-    named = {f"{name}_at_{k}": value for name, value in values.items()}
-    gap = {"behind": 0.1, "behind_low": 0.05, "behind_high": 0.15}
-    return {**named, **gap, "n_users": 610, "n_left_out": 7}
+LISTS = {"dot": np.array([[3, 5, 2], [3, 2, 0]]), "ease": np.array([[2, 3, 4], [2, 1, 5]])}
 
 
-def test_the_table_has_the_best_first_and_what_is_written_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "ranking.csv"
-    table = ranking.table({"dot": metrics(0.01), "ease": metrics(0.25)}, 10, "test")
-    io.write_csv(path, table)
-    assert path.read_text().splitlines() == [
-        "model,ndcg_at_10,recall_at_10,map_at_10,coverage_at_10,novelty_at_10,behind,behind_low,behind_high,n_users,n_left_out,part",
-        "ease,0.250000,0.125000,0.062500,0.500000,2.500000,0.100000,0.050000,0.150000,610,7,test",
-        "dot,0.010000,0.125000,0.062500,0.500000,2.500000,0.100000,0.050000,0.150000,610,7,test",
-    ]
-    pd.testing.assert_frame_equal(io.read_csv(path), table)
-    expected = {f"test/{k}": v for k, v in metrics(0.01).items() if "_at_" in k}
-    assert ranking.run_metrics(table)["dot"] == expected
+def test_models_are_compared_the_best_first_and_what_is_written_is_read(tmp_path: Path) -> None:
+    table = ranking.compare(LISTS, small(), 3, "test")
+    assert table["model"].tolist() == ["ease", "dot"]
+    ease = ranking.evaluate_lists(LISTS["ease"], small())
+    assert table.filter(like="_at_").iloc[0].to_dict() == {
+        name: value for name, value in ease.items() if "_at_" in name
+    }
+    gap = table["ndcg_at_3"][0] - table["ndcg_at_3"][1]
+    assert table["behind"].tolist() == pytest.approx([0, gap])
+    assert table[["n_users", "n_left_out", "part"]].iloc[1].tolist() == [2, 2, "test"]
+    assert ranking.run_metrics(table)["dot"]["test/ndcg_at_3"] == round(table["ndcg_at_3"][1], 6)
+    io.write_csv(tmp_path / "ranking.csv", table)
+    pd.testing.assert_frame_equal(io.read_csv(tmp_path / "ranking.csv"), table.round(6))
 
 
-def test_a_table_without_rows(tmp_path: Path) -> None:
-    io.write_csv(tmp_path / "ranking.csv", ranking.table({}, 5, "valid"))
+def test_without_lists_the_table_has_no_rows(tmp_path: Path) -> None:
+    io.write_csv(tmp_path / "ranking.csv", ranking.compare({}, None, 5, "valid"))
     table = io.read_csv(tmp_path / "ranking.csv", ["model", "ndcg_at_5", "part"])
     assert table.empty
     assert ranking.run_metrics(table) == {}
 
 
 def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    table = ranking.table({"dotbias_sgd": metrics(0.25)}, 10, "valid")
-    Console(width=80).print(ranking_table(table, "toy"))
+    lists = {"a_model_with_a_name": LISTS["ease"]}
+    Console(width=80).print(ranking_table(ranking.compare(lists, small(), 3, "valid"), "toy"))
     printed = capsys.readouterr().out
-    for word in ("toy: 610 users", "dotbias_sgd", "NDCG @10", "0.2500", "2.5000"):
+    for word in ("toy: 2 users", "a_model_with_a_name", "NDCG @3", "0.8333", "1.5850"):
         assert word in printed

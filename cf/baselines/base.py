@@ -23,23 +23,19 @@ Predictor = Callable[[Indices, Indices], Stars]
 
 
 class Baseline(ABC):
-    """A baseline of ranking."""
+    """What is fitted once; then it predicts ratings, ranks items, or both."""
 
     @abstractmethod
     def fit(self, train: Ratings, n_users: int, n_items: int) -> Self:
         """The baseline itself, fitted to the ratings of users and items below these numbers."""
 
-    @abstractmethod
-    def score(self, users: Indices) -> Scores:
-        """A `Scorer`."""
-
-
-class RatingBaseline(Baseline):
-    """A baseline that predicts ratings, and ranks items by them."""
-
-    @abstractmethod
     def predict(self, users: Indices, items: Indices) -> Stars:
         """A `Predictor`."""
+        raise NotImplementedError(f"{type(self).__name__} does not predict ratings")
+
+    def score(self, users: Indices) -> Scores:
+        """A `Scorer`."""
+        raise NotImplementedError(f"{type(self).__name__} does not rank items")
 
 
 def rating_scorer(predict: Predictor, n_items: int) -> Scorer:

@@ -5,30 +5,26 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cf.baselines.base import RatingBaseline, Scores
+from cf.baselines.base import Baseline, Scores
 from cf.core.ratings import Indices, Ratings, Stars
 
 N_ITERATIONS = 20
 
 
-class GlobalMean(RatingBaseline):
+class GlobalMean(Baseline):
     """The mean training rating, for every user and item."""
 
     def fit(self, train: Ratings, n_users: int, n_items: int) -> Self:
         """Itself, with the mean of the training ratings."""
-        self.mean, self.n_items = train.values.mean(dtype=np.float64), n_items
+        self.mean = train.values.mean(dtype=np.float64)
         return self
 
     def predict(self, users: Indices, items: Indices) -> Stars:
         """The mean, (n,) in stars."""
         return np.full(len(users), self.mean, dtype=np.float32)
 
-    def score(self, users: Indices) -> Scores:
-        """The mean, (B, n_items): all items tie."""
-        return np.full((len(users), self.n_items), self.mean, dtype=np.float32)
 
-
-class Bias(RatingBaseline):
+class Bias(Baseline):
     """Global mean plus damped user and item biases.
 
     User and item biases are fitted in turn, each to the residuals of the others, until they

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
+from scipy import linalg
 
 from cf.baselines.base import Baseline, Scores, interaction_matrix
 from cf.baselines.top_k import MEMORY, chunks
@@ -51,25 +51,16 @@ class EASE(Baseline):
         return scores
 
 
-def _weights(columns: Any, l2: float, memory: int) -> NDArray[np.float32]:
-    """B, (m, m), for the (n_users, m) `columns` of X."""
-    n = columns.shape[1]
-    transposed = columns.T.tocsr()
-    gram = np.empty((n, n), order="F")  # LAPACK's order: it then works in place
-    for part in chunks(n, n, memory):
-        gram[:, part] = (transposed[part] @ columns).toarray().T
-    gram[np.diag_indices(n)] += l2
-    # Cholesky takes half the time of a general inverse. A positive l2 leaves it nothing to refuse.
-    factor, _ = lapack.dpotrf(gram, lower=True, overwrite_a=True)
-    inverse, _ = lapack.dpotri(factor, lower=True, overwrite_c=True)
-    diagonal = inverse.diagonal().copy()
-    weights = np.empty((n, n), dtype=np.float32)
-    for part in chunks(n, n, memory):  # only the triangle below is the inverse's
-        rows = inverse[part, : part.stop]
-        weights[part, : part.stop] = rows
-        weights[: part.stop, part] = rows.T
-        weights[part, part] = np.tril(inverse[part, part]) + np.tril(inverse[part, part], -1).T
-    for part in chunks(n, n, memory):
-        weights[part] /= -diagonal
+def _weights(rated: Any, l2: float, memory: int) -> NDArray[np.float32]:
+    """B, (m, m), for X, sparse (n_users, m)."""
+    m = rated.shape[1]
+    transposed = rated.T.tocsr()
+    gram = np.empty((m, m), order="F")  # LAPACK's order, so that it is inverted in place
+    for rows in chunks(m, m, memory):
+        gram[:, rows] = (transposed[rows] @ rated).toarray().T
+    gram[np.diag_indices(m)] += l2
+    inverse = linalg.inv(gram, overwrite_a=True, check_finite=False, assume_a="pos")
+    weights = np.empty((m, m), dtype=np.float32)
+    np.divide(inverse, -inverse.diagonal(), out=weights, casting="same_kind")
     np.fill_diagonal(weights, 0)
     return weights

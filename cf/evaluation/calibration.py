@@ -1,13 +1,12 @@
 """Calibration: whether predicted standard deviations match the errors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cf.core.names import SD, models_of
 from cf.core.ratings import Indices, Stars
 from cf.evaluation import strata
 from cf.evaluation.metrics import Summary
@@ -20,7 +19,6 @@ METRICS = ("nll", *COVERAGE.values())
 """The keys of a `summary`."""
 
 N_DECILES = 10
-DECILE_COLUMNS = ["decile", "predicted_sd", "rmse", "rmse_low", "rmse_high"]
 
 Floats = NDArray[np.float64]
 
@@ -80,69 +78,55 @@ def summary(mean: Stars, sd: Stars, observed: Stars) -> Summary:
     }
 
 
-def coverage_curves(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The coverage of intervals at every level from 1% to 99%: columns model, level, coverage.
+def coverage_curves(
+    means: Mapping[str, Stars], sds: Mapping[str, Stars], observed: Stars
+) -> pd.DataFrame:
+    """The coverage of the intervals of every level from 1% to 99%: model, level, coverage.
 
     Args:
-        predictions: as reports/predictions.parquet has them. Models without standard deviations
-            are left out.
+        means: (n,) predicted in stars, by model.
+        sds: (n,) standard deviations in stars, by model; others of `means` are left out.
+        observed: (n,) in stars.
     """
-    levels = np.arange(1, 100)
-    tables = [pd.DataFrame(columns=["model", "level", "coverage"])]
-    for name, mean, sd, observed in _with_sd(predictions):
-        covered = coverage(mean, sd, observed, (levels / 100).tolist())
-        tables.append(pd.DataFrame({"model": name, "level": levels, "coverage": covered}))
-    return pd.concat(tables[1:] or tables)
+    levels = range(1, 100)
+    probabilities = [level / 100 for level in levels]
+    rows = [
+        (name, level, covered)
+        for name, sd in sds.items()
+        for level, covered in zip(
+            levels, coverage(means[name], sd, observed, probabilities), strict=True
+        )
+    ]
+    return pd.DataFrame(rows, columns=["model", "level", "coverage"])
 
 
-def error_by_decile(predictions: pd.DataFrame) -> pd.DataFrame:
-    """What `by_decile` returns of each model, with a column model in front.
-
-    Args:
-        predictions: as for `coverage_curves`.
-    """
-    users = predictions["user"].to_numpy()
-    tables = [pd.DataFrame(columns=["model", *DECILE_COLUMNS])]
-    for name, mean, sd, observed in _with_sd(predictions):
-        table = by_decile(mean, sd, observed, users)
-        table.insert(0, "model", name)
-        tables.append(table)
-    return pd.concat(tables[1:] or tables)
-
-
-def by_decile(mean: Stars, sd: Stars, observed: Stars, users: Indices) -> pd.DataFrame:
-    """The predicted error and the actual error in each decile of the predicted deviations.
+def error_by_decile(
+    means: Mapping[str, Stars], sds: Mapping[str, Stars], observed: Stars, users: Indices
+) -> pd.DataFrame:
+    """Predicted and actual error in each decile of the predicted standard deviations.
 
     Fewer than ten rows are a decile each.
 
     Args:
-        users: (n,) indices; the others as for `nll`.
+        users: (n,) indices; the others as for `coverage_curves`.
 
     Returns:
-        By decile, from 1: predicted_sd, the root of the mean squared deviation; the RMSE and the
-        ends of its 95% interval, rmse_low and rmse_high, NaN where there are few users. In stars.
+        model; decile, from 1; in stars predicted_sd, the root of the mean predicted variance, and
+        rmse with the ends of its 95% interval, rmse_low and rmse_high, NaN where there are few
+        users.
     """
-    ranks = np.empty(len(sd), dtype=np.int64)
-    ranks[np.argsort(sd, kind="stable")] = np.arange(len(sd))
-    deciles = pd.Series(ranks * min(len(sd), N_DECILES) // len(sd) + 1, dtype="category")
-    scores = strata.score([deciles.rename("decile")], {"model": mean}, observed, users)
-    variance = pd.Series(sd.astype(np.float64) ** 2).groupby(deciles, observed=True).mean()
-    scores.insert(0, "predicted_sd", np.sqrt(variance.to_numpy()))
-    scores.insert(0, "decile", np.arange(1, len(scores) + 1))
-    return scores[DECILE_COLUMNS]
-
-
-def _with_sd(predictions: pd.DataFrame) -> Iterator[tuple[str, Stars, Stars, Stars]]:
-    """Name, mean, standard deviation and observed rating of each model that has deviations."""
-    observed = predictions["observed"].to_numpy()
-    for name in models_of(predictions):
-        if f"{name}{SD}" in predictions:
-            yield (
-                name,
-                predictions[name].to_numpy(),
-                predictions[f"{name}{SD}"].to_numpy(),
-                observed,
-            )
+    n, rows = len(observed), []
+    for name, sd in sds.items():
+        ranks = np.empty(n, dtype=np.int64)
+        ranks[np.argsort(sd, kind="stable")] = np.arange(n)
+        deciles = pd.Series(1 + ranks * min(n, N_DECILES) // n, name="decile", dtype="category")
+        scores = strata.score([deciles], {name: means[name]}, observed, users)
+        variance = pd.Series(sd.astype(np.float64) ** 2).groupby(deciles, observed=True).mean()
+        scores["predicted_sd"] = np.sqrt(variance.to_numpy())
+        rows += scores.rename(columns={"label": "decile"}).to_dict("records")
+    return pd.DataFrame(
+        rows, columns=["model", "decile", "predicted_sd", "rmse", "rmse_low", "rmse_high"]
+    )
 
 
 def _standardized(mean: Stars, sd: Stars, observed: Stars) -> Floats:

@@ -19,7 +19,6 @@ METHODS = ("time", "leave_last")
 """The splits that hold out what users rated last: lists are for what comes next."""
 
 METRICS = ("ndcg", "recall", "map", "coverage", "novelty")
-GAP = ("behind", "behind_low", "behind_high")
 
 
 @dataclass(frozen=True)
@@ -123,25 +122,6 @@ def ndcg(lists: Indices, task: RankingTask) -> NDArray[np.float64]:
     return of_users
 
 
-def ndcg_gap(of_users: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, float]]:
-    """How far each model's NDCG is below the best one's, with the ends of a 95% interval.
-
-    The interval is over users, paired: the mean of the differences, plus or minus 1.96 of its
-    standard errors. With few users it is too narrow.
-
-    Args:
-        of_users: (n,) NDCG of the same users, of each model.
-    """
-    best = max(of_users, key=lambda name: of_users[name].mean())
-    found = {}
-    for name, values in of_users.items():
-        difference = of_users[best] - values
-        half = 1.96 * difference.std() / np.sqrt(max(1, len(difference) - 1))
-        mean = float(difference.mean())
-        found[name] = dict(zip(GAP, (mean, mean - half, mean + half), strict=True))
-    return found
-
-
 def evaluate_lists(lists: Indices, task: RankingTask) -> dict[str, float]:
     """NDCG, recall, MAP, coverage and novelty of lists, and the numbers of users.
 
@@ -176,39 +156,62 @@ def evaluate_lists(lists: Indices, task: RankingTask) -> dict[str, float]:
     return {**named, "n_users": len(task.users), "n_left_out": task.n_left_out}
 
 
-def table(metrics: Mapping[str, Mapping[str, float]], k: int, part: str) -> pd.DataFrame:
+def ndcg_gaps(of_users: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, float]]:
+    """How far each model's NDCG is below the best one's, with the ends of a 95% interval.
+
+    The interval is paired, over users: the mean difference plus or minus 1.96 of its standard
+    errors. With few users it is too narrow.
+
+    Args:
+        of_users: NDCG of the same users, (n,), by model.
+    """
+    best = max(of_users.values(), key=lambda values: float(values.mean()))
+    found = {}
+    for name, values in of_users.items():
+        gap = best - values
+        half = 1.96 * float(gap.std()) / np.sqrt(max(1, len(gap) - 1))
+        mean = float(gap.mean())
+        found[name] = {"behind": mean, "behind_low": mean - half, "behind_high": mean + half}
+    return found
+
+
+def compare(
+    lists: Mapping[str, Indices], task: RankingTask | None, k: int, part: str
+) -> pd.DataFrame:
     """A row per model with the columns of reports/ranking.csv, the highest NDCG first.
 
     Args:
-        metrics: of each model, what `evaluate_lists` and `ndcg_gap` return for lists of `k` items.
-        part: the held-out rows that they are of, valid or test.
+        lists: (n, k) items, by model: for the users of the task.
+        task: None where there is none; then there are no lists either.
+        part: the held-out rows that the task is made of, valid or test.
+
+    Returns:
+        model, what `evaluate_lists` and `ndcg_gaps` return of it, and part.
     """
-    names = [f"{name}_at_{k}" for name in METRICS]
-    rows = pd.DataFrame(
-        [{"model": model, **values} for model, values in metrics.items()],
-        columns=["model", *names, *GAP, "n_users", "n_left_out"],
-    )
-    rows = rows.sort_values(names[0], ascending=False, kind="stable", ignore_index=True)
-    return rows.assign(part=part)
+    metrics = [f"{name}_at_{k}" for name in METRICS]
+    columns = ["model", *metrics, "behind", "behind_low", "behind_high", "n_users", "n_left_out"]
+    rows = []
+    if task:
+        gaps = ndcg_gaps({name: ndcg(items, task) for name, items in lists.items()})
+        rows = [
+            {"model": name, **evaluate_lists(items, task), **gaps[name]}
+            for name, items in lists.items()
+        ]
+    table = pd.DataFrame(rows, columns=columns).assign(part=part)
+    return table.sort_values(metrics[0], ascending=False, kind="stable", ignore_index=True)
 
 
 def run_metrics(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """What each model's run has in MLflow; on the test set with a prefix: test/recall_at_10.
+    """The metrics that each model's run has in MLflow; those on the test set begin with test/.
 
     Args:
-        table: of `table`.
+        table: as `compare` returns it.
     """
+    metrics = table.filter(like="_at_").round(io.DECIMALS).to_dict("records")
     return {
-        row["model"]: {
-            f"{prefix_of(row['part'])}{name}": row[name] for name in metric_columns(table)
-        }
-        for row in table.round(io.DECIMALS).to_dict("records")
+        model: {f"{prefix_of(part)}{name}": value for name, value in values.items()}
+        for model, part, values in zip(table["model"], table["part"], metrics, strict=True)
     }
-
-
-def metric_columns(table: pd.DataFrame) -> list[str]:
-    """The columns of reports/ranking.csv that are metrics of lists, as `METRICS` orders them."""
-    return [name for name in map(str, table) if "_at_" in name]
 
 
 def _hits(lists: Indices, task: RankingTask) -> NDArray[np.bool_]:
