@@ -79,15 +79,16 @@ class Scaled(optimizers.Adam):
     """Adam whose decay differs from row to row."""
 
     def __init__(self, model: base.Model, betas: list[float], decays: list[Tensor]) -> None:
-        super().__init__(model, betas, weight_decay=0.0)
+        super().__init__(model.parameters(), betas, weight_decay=0.0)
         self.decays = decays
 
-    def _update(self, gradients: list[Tensor], learning_rate: float) -> None:
-        decayed = [
-            gradient + (weight.T * decay).T
-            for gradient, weight, decay in zip(gradients, self.parameters, self.decays, strict=True)
-        ]
-        super()._update(decayed, learning_rate)
+    @torch.no_grad()
+    def step(self) -> None:
+        """Add each row's decay to its gradient, then step."""
+        for param, decay in zip(self.params, self.decays, strict=True):
+            assert param.grad is not None
+            param.grad = param.grad + param * decay[:, None]
+        super().step()
 
 
 def changed(training: Training, changes: dict[str, Any]) -> Training:
@@ -106,7 +107,7 @@ def decays(model: base.Model, train: Ratings, variant: Variant, decay: float) ->
     """The decay of each row of each table."""
     found = []
     for name, module in model.named_modules():
-        if isinstance(module, base.Embedding):
+        if isinstance(module, torch.nn.Embedding):
             rows = train.users if name.startswith("user") else train.items
             counts = np.bincount(rows, minlength=len(module.weight)) ** variant.by_count
             share = counts / np.average(counts, weights=np.bincount(rows, minlength=len(counts)))
@@ -125,20 +126,20 @@ def judged(variant: Variant, fitted: Ratings, held: Ratings, seed: int) -> tuple
     model = ModelSpec(training.model, *sizes).build(variant.section)
     asked = training.optimizer
     assert isinstance(asked, config.Adam)
-    optimizer: optimizers.Optimizer = optimizers.build(asked, model)
+    optimizer: optimizers.Optimizer = optimizers.build(asked, model.parameters())
     if variant.bias_decay != 1.0 or variant.by_count:
         scaled = decays(model, fitted, variant, asked.weight_decay)
         optimizer = Scaled(model, asked.betas, scaled)
     if variant.from_mean:
         low, high = facts.rating_range
         share = (float(fitted.values.mean()) - low) / (high - low)
-        model.get_parameter("user_bias.weight").add_(math.log(share / (1 - share)))
-    means = [weight.clone() for weight in optimizer.parameters]
+        model.get_parameter("user_bias.weight").data.add_(math.log(share / (1 - share)))
+    means = [weight.detach().clone() for weight in optimizer.params]
 
     def average(_: int) -> None:
         if variant.averaged:
-            for mean, weight in zip(means, optimizer.parameters, strict=True):
-                mean.lerp_(weight, 1 - AVERAGED)
+            for mean, weight in zip(means, optimizer.params, strict=True):
+                mean.lerp_(weight.detach(), 1 - AVERAGED)
 
     started = time.process_time()
     nothing = held.take(np.arange(1))
@@ -148,8 +149,8 @@ def judged(variant: Variant, fitted: Ratings, held: Ratings, seed: int) -> tuple
         pass
     seconds = time.process_time() - started
     if variant.averaged:
-        for mean, weight in zip(means, optimizer.parameters, strict=True):
-            weight.copy_(mean)
+        for mean, weight in zip(means, optimizer.params, strict=True):
+            weight.data.copy_(mean)
     return metrics.rmse(base.predict(model, held.users, held.items), held.values), seconds
 
 

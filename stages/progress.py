@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-from cf.training.history import EpochResult
 
 
 class TrainingProgress:
@@ -22,7 +21,7 @@ class TrainingProgress:
             self._bar.advance(self._task, self._waiting)
             self._waiting = 0
 
-    def on_epoch(self, epoch: EpochResult) -> None:
+    def on_epoch(self, epoch: Any) -> None:
         """Show the losses."""
         self._bar.update(
             self._task,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -21,7 +22,6 @@ from cf.models.bayesmf import BayesMF
 from cf.tracking.record import Recorder, RunRecord
 from cf.training import checkpoint as checkpoints
 from cf.training import device as devices
-from cf.training import history
 from cf.training.checkpoint import ModelSpec
 from stages import items
 from stages.progress import training_progress
@@ -65,7 +65,7 @@ def sample(
             recorder.upsert(record, path)
             sweeps.append(sweep)
     record.finish(checkpoints.save(paths.MODELS / name, model, spec))
-    history.write(paths.HISTORY / f"{name}.csv", sweeps)
+    io.write_csv(paths.HISTORY / f"{name}.csv", pd.DataFrame(sweeps).drop(columns="seconds"))
     recorder.upsert(record, path)
     unfinished.remove()
 

@@ -1,5 +1,7 @@
 """The training of one model, for the stage train."""
 
+import pandas as pd
+
 from cf.core import io, paths
 from cf.core.config import Training
 from cf.core.errors import InputError
@@ -8,7 +10,6 @@ from cf.core.ratings import Ratings
 from cf.tracking.record import Recorder, RunRecord
 from cf.training import checkpoint as checkpoints
 from cf.training import device as devices
-from cf.training import history
 from cf.training import optim as optimizers
 from cf.training.checkpoint import ModelSpec
 from cf.training.fit import fit
@@ -30,8 +31,8 @@ def train(
     devices.check_memory(spec, f"{where}.model", device)
     devices.prepare(device, training.n_threads, training.seed)
     model = spec.build(f"{where}.model").to(device)
-    optimizer = optimizers.build(training.optimizer, model)
-    if not optimizer.parameters:
+    optimizer = optimizers.build(training.optimizer, model.parameters())
+    if not any(param.requires_grad for param in model.parameters()):
         raise InputError(
             f"{where}.model.name: {training.model['name']} is sampled: the cmd of its stage in "
             f"dvc.yaml is `python -m stages.sample {name}`."
@@ -49,5 +50,5 @@ def train(
             recorder.upsert(record, path)
             epochs.append(epoch)
     record.finish(checkpoints.save(paths.MODELS / name, model, spec))
-    history.write(paths.HISTORY / f"{name}.csv", epochs)
+    io.write_csv(paths.HISTORY / f"{name}.csv", pd.DataFrame(epochs).drop(columns="seconds"))
     recorder.upsert(record, path)

@@ -28,7 +28,7 @@ from cf.tracking.record import (
     new_training_record,
     recording,
 )
-from cf.training.history import Epoch
+from cf.training.fit import EpochResult
 from tests.stores import client, environment, runs
 
 PROVENANCE = Provenance(
@@ -56,7 +56,7 @@ TRAINING = config.Training.model_validate(
 )
 ON = config.Tracking(enabled=True, experiment="cf")
 OFF = config.Tracking(enabled=False, experiment="cf")
-EPOCHS = [Epoch(1, 0.5, 0.75, 0.1, 2.0), Epoch(2, 0.25, 0.5, 0.1, 2.0)]
+EPOCHS = [EpochResult(1, 0.5, 0.75, 0.1, 2.0), EpochResult(2, 0.25, 0.5, 0.1, 2.0)]
 
 
 def new(name: str = "dot") -> RunRecord:
@@ -144,7 +144,7 @@ def test_a_training_is_one_complete_run(project: Callable[[], list[Run]]) -> Non
         "loss/train",
         "loss/valid",
         "learning_rate",
-        "seconds_an_epoch",
+        "seconds_per_epoch",
     }
     assert run.inputs
     (dataset,) = run.inputs.dataset_inputs

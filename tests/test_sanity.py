@@ -40,7 +40,7 @@ def trained(
     schedule = training.schedule.model_copy(update={"n_epochs": list(n_epochs)})
     torch.manual_seed(training.seed)
     model = ModelSpec(training.model, N_USERS, N_ITEMS, RANGE).build(section)
-    optimizer = optimizers.build(training.optimizer, model)
+    optimizer = optimizers.build(training.optimizer, model.parameters())
     for _ in fit(model, train, valid, optimizer, schedule, training.batch_size):
         pass
     return base.predict(model, valid.users, valid.items)

@@ -90,7 +90,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, ready_made_store: Path) ->
                         f"loss/{part}": float(histories[model][f"{part}_loss"][row])
                         for part in ("train", "valid")
                     }
-                    others = {"learning_rate": 0.1 / (row + 1), "seconds_an_epoch": 1.5}
+                    others = {"learning_rate": 0.1 / (row + 1), "seconds_per_epoch": 1.5}
                     recorder.log_epoch(execution, row + 1, losses | others)
                 recorder.finish(execution, [])
                 scores = {"rmse": rmse, "mse": rmse**2, "mae": 0.8 * rmse, "n": 100, "n_cold": 5}

@@ -34,7 +34,7 @@ def gradient(section: str, case: Case) -> Steps:
     training = config.load(paths.PARAMS, section, Training)
     devices.prepare(torch.device("cpu"), case.n_threads, case.seed)
     model = ModelSpec(training.model, case.n_users, case.n_items, case.rating_range).build(section)
-    optimizer = optimizers.build(training.optimizer, model)
+    optimizer = optimizers.build(training.optimizer, model.parameters())
     one = case.valid.take(np.arange(1))  # validation is no part of fitting
     for _ in fit(model, case.train, one, optimizer, training.schedule, training.batch_size):
         pass

@@ -16,16 +16,16 @@ from cf.core.config import Gibbs
 from cf.core.errors import InputError
 from cf.core.ratings import Ratings
 from cf.models.bayesmf import BayesMF, keys, scores
-from cf.training.history import EpochResult
 
 MODEL = "model."  # begins the names of the kept samples in a state
 
 
 @dataclass(frozen=True)
-class Sweep(EpochResult):
+class Sweep:
     """A pass that draws everything once.
 
     Attributes:
+        epoch: from 1.
         train_loss: mean squared residual, given this sweep's draw of everything.
         valid_loss: of the mean of all sweeps after the burn-in so far; in the burn-in, of this
             sweep alone.
@@ -33,6 +33,9 @@ class Sweep(EpochResult):
         seconds: wall time of the sweep, without validation.
     """
 
+    epoch: int
+    train_loss: float
+    valid_loss: float
     noise_precision: float
     seconds: float
 
@@ -42,7 +45,7 @@ class Sweep(EpochResult):
             "loss/train": self.train_loss,
             "loss/valid": self.valid_loss,
             "noise_precision": self.noise_precision,
-            "seconds_an_epoch": self.seconds,
+            "seconds_per_epoch": self.seconds,
         }
 
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd import grad
 from torch.nn.functional import mse_loss
 
 import cf.models
-from cf.core.config import Config, Range
+from cf.core.config import Config as BaseConfig
+from cf.core.config import Range
 from cf.core.errors import InputError
 from cf.core.ratings import Indices, Stars
 
@@ -27,86 +27,41 @@ class Model(nn.Module):
         takes_time: whether `forward` takes the (B,) times as well, in seconds since 1970 UTC.
     """
 
-    Config: ClassVar[type[Config]]
+    Config: ClassVar[type[BaseConfig]]
     takes_time: ClassVar[bool] = False
 
-    def __init__(self, config: Config, n_users: int, n_items: int, rating_range: Range) -> None:
+    def __init__(self, config: BaseConfig, n_users: int, n_items: int, rating_range: Range) -> None:
         super().__init__()
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """The predicted stars, (B,), of (B,) users and (B,) items."""
         raise NotImplementedError
 
+    def loss(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:
+        """Training loss: a scalar, or (n_members,) for an ensemble of independent members.
+
+        Here the mean squared error in stars². Training descends the sum and reports the mean.
+        """
+        return mse_loss(self(users, items), ratings)
+
     def predict_mean_and_std(
         self, users: Tensor, items: Tensor, times: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """What `forward` predicts, and the standard deviation of the rating about it, (B,) each.
+        """The predicted stars and the standard deviation of the rating about them, (B,) each.
 
-        A model that knows how far off it may be overrides this; the others have no deviation.
+        None instead of the deviation here; a model that predicts one overrides this.
         """
         return self(users, items) if times is None else self(users, items, times), None
 
-    def losses(self, users: Tensor, items: Tensor, values: Tensor) -> Tensor:
-        """The mean squared error in stars², a scalar; or one for each part that learns alone, (n,).
 
-        Training descends their sum, and reports their mean.
-        """
-        return mse_loss(self(users, items), values)
+def embedding(n_rows: int, n_factors: int, init_range: Range) -> nn.Embedding:
+    """A table with a row of factors for each user or item, uniform in `init_range`.
 
-    def gradients(
-        self, users: Tensor, items: Tensor, values: Tensor
-    ) -> tuple[Tensor, list[Tensor]]:
-        """The mean of `losses`, and the gradients of their sum.
-
-        They come from autograd; a model that knows them in closed form may give them in less
-        time.
-
-        Args:
-            users: (B,) indices.
-            items: (B,) indices.
-            values: (B,) observed stars.
-
-        Returns:
-            The mean, a scalar; the gradient of each look-up of the embeddings, in the order of
-            `embeddings`, then of each of `others`.
-        """
-        losses = self.losses(users, items, values)
-        rows = [rows for table in self.embeddings() for _, rows in table.lookups]
-        return losses.detach().mean(), list(grad(losses.sum(), [*rows, *self.dense_parameters()]))
-
-    def embeddings(self) -> "list[Embedding]":
-        """The tables, in the order in which they were set."""
-        return [module for module in self.modules() if isinstance(module, Embedding)]
-
-    def dense_parameters(self) -> list[Tensor]:
-        """The learnt parameters that are in no table."""
-        return [parameter for parameter in self.parameters() if parameter.requires_grad]
-
-
-class Embedding(nn.Module):
-    """A table with a row for each user or item, whose gradient is that of the rows looked up.
-
-    `nn.Embedding` makes a dense gradient, mostly zeros, at every step; on a laptop that takes as
-    long as the rest of the step. Here autograd sees just the rows of a batch, and
-    `training.optimizers` puts their gradients into place.
-
-    Attributes:
-        weight: (n_rows, n_factors), or (n_rows,) for a bias.
-        lookups: in training, the indices and the rows of each look-up since the last step.
+    A bias is a table with one factor.
     """
-
-    def __init__(self, n_rows: int, n_factors: int | None, init_range: Range) -> None:
-        super().__init__()
-        shape = (n_rows,) if n_factors is None else (n_rows, n_factors)
-        self.weight = nn.Parameter(torch.empty(shape).uniform_(*init_range), requires_grad=False)
-        self.lookups: list[tuple[Tensor, Tensor]] = []
-
-    def forward(self, indices: Tensor) -> Tensor:
-        """The rows at `indices`: (B, n_factors), or (B,) for a bias."""
-        rows = self.weight.index_select(0, indices)
-        if self.training:
-            self.lookups.append((indices, rows.requires_grad_(torch.is_grad_enabled())))
-        return rows
+    weight = torch.empty(n_rows, n_factors).uniform_(*init_range)
+    table: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)  # type: ignore[no-untyped-call]
+    return table
 
 
 def sigmoid_range(scores: Tensor, low: float, high: float) -> Tensor:
@@ -117,7 +72,7 @@ def sigmoid_range(scores: Tensor, low: float, high: float) -> Tensor:
 def names() -> list[str]:
     """The names of all models, in alphabetical order."""
     found = (module.name for module in pkgutil.iter_modules(cf.models.__path__))
-    return sorted(set(found) - {"base", "baseline"})
+    return sorted(set(found) - {"base"})
 
 
 def find(name: str) -> type[Model]:
@@ -171,11 +126,11 @@ def predict_mean_and_std(
         model: in any mode; left in evaluation mode.
         users: (n,) indices.
         items: (n,) indices.
-        times: (n,) in seconds since 1970 UTC, for models that ask; None where not known.
+        times: (n,) in seconds since 1970 UTC, for models that take them; None where unknown.
         chunk: rows at a time, which bounds the memory.
 
     Returns:
-        (n,) each in stars; no deviations of a model that has none.
+        (n,) each in stars; None instead of the deviations of a model that has none.
     """
     model.eval()
     device = next(model.parameters()).device

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cf.core.config import Config, Count, Range
+from cf.core.config import Config as BaseConfig
+from cf.core.config import Count, Range
 from cf.models.base import Model
 
 DAY = 86400  # seconds
@@ -33,7 +34,7 @@ class BayesMF(Model):
         mean: of the training ratings, in stars.
     """
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Factors a user or item, and samples kept, spread evenly over those drawn."""
 
         n_factors: Count

@@ -2,22 +2,23 @@
 
 from torch import Tensor
 
-from cf.core.config import Config, Count, Range
-from cf.models.base import Embedding, Model
+from cf.core.config import Config as BaseConfig
+from cf.core.config import Count, Range
+from cf.models.base import Model, embedding
 
 
 class Dot(Model):
     """r(u, i) = p_u · q_i
 
     Predictions are not bounded to the rating range, and a cold item scores whatever its factors
-    were initialised to: near 0 stars, which costs this model most of its accuracy.
+    were initialized to: near 0 stars, which costs this model most of its accuracy.
 
     Source:
         The notebook's `EmbeddingDot`; Koren, Bell and Volinsky 2009, "Matrix Factorization
         Techniques for Recommender Systems", equation 1.
     """
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Factors a user or item, and the range they start in."""
 
         n_factors: Count
@@ -25,8 +26,8 @@ class Dot(Model):
 
     def __init__(self, config: Config, n_users: int, n_items: int, rating_range: Range) -> None:
         super().__init__(config, n_users, n_items, rating_range)
-        self.user_factors = Embedding(n_users, config.n_factors, config.init_range)
-        self.item_factors = Embedding(n_items, config.n_factors, config.init_range)
+        self.user_factors = embedding(n_users, config.n_factors, config.init_range)
+        self.item_factors = embedding(n_items, config.n_factors, config.init_range)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """The predicted stars, (B,)."""

@@ -6,8 +6,9 @@ import torch
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
-from cf.core.config import Config, Count, Fraction, Range
-from cf.models.base import Embedding, Model, sigmoid_range
+from cf.core.config import Config as BaseConfig
+from cf.core.config import Count, Fraction, Range
+from cf.models.base import Model, embedding, sigmoid_range
 
 
 class EmbNet(Model):
@@ -21,7 +22,7 @@ class EmbNet(Model):
         Filtering".
     """
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Widths, dropout of embeddings and hidden units, and the margin m in stars."""
 
         n_factors: Count
@@ -32,8 +33,8 @@ class EmbNet(Model):
 
     def __init__(self, config: Config, n_users: int, n_items: int, rating_range: Range) -> None:
         super().__init__(config, n_users, n_items, rating_range)
-        self.user_factors = Embedding(n_users, config.n_factors, config.init_range)
-        self.item_factors = Embedding(n_items, config.n_factors, config.init_range)
+        self.user_factors = embedding(n_users, config.n_factors, config.init_range)
+        self.item_factors = embedding(n_items, config.n_factors, config.init_range)
         self.hidden = nn.Linear(2 * config.n_factors, config.n_hidden)
         self.output = nn.Linear(config.n_hidden, 1)
         self.dropout = nn.ModuleList(nn.Dropout(share) for share in config.dropout)

@@ -59,7 +59,7 @@ VIEW = {
     "compareRunCharts": [
         *(_chart(metric, "loss", "LINE") for metric in ("loss/valid", "loss/train")),
         *(_chart(metric, OTHERS) for metric in ("rmse", "rmse_warm", "rmse_cold", "mae", "mse")),
-        *(_chart(metric, OTHERS, "LINE") for metric in ("learning_rate", "seconds_an_epoch")),
+        *(_chart(metric, OTHERS, "LINE") for metric in ("learning_rate", "seconds_per_epoch")),
         *(_chart(metric, OTHERS, shown=False) for metric in HIDDEN),
     ],
 }

@@ -1,35 +1,67 @@
 """The training loop."""
 
+import inspect
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cf.core.config import Schedule
 from cf.core.errors import InputError
 from cf.core.ratings import Ratings
-from cf.evaluation import metrics
 from cf.models.base import Model, predict
-from cf.training.history import Epoch
+from cf.training.fast_gradients import fast_gradients
 from cf.training.optim import Optimizer
 from cf.training.schedule import learning_rates
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One pass over the training ratings.
+
+    Attributes:
+        epoch: from 1.
+        train_loss: mean squared error in stars² over the epoch's batches as they were met, each
+            rating weighing the same; dropout on.
+        valid_loss: mean squared error in stars² of the validation ratings after the epoch.
+        learning_rate: mean over the epoch's steps.
+        seconds: wall time of the epoch, without validation.
+    """
+
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    learning_rate: float
+    seconds: float
+
+    def metrics(self) -> dict[str, float]:
+        """The numbers under the names they have in MLflow, the same for every model."""
+        return {
+            "loss/train": self.train_loss,
+            "loss/valid": self.valid_loss,
+            "learning_rate": self.learning_rate,
+            "seconds_per_epoch": self.seconds,
+        }
 
 
 def fit(
     model: Model,
     train: Ratings,
     valid: Ratings,
-    optimizer: Optimizer,
+    optimizer: Optimizer | torch.optim.Optimizer,
     schedule: Schedule,
     batch_size: int,
     on_batch: Callable[[int], None] = lambda n_ratings: None,
-) -> Iterator[Epoch]:
+) -> Iterator[EpochResult]:
     """Train `model` in place, and yield after each epoch.
 
     The order of the ratings is drawn anew each epoch from torch's global generator, as is
-    dropout: seed that, and the history repeats to the bit.
+    dropout: seed that, and the results repeat to the bit.
 
     Args:
         model: on the device to train on.
@@ -37,30 +69,66 @@ def fit(
         on_batch: called after each step with the number of its ratings.
 
     Raises:
-        InputError: the loss is no longer finite.
+        InputError: the model's forward has another shape than (B,), or the loss is no longer
+            finite.
     """
     device = next(model.parameters()).device
-    users, items, values = (
-        torch.tensor(array, device=device) for array in (train.users, train.items, train.values)
-    )
+    arrays = [torch.tensor(a, device=device) for a in (train.users, train.items, train.values)]
+    check_forward(model, arrays[0][:batch_size], arrays[1][:batch_size])
     n_batches = -(-len(train) // batch_size)
     for epoch, rates in enumerate(learning_rates(schedule, n_batches), start=1):
         started = time.perf_counter()
         model.train()
         order = torch.randperm(len(train)).to(device)
-        shuffled = [torch.split(array[order], batch_size) for array in (users, items, values)]
-        losses = []
-        for rate, *batch in zip(rates.tolist(), *shuffled, strict=True):
-            losses.append(optimizer.step(batch[0], batch[1], batch[2], rate))
-            on_batch(len(batch[2]))
-        sizes = [len(batch) for batch in shuffled[2]]
-        train_loss = float(np.average(torch.stack(losses).cpu().double(), weights=sizes))
+        batches = zip(*(torch.split(a[order], batch_size) for a in arrays), strict=True)
+        losses, sizes = [], []
+        with fast_gradients(model):
+            for rate, (users, items, ratings) in zip(rates.tolist(), batches, strict=True):
+                optimizer.param_groups[0]["lr"] = rate
+                optimizer.zero_grad()
+                loss = model.loss(users, items, ratings)
+                loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call]
+                optimizer.step()
+                losses.append(loss.detach())
+                sizes.append(len(ratings))
+                on_batch(len(ratings))
+        members = torch.stack(losses).cpu().double().reshape(n_batches, -1)
+        train_loss = float(np.average(members.mean(1), weights=sizes))
         seconds = time.perf_counter() - started
-        predicted = predict(model, valid.users, valid.items)
-        valid_loss = metrics.mse(predicted, valid.values)
+        errors = predict(model, valid.users, valid.items).astype(np.float64) - valid.values
+        valid_loss = float(np.mean(errors**2)) if len(valid) else math.nan
         if not (math.isfinite(train_loss) and math.isfinite(valid_loss)):
             raise InputError(
                 f"training diverged: in epoch {epoch} the loss is {train_loss} on train and "
                 f"{valid_loss} on held-out rows. Lower the learning_rate."
             )
-        yield Epoch(epoch, train_loss, valid_loss, float(rates.mean()), seconds)
+        yield EpochResult(epoch, train_loss, valid_loss, float(rates.mean()), seconds)
+
+
+@torch.no_grad()
+def check_forward(model: Model, users: Tensor, items: Tensor) -> None:
+    """Return if the model predicts one number a row, for all rows given and for one alone.
+
+    Nothing is drawn from torch's generators. A (B, 1) would be broadcast against (B,) ratings to
+    a loss over all pairs of rows.
+
+    Args:
+        model: in any mode; left in evaluation mode.
+        users: (B,) indices.
+        items: (B,) indices.
+
+    Raises:
+        InputError: the shape is another; the message names the model's file.
+    """
+    model.eval()
+    for n in {len(users), 1}:
+        with torch.random.fork_rng(devices=[]):
+            predicted = model(users[:n], items[:n])
+        if predicted.shape != (n,):
+            source = Path(inspect.getfile(type(model)))
+            source = source.relative_to(Path.cwd()) if source.is_relative_to(Path.cwd()) else source
+            hint = "end it with .squeeze(1)" if predicted.shape == (n, 1) else "return one a row"
+            raise InputError(
+                f"{source}: {type(model).__name__}.forward: expected predictions of shape ({n},) "
+                f"for {n} users and items, got {tuple(predicted.shape)}: {hint}."
+            )

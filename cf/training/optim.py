@@ -1,75 +1,67 @@
-"""Optimisers that know of embedding tables."""
+"""Optimizers in the shape of torch.optim's, which may stand in for them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from torch import Tensor, no_grad, zeros, zeros_like
-from torch.optim.adam import adam
-from torch.optim.sgd import sgd
+import torch
+from torch import Tensor, nn, zeros_like
 
 from cf.core import config
-from cf.models.base import Model
 
 
 class Optimizer:
-    """One update of a model's parameters for each batch.
+    """What the training loop needs of a torch.optim.Optimizer, without importing the compiler.
 
-    PyTorch's functional updates are called directly: the classes around them import the
-    compiler at their first step, which takes longer than an epoch.
+    The first step of torch.optim's own classes imports torch._dynamo, which takes 1.5 to 4 s a
+    process, more than an epoch. So the operators under them are called directly, which also
+    saves a twentieth of a step; tests hold the updates to torch.optim's.
+
+    Attributes:
+        param_groups: one: its `params`, and their learning rate `lr`, 0 until it is set.
     """
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self._tables = model.embeddings()
-        weights = [table.weight for table in self._tables]
-        self.parameters: list[Tensor] = [*weights, *model.dense_parameters()]
-        self._dense = [zeros_like(weight) for weight in weights]  # all zero between steps
+    def __init__(self, params: Iterable[nn.Parameter]) -> None:
+        self.params = list(params)
+        self.param_groups: list[dict[str, Any]] = [{"params": self.params, "lr": 0.0}]
 
-    def step(self, users: Tensor, items: Tensor, values: Tensor, learning_rate: float) -> Tensor:
-        """Move the parameters against the gradient of the batch's mean squared error.
+    def zero_grad(self) -> None:
+        """Drop the gradients."""
+        for param in self.params:
+            param.grad = None
 
-        Returns:
-            That error before the step, in stars²: a scalar.
-        """
-        loss, gradients = self.model.gradients(users, items, values)
-        with no_grad():
-            places = [
-                (dense, indices)
-                for table, dense in zip(self._tables, self._dense, strict=True)
-                for indices, _ in table.lookups
-            ]
-            for (dense, indices), gradient in zip(places, gradients, strict=False):
-                dense.index_add_(0, indices, gradient)
-            self._update([*self._dense, *gradients[len(places) :]], learning_rate)
-            for dense, indices in places:
-                dense.index_fill_(0, indices, 0.0)
-        for table in self._tables:
-            table.lookups.clear()
-        return loss
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move the parameters against their gradients, but for those that have none."""
+        grads = [param.grad for param in self.params]
+        reached = [i for i, grad in enumerate(grads) if grad is not None]
+        self._update(reached, [grad for grad in grads if grad is not None])
 
-    def _update(self, gradients: list[Tensor], learning_rate: float) -> None:
+    def _update(self, reached: list[int], grads: list[Tensor]) -> None:
         raise NotImplementedError
 
 
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum, which outlives changes of the learning rate."""
 
-    def __init__(self, model: Model, momentum: float, weight_decay: float) -> None:
-        super().__init__(model)
+    def __init__(
+        self, params: Iterable[nn.Parameter], momentum: float, weight_decay: float
+    ) -> None:
+        super().__init__(params)
         self.momentum, self.weight_decay = momentum, weight_decay
-        self.velocities = [zeros_like(tensor) for tensor in self.parameters]
+        self.velocities = [zeros_like(param) for param in self.params]
 
-    def _update(self, gradients: list[Tensor], learning_rate: float) -> None:
-        sgd(
-            self.parameters,
-            gradients,
-            list(self.velocities),
-            fused=True,
-            lr=learning_rate,
+    def _update(self, reached: list[int], grads: list[Tensor]) -> None:
+        torch._fused_sgd_(
+            [self.params[i] for i in reached],
+            grads,
+            [self.velocities[i] for i in reached] if self.momentum else [],
+            lr=self.param_groups[0]["lr"],
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             dampening=0.0,
             nesterov=False,
             maximize=False,
+            is_first_step=False,
         )
 
 
@@ -80,34 +72,37 @@ class Adam(Optimizer):
         Kingma and Ba 2015, "Adam", algorithm 1; the decay is L2, added to the gradient.
     """
 
-    def __init__(self, model: Model, betas: Sequence[float], weight_decay: float) -> None:
-        super().__init__(model)
+    def __init__(
+        self, params: Iterable[nn.Parameter], betas: Sequence[float], weight_decay: float
+    ) -> None:
+        super().__init__(params)
         self.betas, self.weight_decay = betas, weight_decay
-        self.means = [zeros_like(tensor) for tensor in self.parameters]
-        self.squares = [zeros_like(tensor) for tensor in self.parameters]
-        self.steps = [zeros((), device=tensor.device) for tensor in self.parameters]
+        self.means = [zeros_like(param) for param in self.params]
+        self.squares = [zeros_like(param) for param in self.params]
+        self.steps = [torch.zeros((), device=param.device) for param in self.params]
 
-    def _update(self, gradients: list[Tensor], learning_rate: float) -> None:
-        adam(
-            self.parameters,
-            gradients,
-            self.means,
-            self.squares,
+    def _update(self, reached: list[int], grads: list[Tensor]) -> None:
+        steps = [self.steps[i] for i in reached]
+        torch._foreach_add_(steps, 1)
+        torch._fused_adam_(
+            [self.params[i] for i in reached],
+            grads,
+            [self.means[i] for i in reached],
+            [self.squares[i] for i in reached],
             [],
-            self.steps,
-            fused=True,
-            amsgrad=False,
+            steps,
+            lr=self.param_groups[0]["lr"],
             beta1=self.betas[0],
             beta2=self.betas[1],
-            lr=learning_rate,
             weight_decay=self.weight_decay,
             eps=1e-8,
+            amsgrad=False,
             maximize=False,
         )
 
 
-def build(settings: config.SGD | config.Adam, model: Model) -> Optimizer:
-    """The optimiser that params.yaml asks for."""
+def build(settings: config.SGD | config.Adam, params: Iterable[nn.Parameter]) -> Optimizer:
+    """The optimizer that params.yaml asks for."""
     if isinstance(settings, config.SGD):
-        return SGD(model, settings.momentum, settings.weight_decay)
-    return Adam(model, settings.betas, settings.weight_decay)
+        return SGD(params, settings.momentum, settings.weight_decay)
+    return Adam(params, settings.betas, settings.weight_decay)

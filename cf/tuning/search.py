@@ -16,8 +16,7 @@ from cf.data.split import random_split
 from cf.training import device as devices
 from cf.training import optim as optimizers
 from cf.training.checkpoint import ModelSpec
-from cf.training.fit import fit
-from cf.training.history import Epoch
+from cf.training.fit import EpochResult, fit
 from cf.tuning import space
 
 
@@ -147,11 +146,11 @@ def _trials(
 
 def _epochs(
     fitted: Ratings, holdout: Ratings, training: Training, spec: ModelSpec, context: str
-) -> Iterator[Epoch]:
+) -> Iterator[EpochResult]:
     spec = replace(spec, model=training.model)
     device = devices.choose(training.device, f"{context}.device")
     devices.check_memory(spec, f"{context}.model", device)
     devices.prepare(device, training.n_threads, training.seed)
     model = spec.build(f"{context}.model").to(device)
-    optimizer = optimizers.build(training.optimizer, model)
+    optimizer = optimizers.build(training.optimizer, model.parameters())
     yield from fit(model, fitted, holdout, optimizer, training.schedule, training.batch_size)

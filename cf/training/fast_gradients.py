@@ -1,0 +1,139 @@
+"""Gradients of a model's tables at the price of a batch's rows instead of whole tables.
+
+`nn.Embedding` makes a gradient as large as its table, mostly zeros, at every step; on a laptop
+that takes as long as the rest of the step. Within `fast_gradients`, autograd sees the rows that a
+batch looks up and nothing else. Their gradients are added to a dense `weight.grad` that stays
+from step to step, in which only the rows touched are set back to zero.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding
+
+from cf.models.base import Model
+
+CLOSED_FORMS = {
+    "cf.models.dotbias.DotBias",
+    "cf.models.dotbias_ensemble.DotBiasEnsemble",
+}
+"""Classes whose loss `_dot_bias_loss` computes: by name, since a training imports its own model's
+file only. A subclass computes its own."""
+
+
+@contextmanager
+def fast_gradients(model: Model) -> Iterator[None]:
+    """While the block lasts, `model.loss` and its `backward` give what they always give, sooner.
+
+    All look-ups of the model's `nn.Embedding` tables are replaced, and the whole loss of the
+    classes in `CLOSED_FORMS`. `zero_grad` must set `weight.grad` to None, as torch.optim does.
+    """
+    tables = {
+        name: _Table(module)
+        for name, module in model.named_modules()
+        if type(module) is nn.Embedding and _selects_rows_only(module)
+    }
+    for table in tables.values():
+        table.module.forward = partial(_look_up, table)  # type: ignore[method-assign]
+    if f"{type(model).__module__}.{type(model).__qualname__}" in CLOSED_FORMS:
+        model.loss = partial(_dot_bias_loss, model, tables)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        vars(model).pop("loss", None)
+        for table in tables.values():
+            del table.module.forward
+            table.hook.remove()
+
+
+def _selects_rows_only(module: nn.Embedding) -> bool:
+    """Whether the table is trained, and without any of nn.Embedding's options."""
+    options = module.padding_idx is not None, module.max_norm, module.scale_grad_by_freq
+    return module.weight.requires_grad and not any((*options, module.sparse))
+
+
+class _Table:
+    """An `nn.Embedding` in training.
+
+    Attributes:
+        rows: the weight without autograd, (n_rows, n_factors), or (n_rows,) with one factor:
+            look-ups then take half the time.
+        gradient: of `rows`; memory of `dense_grad`, which is `weight.grad` while a step lasts.
+        touched: indices of rows of `gradient` that may not be zero.
+        used_directly: whether autograd added to `weight.grad` by itself since the last step.
+    """
+
+    def __init__(self, module: nn.Embedding) -> None:
+        self.module, self.weight = module, module.weight
+        shape = (-1,) if module.embedding_dim == 1 else module.weight.shape
+        self.dense_grad = torch.zeros_like(module.weight)
+        self.rows, self.gradient = module.weight.detach().view(shape), self.dense_grad.view(shape)
+        self.touched: list[Tensor] = []
+        self.used_directly = False
+        self.hook = module.weight.register_post_accumulate_grad_hook(self._note)  # type: ignore[no-untyped-call]
+
+    def _note(self, _: Tensor) -> None:
+        self.used_directly = True
+
+    def add_gradient(self, indices: Tensor, gradient: Tensor) -> None:
+        """Add a gradient of the rows at `indices` to `weight.grad`."""
+        if self.weight.grad is not self.dense_grad:
+            for rows in self.touched:
+                self.gradient.index_fill_(0, rows, 0.0)
+            self.touched.clear()
+            if self.weight.grad is not None:
+                self.dense_grad.copy_(self.weight.grad)
+            elif self.used_directly:
+                self.dense_grad.zero_()
+                self.used_directly = False
+            self.weight.grad = self.dense_grad
+        self.gradient.index_add_(0, indices, gradient)
+        self.touched.append(indices)
+
+
+def _look_up(table: _Table, indices: Tensor) -> Tensor:
+    """`nn.Embedding.forward`: the rows are a leaf of autograd, whose gradient goes to the table."""
+    if not torch.is_grad_enabled():
+        return embedding(indices, table.weight)
+    flat = indices.reshape(-1)
+    rows = table.rows.index_select(0, flat).requires_grad_()
+    rows.register_hook(partial(table.add_gradient, flat))  # type: ignore[no-untyped-call]
+    return rows.view(*indices.shape, table.module.embedding_dim)
+
+
+def _dot_bias_loss(
+    model: Any, tables: dict[str, _Table], users: Tensor, items: Tensor, ratings: Tensor
+) -> Tensor:
+    """The loss of `DotBias`, a scalar, or of `DotBiasEnsemble`, (n_members,).
+
+    Its own `backward` does without autograd's engine, which takes as long as the rest. With
+    s = sigmoid(p · q + b + c), the gradient of a squared error by the logit is
+    2 (high - low) (predicted - rating) s (1 - s); that of the logit by p is q, and so on.
+    """
+    user_factors, item_factors, user_bias, item_bias = tables.values()
+    p, q = user_factors.rows.index_select(0, users), item_factors.rows.index_select(0, items)
+    b, c = user_bias.rows.index_select(0, users), item_bias.rows.index_select(0, items)
+    n_members = b.shape[1] if b.dim() == 2 else None
+    width, products = model.high - model.low, p * q
+    dots = products.view(len(p), n_members, -1).sum(2) if n_members else products.sum(1)
+    s = torch.sigmoid(dots + b + c)
+    error = s * width + (model.low - (ratings[:, None] if n_members else ratings))
+
+    def backward(upstream: Tensor) -> None:
+        grad_logit = error * s * (1 - s) * (upstream * (2 * width / len(ratings)))
+        if n_members:
+            grad_dot = grad_logit.repeat_interleave(p.shape[1] // n_members, 1)
+        else:
+            grad_dot = grad_logit[:, None]
+        user_factors.add_gradient(users, grad_dot * q)
+        item_factors.add_gradient(items, grad_dot * p)
+        user_bias.add_gradient(users, grad_logit)
+        item_bias.add_gradient(items, grad_logit)
+
+    loss: Tensor = error.square().mean(0)
+    loss.backward = backward  # type: ignore[method-assign,assignment]
+    return loss

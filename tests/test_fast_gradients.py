@@ -1,0 +1,111 @@
+"""The fast path gives autograd's gradients, whatever a model does with its tables."""
+
+import importlib
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cf.core.config import Config
+from cf.models import base
+from cf.training import fast_gradients as fast
+from cf.training.checkpoint import ModelSpec
+from cf.training.fast_gradients import fast_gradients
+
+RANGE = [-0.5, 0.5]
+MODELS = {
+    "dot": {},
+    "dotbias": {},
+    "dotbias_ensemble": {"n_members": 3},
+    "embnet": {"n_hidden": 3, "dropout": [0.0, 0.0], "range_margin": 0.5},
+}
+
+
+class Unusual(base.Model):
+    """Two items a look-up, a weight that is used directly, and nn.Embedding's options."""
+
+    def __init__(self) -> None:
+        super().__init__(Config(), 7, 9, [1.0, 5.0])
+        self.factors = base.embedding(9, 4, RANGE)
+        self.direct = base.embedding(9, 4, RANGE)
+        self.padded = nn.Embedding(9, 4, padding_idx=1)
+        self.frozen = base.embedding(9, 4, RANGE).requires_grad_(False)
+        self.unused = base.embedding(9, 4, RANGE)
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        neighbors = self.factors(torch.stack([items, (items + 1) % 9], 1)).sum(1)
+        rows = self.direct(items) * self.frozen(items) + self.padded(items)
+        return (neighbors * rows).sum(1)
+
+    def loss(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:
+        return super().loss(users, items, ratings) + self.direct.weight.square().mean()
+
+
+def build(name: str) -> base.Model:
+    torch.manual_seed(0)
+    if name == "unusual":
+        return Unusual()
+    settings = {"name": name, "n_factors": 4, "init_range": RANGE, **MODELS[name]}
+    return ModelSpec(settings, n_users=7, n_items=9, rating_range=(1.0, 5.0)).build("test")
+
+
+def batch(n: int) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.randint(7, (n,)), torch.randint(9, (n,)), torch.rand(n) * 4 + 1
+
+
+def backward(model: base.Model, batches: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    for users, items, ratings in batches:
+        loss = model.loss(users, items, ratings)
+        loss.backward(torch.ones_like(loss))
+    return loss.detach()
+
+
+@pytest.mark.parametrize("name", [*MODELS, "unusual"])
+def test_gradients_equal_autograds(name: str) -> None:
+    model, twin = build(name), build(name)
+    n_reached = 0
+    with fast_gradients(model):
+        for n_batches in (1, 2, 1, 1):  # with two, gradients add up
+            batches = [batch(5) for _ in range(n_batches)]
+            for each in (model, twin):
+                each.zero_grad()
+            torch.testing.assert_close(backward(model, batches), backward(twin, batches))
+            for (key, param), expected in zip(
+                model.named_parameters(), twin.parameters(), strict=True
+            ):
+                assert (param.grad is None) == (expected.grad is None), key
+                if param.grad is not None:
+                    torch.testing.assert_close(param.grad, expected.grad, rtol=1e-5, atol=1e-7)
+                    n_reached += 1
+    assert n_reached
+
+
+def test_nothing_of_it_is_left_after_the_block() -> None:
+    model = build("dotbias")
+    with fast_gradients(model):
+        assert "loss" in vars(model)
+        backward(model, [batch(5)])
+    assert "loss" not in vars(model)
+    for module in model.modules():
+        assert "forward" not in vars(module)
+    before = model.state_dict()["item_bias.weight"].clone()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    optimizer.zero_grad()
+    backward(model, [batch(5)])
+    optimizer.step()
+    assert not torch.equal(model.state_dict()["item_bias.weight"], before)
+
+
+def test_a_subclass_computes_its_own_loss() -> None:
+    model = build("dotbias")
+    model.__class__ = type("Mine", (type(model),), {})
+    with fast_gradients(model):
+        assert "loss" not in vars(model)
+
+
+def test_classes_with_a_closed_form_exist() -> None:
+    for path in fast.CLOSED_FORMS:
+        module, name = path.rsplit(".", 1)
+        found: Callable[..., object] = getattr(importlib.import_module(module), name)
+        assert found.__name__ == name

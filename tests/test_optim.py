@@ -1,0 +1,51 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from cf.training import optim
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_updates_equal_torchs_own(name: str, weight_decay: float) -> None:
+    torch.manual_seed(0)
+    ours, theirs = ([nn.Parameter(torch.zeros(n)) for n in (5, 3)] for _ in range(2))
+    if name == "sgd":
+        optimizer: optim.Optimizer = optim.SGD(ours, 0.9, weight_decay)
+        expected: torch.optim.Optimizer = torch.optim.SGD(
+            theirs, 0.1, momentum=0.9, weight_decay=weight_decay
+        )
+    else:
+        optimizer = optim.Adam(ours, (0.9, 0.99), weight_decay)
+        expected = torch.optim.Adam(theirs, 0.1, (0.9, 0.99), weight_decay=weight_decay)
+    for step in range(5):
+        for each in (optimizer, expected):
+            each.zero_grad()
+            each.param_groups[0]["lr"] = 0.1 / (step + 1)
+        reached = (0, 1) if step % 2 else (0,)  # the second has no gradient at every other step
+        for i in reached:
+            ours[i].grad = torch.randn(ours[i].shape)
+            theirs[i].grad = ours[i].grad.clone()
+        optimizer.step()
+        expected.step()
+    for param, their_param in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(param, their_param, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_does_not_import_the_compiler(pytestconfig: pytest.Config) -> None:
+    code = (
+        "import sys, torch; from cf.training.optim import Adam;"
+        "weight = torch.nn.Parameter(torch.ones(3)); weight.sum().backward();"
+        "Adam([weight], (0.9, 0.999), 0.0).step(); print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=pytestconfig.rootpath,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "False"
