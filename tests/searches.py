@@ -20,7 +20,6 @@ SECTION: dict[str, Any] = {
     "schedule": {"n_epochs": [2, 3], "learning_rate": 0.00001, "anneal": "none"},
 }
 RATES = {"schedule.learning_rate": {"type": "float", "low": 0.00001, "high": 0.3, "log": True}}
-CHOICE = {"type": "choice", "values": ["dot", "dotbias"]}
 ONE = {"type": "int", "low": 1, "high": 2}
 PROVENANCE = Provenance("made-up", "made-up", "test", "ab" * 32, 3000, 60, 80, (0.5, 5.0))
 SPLIT = SplitInfo(0.2, 42, 2500, 500, 0, "cd" * 32)

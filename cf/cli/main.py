@@ -40,7 +40,12 @@ app = typer.Typer(
 
 @app.command()
 def show() -> None:
-    """Print the leaderboard, and where to look next."""
+    """Print the leaderboard, and where to look next.
+
+    \b
+    Example:
+      dvc repro && cf show
+    """
     from cf.cli import show
 
     show.main()
@@ -51,7 +56,12 @@ def tune() -> None:
     """Search better values for one model's parameters.
 
     The section tune of params.yaml names the section to search, the ranges and the number of
-    trials. Ctrl-C ends the search early and prints the best values so far.
+    trials. The search sees the training rows alone. Ctrl-C ends it early and prints the best
+    values so far.
+
+    \b
+    Example:
+      dvc repro split && cf tune
     """
     from cf.cli import tune
 
@@ -87,8 +97,13 @@ def grid(
 def cv() -> None:
     """Cross-validate all models.
 
-    Every fold with every seed is an experiment of DVC. The section cv of params.yaml has the
-    number of folds and the seeds.
+    Every fold with every seed is an experiment of DVC, in a folder of its own. The section cv of
+    params.yaml has the number of folds, the seeds and how many pipelines run at a time. The
+    table is written to reports/cv.csv.
+
+    \b
+    Example:
+      cf cv
     """
     from cf.cli import cv
 
@@ -99,7 +114,12 @@ def cv() -> None:
 def rank() -> None:
     """Evaluate recommended items on a split by time.
 
-    Trains on the older ratings and looks for the latest ones in each user's list.
+    Trains on the older ratings, and looks for each user's latest ones among the items
+    recommended. The section rank of params.yaml has the length of the lists.
+
+    \b
+    Example:
+      cf rank     (its files: dvc exp apply rank-time)
     """
     from cf.cli import rank
 
@@ -112,7 +132,7 @@ def ui(
 ) -> None:
     """Compare all runs in MLflow.
 
-    On this machine, or on the server that MLFLOW_TRACKING_URI names.
+    Serves them on this machine until Ctrl-C; with MLFLOW_TRACKING_URI, opens that server's page.
 
     \b
     Examples:
@@ -128,7 +148,12 @@ def ui(
 def sync() -> None:
     """Bring MLflow up to date.
 
-    After `dvc pull`, or when the server is back: every record in runs/ gets its run.
+    Every record in runs/ gets its run, with metrics and figures, where it has none yet.
+
+    \b
+    Examples:
+      git pull && dvc pull && cf sync
+      MLFLOW_TRACKING_URI=https://mlflow.example.org cf sync
     """
     from cf.cli import sync
 
