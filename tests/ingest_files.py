@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 import yaml
 
-from cf.data.datasets import Copy, Dataset
+from cf.data.datasets import Dataset, RemoteFile
 from cf.data.movielens import GENRES
 
 ROOT = Path(__file__).parents[1]
@@ -29,22 +28,13 @@ ITEMS = [
     (20, "City of Lost Children, The (Cité des enfants perdus, La) (1995)", "Sci-Fi"),
     (30, "Nameless", ""),
 ]
-RATING_SCHEMA = pa.schema(
-    [
-        ("user_id", pa.int64()),
-        ("item_id", pa.int64()),
-        ("rating", pa.float32()),
-        ("timestamp", pa.int64()),
-    ]
-)
-ITEM_SCHEMA = pa.schema(
-    [
-        ("item_id", pa.int64()),
-        ("title", pa.string()),
-        ("year", pa.int32()),
-        ("genres", pa.string()),
-    ]
-)
+RATING_DTYPES = {
+    "user_id": "int64",
+    "item_id": "int64",
+    "rating": "float32",
+    "timestamp": "int64",
+}
+ITEM_DTYPES = {"item_id": "int64", "title": "str", "year": "Int32", "genres": "str"}
 LAYOUTS = ["ratings.csv", "ratings.dat", "u.data", "ml-100k.inter"]
 
 
@@ -91,15 +81,26 @@ def zipped(path, contents):
     return path
 
 
+def dtypes(frame):
+    return frame.dtypes.astype(str).to_dict()
+
+
+def tuples(frame):
+    """The rows, with None where a value is missing."""
+    return list(frame.astype(object).where(frame.notna(), None).itertuples(index=False, name=None))
+
+
 def published(name, path, url="https://files.grouplens.org/x.zip", *others):
     """A registry entry for the file at `path`."""
-    return Dataset(name, (0.5, 5.0), (copy_of(path, f"{name}.zip", url), *others))
+    return Dataset(name, (0.5, 5.0), (remote_file(path, f"{name}.zip", url), *others))
 
 
-def copy_of(path, file, origin, by_pip=False):
-    content = path.read_bytes()
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    return Copy(file, origin, digest, len(content), by_pip)
+def remote_file(path, name, origin, by_pip=False):
+    return RemoteFile(name, origin, digest_of(path.read_bytes()), by_pip)
+
+
+def digest_of(content):
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def write_params(folder, dataset, **changes):
@@ -125,11 +126,10 @@ class Server(ThreadingHTTPServer):
     """Serves `content`, in the ways that servers do and ought not.
 
     Attributes:
-        ranges: whether it honours the header Range.
-        status: what it answers if not 200.
-        breaks: how many answers break off half-way.
-        stalls: whether answers stop half-way and never go on.
-        requests: (path, Range or None) of each request.
+        status: what it answers.
+        breaks: how many transfers break off half-way.
+        stalls: whether transfers stop half-way and never go on.
+        requests: (method, path) of each request.
     """
 
     daemon_threads = True
@@ -138,7 +138,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, content):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.content = content
-        self.ranges, self.status, self.breaks, self.stalls = True, 200, 0, False
+        self.status, self.breaks, self.stalls = 200, 0, False
         self.requests = []
         self.closing = threading.Event()
 
@@ -150,18 +150,15 @@ class Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Server
 
-    def do_GET(self):
-        server, wanted = self.server, self.headers["Range"]
-        server.requests.append((self.path, wanted))
-        start = 0
-        status = server.status
-        if wanted and server.ranges and status == 200:
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-            status = 206 if start < len(server.content) else 416
-        body = server.content[start:] if status in (200, 206) else b""
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
+    def do_HEAD(self):
+        self.server.requests.append((self.command, self.path))
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(self.server.content)))
         self.end_headers()
+
+    def do_GET(self):
+        self.do_HEAD()
+        server, body = self.server, self.server.content
         if server.stalls or server.breaks:
             server.breaks = max(server.breaks - 1, 0)
             self.wfile.write(body[: len(body) // 2])

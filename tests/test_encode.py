@@ -12,13 +12,13 @@ id_lists = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=50)
 def test_indices_are_in_order_of_first_appearance_and_lead_back_to_the_ids(raw: list[int]) -> None:
     ids = np.array(raw, dtype=np.int64)
     ratings = pd.DataFrame({"user_id": ids, "item_id": ids[::-1], "rating": np.float32(1)})
-    user_ids, item_ids = encode(ratings)
-    assert list(ratings) == ["user", "item", "rating", "row"]
+    encoded, user_ids, item_ids = encode(ratings)
+    assert list(encoded) == ["user", "item", "rating", "row"]
     assert user_ids.tolist() == list(dict.fromkeys(raw))
-    assert user_ids[ratings["user"]].tolist() == raw
-    assert item_ids[ratings["item"]].tolist() == raw[::-1]
-    assert ratings["row"].tolist() == list(range(len(raw)))
-    assert ratings.dtypes.astype(str).tolist() == ["int64", "int64", "float32", "int64"]
+    assert user_ids[encoded["user"]].tolist() == raw
+    assert item_ids[encoded["item"]].tolist() == raw[::-1]
+    assert encoded["row"].tolist() == list(range(len(raw)))
+    assert encoded.dtypes.astype(str).tolist() == ["int64", "int64", "float32", "int64"]
 
 
 @given(id_lists, st.randoms(use_true_random=False))
@@ -28,6 +28,5 @@ def test_other_ids_for_the_same_users_give_the_same_indices(raw: list[int], rand
         pd.DataFrame({"user_id": ids, "item_id": ids, "rating": 1.0})
         for ids in (np.array(raw, np.int64), np.array([others[i] for i in raw], np.int64))
     ]
-    for frame in frames:
-        encode(frame)
-    pd.testing.assert_frame_equal(*frames)
+    encoded = [encode(frame)[0] for frame in frames]
+    pd.testing.assert_frame_equal(*encoded)

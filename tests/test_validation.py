@@ -1,10 +1,11 @@
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cf.core.errors import InputError
-from cf.data.validation import validate
+from cf.data.validation import RATING_TYPES, validate
 
 
 def table(users, items, values, timestamps=None):
@@ -15,10 +16,10 @@ def table(users, items, values, timestamps=None):
     }
     if timestamps is not None:
         columns["timestamp"] = pa.array(timestamps, pa.int64())
-    return pa.table(columns)
+    return pa.table(columns).to_pandas(types_mapper=pd.ArrowDtype)
 
 
-def complaint(ratings, rating_range=(0.5, 5.0)):
+def message(ratings, rating_range=(0.5, 5.0)):
     with pytest.raises(InputError) as caught:
         validate(ratings, rating_range, "mine.csv", lambda row: f"line {row + 2}")
     return str(caught.value)
@@ -26,7 +27,7 @@ def complaint(ratings, rating_range=(0.5, 5.0)):
 
 def accepts(ratings, rating_range=(0.5, 5.0)):
     validate(ratings, rating_range, "mine.csv", lambda row: f"line {row + 2}")
-    return True
+    return ratings.dtypes.to_dict() == {name: RATING_TYPES[name] for name in ratings}
 
 
 def test_good_ratings_pass():
@@ -43,7 +44,7 @@ def test_ids_may_be_any_64_bit_numbers():
 
 
 def test_no_rows():
-    assert complaint(table([], [], [])) == "mine.csv: holds no ratings. It needs at least one."
+    assert message(table([], [], [])) == "mine.csv: holds no ratings. It needs at least one."
 
 
 @pytest.mark.parametrize(
@@ -56,14 +57,14 @@ def test_no_rows():
     ],
 )
 def test_an_empty_value(ratings, column):
-    message = complaint(ratings)
-    assert message.startswith(f"mine.csv, line 3: {column} is empty, got user_id ")
-    assert "(one such row). Fill in or remove" in message
+    text = message(ratings)
+    assert text.startswith(f"mine.csv, line 3: {column} is empty, got user_id ")
+    assert "(one such row). Fill in or remove" in text
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_rating_that_is_not_finite(value):
-    assert complaint(table([1, 2, 3], [4, 5, 6], [1, value, value])) == (
+    assert message(table([1, 2, 3], [4, 5, 6], [1, value, value])) == (
         f"mine.csv, line 3: rating is not a finite number, got user_id 2, item_id 5, "
         f"rating {value} (2 such rows). Correct or remove such rows."
     )
@@ -71,7 +72,7 @@ def test_a_rating_that_is_not_finite(value):
 
 @pytest.mark.parametrize("value", [0.0, 5.5, -3.0])
 def test_a_rating_out_of_range(value):
-    assert complaint(table([1, 2], [4, 5], [3, value])) == (
+    assert message(table([1, 2], [4, 5], [3, value])) == (
         f"mine.csv, line 3: rating is out of range: expected 0.5 to 5.0, got user_id 2, "
         f"item_id 5, rating {value:g} (one such row). Correct or remove such rows, or widen "
         "ingest.rating_range in params.yaml."
@@ -79,7 +80,7 @@ def test_a_rating_out_of_range(value):
 
 
 def test_a_pair_that_occurs_twice():
-    assert complaint(table([7, 7, 8, 7, 7], [1, 2, 1, 2, 1], [1, 2, 3, 4, 5])) == (
+    assert message(table([7, 7, 8, 7, 7], [1, 2, 1, 2, 1], [1, 2, 3, 4, 5])) == (
         "mine.csv, line 5: a user may rate an item once, got user_id 7, item_id 2, rating 4 "
         "though line 3 has user_id 7, item_id 2, rating 2 (2 such rows). Keep one row of each "
         "user and item."
@@ -91,10 +92,10 @@ def test_duplicates_are_found_as_a_set_finds_them(pairs):
     ratings = table(*zip(*pairs, strict=True), [1.0] * len(pairs))
     n_repeats = len(pairs) - len(set(pairs))
     if n_repeats:
-        message = complaint(ratings)
+        text = message(ratings)
         first = next(row for row, pair in enumerate(pairs) if pair in pairs[:row])
-        assert message.startswith(f"mine.csv, line {first + 2}: a user may rate")
-        assert f"though line {pairs.index(pairs[first]) + 2} has" in message
-        assert (f"({n_repeats} such rows)" if n_repeats > 1 else "(one such row)") in message
+        assert text.startswith(f"mine.csv, line {first + 2}: a user may rate")
+        assert f"though line {pairs.index(pairs[first]) + 2} has" in text
+        assert (f"({n_repeats} such rows)" if n_repeats > 1 else "(one such row)") in text
     else:
         assert accepts(ratings)

@@ -12,31 +12,25 @@ GROUPLENS = "https://files.grouplens.org/datasets/movielens"
 
 
 @dataclass(frozen=True)
-class Copy:
+class RemoteFile:
     """A published file that holds a data set.
 
     Attributes:
-        file: its name in the cache.
+        name: in the cache.
         origin: its URL, or what pip is asked for.
         digest: algorithm and hexadecimal digest, joined by a colon.
-        size: in bytes.
         by_pip: it is a wheel: pip fetches it, and it is read as a zip, never installed.
     """
 
-    file: str
+    name: str
     origin: str
     digest: str
-    size: int
     by_pip: bool = False
 
-    def complaint(self, path: Path) -> str | None:
-        """What tells the file at `path` from this one; None if nothing does."""
-        size = path.stat().st_size
-        if size != self.size:
-            return f"wrong size: expected {self.size:,} bytes, got {size:,}"
-        algorithm, expected = self.digest.split(":")
-        got = _hexdigest(path, algorithm)
-        return None if got == expected else f"wrong {algorithm}: expected {expected}, got {got}"
+    @property
+    def host(self) -> str:
+        """Who is asked for it."""
+        return "pip" if self.by_pip else self.origin.split("/")[2]
 
 
 @dataclass(frozen=True)
@@ -45,12 +39,12 @@ class Dataset:
 
     Attributes:
         rating_range: lowest and highest rating it can hold, in stars.
-        copies: files that hold it, the first to try first.
+        files: that hold it, the first to try first.
     """
 
     name: str
     rating_range: tuple[float, float]
-    copies: tuple[Copy, ...]
+    files: tuple[RemoteFile, ...]
 
 
 @dataclass(frozen=True)
@@ -75,57 +69,44 @@ class Source:
     warning: str | None = None
 
 
-def _grouplens(name: str, lowest: float, size: int, digest: str, *others: Copy) -> Dataset:
-    zipped = Copy(f"{name}.zip", f"{GROUPLENS}/{name}.zip", digest, size)
-    return Dataset(name, (lowest, 5.0), (zipped, *others))
+def _grouplens(name: str, lowest: float, digest: str, *others: RemoteFile) -> Dataset:
+    archive = RemoteFile(f"{name}.zip", f"{GROUPLENS}/{name}.zip", digest)
+    return Dataset(name, (lowest, 5.0), (archive, *others))
 
 
-# The digests of ml-10m and ml-32m are those of the .md5 files that GroupLens serves beside the
-# zips: no sha256 is known.
-REGISTRY = {
-    dataset.name: dataset
-    for dataset in (
-        _grouplens(
-            "ml-latest-small",
-            0.5,
-            978_202,
-            "sha256:696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
-        ),
-        _grouplens(
-            "ml-100k",
-            1.0,
-            4_924_029,
-            "sha256:50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
-            Copy(
-                "recbole-1.2.1-py3-none-any.whl",
-                "recbole==1.2.1",
-                "sha256:9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
-                2_130_151,
-                by_pip=True,
-            ),
-        ),
-        _grouplens(
-            "ml-1m",
-            1.0,
-            5_917_549,
-            "sha256:a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
-        ),
-        _grouplens("ml-10m", 0.5, 65_566_137, "md5:ce571fd55effeba0271552578f2648bd"),
-        _grouplens(
-            "ml-20m",
-            0.5,
-            198_702_078,
-            "sha256:96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3",
-        ),
-        _grouplens(
-            "ml-25m",
-            0.5,
-            261_978_986,
-            "sha256:8b21cfb7eb1706b4ec0aac894368d90acf26ebdfb6aced3ebd4ad5bd1eb9c6aa",
-        ),
-        _grouplens("ml-32m", 0.5, 238_950_008, "md5:d472be332d4daa821edc399621853b57"),
-    )
-}
+RECBOLE = RemoteFile(
+    "recbole-1.2.1-py3-none-any.whl",
+    "recbole==1.2.1",
+    "sha256:9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+    by_pip=True,
+)
+# ml-10m and ml-32m have the digests of the .md5 files that GroupLens serves beside the zips: no
+# sha256 is known.
+DATASETS = (
+    _grouplens(
+        "ml-latest-small",
+        0.5,
+        "sha256:696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
+    ),
+    _grouplens(
+        "ml-100k",
+        1.0,
+        "sha256:50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
+        RECBOLE,
+    ),
+    _grouplens(
+        "ml-1m", 1.0, "sha256:a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20"
+    ),
+    _grouplens("ml-10m", 0.5, "md5:ce571fd55effeba0271552578f2648bd"),
+    _grouplens(
+        "ml-20m", 0.5, "sha256:96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3"
+    ),
+    _grouplens(
+        "ml-25m", 0.5, "sha256:8b21cfb7eb1706b4ec0aac894368d90acf26ebdfb6aced3ebd4ad5bd1eb9c6aa"
+    ),
+    _grouplens("ml-32m", 0.5, "md5:d472be332d4daa821edc399621853b57"),
+)
+REGISTRY = {dataset.name: dataset for dataset in DATASETS}
 
 
 def cache_folder() -> Path:
@@ -141,7 +122,7 @@ def download_folder() -> Path:
     return folder if _is_writable(folder) else _platform_folder()
 
 
-def own_file(path: str, rating_range: tuple[float, float]) -> Source:
+def local_file(path: str, rating_range: tuple[float, float]) -> Source:
     """The user's own file as a source of ratings.
 
     Raises:
@@ -149,10 +130,10 @@ def own_file(path: str, rating_range: tuple[float, float]) -> Source:
     """
     try:
         file = Path(path).expanduser()
-        there = file.is_file()
+        exists = file.is_file()
     except (OSError, RuntimeError) as error:  # a name that is too long, or of no user
         raise InputError(f"params.yaml: ingest.dataset: {path[:80]}: {error}.") from None
-    if not there:
+    if not exists:
         close = difflib.get_close_matches(path, REGISTRY, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         got = "a folder" if file.is_dir() else "neither a data set nor an existing file"
@@ -163,10 +144,10 @@ def own_file(path: str, rating_range: tuple[float, float]) -> Source:
     return Source(file, file.name, file.name, file.name, _hexdigest(file, "sha256"), rating_range)
 
 
-def obtain(name: str, fallback: str | None) -> Source:
+def fetch(name: str, fallback: str | None) -> Source:
     """A verified file of the data set `name`, from the cache or from where it is published.
 
-    Where none of its copies can be reached, the data set `fallback` is taken instead and the
+    Where none of its files can be reached, the data set `fallback` is taken instead and the
     source carries a warning. A host that did not answer is not asked twice.
 
     Raises:
@@ -182,22 +163,23 @@ def obtain(name: str, fallback: str | None) -> Source:
 
 
 def _from_cache(dataset: Dataset, requested: str, warning: str | None = None) -> Source | None:
-    for copy in dataset.copies:
+    for file in dataset.files:
         for folder in dict.fromkeys([cache_folder(), download_folder()]):
-            path = folder / copy.file
+            path = folder / file.name
             if path.is_file():
-                complaint = copy.complaint(path)
-                if complaint:
+                algorithm, expected = file.digest.split(":")
+                if (got := _hexdigest(path, algorithm)) != expected:
                     raise InputError(
-                        f"{path}: {complaint}. It is damaged, or not what {copy.origin} is. "
-                        "Delete it and run the same command again: it is then downloaded anew."
+                        f"{path}: wrong {algorithm}: expected {expected}, got {got}. It is "
+                        f"damaged, or not what {file.origin} is. Delete it and run the same "
+                        "command again: it is then downloaded anew."
                     )
-                return _source(path, dataset, copy, requested, warning)
+                return _source(path, dataset, file, requested, warning)
     return None
 
 
 def _from_publisher(name: str, fallback: str | None) -> Source:
-    from cf.data import download  # requests and rich: time that a cached file need not pay
+    from cf.data import download  # pooch and requests: time that a cached file need not pay
 
     reasons: dict[str, str] = {}  # host -> why it cannot be reached
     for candidate in dict.fromkeys([name, fallback or name]):
@@ -205,51 +187,47 @@ def _from_publisher(name: str, fallback: str | None) -> Source:
         warning = None if candidate == name else _fallback_warning(name, candidate, reasons)
         if cached := _from_cache(dataset, name, warning):
             return cached
-        for copy in dataset.copies:
-            host = "pip" if copy.by_pip else copy.origin.split("/")[2]
-            path = download_folder() / copy.file
-            if host in reasons:
+        for file in dataset.files:
+            if file.host in reasons:
                 continue
+            path = download_folder() / file.name
+            get = download.by_pip if file.by_pip else download.by_https
             try:
-                if copy.by_pip:
-                    download.by_pip(copy.origin, path, copy.complaint)
-                else:
-                    download.by_https(copy.origin, path, copy.size, copy.complaint)
+                get(file.origin, path, file.digest)
             except download.UnreachableError as error:
-                reasons[host] = str(error)
+                reasons[file.host] = str(error)
             else:
-                return _source(path, dataset, copy, name, warning)
+                return _source(path, dataset, file, name, warning)
     advice = _by_hand(name)
     if not fallback:
         advice += ", or allow other data with ingest.fallback: ml-100k in params.yaml"
-    raise InputError(f"{name} cannot be reached: {_listed(reasons)}. {advice}.")
+    raise InputError(f"{name} cannot be reached: {_join(reasons)}. {advice}.")
+
+
+def _source(
+    path: Path, dataset: Dataset, file: RemoteFile, requested: str, warning: str | None
+) -> Source:
+    origin = f"wheel of {file.origin}" if file.by_pip else file.origin
+    sha256 = _hexdigest(path, "sha256")
+    return Source(path, dataset.name, requested, origin, sha256, dataset.rating_range, warning)
 
 
 def _fallback_warning(name: str, fallback: str, reasons: dict[str, str]) -> str:
     return (
-        f"{name} cannot be reached: {_listed(reasons)}. {fallback} is used INSTEAD: all results "
+        f"{name} cannot be reached: {_join(reasons)}. {fallback} is used INSTEAD: all results "
         f"are about {fallback}. `dvc repro -f ingest` tries again. {_by_hand(name)}."
     )
 
 
 def _by_hand(name: str) -> str:
     return (
-        f"By hand: download {REGISTRY[name].copies[0].origin} and put it, still zipped, into "
+        f"By hand: download {REGISTRY[name].files[0].origin} and put it, still zipped, into "
         f"{cache_folder()}"
     )
 
 
-def _listed(reasons: dict[str, str]) -> str:
+def _join(reasons: dict[str, str]) -> str:
     return "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
-
-
-def _source(
-    path: Path, dataset: Dataset, copy: Copy, requested: str, warning: str | None
-) -> Source:
-    algorithm, digest = copy.digest.split(":")
-    sha256 = digest if algorithm == "sha256" else _hexdigest(path, "sha256")
-    origin = f"wheel of {copy.origin}" if copy.by_pip else copy.origin
-    return Source(path, dataset.name, requested, origin, sha256, dataset.rating_range, warning)
 
 
 def _hexdigest(path: Path, algorithm: str) -> str:

@@ -5,7 +5,6 @@ from hashlib import sha256
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from cf.core.config import Split
 from cf.core.provenance import SplitInfo
@@ -77,14 +76,13 @@ def count_held_out(train: pd.DataFrame, held_out: pd.DataFrame) -> Counts:
         "n_cold_item_only": int((new_item & ~new_user).sum()),
         "n_cold_both": int((new_user & new_item).sum()),
         "n_cold": int((new_user | new_item).sum()),
-        "n_leaked": int(leakage_mask(train, held_out).sum()),
+        "n_leaked": count_leaked(train, held_out),
     }
 
 
-def leakage_mask(train: pd.DataFrame, held_out: pd.DataFrame) -> NDArray[np.bool_]:
-    """Whether each held-out rating's user rates the same item in train, (len(held_out),)."""
+def count_leaked(train: pd.DataFrame, held_out: pd.DataFrame) -> int:
+    """The number of held-out ratings whose user rates the same item in train."""
     n_items = 1 + max(train["item"].max(), held_out["item"].max())
-    known, asked = ((r["user"] * n_items + r["item"]).to_numpy() for r in (train, held_out))
-    known = np.sort(known)
-    mask: NDArray[np.bool_] = known.take(np.searchsorted(known, asked), mode="clip") == asked
-    return mask  # np.isin takes twice the time
+    known, asked = (np.sort(rows["user"] * n_items + rows["item"]) for rows in (train, held_out))
+    positions = np.searchsorted(known, asked)  # sorted, it takes a tenth of the time
+    return int((known.take(positions, mode="clip") == asked).sum())

@@ -1,117 +1,97 @@
-"""Whether ratings can be used, and if not, the first row that stands in the way."""
+"""Whether ratings can be used, and if not, the first row that cannot."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import pandas as pd
 from numpy.typing import NDArray
 
 from cf.core.errors import InputError
 
-RATING_TYPES = {
-    "user_id": pa.int64(),
-    "item_id": pa.int64(),
-    "rating": pa.float32(),
-    "timestamp": pa.int64(),
+INT64, FLOAT32 = np.dtype("int64"), np.dtype("float32")
+RATING_TYPES: dict[str, np.dtype[Any]] = {
+    "user_id": INT64,
+    "item_id": INT64,
+    "rating": FLOAT32,
+    "timestamp": INT64,
 }
-FILL_IN = "Fill in or remove such rows; for a timestamp, or set ingest.columns.timestamp: null."
+ITEM_TYPES = {"item_id": "int64", "title": "str", "year": "Int32", "genres": "str"}
 
 
 def validate(
-    ratings: pa.Table,
+    ratings: pd.DataFrame,
     rating_range: tuple[float, float],
     name: str,
-    place: Callable[[int], str],
+    locate: Callable[[int], str],
 ) -> None:
-    """Nothing, if every rating can be used.
+    """Refuse ratings that cannot be used, and give the others the types `RATING_TYPES`.
 
     Args:
-        ratings: columns user_id, item_id, rating and perhaps timestamp.
+        ratings: columns user_id, item_id, rating and perhaps timestamp; NA where empty. Their
+            types change in place, as a copy of many ratings would cost as much memory again.
         rating_range: lowest and highest rating allowed, in stars.
         name: of the file, to begin messages with.
-        place: says where in the file a row is, given its number from 0.
+        locate: says where in the file a row is, given its number from 0.
 
     Raises:
         InputError: no rows; an empty value; a rating that is NaN, infinite or out of range; a
             (user, item) pair that occurs twice.
     """
-    if not ratings.num_rows:
+    if ratings.empty:
         raise InputError(f"{name}: holds no ratings. It needs at least one.")
-    for column in ratings.column_names:
-        _refuse(ratings, pc.is_null(ratings[column]), name, place, f"{column} is empty", FILL_IN)
-    values = ratings["rating"]
-    lowest, highest = (pa.scalar(limit, values.type) for limit in rating_range)
-    _refuse(
-        ratings,
-        pc.invert(pc.is_finite(values)),
-        name,
-        place,
-        "rating is not a finite number",
-        "Correct or remove such rows.",
+
+    def raise_if_any(wrong: NDArray[np.bool_], what: str, hint: str) -> None:
+        if n_wrong := int(wrong.sum()):
+            row = int(wrong.argmax())
+            raise InputError(
+                f"{name}, {locate(row)}: {what}, got {_describe(ratings, row)} "
+                f"({_n_rows(n_wrong)}). {hint}"
+            )
+
+    for column in [name for name in RATING_TYPES if name in ratings]:
+        raise_if_any(
+            ratings[column].isna().to_numpy(bool),
+            f"{column} is empty",
+            "Fill in or remove such rows; for a timestamp, or set ingest.columns.timestamp: null.",
+        )
+        ratings[column] = ratings[column].astype(RATING_TYPES[column])
+    values = ratings["rating"].to_numpy()
+    lowest, highest = map(np.float32, rating_range)
+    raise_if_any(
+        ~np.isfinite(values), "rating is not a finite number", "Correct or remove such rows."
     )
-    _refuse(
-        ratings,
-        pc.or_(pc.less(values, lowest), pc.greater(values, highest)),
-        name,
-        place,
+    raise_if_any(
+        (values < lowest) | (values > highest),
         f"rating is out of range: expected {rating_range[0]} to {rating_range[1]}",
         "Correct or remove such rows, or widen ingest.rating_range in params.yaml.",
     )
-    _refuse_duplicates(ratings, name, place)
-
-
-def _refuse(
-    ratings: pa.Table,
-    wrong: pa.ChunkedArray,
-    name: str,
-    place: Callable[[int], str],
-    what: str,
-    remedy: str,
-) -> None:
-    n_wrong = pc.sum(wrong).as_py()
-    if n_wrong:
-        row = pc.index(wrong, True).as_py()
+    pairs = _pairs(ratings)
+    in_order = np.sort(pairs)
+    if (in_order[1:] == in_order[:-1]).any():
+        repeats = pd.Series(pairs).duplicated().to_numpy()
+        row = int(repeats.argmax())
+        earlier = int((pairs == pairs[row]).argmax())
         raise InputError(
-            f"{name}, {place(row)}: {what}, got {_described(ratings, row)} "
-            f"({_rows(n_wrong)}). {remedy}"
+            f"{name}, {locate(row)}: a user may rate an item once, got {_describe(ratings, row)} "
+            f"though {locate(earlier)} has {_describe(ratings, earlier)} "
+            f"({_n_rows(int(repeats.sum()))}). Keep one row of each user and item."
         )
 
 
-def _refuse_duplicates(ratings: pa.Table, name: str, place: Callable[[int], str]) -> None:
-    pairs = _pairs(ratings)
-    ordered = np.sort(pairs)
-    if not (ordered[1:] == ordered[:-1]).any():
-        return
-    _, first = np.unique(pairs, return_index=True)
-    repeats = np.ones(len(pairs), bool)
-    repeats[first] = False
-    row = int(repeats.argmax())
-    earlier = int((pairs == pairs[row]).argmax())
-    raise InputError(
-        f"{name}, {place(row)}: a user may rate an item once, got {_described(ratings, row)} "
-        f"though {place(earlier)} has {_described(ratings, earlier)} "
-        f"({_rows(int(repeats.sum()))}). Keep one row of each user and item."
-    )
-
-
-def _pairs(ratings: pa.Table) -> NDArray[np.int64]:
+def _pairs(ratings: pd.DataFrame) -> NDArray[np.int64]:
     """(n,) a number for each rating's user and item, the same for the same pair only."""
-    users, items = (
-        ratings[column].combine_chunks().dictionary_encode() for column in ("user_id", "item_id")
-    )
-    # fewer than 2**31 distinct users and items each: the product fits in 63 bits
-    pairs: NDArray[np.int64] = users.indices.to_numpy().astype(np.int64)
-    pairs *= len(items.dictionary)
-    pairs += items.indices.to_numpy()
-    return pairs
+    users, _ = pd.factorize(ratings["user_id"])
+    items, item_ids = pd.factorize(ratings["item_id"])
+    users *= len(item_ids)  # fewer than 2**31 distinct users and items each: fits in 63 bits
+    users += items
+    return users
 
 
-def _described(ratings: pa.Table, row: int) -> str:
-    [values] = ratings.slice(row, 1).to_pylist()
-    shown = {name: f"{v:g}" if isinstance(v, float) else v for name, v in values.items()}
-    return ", ".join(f"{name} {value}" for name, value in shown.items() if name != "timestamp")
+def _describe(ratings: pd.DataFrame, row: int) -> str:
+    user_id, item_id, rating = (ratings[name].iloc[row] for name in list(RATING_TYPES)[:3])
+    return f"user_id {user_id}, item_id {item_id}, rating {rating:g}"
 
 
-def _rows(n: int) -> str:
+def _n_rows(n: int) -> str:
     return "one such row" if n == 1 else f"{n:,} such rows"
