@@ -17,7 +17,9 @@ RANGE = [-0.5, 0.5]
 MODELS = {
     "dot": {},
     "dotbias": {},
+    "dotbias of one factor": {"n_factors": 1},
     "dotbias_ensemble": {"n_members": 3},
+    "dotbias_ensemble of one": {"n_members": 1, "n_factors": 1},
     "embnet": {"n_hidden": 3, "dropout": [0.0, 0.0], "range_margin": 0.5},
 }
 
@@ -46,7 +48,7 @@ def build(name: str) -> base.Model:
     torch.manual_seed(0)
     if name == "unusual":
         return Unusual()
-    settings = {"name": name, "n_factors": 4, "init_range": RANGE, **MODELS[name]}
+    settings = {"name": name.split()[0], "n_factors": 4, "init_range": RANGE, **MODELS[name]}
     return ModelSpec(settings, n_users=7, n_items=9, rating_range=(1.0, 5.0)).build("test")
 
 

@@ -91,7 +91,7 @@ class _Table:
                 self.dense_grad.zero_()
                 self.used_directly = False
             self.weight.grad = self.dense_grad
-        self.gradient.index_add_(0, indices, gradient)
+        self.gradient.index_add_(0, indices, gradient.view(-1, *self.gradient.shape[1:]))
         self.touched.append(indices)
 
 
@@ -115,9 +115,12 @@ def _dot_bias_loss(
     2 (high - low) (predicted - rating) s (1 - s); that of the logit by p is q, and so on.
     """
     user_factors, item_factors, user_bias, item_bias = tables.values()
-    p, q = user_factors.rows.index_select(0, users), item_factors.rows.index_select(0, items)
-    b, c = user_bias.rows.index_select(0, users), item_bias.rows.index_select(0, items)
-    n_members = b.shape[1] if b.dim() == 2 else None
+    n_members, _ = getattr(model, "shape", (None, None))
+    by_factor, by_member = (len(users), -1), (len(users), n_members) if n_members else (-1,)
+    p = user_factors.rows.index_select(0, users).view(by_factor)
+    q = item_factors.rows.index_select(0, items).view(by_factor)
+    b = user_bias.rows.index_select(0, users).view(by_member)
+    c = item_bias.rows.index_select(0, items).view(by_member)
     width, products = model.high - model.low, p * q
     dots = products.view(len(p), n_members, -1).sum(2) if n_members else products.sum(1)
     s = torch.sigmoid(dots + b + c)
