@@ -1,4 +1,4 @@
-"""What must hold of any evaluation; docs/methods.md states the same bounds."""
+"""What must hold of any evaluation; docs/evaluation.md states the same bounds."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -82,9 +82,7 @@ class BayesMF(Model):
         day = self.day_variance.mean()
         unknown = day if known is None else torch.where(known, 0.0, day)
         noise = self.noise.mean(0).index_select(0, users) + unknown
-        variance = (squares / n_samples - mean.square()).clamp(min=0.0) + noise
-        # In float64: MKL's float32 root has been seen to have 12 bits on one of two threads.
-        return mean, variance.double().sqrt().float()
+        return mean, ((squares / n_samples - mean.square()).clamp(min=0.0) + noise).sqrt()
 
     def sums(self, users: Tensor, items: Tensor, times: Tensor | None) -> Iterator[Tensor]:
         """For each sample its predicted stars, (B,), cut off at the range."""
