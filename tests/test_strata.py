@@ -77,6 +77,10 @@ def test_many_different_ratings_are_put_into_ranges() -> None:
     assert list(found)[:2] == ["0 to 10", "10 to 20"]
     assert list(found)[-1] == "90 to 100"
     assert [len(places) for places in found.values()] == [*[10] * 9, 11]
+    gap = by_rating(np.append(np.linspace(0, 10, 21), 100))
+    assert list(members(gap)) == ["0 to 10", "10 to 20", "90 to 100"]
+    third = np.float32(10 / 3)
+    assert list(members(by_rating(np.array([third, np.nextafter(third, 9)])))) == ["3.33333"]
 
 
 def test_every_way_to_group() -> None:

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 
 def nll(mean: Stars, sd: Stars, observed: Stars) -> float:
-    """Mean negative logarithm of the normal density at the observed ratings, in nats a rating.
+    """Mean negative logarithm of the normal density at the observed ratings, in nats per rating.
 
     Ratings lie on a grid, but count as points of a line here. Where deviations are wide compared
     to the grid's step, the density times the step approximates the probability of each rating.
@@ -89,15 +89,15 @@ def coverage_curves(
         observed: (n,) in stars.
     """
     levels = range(1, 100)
-    probabilities = [level / 100 for level in levels]
-    rows = [
-        (name, level, covered)
-        for name, sd in sds.items()
-        for level, covered in zip(
-            levels, coverage(means[name], sd, observed, probabilities), strict=True
-        )
-    ]
-    return pd.DataFrame(rows, columns=["model", "level", "coverage"])
+    curves = pd.DataFrame(
+        {
+            name: coverage(means[name], sd, observed, [level / 100 for level in levels])
+            for name, sd in sds.items()
+        },
+        index=pd.Index(levels, name="level"),
+    )
+    melted = curves.melt(ignore_index=False, var_name="model", value_name="coverage")
+    return melted.reset_index()[["model", "level", "coverage"]]
 
 
 def error_by_decile(

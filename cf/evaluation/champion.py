@@ -62,8 +62,9 @@ def decide(new: ModelVersion, champion: ModelVersion | None, is_only_version: bo
             return Decision(True, "champion: the first version")
         return Decision(False, "no champion: there is none to compare with. Set the alias by hand.")
     if new.version == champion.version:
-        kept = champion.decision.startswith("champion")
-        return Decision(True, champion.decision if kept else "champion: the alias was set by hand")
+        if champion.decision.startswith("champion"):
+            return Decision(True, champion.decision)
+        return Decision(True, "champion: the alias was set by hand")
     other = f"version {champion.version}"
     if (new.dataset_sha256, new.split_sha256) != (champion.dataset_sha256, champion.split_sha256):
         return Decision(

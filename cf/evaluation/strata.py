@@ -111,11 +111,13 @@ def by_rating(values: Stars) -> pd.Series:
     edges = np.linspace(distinct[0], distinct[-1], 11)
     labels = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
     bins = [-np.inf, *edges[1:-1], np.inf]  # so that the highest rating is in the last range
-    return pd.Series(pd.cut(values, bins, right=False, labels=labels), name="rating")
+    return _categorical(pd.cut(values, bins, right=False, labels=False), labels).rename("rating")
 
 
 def _categorical(codes: Indices, labels: Sequence[str]) -> pd.Series:
-    groups = pd.Categorical.from_codes(codes, pd.Index(labels))
+    """The label of each code; codes with equal labels are one group."""
+    categories = pd.Index(labels).unique()
+    groups = pd.Categorical.from_codes(categories.get_indexer(pd.Index(labels))[codes], categories)
     return pd.Series(groups.remove_unused_categories())
 
 
@@ -148,11 +150,9 @@ def score(
         sums = UserGroupSums(groups, users)
         scored = {name: sums.rmse(error) for name, error in errors.items()}
         for name, (rmse, influence) in scored.items():
-            half = sums.half_width(influence)
-            to_best, to_best_half = (
-                rmse - scored[best][0],
-                sums.half_width(influence - scored[best][1]),
-            )
+            best_rmse, best_influence = scored[best]
+            half, to_best = sums.half_width(influence), rmse - best_rmse
+            to_best_half = sums.half_width(influence - best_influence)
             columns = {
                 "stratum": groups.name,
                 "label": groups.cat.categories,
