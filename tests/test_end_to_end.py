@@ -45,7 +45,7 @@ def test_error_bars_are_judged_of_the_model_that_has_them(made: Project) -> None
     assert board.loc["bayesmf", "nll"] == pytest.approx(nll, abs=1e-5)
     (row,) = (run for run in made.runs() if run.info.run_name == "bayesmf")
     assert row.data.metrics["nll"] == made.read("reports/metrics.json")["bayesmf"]["nll"]
-    assert "<h2>Error bars</h2>" in (made.folder / "reports/index.html").read_text()
+    assert "<h2>Calibration</h2>" in (made.folder / "reports/index.html").read_text()
     assert (made.folder / "reports/svg/calibration.svg").exists()
 
 

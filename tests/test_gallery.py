@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cf.core.names import KEYS
 from cf.reporting import gallery
-from cf.reporting.gallery import top_crosstab
+from cf.reporting.gallery import Results, top_crosstab
 from tests.results import toy_results
 
 matplotlib.use("agg")
@@ -119,13 +119,17 @@ def test_one_model_and_one_row() -> None:
     assert "predicted_embnet" in dict(gallery.draw(one))
 
 
+def figure(results: Results, name: str, n_left_out: int = 2) -> Figure:
+    return dict(gallery.strata_figures(results, n_left_out))[name]
+
+
 def labels(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_strata_are_panels_and_the_best_model_is_the_reference() -> None:
     results = toy_results()
-    panels = {axes.get_title(loc="left"): axes for axes in gallery.strata_rmse(results, 0).axes}
+    panels = {axes.get_title(loc="left"): axes for axes in figure(results, "strata_rmse", 0).axes}
     assert list(panels) == [
         "training ratings of the item",
         "seen in training",
@@ -133,17 +137,17 @@ def test_strata_are_panels_and_the_best_model_is_the_reference() -> None:
     ]
     ticks = [text.get_text() for text in panels["month of the rating"].get_xticklabels()]
     assert ticks == ["2000-01 (30)", "2000-02 (50)"]
-    figure = gallery.strata_to_best(results, 0)
-    assert figure.get_suptitle().startswith("RMSE \N{MINUS SIGN} RMSE of embnet by group of")
-    assert labels(figure) == ["dot", "bias", "global_mean"]
+    drawn = figure(results, "strata_to_best", 0)
+    assert drawn.get_suptitle().startswith("RMSE \N{MINUS SIGN} RMSE of embnet by group of")
+    assert labels(drawn) == ["dot", "bias", "global_mean"]
 
 
 def test_strata_leave_out_the_worst_models_and_the_note_says_which() -> None:
-    figure = gallery.strata_rmse(toy_results(), n_left_out=1)
-    assert labels(figure) == ["embnet", "dot", "bias"]
-    note = figure.texts[-2].get_text().replace("\n", " ")
+    drawn = figure(toy_results(), "strata_rmse", 1)
+    assert labels(drawn) == ["embnet", "dot", "bias"]
+    note = drawn.texts[1].get_text().replace("\n", " ")
     assert "Left out, highest RMSE: global_mean (RMSE " in note
-    assert labels(gallery.strata_rmse(toy_results(), n_left_out=2)) == [
+    assert labels(figure(toy_results(), "strata_rmse", 2)) == [
         *("embnet", "dot", "bias", "global_mean")
     ], "two of four would leave too few"
 
@@ -155,7 +159,7 @@ def test_many_months_are_drawn_as_years() -> None:
     strata = pd.concat([results.strata, *many])
     titles = [
         axes.get_title(loc="left")
-        for axes in gallery.strata_rmse(replace(results, strata=strata)).axes
+        for axes in figure(replace(results, strata=strata), "strata_rmse").axes
     ]
     assert titles[-1] == "year of the rating"
     assert "month of the rating" not in titles

@@ -219,7 +219,7 @@ def test_noise_is_no_change_and_a_change_elsewhere_is_as_good() -> None:
     assert changes(commit(noise), scores(), DATA, ["dot"]) == []
     assert "Nothing changed" in render(commit=commit(noise))
     elsewhere = {**scores(), "dot": {**scores()["dot"], "mae": 0.5}}
-    assert "<td>0.0000</td>\n<td>as good</td>" in render(commit=commit(elsewhere))
+    assert '<td>0.0000</td><td class="as good">as good</td>' in render(commit=commit(elsewhere))
 
 
 def test_nothing_changed() -> None:

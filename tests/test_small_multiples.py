@@ -81,7 +81,7 @@ def test_panels_of_a_line_share_a_scale_that_holds_its_values_within_the_limits(
     labels = [label.get_text() for label in figure.axes[2].get_xticklabels()]
     assert labels == ["group 0 (0)", "group 1 (1.0k)", "group 2 (2.0k)"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["dot", "embnet"]
-    assert [text.get_text() for text in figure.texts[-2:]] == ["a note", "RMSE (stars)"]
+    assert [text.get_text() for text in figure.texts] == ["Toy", "a note", "RMSE (stars)"]
 
 
 def test_a_line_at_zero_where_the_scale_is_of_differences() -> None:

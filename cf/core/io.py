@@ -110,8 +110,8 @@ def read_csv(path: Path, needed: Iterable[str] = (), dtype: Any = None) -> pd.Da
     return frame
 
 
-def round_floats(content: Any) -> Any:
-    """`content` with every float in it rounded to `DECIMALS`, and 0 for -0.
+def round_floats(content: Any, decimals: int = DECIMALS) -> Any:
+    """`content` with every float in it rounded, and 0 for -0.
 
     For what git tracks, as `write_csv` does by itself.
 
@@ -119,11 +119,11 @@ def round_floats(content: Any) -> Any:
         content: of a JSON file.
     """
     if isinstance(content, dict):
-        return {key: round_floats(value) for key, value in content.items()}
+        return {key: round_floats(value, decimals) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [round_floats(value) for value in content]
+        return [round_floats(value, decimals) for value in content]
     if isinstance(content, float):
-        return round(content, DECIMALS) + 0.0
+        return round(content, decimals) + 0.0
     return content
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import seaborn
 from matplotlib import pyplot
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -44,8 +43,7 @@ def loss_curves(
     """Training and validation loss: by epoch of gradient descent, and by sweep of a sampler.
 
     The axis ends at three times the lowest validation loss, so that a model that starts far off
-    does not flatten the others; a line of text has what lies above it. The legend has each
-    model's last validation loss, the lowest first.
+    does not flatten the others. The legend has each model's last validation loss.
 
     Args:
         histories: epoch (from 1), train_loss and valid_loss in stars², and noise_precision if
@@ -54,14 +52,22 @@ def loss_curves(
         title: of the figure.
         burn_in: sweeps before the first sample, by sampled model.
     """
-    sampled = {name for name, history in histories.items() if "noise_precision" in history}
-    kinds = {"epoch": [m for m in histories if m not in sampled], "sweep": sorted(sampled)}
+    last = {name: rows["valid_loss"].iloc[-1] for name, rows in histories.items() if len(rows)}
+    order = sorted(last, key=lambda name: (np.isnan(last[name]), last[name]))
+    sampled = [name for name in order if "noise_precision" in histories[name]]
+    kinds = {"epoch": [name for name in order if name not in sampled], "sweep": sampled}
     kinds = {unit: names for unit, names in kinds.items() if names} or {"epoch": []}
-    figure = new_figure(title, (3 * len(kinds) + 2.8, 4.4))
+    n_columns = 1 + len(order) // 16
+    figure = new_figure(title, (3 * len(kinds) + 1 + 1.8 * n_columns, 4.4))
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    lines = {}
     for axes, (unit, names) in zip(panels, kinds.items(), strict=True):
         for name in names:
-            _loss_lines(axes, histories[name], styles[name])
+            rows, label = histories[name], f"{last[name]:.3f}  {name}"
+            look: dict[str, Any] = {"color": styles[name].color, "marker": styles[name].marker}
+            look["markevery"] = max(1, len(rows) // 8)
+            axes.plot(rows["epoch"], rows["train_loss"], ls="--", lw=1.1, mfc="white", **look)
+            (lines[name],) = axes.plot(rows["epoch"], rows["valid_loss"], label=label, **look)
             if end := (burn_in or {}).get(name):
                 axes.axvline(end, color=GRAY, lw=1, ls=":")
                 at = {"transform": axes.get_xaxis_transform(), "va": "top", "color": INK}
@@ -70,56 +76,21 @@ def loss_curves(
         axes.set_xlabel(unit)
         axes.grid(axis="y")
     panels[0].set_ylabel("mean squared error (stars²)")
-    _end_above(panels[0], histories)
-    _loss_legends(figure, histories, styles)
-    return apply_layout(figure)
-
-
-def _loss_lines(axes: Axes, history: pd.DataFrame, style: Style) -> None:
-    look: dict[str, Any] = {"color": style.color, "marker": style.marker}
-    look["markevery"] = max(1, len(history) // 8)
-    axes.plot(history["epoch"], history["train_loss"], ls="--", lw=1.1, mfc="white", **look)
-    axes.plot(history["epoch"], history["valid_loss"], **look)
-
-
-def _end_above(axes: Axes, histories: Mapping[str, pd.DataFrame]) -> None:
-    """End the y axis at three times the lowest validation loss if a line goes beyond."""
-    highest = {
-        name: float(np.nanmax(history[["train_loss", "valid_loss"]].to_numpy()))
-        for name, history in histories.items()
-        if len(history)
-    }
-    limit = 3 * min((histories[name]["valid_loss"].min() for name in highest), default=np.inf)
-    beyond = [f"{name} up to {loss:,.3g}" for name, loss in highest.items() if loss > limit]
-    if beyond:
-        low = axes.dataLim.y0
-        axes.set_ylim(low - 0.05 * (limit - low), limit)
-        axes.set_title(textwrap.fill(f"above the axis: {'; '.join(beyond)}", 60), loc="left")
-
-
-def _loss_legends(
-    figure: Figure, histories: Mapping[str, pd.DataFrame], styles: Mapping[str, Style]
-) -> None:
-    """Each model's last validation loss, the lowest first, and what the kinds of line mean."""
-    last = {
-        name: history["valid_loss"].iloc[-1] if len(history) else np.nan
-        for name, history in histories.items()
-    }
-    handles = []
-    for name in sorted(last, key=lambda name: (np.isnan(last[name]), last[name])):
-        label = f"{last[name]:.3f}  {name}" if len(histories[name]) else f"no epochs  {name}"
-        style = styles[name]
-        handles.append(Line2D([], [], label=label, color=style.color, marker=style.marker))
-    n_columns = 1 + len(handles) // 16
-    figure.set_figwidth(figure.get_figwidth() + 1.8 * (n_columns - 1))
+    limit = 3 * min((histories[name]["valid_loss"].min() for name in order), default=np.inf)
+    low = min(axes.dataLim.y0 for axes in panels)
+    if max(axes.dataLim.y1 for axes in panels) > limit:
+        panels[0].set_ylim(low - 0.05 * (limit - low), limit)
+        panels[0].set_title(f"losses above {limit:.2f} are not shown", loc="left")
     text: dict[str, Any] = {"title": "last validation loss", "alignment": "left"}
+    handles = [lines[name] for name in order]
     figure.legend(handles=handles, loc="outside right upper", ncols=n_columns, **text)
-    look: dict[str, Any] = {"color": INK, "marker": "o"}
-    lines = [
+    look = {"color": INK, "marker": "o"}
+    handles = [
         Line2D([], [], label="validation", **look),
         Line2D([], [], label="training", ls="--", lw=1.1, mfc="white", **look),
     ]
-    figure.legend(handles=lines, loc="outside right lower")
+    figure.legend(handles=handles, loc="outside right lower")
+    return apply_layout(figure)
 
 
 @matplotlib.rc_context(RC_PARAMS)
@@ -200,20 +171,13 @@ def _fit_in_words(
     rating_range: tuple[float, float],
     limits: tuple[float, float],
 ) -> str:
-    if predicted.empty:
-        return "no ratings"
-    rmse = (predicted.astype(float) - observed).pow(2).mean() ** 0.5
+    errors = predicted.astype(float) - observed
     outside, beyond = (~predicted.between(*ends) for ends in (rating_range, limits))
-    text = (
-        f"RMSE {rmse:.3f} stars over {len(predicted):,} ratings; dashed: predicted = observed; "
-        "dots: mean prediction\n"
-    )
-    stars = f"{rating_range[0]:g} to {rating_range[1]:g} stars"
-    if not outside.any():
-        return f"{text}all predictions are within {stars}"
     return (
-        f"{text}predictions outside {stars}: {outside.sum():,}, of which beyond these axes: "
-        f"{beyond.sum():,}; lowest {predicted.min():.2f}, highest {predicted.max():.2f}"
+        f"RMSE {errors.pow(2).mean() ** 0.5:.3f} stars over {len(predicted):,} ratings; "
+        "dashed: predicted = observed; dots: mean prediction\n"
+        f"predictions outside {rating_range[0]:g} to {rating_range[1]:g} stars: "
+        f"{outside.sum():,}, of which beyond these axes: {beyond.sum():,}"
     )
 
 

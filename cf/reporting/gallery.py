@@ -1,7 +1,7 @@
 """Which figures a report has: from the frames of the results to figures under names."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -29,22 +29,16 @@ PANELS = {
 
 @dataclass(frozen=True)
 class Results:
-    """The frames that the figures are drawn from.
+    """The frames that the figures are drawn from; ratings and errors are in stars.
 
     Attributes:
-        provenance: of the ratings.
-        ratings: user_id, item_id and rating in stars: all ratings.
+        ratings: user_id, item_id and rating: all ratings.
         items: item_id and title; a title may be missing.
-        part: the split's part that the models are evaluated on: valid or test.
-        predictions: user, item, observed stars, and the stars that each model and baseline
-            predicts.
-        histories: epoch, train_loss, valid_loss and learning_rate (gradient descent) or
-            noise_precision (sampling), by model.
+        part: the held-out rows that the models are evaluated on: valid or test.
+        predictions: as reports/predictions.parquet.
+        histories: as reports/history/<model>.csv, by model.
         burn_in: sweeps before the first sample, by sampled model.
-        strata: as reports/strata.csv.
-        ranking: as reports/ranking.csv; it may have no rows.
-        coverage: model, level in percent and coverage in [0, 1].
-        deciles: model, decile, predicted_sd, rmse, rmse_low and rmse_high in stars.
+        strata, ranking, coverage, deciles: as reports/<name>.csv; all but strata may be empty.
     """
 
     provenance: Provenance
@@ -53,59 +47,49 @@ class Results:
     part: str
     predictions: pd.DataFrame
     histories: Mapping[str, pd.DataFrame]
+    burn_in: Mapping[str, int]
     strata: pd.DataFrame
     ranking: pd.DataFrame
     coverage: pd.DataFrame
     deciles: pd.DataFrame
-    burn_in: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def rmse(self) -> "pd.Series[float]":
-        """RMSE in stars of each model and baseline, the lowest first."""
-        errors = self.predictions[models_of(self.predictions)].sub(
-            self.predictions["observed"], axis=0
-        )
-        return errors.astype("float64").pow(2).mean().pow(0.5).sort_values(kind="stable")
 
     @property
     def styles(self) -> dict[str, Style]:
         """The style of each model that a figure may show."""
-        trained = list(self.histories)
         names = dict.fromkeys([*models_of(self.predictions), *self.ranking["model"]])
-        return model_styles(trained, [name for name in names if name not in trained])
+        return model_styles(self.histories, [name for name in names if name not in self.histories])
 
 
 def draw(results: Results) -> Iterator[tuple[str, Figure]]:
     """Every figure that the results allow, each with the name of its file."""
-    yield "activity", activity(results)
-    yield "crosstab", crosstab(results)
-    yield "loss_curves", loss_curves(results)
-    yield "strata_rmse", strata_rmse(results)
-    yield "strata_to_best", strata_to_best(results)
-    if len(results.coverage):
-        yield "calibration", calibration(results)
-    for name in results.histories:
-        yield f"predicted_{name}", predicted(results, name)
-    if len(results.ranking):
-        yield "ranking", ranking(results)
+    dataset, rating_range = results.provenance.dataset, results.provenance.rating_range
+    rated, styles = SUBSET_LABELS[results.part], results.styles
 
-
-def activity(results: Results) -> Figure:
-    """Ratings of each user and of each item against its rank."""
     users, items = (results.ratings[key].value_counts() for key in ("user_id", "item_id"))
-    title = f"Activity of users and items: {results.provenance.dataset}"
-    return figures.activity(users, items, title)
-
-
-def crosstab(results: Results) -> Figure:
-    """The ratings that the most active users gave to the most rated items."""
+    yield "activity", figures.activity(users, items, f"Activity of users and items: {dataset}")
     table = top_crosstab(results.ratings, N_TOP)
-    title = (
-        f"Ratings by the {len(table)} most active users of the {len(table.columns)} most rated "
-        f"items: {results.provenance.dataset}"
-    )
     titles = results.items.set_index("item_id")["title"]
-    return heatmap.crosstab_heatmap(table, titles, results.provenance.rating_range, title)
+    title = f"Ratings of the most rated items by the most active users: {dataset}"
+    yield "crosstab", heatmap.crosstab_heatmap(table, titles, rating_range, title)
+
+    title = f"Training and validation loss: {dataset}"
+    yield "loss_curves", figures.loss_curves(results.histories, styles, title, results.burn_in)
+    yield from strata_figures(results)
+    if len(results.coverage):
+        title = f"Calibration on the {rated} ratings: {dataset}"
+        curves = results.coverage, results.deciles
+        yield "calibration", figures.calibration(*curves, styles, title)
+    for name in results.histories:
+        title = f"Predicted against observed {rated} ratings: {dataset}, {name}"
+        pairs = results.predictions[name], results.predictions["observed"]
+        yield (
+            f"predicted_{name}",
+            figures.predicted_against_observed(*pairs, rating_range, title),
+        )
+    if len(results.ranking):
+        metrics = results.ranking.set_index("model").filter(like="_at_").rename(columns=_heading)
+        title = f"Ranking metrics on the {rated} ratings: {dataset}"
+        yield "ranking", figures.ranking(metrics, styles, title)
 
 
 def top_crosstab(ratings: pd.DataFrame, n_top: int) -> pd.DataFrame:
@@ -113,9 +97,6 @@ def top_crosstab(ratings: pd.DataFrame, n_top: int) -> pd.DataFrame:
 
     Both are counted over all ratings; of ids with equal counts the lower one comes first. A cell
     holds the sum of the user's ratings of the item, NaN where there are none.
-
-    Args:
-        ratings: user_id, item_id and rating in stars.
 
     Source: the notebook, `pd.crosstab(top_r.userId, top_r.movieId, top_r.rating, aggfunc=np.sum)`.
     """
@@ -128,60 +109,40 @@ def top_crosstab(ratings: pd.DataFrame, n_top: int) -> pd.DataFrame:
     return table.reindex(index=users, columns=items)
 
 
-def loss_curves(results: Results) -> Figure:
-    """Training and validation loss of all models."""
-    title = f"Training and validation loss: {results.provenance.dataset}"
-    return figures.loss_curves(results.histories, results.styles, title, results.burn_in)
-
-
-def strata_rmse(results: Results, n_left_out: int = N_LEFT_OUT) -> Figure:
-    """RMSE of each model in groups of ratings.
+def strata_figures(results: Results, n_left_out: int = N_LEFT_OUT) -> Iterator[tuple[str, Figure]]:
+    """RMSE in groups of ratings, and its difference to the best model's.
 
     Args:
         n_left_out: how many of the models with the highest RMSE are left out, of more than
             twice as many.
     """
-    rmse, shown, note = _shown(results, n_left_out)
-    title = f"RMSE by group of {SUBSET_LABELS[results.part]} ratings: {results.provenance.dataset}"
-    styles = {name: results.styles[name] for name in shown}
-    return small_multiples(
-        _panels(results.strata), "rmse", styles, "RMSE (stars)", (0, 4 * rmse.iloc[0]), note, title
+    errors = results.predictions[models_of(results.predictions)].sub(
+        results.predictions["observed"], axis="index"
     )
-
-
-def strata_to_best(results: Results, n_left_out: int = N_LEFT_OUT) -> Figure:
-    """The difference in RMSE between each model and the best one, in groups of ratings.
-
-    Args:
-        n_left_out: as for `strata_rmse`.
-    """
-    rmse, shown, note = _shown(results, n_left_out)
-    best, *others = shown
-    difference = f"RMSE \N{MINUS SIGN} RMSE of {best}"
-    of = f"by group of {SUBSET_LABELS[results.part]} ratings: {results.provenance.dataset}"
-    styles = {name: results.styles[name] for name in others}
-    limits = (-rmse.iloc[0], rmse.iloc[0])
-    note = f"Below 0: better than {best}. {note}"
-    return small_multiples(
-        _panels(results.strata),
-        "to_best",
-        styles,
-        f"{difference} (stars)",
-        limits,
-        note,
-        f"{difference} {of}",
-    )
-
-
-def _shown(results: Results, n_left_out: int) -> tuple["pd.Series[float]", list[str], str]:
-    """The RMSE of all models, those that a figure of strata shows, and its note."""
-    rmse = results.rmse
+    rmse = errors.astype(float).pow(2).mean().pow(0.5).sort_values(kind="stable")
     n_shown = len(rmse) - n_left_out if len(rmse) > 2 * n_left_out else len(rmse)
-    shown, rest = rmse.index[:n_shown], rmse[n_shown:]
-    words = [f"{name} (RMSE {value:.3f})" for name, value in rest.items()]
-    note = f" Left out, highest RMSE: {' and '.join(words)}." if words else ""
-    note = f"In brackets: number of ratings. Bar: 95% interval; hollow: under 10 users.{note}"
-    return rmse, list(shown), note
+    best, lowest = str(rmse.index[0]), float(rmse.iloc[0])
+    styles = {str(name): results.styles[str(name)] for name in rmse.index[:n_shown]}
+    note = "In brackets: number of ratings. Bar: 95% interval; hollow: under 10 users."
+    left_out = [f"{name} (RMSE {value:.3f})" for name, value in rmse[n_shown:].items()]
+    if left_out:
+        note += f" Left out, highest RMSE: {' and '.join(left_out)}."
+    of = f"by group of {SUBSET_LABELS[results.part]} ratings: {results.provenance.dataset}"
+    panels = _panels(results.strata)
+    yield (
+        "strata_rmse",
+        small_multiples(
+            panels, "rmse", styles, "RMSE (stars)", (0, 4 * lowest), note, f"RMSE {of}"
+        ),
+    )
+    del styles[best]
+    difference = f"RMSE \N{MINUS SIGN} RMSE of {best}"
+    axis, limits = f"{difference} (stars)", (-lowest, lowest)
+    note = f"Below 0: better than {best}. {note}"
+    yield (
+        "strata_to_best",
+        small_multiples(panels, "to_best", styles, axis, limits, note, f"{difference} {of}"),
+    )
 
 
 def _panels(strata: pd.DataFrame) -> list[Panel]:
@@ -190,33 +151,6 @@ def _panels(strata: pd.DataFrame) -> list[Panel]:
     many = "month" in groups and groups["month"]["label"].nunique() > MAX_MONTHS
     groups.pop("month" if many else "year", None)
     return [Panel(*PANELS[name], groups[name]) for name in PANELS if name in groups]
-
-
-def calibration(results: Results) -> Figure:
-    """Coverage of the prediction intervals, and RMSE by predicted standard deviation."""
-    title = (
-        f"Calibration on the {SUBSET_LABELS[results.part]} ratings: {results.provenance.dataset}"
-    )
-    return figures.calibration(results.coverage, results.deciles, results.styles, title)
-
-
-def predicted(results: Results, model: str) -> Figure:
-    """Predicted against observed ratings of one model."""
-    rated, dataset = SUBSET_LABELS[results.part], results.provenance.dataset
-    return figures.predicted_against_observed(
-        results.predictions[model],
-        results.predictions["observed"],
-        results.provenance.rating_range,
-        f"Predicted against observed {rated} ratings: {dataset}, {model}",
-    )
-
-
-def ranking(results: Results) -> Figure:
-    """The ranking metrics of each model."""
-    metrics = results.ranking.set_index("model").filter(like="_at_").rename(columns=_heading)
-    rated, dataset = SUBSET_LABELS[results.part], results.provenance.dataset
-    title = f"Ranking metrics on the {rated} ratings: {dataset}"
-    return figures.ranking(metrics, results.styles, title)
 
 
 def _heading(column: str) -> str:

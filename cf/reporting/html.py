@@ -6,12 +6,13 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cf.core.config_errors import format_float
+from cf.core.io import round_floats
 from cf.core.provenance import SUBSET_LABELS, Provenance, SplitInfo
 from cf.evaluation import calibration
 from cf.evaluation.leaderboard import NOTEBOOKS_BEST
@@ -27,47 +28,38 @@ DECIMALS = 4
 FIGURES = {
     "loss_curves": (
         "Loss curves",
-        "Mean squared error after each epoch or sweep: solid on the validation set, dashed on the "
-        "training set. A model overfits where the dashed line falls and the solid one does not. "
-        "After burn-in, a sampler's solid line is the loss of its mean prediction so far.",
+        "Solid: validation set; dashed: training set. A model overfits where the dashed line falls "
+        "and the solid one does not. After burn-in, a sampler's solid line is the loss of its mean "
+        "prediction so far.",
     ),
     "strata_to_best": (
         "Which model wins where",
-        "The difference in RMSE between each model and the best one, by group of ratings: below "
-        "the line the model is better there. The bars are paired 95% confidence intervals: a bar "
-        "that misses the line is a significant difference, but among so many groups a few are by "
-        "chance.",
+        "Below the line, a model has a lower RMSE than the best model. The bars are paired 95% "
+        "confidence intervals: a bar that misses the line is a significant difference, but among "
+        "so many groups a few are by chance.",
     ),
     "strata_rmse": (
         "RMSE by group",
-        "RMSE of each model in the same groups. By observed rating, predictions that shrink "
-        "towards the mean have the largest errors at both ends.",
+        "By observed rating, predictions that shrink towards the mean have the largest errors at "
+        "both ends.",
     ),
     "calibration": (
         "Calibration",
-        "Left: coverage, the share of ratings inside the prediction intervals of each level. "
-        "Right: ratings in deciles by predicted standard deviation: where the points follow the "
-        "diagonal, the model knows which of its predictions are uncertain.",
+        "Left: the share of ratings inside the prediction intervals of each level. Right: where "
+        "the deciles follow the diagonal, a model knows which of its predictions are uncertain.",
     ),
-    "ranking": (
-        "Top-N recommendations",
-        "Ranking metrics of each model; longer is more. Scales differ between metrics.",
-    ),
+    "ranking": ("Top-N recommendations", "Longer is more; scales differ between metrics."),
     "predicted": (
         "Predicted against observed",
-        "One row of cells a rating; the darker (on a dark page, the brighter) a cell, the more "
-        "ratings it holds. A perfect model has them all on the dashed diagonal.",
+        "The darker (on a dark page, the brighter) a cell, the more ratings it holds. A perfect "
+        "model has them all on the dashed diagonal.",
     ),
     "activity": (
         "Users and items",
         "The number of ratings of each user and of each item, most active first. Where the line "
         "falls steeply, a few of them have most of the ratings.",
     ),
-    "crosstab": (
-        "Who rated what",
-        "The most rated items and the most active users. A blank cell is a rating that could be "
-        "predicted.",
-    ),
+    "crosstab": ("Who rated what", "A blank cell is a rating that could be predicted."),
 }
 """Heading and explanation of each kind of figure, in the order of the page."""
 
@@ -112,26 +104,6 @@ class Commit:
         return bool(metrics) and all(isinstance(scores, dict) for scores in metrics.values())
 
 
-class Change(NamedTuple):
-    """A model's RMSE at the last commit and now, in stars; None where there was or is none."""
-
-    model: str
-    before: float | None
-    now: float | None
-    difference: float | None
-    verdict: str
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure as the page shows it: `width` and `height` in CSS pixels."""
-
-    title: str
-    width: int
-    height: int
-    uri: str
-
-
 def render(
     leaderboard: pd.DataFrame,
     ranking: pd.DataFrame,
@@ -156,14 +128,10 @@ def render(
         figures: SVG by file name without suffix; of one model: predicted_<model>.
         commit: what to compare with; None where there is no git or no commit.
     """
-    rows, ranked = (
-        frame.astype(object).where(frame.notna(), None).to_dict("records")
-        for frame in (leaderboard, ranking)
-    )
+    rows = leaderboard.astype(object).where(leaderboard.notna(), None).to_dict("records")
     order = list(leaderboard["model"])
     models = [name for name in order if name in trained]
     differing, common = compare_params({m: flatten(params.get(f"train_{m}")) for m in models})
-    at_k = ranking.filter(like="ndcg_at_").columns
     hidden = {name for name in ("to_notebook", "notebook_rmse") if leaderboard[name].isna().all()}
     if order[0] == NOTEBOOKS_BEST:
         hidden.add("to_notebook")  # it is the difference to the best
@@ -175,22 +143,16 @@ def render(
             columns={key: text for key, text in COLUMNS.items() if key not in hidden},
             scale=_scale(leaderboard),
             rated=SUBSET_LABELS[rows[0]["part"]],
-            comparable="notebook_rmse" not in hidden,
-            calibrated=[row for row in rows if row["nll"] is not None],
-            coverage=calibration.COVERAGE,
-            calibration_columns=[
-                *(("Model", ""), ("NLL", "nats per rating")),
-                *((f"{level}% interval", "coverage") for level in calibration.COVERAGE),
-            ],
+            coverage=calibration.COVERAGE.values(),
+            intervals=[(f"{level}% interval", "coverage") for level in calibration.COVERAGE],
             trained=trained,
-            baseline=next((row for row in rows if row["model"] not in trained), None),
             provenance=provenance,
             fallback=PurePath(provenance.requested).name != provenance.dataset,
             split=split,
             subset_labels=SUBSET_LABELS,
             commit=commit,
-            ranked=ranked,
-            k=at_k[0].removeprefix("ndcg_at_") if len(at_k) else "",
+            ranked=ranking.to_dict("records"),
+            k="".join(ranking.columns.str.extract("ndcg_at_(.*)", expand=False).dropna()),
             changes=changes(commit, metrics, data, order) if commit else None,
             changed_params=changed_params(commit.params, params) if commit else [],
             groups=list(_groups(figures, order)),
@@ -204,18 +166,19 @@ def render(
 
 def changes(
     commit: Commit, metrics: Scores, data: Mapping[str, Any], order: Sequence[str]
-) -> list[Change] | None:
+) -> list[tuple[str, float | None, float | None, float | None, str]] | None:
     """The models whose metrics differ from the commit's, in `order`, then those that are gone.
 
     Returns:
-        None where the two are not about the same rows.
+        Of each: its name, its RMSE before and now in stars (None where there was or is none), the
+        difference and a verdict. None where the two are not about the same rows.
     """
     if not commit.is_readable or _about(commit.metrics, commit.data) != _about(metrics, data):
         return None
     before = commit.metrics or {}
     found = []
     for model in [*order, *(name for name in before if name not in metrics)]:
-        if _rounded(before.get(model)) == _rounded(metrics.get(model)):
+        if round_floats(before.get(model), DECIMALS) == round_floats(metrics.get(model), DECIMALS):
             continue
         old, new = (scores.get(model, {}).get("rmse") for scores in (before, metrics))
         difference = None if old is None or new is None else new - old
@@ -225,7 +188,7 @@ def changes(
             verdict = "as good"
         else:
             verdict = "better" if difference < 0 else "worse"
-        found.append(Change(model, old, new, difference, verdict))
+        found.append((model, old, new, difference, verdict))
     return found
 
 
@@ -290,15 +253,6 @@ def _text(value: Any) -> str:
     return format_float(value) if isinstance(value, float) else str(value)
 
 
-def _rounded(scores: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if scores is None:
-        return None
-    return {
-        key: round(value, DECIMALS) if isinstance(value, float) else value
-        for key, value in scores.items()
-    }
-
-
 def _about(metrics: Any, data: Mapping[str, Any] | None) -> tuple[Any, ...]:
     """What the metrics are of: data set, part, rows and cold rows."""
     first: Mapping[str, Any] = next(iter(metrics.values()), {})
@@ -314,25 +268,25 @@ def _scale(leaderboard: pd.DataFrame) -> tuple[float, float]:
 
 def _groups(
     figures: Mapping[str, bytes], order: Sequence[str]
-) -> Iterator[tuple[str, str, list[Drawing]]]:
+) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
     """Heading, explanation and figures of each kind; those of models in `order`."""
-    left = dict(figures)
-    for kind, (heading, text) in FIGURES.items():
+    kinds = FIGURES | {name: (name.replace("_", " ").capitalize(), "") for name in figures}
+    shown: set[str] = set()
+    for kind, (heading, text) in kinds.items():
         names = [kind, *(f"{kind}_{model}" for model in order)]
-        drawings = [_drawing(name, left.pop(name)) for name in names if name in left]
-        if drawings:
-            yield heading, text, drawings
-    for name, svg in left.items():
-        yield name.replace("_", " ").capitalize(), "", [_drawing(name, svg)]
+        names = [name for name in names if name in figures and name not in shown]
+        shown |= set(names)
+        if names:
+            yield heading, text, [_image(name, figures[name]) for name in names]
 
 
-def _drawing(name: str, svg: bytes) -> Drawing:
-    """The figure as an image of its own: its ids are apart from others', its scripts do not run."""
+def _image(name: str, svg: bytes) -> dict[str, Any]:
+    """The figure as an image of its own, whose ids do not clash and whose scripts do not run."""
     root = ET.fromstring(svg)
-    _, _, width, height = (float(number) for number in root.attrib["viewBox"].split())
+    _, _, width, height = (round(float(pt) * 4 / 3) for pt in root.attrib["viewBox"].split())
     title = root.findtext("{http://www.w3.org/2000/svg}title") or name
     uri = f"data:image/svg+xml;base64,{b64encode(svg).decode()}"
-    return Drawing(title, round(width * 4 / 3), round(height * 4 / 3), uri)
+    return {"title": title, "width": width, "height": height, "uri": uri}
 
 
 def _environment() -> Environment:

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import matplotlib
@@ -16,12 +17,9 @@ from cf.reporting.style import INK, RC_PARAMS, Style, new_figure
 
 GROUPS_PER_LINE = 24
 MIN_GROUPS = 5  # that a panel has room for, so that its title fits
-
-# Inches. Constrained layout cannot be had: panels are as wide as their groups are many.
-GROUP, PLOT, CHARACTER = 0.36, 1.5, 0.04  # a group's width, a panel's height, a slanted letter
-LEFT, BETWEEN, RIGHT = 0.8, 0.3, 0.15
-ABOVE, BELOW = 0.3, 0.1  # a panel: its title, and what is between lines
-HEAD, FOOT = 0.68, 0.25
+PLOT, SLOT, LEFT, BETWEEN = 1.5, 0.36, 0.8, 0.3
+"""In inches: a panel's height, a group's width, and the space left of and between panels, which
+are as wide as their groups are many: constrained layout cannot do that."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Panel:
     ordered: bool
     rows: pd.DataFrame
 
-    @property
+    @cached_property
     def labels(self) -> list[str]:
         """The name and size of each group."""
         groups = self.rows.drop_duplicates("label")
@@ -50,7 +48,7 @@ class Panel:
     @property
     def n_slots(self) -> int:
         """Groups that the panel has room for."""
-        return max(MIN_GROUPS, self.rows["label"].nunique())
+        return max(MIN_GROUPS, len(self.labels))
 
 
 @matplotlib.rc_context(RC_PARAMS)
@@ -77,96 +75,35 @@ def small_multiples(
         title: of the figure.
     """
     lines = _lines(panels)
-    width = LEFT + RIGHT + max(map(_width, lines))
+    n_slots = max(sum(panel.n_slots for panel in line) for line in lines)
+    width = LEFT + SLOT * n_slots + BETWEEN * (max(map(len, lines)) - 1) + 0.15
     n_columns = max(1, int(width / (0.45 + 0.09 * max(map(len, styles)))))
-    foot = FOOT + 0.2 * -(-len(styles) // n_columns)
-    longest = [max(len(label) for panel in line for label in panel.labels) for line in lines]
-    heights = [ABOVE + PLOT + BELOW + CHARACTER * length for length in longest]
     figure = new_figure(title, (width, 1))
-    n_breaks = figure.get_suptitle().count("\n")
     note = textwrap.fill(note, int(14 * width))
-    head = HEAD + 0.2 * n_breaks + 0.17 * note.count("\n")
-    size = width, head + sum(heights) + foot
-    figure.set_size_inches(size)
-    figure.suptitle(figure.get_suptitle(), x=0.01, y=1 - 0.1 / size[1], ha="left")
-    figure.text(0.01, 1 - (0.4 + 0.2 * n_breaks) / size[1], note, va="top", linespacing=1.3)
-    figure.text(0.01, (foot + sum(heights) / 2) / size[1], ylabel, rotation=90, va="center")
-    top = size[1] - head
-    for line, height in zip(lines, heights, strict=True):
-        left = LEFT
+    title_height = 0.4 + 0.2 * figure.get_suptitle().count("\n")
+    head = title_height + 0.55 + 0.18 * note.count("\n")
+    foot = 0.05 + 0.2 * -(-len(styles) // n_columns)
+    below = 0.4 + 0.04 * max(len(label) for panel in panels for label in panel.labels)
+    height = head + len(lines) * (PLOT + below) + foot
+    figure.set_figheight(height)
+    figure.suptitle(figure.get_suptitle(), x=0.01, y=1 - 0.1 / height, ha="left")
+    figure.text(0.01, 1 - title_height / height, note, va="top", linespacing=1.3)
+    figure.supylabel(ylabel, x=0.01, fontsize=10, ha="left")
+    for number, line in enumerate(lines):
+        left, bottom = LEFT, height - head - number * (PLOT + below) - PLOT
         scale = _scale(line, metric, list(styles), limits)
         for panel in line:
-            box = left, top - ABOVE - PLOT, GROUP * panel.n_slots, PLOT
-            axes = figure.add_axes(tuple(np.array(box) / np.tile(size, 2)))
-            _draw(axes, panel, metric, styles, scale)
+            box = np.array([left, bottom, SLOT * panel.n_slots, PLOT])
+            axes = figure.add_axes(tuple(box / [width, height, width, height]), ylim=scale)
+            _draw(axes, panel, metric, styles)
             axes.tick_params(labelleft=panel is line[0])
             left += box[2] + BETWEEN
-        top -= height
     handles = [
         Line2D([], [], label=name, color=style.color, marker=style.marker, ls="")
         for name, style in styles.items()
     ]
     figure.legend(handles=handles, loc="lower left", ncols=n_columns, handletextpad=0.2)
     return figure
-
-
-def _scale(
-    line: Sequence[Panel], metric: str, models: Sequence[str], limits: tuple[float, float]
-) -> tuple[float, float]:
-    """The ends of the axis of a line of panels: all values and intervals that are within limits."""
-    rows = pd.concat([panel.rows for panel in line])
-    rows = rows[rows["model"].isin(models)]
-    values = rows[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(float).ravel()
-    values = np.clip(values[np.isfinite(values)], *limits)
-    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
-    if limits[0] < 0:
-        low, high = min(low, 0), max(high, 0)
-    margin = 0.06 * (high - low) or 0.1
-    return max(low - margin, limits[0]), min(high + margin, limits[1])
-
-
-def _draw(
-    axes: Axes,
-    panel: Panel,
-    metric: str,
-    styles: Mapping[str, Style],
-    scale: tuple[float, float],
-) -> None:
-    low, high = scale
-    gap = 0.76 / max(1, len(styles))
-    positions = np.arange(len(panel.labels))
-    if low < 0 < high:
-        axes.axhline(0, color=INK, lw=0.9)
-    for number, (name, style) in enumerate(styles.items()):
-        rows = panel.rows[panel.rows["model"] == name]
-        value, *ends = (
-            rows[key].to_numpy(float) for key in (metric, f"{metric}_low", f"{metric}_high")
-        )
-        x = positions + gap * (number - (len(styles) - 1) / 2)
-        inside, has_bar = (low <= value) & (value <= high), ~np.isnan(ends[0])
-        barred = inside & has_bar
-        bars = x[barred], ends[0][barred], ends[1][barred]
-        axes.vlines(*bars, color=style.color, lw=1, alpha=0.5)
-        if panel.ordered:
-            axes.plot(x, np.where(inside, value, np.nan), color=style.color, lw=0.7, alpha=0.6)
-        for mask, face in ((barred, style.color), (inside & ~has_bar, "white")):
-            if mask.any():
-                look: dict[str, Any] = {"color": style.color, "marker": style.marker, "mfc": face}
-                axes.plot(x[mask], value[mask], ls="", ms=4, clip_on=False, **look)
-        for mask, end, start in ((value > high, high, 0.15), (value < low, low, -0.15)):
-            for place in x[mask]:
-                arrow = {"arrowstyle": "->,head_width=0.12,head_length=0.2", "color": style.color}
-                tail = end - start * (high - low)
-                axes.annotate("", (place, end), (place, tail), arrowprops={**arrow, "shrinkA": 0})
-    axes.set(xlim=(-0.6, panel.n_slots - 0.4), ylim=scale)
-    axes.set_xticks(
-        positions, panel.labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=8
-    )
-    axes.tick_params(axis="x", length=0)
-    axes.set_title(panel.title, loc="left")
-    axes.grid(axis="y")
-    for place in positions[1::2]:
-        axes.axvspan(place - 0.5, place + 0.5, color="#F4F4F4", lw=0, zorder=0)
 
 
 def _lines(panels: Sequence[Panel]) -> list[list[Panel]]:
@@ -180,8 +117,51 @@ def _lines(panels: Sequence[Panel]) -> list[list[Panel]]:
     return lines
 
 
-def _width(line: Sequence[Panel]) -> float:
-    return BETWEEN * (len(line) - 1) + GROUP * sum(panel.n_slots for panel in line)
+def _scale(
+    line: Sequence[Panel], metric: str, models: Sequence[str], limits: tuple[float, float]
+) -> tuple[float, float]:
+    """The ends of an axis that holds all values and intervals of a line, within the limits."""
+    rows = pd.concat([panel.rows for panel in line]).query("model in @models")
+    values = rows[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(float)
+    inside = np.clip(values[np.isfinite(values)], *limits)
+    if limits[0] < 0:
+        inside = np.append(inside, 0)
+    margin = 0.06 * np.ptp(inside) or 0.1
+    return max(inside.min() - margin, limits[0]), min(inside.max() + margin, limits[1])
+
+
+def _draw(axes: Axes, panel: Panel, metric: str, styles: Mapping[str, Style]) -> None:
+    positions = np.arange(len(panel.labels))
+    low, high = axes.get_ylim()
+    if low < 0 < high:
+        axes.axhline(0, color=INK, lw=0.9)
+    for number, (name, style) in enumerate(styles.items()):
+        rows = panel.rows[panel.rows["model"] == name]
+        columns = (metric, f"{metric}_low", f"{metric}_high")
+        value, *ends = (rows[column].to_numpy(float) for column in columns)
+        x = positions + 0.76 * ((number + 0.5) / len(styles) - 0.5)
+        inside, has_bar = (low <= value) & (value <= high), ~np.isnan(ends[0])
+        bars = (values[inside & has_bar] for values in (x, *ends))
+        axes.vlines(*bars, color=style.color, lw=1, alpha=0.5)
+        if panel.ordered:
+            axes.plot(x, np.where(inside, value, np.nan), color=style.color, lw=0.7, alpha=0.6)
+        for mask, face in ((inside & has_bar, style.color), (inside & ~has_bar, "white")):
+            look: dict[str, Any] = {"color": style.color, "marker": style.marker, "mfc": face}
+            if mask.any():  # what is empty and not clipped would count as a point at the corner
+                axes.plot(x[mask], value[mask], ls="", ms=4, clip_on=False, **look)
+        for place, end in zip(x[~inside], np.clip(value[~inside], low, high), strict=True):
+            tail = end + 0.15 * (low - high if end == high else high - low)
+            arrow = {"arrowstyle": "->", "color": style.color, "shrinkA": 0, "shrinkB": 0}
+            axes.annotate("", (place, end), (place, tail), arrowprops=arrow)
+    axes.set_xlim(-0.6, panel.n_slots - 0.4)
+    axes.set_xticks(
+        positions, panel.labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=8
+    )
+    axes.tick_params(axis="x", length=0)
+    axes.set_title(panel.title, loc="left")
+    axes.grid(axis="y")
+    for place in positions[1::2]:
+        axes.axvspan(place - 0.5, place + 0.5, color="#F4F4F4", lw=0, zorder=0)
 
 
 def _short(number: int) -> str:
