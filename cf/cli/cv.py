@@ -27,7 +27,7 @@ def main() -> None:
     trained = [name.removeprefix("train_") for name in sections if name.startswith("train_")]
     planned = plan(cv, trained)
     if failures := experiments.run(planned, cv.jobs, PREFIX):
-        raise InputError(experiments.message(failures))
+        raise InputError(failures)
 
     found = experiments.results(planned)
     rmse = found.filter(regex=r"^[^.]+\.rmse$").rename(columns=lambda name: name.partition(".")[0])

@@ -16,10 +16,10 @@ from typing import Any
 
 import dvc.api
 import pandas as pd
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cf.core import paths
 from cf.core.errors import InputError
+from cf.core.progress import progress_bar
 from cf.tracking.record import RunRecord
 
 INTERVAL_S = 1.5  # between two starts: of those at the same instant DVC refuses most its lock
@@ -30,33 +30,26 @@ N_LINES = 12  # at most, of the output of an experiment that failed
 
 
 def run(
-    experiments: Mapping[str, Mapping[str, Any]], jobs: int, replacing: str, target: str = ""
-) -> dict[str, str]:
-    """What DVC says of the experiments that failed, by name; empty if all finished.
+    experiments: Mapping[str, Mapping[str, Any]], jobs: int, prefix: str, target: str = ""
+) -> str:
+    """What DVC says of the experiments that failed; empty if all finished.
 
     Args:
         experiments: the parameters to change, by dotted key, of each experiment by its name.
         jobs: pipelines at a time.
-        replacing: earlier experiments whose names begin with this and a hyphen are removed.
+        prefix: earlier experiments whose names begin with it and a hyphen are removed.
         target: the last stage to run; the whole pipeline where there is none.
 
     Raises:
         InputError: DVC cannot run experiments here; its message says why.
     """
     names = _output("dvc", "exp", "list", "--name-only").split()
-    if earlier := [name for name in names if name.startswith(f"{replacing}-")]:
+    if earlier := [name for name in names if name.startswith(f"{prefix}-")]:
         _output("dvc", "exp", "remove", *earlier)
-    waiting, attempts, failures = deque(experiments), Counter[str](), dict[str, str]()
+    waiting, attempts = deque(experiments), Counter[str]()
     running: dict[str, subprocess.Popen[bytes]] = {}
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[stage]}"),
-        TimeElapsedColumn(),
-    )
-    with TemporaryDirectory() as folder, Progress(*columns) as progress:
-        task = progress.add_task(replacing, total=len(experiments), stage="")
+    failures: dict[str, list[str]] = {}  # names by what DVC says
+    with TemporaryDirectory() as folder, progress_bar(prefix, len(experiments)) as bar:
         try:
             while waiting or running:
                 if waiting and len(running) < jobs:
@@ -64,21 +57,22 @@ def run(
                     running[name] = _start(name, experiments[name], target, Path(folder, name))
                 time.sleep(INTERVAL_S)
                 logs = {name: Path(folder, name).read_text(errors="replace") for name in running}
-                progress.update(task, stage=", ".join(map(_stage, logs.values())))
-                ended = [name for name in running if running[name].poll() is not None]
-                for name in ended:
+                stages = (re.findall(r"^Running stage '(.+)':", log, re.M) for log in logs.values())
+                bar.fields["text"] = ", ".join(found[-1] if found else "..." for found in stages)
+                for name in [name for name in running if running[name].poll() is not None]:
                     failed = running.pop(name).returncode != 0
                     attempts[name] += 1
-                    if failed and attempts[name] < ATTEMPTS and _is_locked(logs[name]):
+                    is_locked = any(text in logs[name] for text in LOCKED)
+                    if failed and is_locked and attempts[name] < ATTEMPTS:
                         waiting.append(name)
                         continue
                     if failed:
-                        failures[name] = _last_lines(logs[name])
-                    progress.console.print(f"{name}: {'failed' if failed else 'done'}")
-                    progress.advance(task)
+                        failures.setdefault(_last_lines(logs[name]), []).append(name)
+                    bar.completed += 1
+                    print(f"{name}: {'failed' if failed else 'done'}")
         finally:
             _stop(running.values())
-    return failures
+    return "\n".join(f"{', '.join(failures[text])} failed:\n{text}" for text in failures)
 
 
 def results(names: Iterable[str]) -> pd.DataFrame:
@@ -110,14 +104,6 @@ def read_record(revision: str, model: str) -> RunRecord:
     return RunRecord(**json.loads(read_at(revision, paths.RUNS / f"{model}.json")))
 
 
-def message(failures: Mapping[str, str]) -> str:
-    """The failures as text for an error, one paragraph for all that failed alike."""
-    names: dict[str, list[str]] = {}
-    for name, lines in failures.items():
-        names.setdefault(lines, []).append(name)
-    return "\n".join(f"{', '.join(names[lines])} failed:\n{lines}" for lines in names)
-
-
 def _start(
     name: str, parameters: Mapping[str, Any], target: str, log: Path
 ) -> "subprocess.Popen[bytes]":
@@ -146,16 +132,6 @@ def _stop(processes: Iterable["subprocess.Popen[bytes]"]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # what is left of it and of its stage
         process.wait()
-
-
-def _stage(log: str) -> str:
-    """The stage that runs, after what DVC has printed so far."""
-    stages = re.findall(r"^Running stage '(.+)':", log, re.M)
-    return str(stages[-1]) if stages else "..."
-
-
-def _is_locked(log: str) -> bool:
-    return any(text in log for text in LOCKED)
 
 
 def _last_lines(log: str) -> str:

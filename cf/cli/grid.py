@@ -42,8 +42,8 @@ def main(axes: Sequence[str], jobs: int) -> None:
         for row, column in product(rows, columns)
     }
     failures = experiments.run(points, jobs, PREFIX)
-    if len(failures) < len(points):
-        found = experiments.results(points)
+    found = experiments.results(points)
+    if not found.empty:
         model = section.removeprefix("train_")
         rmse = pd.Series(
             found[f"{model}.rmse"].reindex(list(points)).to_numpy(),
@@ -54,7 +54,7 @@ def main(axes: Sequence[str], jobs: int) -> None:
         record_grid(settings, model, list(found["rev"]))
         print(f"{paths.GRID}: RMSE of {model} over {first} and {second}")
     if failures:
-        raise InputError(experiments.message(failures))
+        raise InputError(failures)
 
 
 def record_grid(settings: config.Tracking, model: str, revisions: Sequence[str]) -> None:

@@ -19,9 +19,8 @@ def main() -> None:
     Raises:
         InputError: the experiment failed.
     """
-    failures = experiments.run({NAME: {"split.method": "time"}}, 1, "rank", target="rank")
-    if failures:
-        raise InputError(experiments.message(failures))
+    if failure := experiments.run({NAME: {"split.method": "time"}}, 1, "rank", target="rank"):
+        raise InputError(failure)
     (found,) = experiments.results([NAME]).to_dict("records")
     ranking = pd.read_csv(StringIO(experiments.read_at(found["rev"], paths.RANKING)))
     title = f"{found['dataset']}, split by time, {found['evaluate.part']}"

@@ -6,12 +6,12 @@ from contextlib import suppress
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from cf.core import config, io, paths
 from cf.core.errors import InputError
+from cf.core.progress import progress_bar
 from cf.core.provenance import Provenance, SplitInfo
 from cf.core.ratings import Ratings
 from cf.tracking.record import RunRecord, new_training_record, recording
@@ -50,24 +50,17 @@ def main() -> None:
     asked = tune.model_dump(exclude_unset=True)
     record.parameters |= {f"tune.{key}": value for key, value in asked.items()}
     ended: list[Trial] = []
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[best]}"),
-        TimeElapsedColumn(),
-    )
     with (
         suppress(KeyboardInterrupt),
         recording(settings) as recorder,
-        Progress(*columns) as progress,
+        progress_bar(name, tune.n_trials) as bar,
     ):
         recorder.upsert(record)
-        task = progress.add_task(name, total=tune.n_trials, best="")
         for trial in trials:
             ended.append(trial)
             values = [trial.value for trial in ended if trial.value is not None]
-            progress.update(task, advance=1, best=f"best {min(values):.4f}" if values else "")
+            best = f" best {min(values):.4f}" if values else ""
+            bar.completed, bar.fields["text"] = len(ended), f"{len(ended)}/{tune.n_trials}{best}"
             recorder.upsert(trial_record(trial, record))
         record.finish()
         recorder.upsert(record)
