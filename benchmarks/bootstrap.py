@@ -6,7 +6,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from cf.evaluation import bootstrap as significance
+from cf.evaluation import bootstrap
 
 N_MODELS = 8
 SIZES = {"ml-latest-small": (610, 20_167), "ml-1m": (6_040, 200_041)}
@@ -18,16 +18,16 @@ def main() -> None:
     table = Table(title=f"Paired bootstrap over users: 10,000 resamples, {N_MODELS} models")
     for heading in ("as large as", "users", "ratings", "seconds"):
         table.add_column(heading, justify="left" if heading == "as large as" else "right")
-    draw = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for name, (n_users, n_rows) in SIZES.items():
-        users = draw.integers(0, n_users, n_rows)
-        observed = draw.normal(3.5, 1, n_rows).astype(np.float32)
+        users = rng.integers(0, n_users, n_rows)
+        observed = rng.normal(3.5, 1, n_rows).astype(np.float32)
         predictions = {
-            f"model {number}": observed + draw.normal(0, 0.9, n_rows).astype(np.float32)
+            f"model {number}": observed + rng.normal(0, 0.9, n_rows).astype(np.float32)
             for number in range(N_MODELS)
         }
         started = time.perf_counter()
-        significance.resample(predictions, observed, users, n_resamples=10_000, seed=0)
+        bootstrap.resample(predictions, observed, users, n_resamples=10_000, seed=0)
         seconds = time.perf_counter() - started
         table.add_row(name, f"{n_users:,}", f"{n_rows:,}", f"{seconds:.2f}")
     Console().print(table)

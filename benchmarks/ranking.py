@@ -2,7 +2,7 @@
 
 200,948 users by 87,585 items, 32 million ratings of which a fifth is held out; users are unevenly
 active and items unevenly popular. The scorer is a dot product of 16 factors. With `--users N` that
-many get a list, and nothing is scaled up; without it all do, which takes minutes.
+many get a list, and times are not scaled up; without it all do, which takes minutes.
 """
 
 import argparse
@@ -20,24 +20,24 @@ N_USERS, N_ITEMS, N_RATINGS = 200_948, 87_585, 32_000_204
 N_FACTORS = 16
 
 
-def made_up(draw: np.random.Generator) -> tuple[Ratings, Ratings]:
+def made_up_ratings(rng: np.random.Generator) -> tuple[Ratings, Ratings]:
     """Train and held-out ratings."""
     n_valid = N_RATINGS // 5
-    return part(draw, N_RATINGS - n_valid), part(draw, n_valid)
+    return part(rng, N_RATINGS - n_valid), part(rng, n_valid)
 
 
-def part(draw: np.random.Generator, n: int) -> Ratings:
+def part(rng: np.random.Generator, n: int) -> Ratings:
     """So many ratings; the most active users and the most popular items have the most."""
-    users = (N_USERS * draw.random(n) ** 2).astype(np.int64)
-    items = (N_ITEMS * draw.random(n) ** 4).astype(np.int64)
-    values = (draw.integers(1, 11, n, dtype=np.int8) / np.float32(2)).astype(np.float32)
+    users = (N_USERS * rng.random(n) ** 2).astype(np.int64)
+    items = (N_ITEMS * rng.random(n) ** 4).astype(np.int64)
+    values = (rng.integers(1, 11, n, dtype=np.int8) / np.float32(2)).astype(np.float32)
     return Ratings(users, items, values, None, np.arange(n))
 
 
-def factors(draw: np.random.Generator) -> Scorer:
-    """A scorer that costs little, so that what is measured is the ranking."""
-    users = draw.standard_normal((N_USERS, N_FACTORS), dtype=np.float32)
-    items = draw.standard_normal((N_FACTORS, N_ITEMS), dtype=np.float32)
+def factors(rng: np.random.Generator) -> Scorer:
+    """A scorer of little cost, so that the ranking is what is measured."""
+    users = rng.standard_normal((N_USERS, N_FACTORS), dtype=np.float32)
+    items = rng.standard_normal((N_FACTORS, N_ITEMS), dtype=np.float32)
 
     def scores(asked: Indices) -> Scores:
         scored: Scores = users[asked] @ items
@@ -50,24 +50,24 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=N_USERS, help="how many to make lists for")
-    wanted = parser.parse_args().users
-    draw = np.random.default_rng(0)
-    train, valid = made_up(draw)
-    scorer = factors(draw)
+    n_lists = parser.parse_args().users
+    rng = np.random.default_rng(0)
+    train, valid = made_up_ratings(rng)
+    scorer = factors(rng)
     started = time.perf_counter()
     task = ranking.make_task(train, valid, N_USERS, N_ITEMS, lowest_relevant=4.0)
-    some = np.linspace(0, len(task.users) - 1, min(wanted, len(task.users))).astype(np.int64)
-    task = replace(task, users=task.users[some], n_relevant=task.n_relevant[some])
+    sample = np.linspace(0, len(task.users) - 1, min(n_lists, len(task.users))).astype(np.int64)
+    task = replace(task, users=task.users[sample], n_relevant=task.n_relevant[sample])
     prepared = time.perf_counter()
     lists = ranking.recommend(scorer, task, 10)
     listed = time.perf_counter()
     found = ranking.evaluate_lists(lists, task)
-    judged = time.perf_counter()
+    evaluated = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{N_USERS:,} users by {N_ITEMS:,} items, {N_RATINGS:,} ratings")
-    print(f"who has seen what and what is relevant: {prepared - started:.1f} s")
-    print(f"lists of 10 for {len(some):,} users: {listed - prepared:.1f} s")
-    print(f"metrics: {judged - listed:.1f} s, NDCG {found['ndcg_at_10']:.6f}")
+    print(f"the task: seen and relevant items: {prepared - started:.1f} s")
+    print(f"lists of 10 for {len(sample):,} users: {listed - prepared:.1f} s")
+    print(f"metrics: {evaluated - listed:.1f} s, NDCG {found['ndcg_at_10']:.6f}")
     print(f"peak memory, ratings included: {peak:.2f} GiB")
 
 

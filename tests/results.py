@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cf.core import io, paths
 from cf.core.provenance import Provenance, SplitInfo
+from cf.core.ratings import Ratings
 from cf.evaluation.leaderboard import build
 from cf.reporting.gallery import Results
+from cf.tracking.record import RunRecord
+from cf.training.checkpoint import ModelSpec, save
 
 PROVENANCE = Provenance(
     dataset="ml-latest-small",
@@ -95,6 +99,30 @@ def svg(title: str) -> bytes:
 def git(folder: Path, *arguments: str) -> None:
     identity = ("-c", "user.name=n", "-c", "user.email=e@x.org", "-c", "commit.gpgsign=false")
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def toy_split(method: str) -> None:
+    """A split of 600 made-up ratings and an untrained model, in the current folder."""
+    n_users, n_items = 30, 40
+    text = (Path(__file__).parent.parent / "params.yaml").read_text()
+    paths.PARAMS.write_text(text.replace("enabled: true", "enabled: false"))
+    users, items = np.divmod(np.random.default_rng(0).permutation(n_users * n_items), n_items)
+    values = (1 + (users + items) % 5).astype(np.float32)
+    ratings = Ratings(users, items, values, None, np.arange(len(users)))
+    genres = ["Drama|Comedy" if item % 2 else "" for item in range(n_items)]
+    io.write_parquet(paths.ENCODED_ITEMS, pd.DataFrame({"genres": genres}))
+    io.write_parquet(paths.TRAIN, ratings.take(np.arange(500)).to_frame())
+    io.write_parquet(paths.VALID, ratings.take(np.arange(500, 600)).to_frame())
+    facts = SplitInfo(0.2, 1, 500, 100, 0, "ab", method=method)
+    io.write_dataclass(paths.SPLIT_INFO, facts)
+    source = Provenance("toy", "toy", "", "", 600, n_users, n_items, (1.0, 5.0))
+    io.write_dataclass(paths.SPLIT_PROVENANCE, source)
+    model = {"name": "dot", "n_factors": 2, "init_range": [0.0, 0.1]}
+    spec = ModelSpec(model, n_users, n_items, (1.0, 5.0))
+    save(paths.MODELS / "plain", spec.build("plain"), spec)
+    tags = {"split_sha256": "ab"}
+    record = RunRecord("id", "cf", "plain", {}, tags, {}, started=0, status="FINISHED")
+    io.write_dataclass(paths.RUNS / "plain.json", record)
 
 
 def toy_results() -> Results:

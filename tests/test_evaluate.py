@@ -1,0 +1,71 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cf.core import io, paths
+from cf.core.names import KEYS
+from cf.evaluation.leaderboard import DTYPES
+from cf.tracking.record import RunRecord
+from stages import evaluate
+from tests.results import toy_split
+
+TRACKED = (paths.METRICS, paths.DATA, paths.LEADERBOARD, paths.STRATA)
+
+
+class FakeRecorder:
+    def __init__(self) -> None:
+        self.records: list[RunRecord] = []
+
+    def upsert(self, record: RunRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRecorder:
+    """What the evaluation of a toy split hands to MLflow."""
+    monkeypatch.chdir(tmp_path)
+    toy_split("random")
+    recorder = FakeRecorder()
+
+    @contextmanager
+    def recording(settings: Any) -> Iterator[FakeRecorder]:
+        yield recorder
+
+    monkeypatch.setattr(evaluate, "recording", recording)
+    evaluate.main()
+    return recorder
+
+
+def test_every_table_and_which_trainings_they_are_of(recorder: FakeRecorder) -> None:
+    models = ["global_mean", "bias", "plain"]
+    assert list(io.read_parquet(paths.PREDICTIONS)) == [*KEYS, *models]
+    assert list(io.read_json(paths.METRICS)) == models
+    board = io.read_csv(paths.LEADERBOARD, DTYPES)
+    assert sorted(board["model"]) == sorted(models)
+    assert board["n"].unique().tolist() == [100]
+    assert "genre" in io.read_csv(paths.STRATA)["stratum"].unique()
+    assert io.read_csv(paths.COVERAGE).empty, "no model predicts standard deviations"
+    assert io.read_csv(paths.DECILES).empty
+    assert io.read_json(paths.EVALUATED_RUNS) == {"plain": "id"}
+
+
+def test_mlflow_has_the_numbers_that_git_has(recorder: FakeRecorder) -> None:
+    (record,) = recorder.records
+    assert record.candidate
+    scores = io.read_json(paths.METRICS)
+    assert io.round_floats(scores) == scores
+    board = io.read_csv(paths.LEADERBOARD, DTYPES).set_index("model")
+    expected = {**scores["plain"], **board.loc["plain", ["rmse_low", "rmse_high"]]}
+    assert record.metrics == {name: value for name, value in expected.items() if value is not None}
+
+
+def test_the_same_results_are_the_same_files(recorder: FakeRecorder) -> None:
+    before = [path.read_bytes() for path in TRACKED]
+    path = paths.RUNS / "plain.json"
+    io.write_json(path, {**io.read_json(path), "id": "other"})
+    evaluate.main()
+    assert [path.read_bytes() for path in TRACKED] == before
+    assert io.read_json(paths.EVALUATED_RUNS) == {"plain": "other"}
