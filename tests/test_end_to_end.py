@@ -207,7 +207,7 @@ def test_scores_of_the_test_part_are_kept_apart(made: Project, tmp_path: Path) -
 def test_a_name_that_the_reports_use_is_refused(made: Project, name: str) -> None:
     done = made.run(sys.executable, "-m", "stages.train", name, check=False)
     assert done.returncode == 1
-    assert f"the reports use the name {name} otherwise" in done.stderr
+    assert f"the name {name} has another meaning in the reports" in done.stderr
 
 
 @pytest.mark.parametrize(
