@@ -203,7 +203,7 @@ def test_scores_of_the_test_part_are_kept_apart(made: Project, tmp_path: Path) -
     assert "validation ratings" not in page.lower().partition("<h2>provenance")[0]
 
 
-@pytest.mark.parametrize("name", ["bias", "items", "ease", "dot_sd"])
+@pytest.mark.parametrize("name", ["bias", "item", "ease", "dot_sd"])
 def test_a_name_that_the_reports_use_is_refused(made: Project, name: str) -> None:
     done = made.run(sys.executable, "-m", "stages.train", name, check=False)
     assert done.returncode == 1
