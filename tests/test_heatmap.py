@@ -60,7 +60,7 @@ def test_grid_has_the_values_and_the_lowest_in_bold(tmp_path: Path) -> None:
     rmse = pd.DataFrame(
         [[0.9, 0.85], [np.nan, 0.875]],
         pd.Index([10, 50], name="model.n_factors"),
-        pd.Index([0.0001, 0.001], name="optimizer.weight_decay"),
+        pd.Index([0.00001, 0.001], name="optimizer.weight_decay"),
     )
     figure = heatmap.grid_heatmap(rmse, "RMSE: toy")
     axes = figure.axes[0]
@@ -68,7 +68,7 @@ def test_grid_has_the_values_and_the_lowest_in_bold(tmp_path: Path) -> None:
     assert set(texts) == {"0.9000", "0.8500", "0.8750"}
     assert [t for t, text in texts.items() if text.get_weight() == "bold"] == ["0.8500"]
     assert texts["0.8500"].get_position() == (1.5, 0.5)
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.0001", "0.001"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.00001", "0.001"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["10", "50"]
     assert axes.get_ylabel() == "model.n_factors"
     assert figure.axes[1].get_ylabel() == "validation RMSE (stars)"

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from cf.evaluation.calibration import LEVELS
 from cf.reporting.style import (
     COLORS,
     FILL,
@@ -130,7 +129,14 @@ def predicted_against_observed(
     figure.subplots_adjust(left=0.09, right=0.86, bottom=0.08, top=0.85)
     title = textwrap.fill(title, 76)
     figure.suptitle(title, x=0.09, y=0.98, ha="left")
-    text = _fit_in_words(predicted, observed, rating_range, limits)
+    rmse = (predicted.astype(float) - observed).pow(2).mean() ** 0.5
+    outside, beyond = ((~predicted.between(*ends)).sum() for ends in (rating_range, limits))
+    text = (
+        f"RMSE {rmse:.3f} stars over {len(predicted):,} ratings; "
+        "dashed: predicted = observed; dots: mean prediction\n"
+        f"predictions outside {low:g} to {high:g} stars: {outside:,}, of which beyond these axes: "
+        f"{beyond:,}"
+    )
     figure.text(0.09, 0.935 - 0.026 * title.count("\n"), text, va="top", linespacing=1.4)
 
     counts, *_ = np.histogram2d(x, y, [bins, rows])
@@ -165,22 +171,6 @@ def rating_step(observed: "pd.Series[float]", rating_range: tuple[float, float])
     return finest
 
 
-def _fit_in_words(
-    predicted: "pd.Series[float]",
-    observed: "pd.Series[float]",
-    rating_range: tuple[float, float],
-    limits: tuple[float, float],
-) -> str:
-    errors = predicted.astype(float) - observed
-    outside, beyond = (~predicted.between(*ends) for ends in (rating_range, limits))
-    return (
-        f"RMSE {errors.pow(2).mean() ** 0.5:.3f} stars over {len(predicted):,} ratings; "
-        "dashed: predicted = observed; dots: mean prediction\n"
-        f"predictions outside {rating_range[0]:g} to {rating_range[1]:g} stars: "
-        f"{outside.sum():,}, of which beyond these axes: {beyond.sum():,}"
-    )
-
-
 @matplotlib.rc_context(RC_PARAMS)
 def calibration(
     coverage: pd.DataFrame, deciles: pd.DataFrame, styles: Mapping[str, Style], title: str
@@ -196,23 +186,15 @@ def calibration(
         styles: of these models at least.
         title: of the figure.
     """
-    by_level = coverage.pivot_table("coverage", "level", "model", sort=False)
-    models = list(by_level.columns)
-    n_columns = max(1, int(8.6 / (2.2 + 0.09 * max(map(len, models)))))
-    figure = new_figure(title, (8.6, 5.1 + 0.2 * -(-len(models) // n_columns)))
+    figure = new_figure(title, (8.6, 5.2))
     shares, errors = figure.subplots(1, 2)
-    levels = by_level.index.tolist()
-    marked = [level for level in LEVELS if level in levels]
-    handles = []
-    for name in models:
-        covered, decile = 100 * by_level[name], deciles[deciles["model"] == name]
-        look: dict[str, Any] = {"color": styles[name].color, "marker": styles[name].marker}
-        shares.plot(covered, markevery=[levels.index(level) for level in marked], **look)
+    for name, curve in coverage.groupby("model", sort=False):
+        style, decile = styles[str(name)], deciles[deciles["model"] == name]
+        look: dict[str, Any] = {"color": style.color, "marker": style.marker}
+        shares.plot(curve["level"], 100 * curve["coverage"], label=name, markevery=(9, 10), **look)
         ends = decile["predicted_sd"], decile["rmse_low"], decile["rmse_high"]
-        errors.vlines(*ends, color=styles[name].color, lw=1, alpha=0.5)
+        errors.vlines(*ends, color=style.color, lw=1, alpha=0.5)
         errors.plot(decile["predicted_sd"], decile["rmse"], lw=0.7, **look)
-        text = "  ".join(f"{covered[level]:.1f}" for level in marked)
-        handles.append(Line2D([], [], label=f"{text}  {name}", **look))
     shares.set(xlabel="level of the prediction interval (%)", ylabel="coverage (% of ratings)")
     shares.set_title(
         "coverage of prediction intervals;\nabove the diagonal they are too wide", loc="left"
@@ -231,13 +213,9 @@ def calibration(
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid()
-    figure.legend(
-        handles=handles,
-        loc="outside lower left",
-        title=f"coverage of the {', '.join(map(str, marked))}% prediction intervals, in percent",
-        alignment="left",
-        ncols=n_columns,
-    )
+    handles, labels = shares.get_legend_handles_labels()
+    n_columns = max(1, int(8.6 / (0.6 + 0.09 * max(map(len, labels)))))
+    figure.legend(handles, labels, loc="outside lower left", ncols=n_columns)
     return apply_layout(figure)
 
 
@@ -271,7 +249,7 @@ def activity(user_counts: "pd.Series[int]", item_counts: "pd.Series[int]", title
             share = counts.iloc[: -(-n // 10)].sum() / counts.sum()
             axes.set_title(
                 f"{n:,} {what}s: median {counts.median():,g} ratings, maximum {counts.max():,};\n"
-                f"the most active 10% have {share:.0%} of the ratings",
+                f"the top 10% have {share:.0%} of the ratings",
                 loc="left",
             )
     return apply_layout(figure)

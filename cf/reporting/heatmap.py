@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -57,18 +58,14 @@ def grid_heatmap(rmse: pd.DataFrame, title: str) -> Figure:
         title: of the figure.
     """
     n_rows, n_columns = rmse.shape
+    digits = partial(np.format_float_positional, trim="-")  # 0.00005, not 5e-05
+    rmse = rmse.rename(index=digits, columns=digits)
     figure = new_figure(title, (3.2 + 0.9 * n_columns, 1.8 + 0.55 * n_rows))
     axes = figure.add_subplot()
     _heatmap(axes, rmse, ".4f", {"label": "validation RMSE (stars)"}, cmap="viridis")
     lowest = f"{np.nanmin(rmse.to_numpy()):.4f}"
     for text in axes.texts:
         text.set_fontweight("bold" if text.get_text() == lowest else "normal")
-    for set_labels, values in (
-        (axes.set_xticklabels, rmse.columns),
-        (axes.set_yticklabels, rmse.index),
-    ):
-        set_labels([f"{value:g}" for value in values], rotation=0)
-    axes.set(xlabel=rmse.columns.name, ylabel=rmse.index.name)
     return apply_layout(figure)
 
 
