@@ -61,13 +61,13 @@ def main() -> None:
     prepared = time.perf_counter()
     lists = ranking.recommend(scorer, task, 10)
     listed = time.perf_counter()
-    found = ranking.evaluate_lists(lists, task)
+    metrics = ranking.evaluate_lists({"dot": lists}, task, 10, "valid")
     evaluated = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{N_USERS:,} users by {N_ITEMS:,} items, {N_RATINGS:,} ratings")
     print(f"the task: seen and relevant items: {prepared - started:.1f} s")
     print(f"lists of 10 for {len(sample):,} users: {listed - prepared:.1f} s")
-    print(f"metrics: {evaluated - listed:.1f} s, NDCG {found['ndcg_at_10']:.6f}")
+    print(f"metrics: {evaluated - listed:.1f} s, NDCG {metrics['ndcg_at_10'][0]:.6f}")
     print(f"peak memory, ratings included: {peak:.2f} GiB")
 
 

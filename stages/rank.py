@@ -27,7 +27,7 @@ def main() -> None:
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
     part = evaluate.part
-    save(ranking.compare({}, None, rank.k, part), {})
+    save(ranking.evaluate_lists({}, None, rank.k, part), {})
     if split.method not in ranking.METHODS:
         print(f"Not on a {split.method} split: `dvc exp run -S split.method=time` ranks.")
         return
@@ -49,7 +49,7 @@ def main() -> None:
             name: ranking.recommend(scorer, task, rank.k)
             for name, scorer in scorers(records, train, sizes, rank, evaluate.damping)
         }
-        table = ranking.compare(lists, task, rank.k, part)
+        table = ranking.evaluate_lists(lists, task, rank.k, part)
         metrics = ranking.run_metrics(table)
         for name, record in records.items():
             record.metrics.update(metrics[name])

@@ -75,9 +75,19 @@ def test_lists_leave_out_what_was_seen_and_break_ties_by_index() -> None:
     assert ranking.recommend(scorer, small(), 3).tolist() == [[3, 2, 4], [5, 2, 3]]
 
 
+def evaluated(lists: np.ndarray, task: RankingTask) -> dict[str, float]:
+    """The metrics of one model's lists, and the numbers of users."""
+    table = ranking.evaluate_lists({"dot": lists}, task, lists.shape[1], "valid")
+    return (
+        table.drop(columns=["model", "behind", "behind_low", "behind_high", "part"])
+        .iloc[0]
+        .to_dict()
+    )
+
+
 def test_metrics_by_hand() -> None:
     # User 0 (items 2 and 4 are relevant) hits at places 1 and 3; user 1 (item 1) at place 2.
-    found = ranking.evaluate_lists(np.array([[2, 3, 4], [2, 1, 5]]), small())
+    found = evaluated(np.array([[2, 3, 4], [2, 1, 5]]), small())
     third, second = 1 / np.log2(4), 1 / np.log2(3)
     assert found == pytest.approx(
         {
@@ -91,7 +101,7 @@ def test_metrics_by_hand() -> None:
             "n_left_out": 2,
         }
     )
-    again = ranking.evaluate_lists(np.array([[3, 5, 2], [3, 2, 0]]), small())
+    again = evaluated(np.array([[3, 5, 2], [3, 2, 0]]), small())
     assert again["recall_at_3"] == pytest.approx((1 / 2 + 0) / 2)
     assert again["novelty_at_3"] == pytest.approx((5 * np.log2(3) + np.log2(3 / 2)) / 6)
 
@@ -101,26 +111,29 @@ def test_fewer_candidates_than_places() -> None:
     scorer = fixed([[1, 1, -np.inf, -np.inf, 5, -np.inf], [1, 2, 3, 4, 5, 6], lowest, lowest])
     lists = ranking.recommend(scorer, small(), 10)
     assert lists.tolist() == [[4] + [-1] * 9, [5, 4, 3, 2, 1] + [-1] * 5]
-    found = ranking.evaluate_lists(lists, small())
+    found = evaluated(lists, small())
     assert found["recall_at_10"] == pytest.approx((1 / 2 + 1) / 2)
     assert found["map_at_10"] == pytest.approx((1 / 2 + 1 / 5) / 2)
     assert found["coverage_at_10"] == pytest.approx(5 / 6)
-    nothing = ranking.evaluate_lists(np.full((2, 10), -1), small())
+    nothing = evaluated(np.full((2, 10), -1), small())
     assert set(nothing.values()) == {0.0, 2}
 
 
-def test_models_are_compared_user_by_user() -> None:
-    draw = np.random.default_rng(0)
-    better = draw.random(200)
-    worse = better - 0.1 + 0.01 * draw.normal(size=200)
-    found = ranking.ndcg_gaps({"worse": worse, "better": better, "same": better})
-    assert found["better"] == {"behind": 0, "behind_low": 0, "behind_high": 0}
-    assert found["same"] == found["better"]
-    drawn = draw.integers(0, 200, (4000, 200))
+def test_models_are_compared_user_by_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    better = rng.random(200)
+    worse = better - 0.1 + 0.01 * rng.normal(size=200)
+    ndcg = iter((worse, better, better))
+    user_metrics = lambda lists, task: pd.DataFrame({"ndcg": next(ndcg)})  # noqa: E731
+    monkeypatch.setattr(ranking, "user_metrics", user_metrics)
+    lists = dict.fromkeys(("worse", "better", "same"), np.array([[0]]))
+    table = ranking.evaluate_lists(lists, small(), 1, "valid").set_index("model")
+    assert (table.loc[["better", "same"], ["behind", "behind_low", "behind_high"]] == 0).all(axis=None)
+    drawn = rng.integers(0, 200, (4000, 200))
     ends = np.quantile((better - worse)[drawn].mean(1), (0.025, 0.975))
-    low, high = found["worse"]["behind_low"], found["worse"]["behind_high"]
+    low, high = table.loc["worse", ["behind_low", "behind_high"]]
     assert (low, high) == pytest.approx(tuple(ends), abs=2e-4)
-    assert low < found["worse"]["behind"] < high
+    assert low < table["behind"]["worse"] < high
 
 
 def test_scores_that_cannot_be_ranked_are_refused() -> None:
@@ -158,7 +171,7 @@ def test_equals_trec_eval_by_way_of_ir_measures(seed: int) -> None:
         for item in np.flatnonzero(seen[row] == 0)
     ]
     theirs = ir_measures.pytrec_eval.calc_aggregate([nDCG @ 10, R @ 10, AP @ 10], qrels, run)
-    ours = ranking.evaluate_lists(lists, found)
+    ours = evaluated(lists, found)
     assert 0 < ours["recall_at_10"] < 1
     for metric, name in ((nDCG @ 10, "ndcg"), (R @ 10, "recall"), (AP @ 10, "map")):
         assert ours[f"{name}_at_10"] == pytest.approx(theirs[metric], abs=1e-6)
@@ -203,12 +216,10 @@ LISTS = {"dot": np.array([[3, 5, 2], [3, 2, 0]]), "ease": np.array([[2, 3, 4], [
 
 
 def test_models_are_compared_the_best_first_and_what_is_written_is_read(tmp_path: Path) -> None:
-    table = ranking.compare(LISTS, small(), 3, "test")
+    table = ranking.evaluate_lists(LISTS, small(), 3, "test")
     assert table["model"].tolist() == ["ease", "dot"]
-    ease = ranking.evaluate_lists(LISTS["ease"], small())
-    assert table.filter(like="_at_").iloc[0].to_dict() == {
-        name: value for name, value in ease.items() if "_at_" in name
-    }
+    ease = pd.Series(evaluated(LISTS["ease"], small()))
+    assert table.filter(like="_at_").iloc[0].equals(ease.filter(like="_at_"))
     gap = table["ndcg_at_3"][0] - table["ndcg_at_3"][1]
     assert table["behind"].tolist() == pytest.approx([0, gap])
     assert table[["n_users", "n_left_out", "part"]].iloc[1].tolist() == [2, 2, "test"]
@@ -218,7 +229,7 @@ def test_models_are_compared_the_best_first_and_what_is_written_is_read(tmp_path
 
 
 def test_without_lists_the_table_has_no_rows(tmp_path: Path) -> None:
-    io.write_csv(tmp_path / "ranking.csv", ranking.compare({}, None, 5, "valid"))
+    io.write_csv(tmp_path / "ranking.csv", ranking.evaluate_lists({}, None, 5, "valid"))
     table = io.read_csv(tmp_path / "ranking.csv", ["model", "ndcg_at_5", "part"])
     assert table.empty
     assert ranking.run_metrics(table) == {}
@@ -226,7 +237,9 @@ def test_without_lists_the_table_has_no_rows(tmp_path: Path) -> None:
 
 def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     lists = {"a_model_with_a_name": LISTS["ease"]}
-    Console(width=80).print(ranking_table(ranking.compare(lists, small(), 3, "valid"), "toy"))
+    Console(width=80).print(
+        ranking_table(ranking.evaluate_lists(lists, small(), 3, "valid"), "toy")
+    )
     printed = capsys.readouterr().out
     for word in ("toy: 2 users", "a_model_with_a_name", "NDCG @3", "0.8333", "1.5850"):
         assert word in printed

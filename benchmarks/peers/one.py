@@ -26,7 +26,7 @@ def score(answers: Answers, case: Case) -> float:
         ValueError: a prediction is missing or not finite, so that others would be judged on more.
     """
     if answers.ndim == 2:
-        return float(ranking.ndcg(answers.astype(np.int64), case.task).mean())
+        return float(ranking.user_metrics(answers.astype(np.int64), case.task)["ndcg"].mean())
     if answers.shape != case.valid.values.shape or not np.isfinite(answers).all():
         finite = int(np.isfinite(answers).sum())
         raise ValueError(f"expected {len(case.valid)} predictions, got {finite} finite ones")

@@ -113,112 +113,87 @@ def recommend(scorer: Scorer, task: RankingTask, k: int, memory: int = MEMORY) -
     return lists
 
 
-def ndcg(lists: Indices, task: RankingTask) -> NDArray[np.float64]:
-    """Each user's NDCG, (n,); arguments and formula as for `evaluate_lists`."""
-    k = lists.shape[1]
-    discounts = 1 / np.log2(np.arange(2, k + 2))
-    ideal = np.cumsum(discounts)[np.minimum(task.n_relevant, k) - 1]
-    of_users: NDArray[np.float64] = _hits(lists, task) @ discounts / ideal
-    return of_users
-
-
-def evaluate_lists(lists: Indices, task: RankingTask) -> dict[str, float]:
-    """NDCG, recall, MAP, coverage and novelty of lists, and the numbers of users.
-
-    With k the length of the lists, which the metrics' names end in:
+def user_metrics(lists: Indices, task: RankingTask) -> pd.DataFrame:
+    """NDCG, recall and average precision of each user's list, in [0, 1]: ndcg, recall, map.
 
     - ndcg: hits discounted by 1 / log2(1 + position), divided by the same of the ideal list.
     - recall: hits divided by the user's number of relevant items.
     - map: the sum of the precision at each hit's position, divided by the number of relevant items.
-    - coverage: the fraction of all items that is on any list.
-    - novelty: the mean of -log2(fraction of train's users who rated the item) over all positions,
-      in bits. An item that nobody rated counts like one that a single user rated.
 
-    The first three are means over users, in [0, 1]. n_users and n_left_out are the users who are
-    counted, and not. docs/evaluation.md has the sources.
+    docs/evaluation.md has the sources.
 
     Args:
         lists: (n, k) items, no item twice in a row; -1 at the end where candidates lack.
         task: whose users, (n,), the lists are for.
     """
-    k = lists.shape[1]
-    is_item = lists >= 0
-    hits = _hits(lists, task)
-    precision = np.cumsum(hits, axis=1) / np.arange(1, k + 1)
-    means = {
-        "ndcg": ndcg(lists, task).mean(),
-        "recall": np.mean(hits.sum(axis=1) / task.n_relevant),
-        "map": np.mean((precision * hits).sum(axis=1) / task.n_relevant),
-        "coverage": len(np.unique(lists[is_item])) / task.train.shape[1],
-        "novelty": _novelty(task.train)[lists[is_item]].mean() if is_item.any() else 0.0,
-    }
-    named = {f"{name}_at_{k}": float(means[name]) for name in METRICS}
-    return {**named, "n_users": len(task.users), "n_left_out": task.n_left_out}
+    positions = np.arange(1, lists.shape[1] + 1)
+    pairs = task.users[:, None] * task.train.shape[1] + lists
+    hits = (lists >= 0) & np.isin(pairs, task.relevant)
+    discounts = 1 / np.log2(1 + positions)
+    ideal = np.cumsum(discounts)[np.minimum(task.n_relevant, len(positions)) - 1]
+    precision = np.cumsum(hits, axis=1) / positions
+    return pd.DataFrame(
+        {
+            "ndcg": hits @ discounts / ideal,
+            "recall": hits.sum(axis=1) / task.n_relevant,
+            "map": (precision * hits).sum(axis=1) / task.n_relevant,
+        }
+    )
 
 
-def ndcg_gaps(of_users: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, float]]:
-    """How far each model's NDCG is below the best one's, with the ends of a 95% interval.
-
-    The interval is paired, over users: the mean difference plus or minus 1.96 of its standard
-    errors. With few users it is too narrow.
-
-    Args:
-        of_users: NDCG of the same users, (n,), by model.
-    """
-    best = max(of_users.values(), key=lambda values: float(values.mean()))
-    found = {}
-    for name, values in of_users.items():
-        gap = best - values
-        half = 1.96 * float(gap.std()) / np.sqrt(max(1, len(gap) - 1))
-        mean = float(gap.mean())
-        found[name] = {"behind": mean, "behind_low": mean - half, "behind_high": mean + half}
-    return found
-
-
-def compare(
+def evaluate_lists(
     lists: Mapping[str, Indices], task: RankingTask | None, k: int, part: str
 ) -> pd.DataFrame:
     """A row per model with the columns of reports/ranking.csv, the highest NDCG first.
 
     Args:
-        lists: (n, k) items, by model: for the users of the task.
+        lists: (n, k) items by model, as for `user_metrics`.
         task: None where there is none; then there are no lists either.
         part: the held-out rows that the task is made of, valid or test.
 
     Returns:
-        model, what `evaluate_lists` and `ndcg_gaps` return of it, and part.
+        model; the means of `user_metrics`; coverage, the fraction of all items that is on any list;
+        novelty, the mean of -log2(fraction of train's users who rated the item) over all positions,
+        in bits, where an item that nobody rated counts like one that a single user rated; the
+        metrics' names end in _at_ and k. behind: how far the NDCG is below the best one's, with the
+        ends of the 95% interval of the paired difference over users, behind_low and behind_high,
+        too narrow with few users. n_users and n_left_out: users counted, and not. part.
     """
-    metrics = [f"{name}_at_{k}" for name in METRICS]
-    columns = ["model", *metrics, "behind", "behind_low", "behind_high", "n_users", "n_left_out"]
     rows = []
     if task:
-        gaps = ndcg_gaps({name: ndcg(items, task) for name, items in lists.items()})
-        rows = [
-            {"model": name, **evaluate_lists(items, task), **gaps[name]}
-            for name, items in lists.items()
-        ]
-    table = pd.DataFrame(rows, columns=columns).assign(part=part)
-    return table.sort_values(metrics[0], ascending=False, kind="stable", ignore_index=True)
+        of_users = {name: user_metrics(items, task) for name, items in lists.items()}
+        ndcg = pd.DataFrame({name: metrics["ndcg"] for name, metrics in of_users.items()})
+        gaps = -ndcg.sub(ndcg[ndcg.mean().idxmax()], axis="index")
+        half = 1.96 * gaps.std(ddof=0) / np.sqrt(max(1, len(gaps) - 1))
+        bits = _novelty(task.train)
+        for name, metrics in of_users.items():
+            items, gap = lists[name][lists[name] >= 0], gaps[name].mean()
+            row = {f"{metric}_at_{k}": value for metric, value in metrics.mean().items()}
+            row[f"coverage_at_{k}"] = len(np.unique(items)) / task.train.shape[1]
+            row[f"novelty_at_{k}"] = bits[items].mean() if len(items) else 0.0
+            row |= {"behind": gap, "behind_low": gap - half[name], "behind_high": gap + half[name]}
+            rows.append({"model": name, **row})
+    columns = [
+        *("model", *(f"{metric}_at_{k}" for metric in METRICS)),
+        *("behind", "behind_low", "behind_high"),
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    n_users, n_left_out = (len(task.users), task.n_left_out) if task else (0, 0)
+    table = table.assign(n_users=n_users, n_left_out=n_left_out, part=part)
+    return table.sort_values(f"ndcg_at_{k}", ascending=False, kind="stable", ignore_index=True)
 
 
 def run_metrics(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     """The metrics that each model's run has in MLflow; those on the test set begin with test/.
 
     Args:
-        table: as `compare` returns it.
+        table: as `evaluate_lists` returns it.
     """
     metrics = table.filter(like="_at_").round(io.DECIMALS).to_dict("records")
     return {
         model: {f"{prefix_of(part)}{name}": value for name, value in values.items()}
         for model, part, values in zip(table["model"], table["part"], metrics, strict=True)
     }
-
-
-def _hits(lists: Indices, task: RankingTask) -> NDArray[np.bool_]:
-    """Whether the item at each position of the lists is relevant to the user, (n, k)."""
-    pairs = task.users[:, None] * task.train.shape[1] + lists
-    hits: NDArray[np.bool_] = (lists >= 0) & np.isin(pairs, task.relevant)
-    return hits
 
 
 def _novelty(train: Any) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Tables for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -23,39 +23,26 @@ def leaderboard_table(board: pd.DataFrame) -> Table:
         board: as reports/leaderboard.csv has it.
     """
     first = board.iloc[0]
-    notebook = board["notebook_rmse"].notna().any()
     subset = SUBSET_LABELS[first["part"]]
     title = f"{first['dataset']}: {first['n']} {subset} ratings, {first['n_cold']} cold"
     if first["n_leaked"]:
         title += f"\n[bold red]{leakage(first['n_leaked'])}[/]"
-    calibrated = board[board["nll"].notna()].to_dict("records")
+    notebook = {"notebook_rmse": "notebook"} if board["notebook_rmse"].notna().any() else {}
+    others = {"mae": "MAE", "rmse_warm": "warm", "rmse_cold": "cold", **notebook}
+    headings = ["model", "RMSE", "95%", "behind best", *others.values()]
+    rows = board.to_dict("records")
     caption = ["95% intervals, in stars; tied: may be as good as the best"]
-    table = Table(
-        title=title, caption="\n".join([*caption, *map(_calibration, calibrated)]), **COMPACT
-    )
-    table.add_column("model", no_wrap=True)
-    headings = ("RMSE", "95%", "behind best", "MAE", "warm", "cold")
-    for heading in (*headings, *(["notebook"] if notebook else [])):
-        table.add_column(heading, justify="right")
-    for position, row in enumerate(board.to_dict("records")):
-        table.add_row(
-            row["model"],
-            _number(row["rmse"]),
-            _range(row["rmse_low"], row["rmse_high"]),
-            _behind(position, row["tied"], row["to_best_low"], row["to_best_high"]),
-            *(_number(row[key]) for key in ("mae", "rmse_warm", "rmse_cold")),
-            *([_number(row["notebook_rmse"])] if notebook else []),
-        )
+    caption += [_calibration(row) for row in rows if pd.notna(row["nll"])]
+    table = _table(title, headings, caption="\n".join(caption), **COMPACT)
+    for position, row in enumerate(rows):
+        interval = _range(row["rmse_low"], row["rmse_high"])
+        behind = _behind(position, row["tied"], row["to_best_low"], row["to_best_high"])
+        cells = (_number(row[key]) for key in others)
+        table.add_row(row["model"], _number(row["rmse"]), interval, behind, *cells)
     return table
 
 
-RANKING_HEADINGS = {
-    "ndcg": "NDCG",
-    "recall": "recall",
-    "map": "MAP",
-    "coverage": "coverage",
-    "novelty": "novelty, bits",
-}
+RANKING_HEADINGS = {"ndcg": "NDCG", "map": "MAP", "novelty": "novelty, bits"}
 
 
 def ranking_table(ranking: pd.DataFrame, title: str) -> Table:
@@ -65,16 +52,14 @@ def ranking_table(ranking: pd.DataFrame, title: str) -> Table:
         ranking: as reports/ranking.csv has it, with one row at least.
     """
     first = ranking.iloc[0]
-    table = Table(
-        title=f"{title}: {first['n_users']} users counted, {first['n_left_out']} left out",
-        caption="95% intervals of the NDCG behind the best one's; tied: may be as good",
-        **COMPACT,
-    )
-    table.add_column("model", no_wrap=True)
-    metrics = [str(name) for name in ranking if "_at_" in str(name)]
-    ndcg, *others = (RANKING_HEADINGS[name.partition("_at_")[0]] for name in metrics)
-    for heading in (f"{ndcg} @{metrics[0].partition('_at_')[2]}", "behind best", *others):
-        table.add_column(heading, justify="right")
+    title = f"{title}: {first['n_users']} users counted, {first['n_left_out']} left out"
+    caption = "95% intervals of the NDCG behind the best one's; tied: may be as good"
+    metrics = [str(name) for name in ranking.filter(like="_at_")]
+    names = (name.partition("_at_")[0] for name in metrics)
+    ndcg, *others = (RANKING_HEADINGS.get(name, name) for name in names)
+    k = metrics[0].partition("_at_")[2]
+    headings = ["model", f"{ndcg} @{k}", "behind best", *others]
+    table = _table(title, headings, caption=caption, **COMPACT)
     for position, row in enumerate(ranking.to_dict("records")):
         low, high = row["behind_low"], row["behind_high"]
         best, *rest = (_number(row[name]) for name in metrics)
@@ -88,10 +73,9 @@ def cv_table(compared: pd.DataFrame, title: str) -> Table:
     Args:
         compared: as `evaluation.cross_validation.compare` returns it.
     """
-    table = Table(title=title, caption="tied: the 95% interval of the difference contains 0")
-    table.add_column("model", no_wrap=True)
-    for heading in ("RMSE", "± folds", "± seeds", "to best", "95% interval", ""):
-        table.add_column(heading, justify="right")
+    caption = "tied: the 95% interval of the difference contains 0"
+    headings = ["model", "RMSE", "± folds", "± seeds", "to best", "95% interval", ""]
+    table = _table(title, headings, caption=caption)
     for position, row in enumerate(compared.to_dict("records")):
         interval = f"{row['low']:+.4f} to {row['high']:+.4f}"
         to_best = f"{row['to_best']:+.4f}", interval, "tied" if row["tied"] else ""
@@ -113,10 +97,8 @@ SPLIT_HEADINGS = {
 def split_table(info: SplitInfo, dataset: str) -> Table:
     """The size of each subset of a split, and how much of it is cold."""
     settings = ", ".join(f"{key} {value}" for key, value in info.settings.items())
-    table = Table(title=f"{dataset} split by {info.method}: {settings}")
-    table.add_column("part", no_wrap=True)
-    for heading in SPLIT_HEADINGS.values():
-        table.add_column(heading, justify="right")
+    title = f"{dataset} split by {info.method}: {settings}"
+    table = _table(title, ["part", *SPLIT_HEADINGS.values()])
     for part, counts in info.parts.items():
         cells = (f"{counts[key]:,}" if key in counts else "" for key in SPLIT_HEADINGS)
         table.add_row(part, *cells)
@@ -131,17 +113,25 @@ def leakage(n_leaked: int) -> str:
     )
 
 
+def _table(title: str, headings: Sequence[str], **options: Any) -> Table:
+    """An empty table: the first column to the left and never wrapped, the others to the right."""
+    table = Table(title=title, **options)
+    table.add_column(headings[0], no_wrap=True)
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right")
+    return table
+
+
 def _calibration(row: Mapping[Any, Any]) -> str:
     covered = {key.split("_")[1]: row[key] for key in row if key.startswith("coverage_")}
     percents = "/".join(f"{100 * value:.1f}" for value in covered.values())
-    levels = "/".join(covered)
-    return f"{row['model']}: NLL {row['nll']:.3f}, {levels}% intervals contain {percents}%"
+    return (
+        f"{row['model']}: NLL {row['nll']:.3f}, {'/'.join(covered)}% intervals contain {percents}%"
+    )
 
 
 def _behind(position: int, tied: bool, low: float, high: float) -> str:
-    if position == 0:
-        return "best"
-    return "tied" if tied else _range(low, high)
+    return "best" if position == 0 else "tied" if tied else _range(low, high)
 
 
 def _range(low: float, high: float) -> str:
