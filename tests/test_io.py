@@ -70,3 +70,11 @@ def test_csv_has_six_decimals_and_comes_back(tmp_path):
     assert back["name"].isna().tolist() == [False, True]
     with pytest.raises(InputError, match=r"t\.csv: cannot be read \(no column z\)"):
         read_csv(tmp_path / "t.csv", needed=["z"])
+
+
+@pytest.mark.parametrize("content", [None, "", "n,name\n", "n,x\n1,much\n", 'n,x\n1,"\n'])
+def test_a_table_that_is_missing_or_damaged_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(InputError, match=r"t\.csv: cannot be read .*`dvc repro` makes it"):
+        read_csv(tmp_path / "t.csv", {"n": int, "x": float})

@@ -7,7 +7,6 @@ import pytest
 from rich.console import Console
 
 from cf.core import io
-from cf.core.errors import InputError
 from cf.core.provenance import Provenance, SplitInfo
 from cf.evaluation.leaderboard import DTYPES, build, is_notebooks, run_metrics
 from cf.reporting.tables import leaderboard_table
@@ -127,11 +126,3 @@ def test_the_tables_title_says_test_and_leakage(capsys: pytest.CaptureFixture[st
     text = printed(board, capsys)
     assert "ml-100k: 10 test ratings, 0 cold" in text
     assert "LEAKAGE: 3 held-out ratings" in text
-
-
-@pytest.mark.parametrize("content", [None, "", "model,rmse\n"])
-def test_no_leaderboard_yet(tmp_path: Path, content: str | None) -> None:
-    if content is not None:
-        (tmp_path / "l.csv").write_text(content)
-    with pytest.raises(InputError, match=r"l.csv: cannot be read .*`dvc repro` makes it"):
-        io.read_csv(tmp_path / "l.csv", DTYPES)

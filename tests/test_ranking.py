@@ -128,7 +128,9 @@ def test_models_are_compared_user_by_user(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ranking, "user_metrics", user_metrics)
     lists = dict.fromkeys(("worse", "better", "same"), np.array([[0]]))
     table = ranking.evaluate_lists(lists, small(), 1, "valid").set_index("model")
-    assert (table.loc[["better", "same"], ["behind", "behind_low", "behind_high"]] == 0).all(axis=None)
+    assert (table.loc[["better", "same"], ["behind", "behind_low", "behind_high"]] == 0).all(
+        axis=None
+    )
     drawn = rng.integers(0, 200, (4000, 200))
     ends = np.quantile((better - worse)[drawn].mean(1), (0.025, 0.975))
     low, high = table.loc["worse", ["behind_low", "behind_high"]]

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cf.core import io
-from cf.core.errors import InputError
 from cf.core.ratings import Ratings
 from cf.evaluation import strata
 from cf.evaluation.bootstrap import intervals, resample
@@ -158,12 +157,3 @@ def test_few_users_have_no_interval(n_users: int) -> None:
     one = grouped("all", ["all"] * len(users))
     found = score([one], {"dot": errors}, 0 * errors, users)
     assert (found[["rmse_low", "to_best_high"]].isna() == (n_users < MIN_USERS)).all(axis=None)
-
-
-def test_a_table_that_is_missing_or_of_other_columns_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "s.csv"
-    for content in (None, "", "stratum,label\nx,y\n"):
-        if content is not None:
-            path.write_text(content)
-        with pytest.raises(InputError, match=r"s.csv: cannot be read .*`dvc repro` makes it"):
-            io.read_csv(path, DTYPES)
