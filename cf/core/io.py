@@ -71,6 +71,7 @@ def read_parquet(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
     in_place = {"split_blocks": True, "self_destruct": True}  # half of the memory
     try:
         frame = pd.read_parquet(path, engine="pyarrow", to_pandas_kwargs=in_place)
+        pa.default_memory_pool().release_unused()
         if missing := set(needed) - set(frame.columns):
             raise ValueError(f"no column {', '.join(sorted(missing))}")
     except (OSError, ValueError) as error:

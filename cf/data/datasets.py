@@ -27,11 +27,6 @@ class RemoteFile:
     digest: str
     by_pip: bool = False
 
-    @property
-    def host(self) -> str:
-        """Who is asked for it."""
-        return "pip" if self.by_pip else self.origin.split("/")[2]
-
 
 @dataclass(frozen=True)
 class Dataset:
@@ -69,12 +64,7 @@ class Source:
     warning: str | None = None
 
 
-def _grouplens(name: str, lowest: float, digest: str, *others: RemoteFile) -> Dataset:
-    archive = RemoteFile(f"{name}.zip", f"{GROUPLENS}/{name}.zip", digest)
-    return Dataset(name, (lowest, 5.0), (archive, *others))
-
-
-RECBOLE = RemoteFile(
+WHEEL = RemoteFile(
     "recbole-1.2.1-py3-none-any.whl",
     "recbole==1.2.1",
     "sha256:9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
@@ -82,31 +72,26 @@ RECBOLE = RemoteFile(
 )
 # ml-10m and ml-32m have the digests of the .md5 files that GroupLens serves beside the zips: no
 # sha256 is known.
-DATASETS = (
-    _grouplens(
-        "ml-latest-small",
-        0.5,
-        "sha256:696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
-    ),
-    _grouplens(
-        "ml-100k",
-        1.0,
-        "sha256:50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
-        RECBOLE,
-    ),
-    _grouplens(
-        "ml-1m", 1.0, "sha256:a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20"
-    ),
-    _grouplens("ml-10m", 0.5, "md5:ce571fd55effeba0271552578f2648bd"),
-    _grouplens(
-        "ml-20m", 0.5, "sha256:96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3"
-    ),
-    _grouplens(
-        "ml-25m", 0.5, "sha256:8b21cfb7eb1706b4ec0aac894368d90acf26ebdfb6aced3ebd4ad5bd1eb9c6aa"
-    ),
-    _grouplens("ml-32m", 0.5, "md5:d472be332d4daa821edc399621853b57"),
-)
-REGISTRY = {dataset.name: dataset for dataset in DATASETS}
+DIGESTS = {
+    "ml-latest-small": "sha256:696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
+    "ml-100k": "sha256:50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
+    "ml-1m": "sha256:a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
+    "ml-10m": "md5:ce571fd55effeba0271552578f2648bd",
+    "ml-20m": "sha256:96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3",
+    "ml-25m": "sha256:8b21cfb7eb1706b4ec0aac894368d90acf26ebdfb6aced3ebd4ad5bd1eb9c6aa",
+    "ml-32m": "md5:d472be332d4daa821edc399621853b57",
+}
+REGISTRY = {
+    name: Dataset(
+        name,
+        rating_range=(1.0 if name in ("ml-100k", "ml-1m") else 0.5, 5.0),
+        files=(
+            RemoteFile(f"{name}.zip", f"{GROUPLENS}/{name}.zip", digest),
+            *([WHEEL] if name == "ml-100k" else []),
+        ),
+    )
+    for name, digest in DIGESTS.items()
+}
 
 
 def cache_folder() -> Path:
@@ -188,16 +173,16 @@ def _from_publisher(name: str, fallback: str | None) -> Source:
         if cached := _from_cache(dataset, name, warning):
             return cached
         for file in dataset.files:
-            if file.host in reasons:
-                continue
-            path = download_folder() / file.name
-            get = download.by_pip if file.by_pip else download.by_https
-            try:
-                get(file.origin, path, file.digest)
-            except download.UnreachableError as error:
-                reasons[file.host] = str(error)
-            else:
-                return _source(path, dataset, file, name, warning)
+            host = "pip" if file.by_pip else file.origin.split("/")[2]
+            if host not in reasons:
+                path = download_folder() / file.name
+                get = download.by_pip if file.by_pip else download.by_https
+                try:
+                    get(file.origin, path, file.digest)
+                except download.UnreachableError as error:
+                    reasons[host] = str(error)
+                else:
+                    return _source(path, dataset, file, name, warning)
     advice = _by_hand(name)
     if not fallback:
         advice += ", or allow other data with ingest.fallback: ml-100k in params.yaml"

@@ -2,9 +2,11 @@
 
 import csv
 import zipfile
+from functools import reduce
 from io import StringIO
+from operator import add
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -16,60 +18,41 @@ GENRES = (
     *("Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi"),
     *("Thriller", "War", "Western"),
 )
-NO_GENRES = ("(no genres listed)", "unknown")
+NO_GENRES = ["(no genres listed)", "unknown"]
+# in brackets at the end of a title; of a span such as 2006-2007 the first
+YEAR = r"\(([0-9]{4})(?:[-\u2013]\s*(?:[0-9]{4})?)?\)$"
 
 
 class Layout(NamedTuple):
     """How a MovieLens file is laid out.
 
     Attributes:
-        rating_fields: of a line; those that are not in RATING_TYPES are left out.
+        separator: between two fields of a rating.
+        fields: of a rating; those that are not in RATING_TYPES are left out.
         items: name of the member that holds the items.
         item_fields: item_id, title, and genres or the flags that they are made from.
         has_header: whether the first line names the fields.
     """
 
-    rating_separator: str
-    rating_fields: tuple[str, ...]
+    separator: str
+    fields: tuple[str, ...]
     items: str
     item_separator: str
     item_fields: tuple[str, ...]
     has_header: bool
 
 
+FIELDS = tuple(RATING_TYPES)
+# 1::1193::5::978300760 is seven fields between single colons, for the faster parser
+DAT_FIELDS = ("user_id", "_1", "item_id", "_2", "rating", "_3", "timestamp")
+ITEM_FIELDS = ("item_id", "title", "genres")
+FLAGGED_FIELDS = ("item_id", "title", "_date", "_video", "_url", "_unknown", *GENRES)
+WHEEL_FIELDS = ("item_id", "title", "in_brackets", "genres")
 LAYOUTS = {
-    "ratings.csv": Layout(
-        rating_separator=",",
-        rating_fields=tuple(RATING_TYPES),
-        items="movies.csv",
-        item_separator=",",
-        item_fields=("item_id", "title", "genres"),
-        has_header=True,
-    ),
-    "ratings.dat": Layout(
-        rating_separator=":",  # 1::1193::5::978300760 is seven fields between single colons
-        rating_fields=("user_id", "_1", "item_id", "_2", "rating", "_3", "timestamp"),
-        items="movies.dat",
-        item_separator="::",
-        item_fields=("item_id", "title", "genres"),
-        has_header=False,
-    ),
-    "u.data": Layout(
-        rating_separator="\t",
-        rating_fields=tuple(RATING_TYPES),
-        items="u.item",
-        item_separator="|",
-        item_fields=("item_id", "title", "_date", "_video", "_url", "_unknown", *GENRES),
-        has_header=False,
-    ),
-    "ml-100k.inter": Layout(  # of the wheel
-        rating_separator="\t",
-        rating_fields=tuple(RATING_TYPES),
-        items="ml-100k.item",
-        item_separator="\t",
-        item_fields=("item_id", "title", "in_brackets", "genres"),
-        has_header=True,
-    ),
+    "ratings.csv": Layout(",", FIELDS, "movies.csv", ",", ITEM_FIELDS, has_header=True),
+    "ratings.dat": Layout(":", DAT_FIELDS, "movies.dat", "::", ITEM_FIELDS, has_header=False),
+    "u.data": Layout("\t", FIELDS, "u.item", "|", FLAGGED_FIELDS, has_header=False),
+    "ml-100k.inter": Layout("\t", FIELDS, "ml-100k.item", "\t", WHEEL_FIELDS, has_header=True),
 }
 
 
@@ -92,26 +75,23 @@ def read(path: Path, rating_range: tuple[float, float]) -> tuple[pd.DataFrame, p
         members = {PurePosixPath(name).name: name for name in archive.namelist()}
         name = next(name for name in LAYOUTS if name in members)
         layout = LAYOUTS[name]
+        header = 0 if layout.has_header else None
         with archive.open(members[name]) as member:
-            ratings = _read_ratings(member, layout)
-        items = _read_items(archive.read(members[layout.items]), layout)
+            ratings = pd.read_csv(
+                member,
+                sep=layout.separator,
+                names=layout.fields,
+                header=header,
+                usecols=list(RATING_TYPES),
+                dtype=RATING_TYPES,
+            )
+        items = _read_items(archive.read(members[layout.items]), layout, header)
     first_line = 1 + layout.has_header
     validate(ratings, rating_range, str(path), lambda row: f"{name} line {row + first_line}")
     return ratings, items
 
 
-def _read_ratings(member: IO[bytes], layout: Layout) -> pd.DataFrame:
-    return pd.read_csv(
-        member,
-        sep=layout.rating_separator,
-        names=layout.rating_fields,
-        header=0 if layout.has_header else None,
-        usecols=list(RATING_TYPES),
-        dtype=RATING_TYPES,
-    )
-
-
-def _read_items(content: bytes, layout: Layout) -> pd.DataFrame:
+def _read_items(content: bytes, layout: Layout, header: int | None) -> pd.DataFrame:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -121,7 +101,7 @@ def _read_items(content: bytes, layout: Layout) -> pd.DataFrame:
         StringIO(text),
         sep=separator,
         names=layout.item_fields,
-        header=0 if layout.has_header else None,
+        header=header,
         dtype="str",
         na_filter=False,
         quoting=csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE,
@@ -131,20 +111,10 @@ def _read_items(content: bytes, layout: Layout) -> pd.DataFrame:
     if "in_brackets" in items:  # the wheel cut off what a title ends in, mostly the year
         ending = items["in_brackets"]
         title = title.where(ending == "unkonwn", title + " (" + ending + ")")
-    title = title.str.strip()
-    genres = _flagged_genres(items) if "genres" not in items else items["genres"]
-    genres = genres.mask(genres.isin(NO_GENRES), "").str.replace(" ", "|")
-    columns = {"item_id": items["item_id"], "title": title, "year": _years(title), "genres": genres}
-    return pd.DataFrame(columns).astype(ITEM_TYPES)
-
-
-def _flagged_genres(items: pd.DataFrame) -> pd.Series:
-    genres = pd.Series("", items.index)
-    for genre in GENRES:
-        genres = genres.mask(items[genre] == "1", genres + "|" + genre)
-    return genres.str.lstrip("|")
-
-
-def _years(titles: pd.Series) -> pd.Series:
-    """The year in brackets that ends a title, the first of a span such as 2006-2007."""
-    return titles.str.extract(r"\(([0-9]{4})(?:[-\u2013]\s*(?:[0-9]{4})?)?\)$", expand=False)
+    items["title"] = title.str.strip()
+    items["year"] = items["title"].str.extract(YEAR, expand=False)
+    if "genres" not in items:
+        flags = [items[genre].map({"0": "", "1": f"|{genre}"}) for genre in GENRES]
+        items["genres"] = reduce(add, flags).str.lstrip("|")
+    items["genres"] = items["genres"].replace(NO_GENRES, "").str.replace(" ", "|")
+    return items[list(ITEM_TYPES)].astype(ITEM_TYPES)

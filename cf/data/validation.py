@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from cf.core.errors import InputError
@@ -56,6 +57,7 @@ def validate(
             "Fill in or remove such rows; for a timestamp, or set ingest.columns.timestamp: null.",
         )
         ratings[column] = ratings[column].astype(RATING_TYPES[column])
+        pa.default_memory_pool().release_unused()  # what the column was read into
     values = ratings["rating"].to_numpy()
     lowest, highest = map(np.float32, rating_range)
     raise_if_any(
