@@ -52,9 +52,9 @@ def test_the_committed_file_is_valid(pytestconfig: pytest.Config) -> None:
 
 
 def test_unknown_key_names_the_likely_one() -> None:
-    said = message({**GOOD, "schedule": {**GOOD["schedule"], "n_epoch": [1]}})
-    assert "params.yaml: train_dot.schedule.n_epoch: unknown key. Did you mean n_epochs?" in said
-    assert "Known keys: n_epochs, learning_rate, anneal, warm_up." in said
+    text = message({**GOOD, "schedule": {**GOOD["schedule"], "n_epoch": [1]}})
+    assert "params.yaml: train_dot.schedule.n_epoch: unknown key. Did you mean n_epochs?" in text
+    assert "Known keys: n_epochs, learning_rate, anneal, warm_up." in text
 
 
 def test_missing_key_is_named() -> None:
@@ -116,10 +116,10 @@ def test_values_out_of_bounds_are_refused_by_name(key: str, value: Any) -> None:
 
 
 def test_a_union_complains_once_and_names_no_types() -> None:
-    said = message({**GOOD, "schedule": {**GOOD["schedule"], "learning_rate": "0.1"}})
-    assert said.count("\n") == 0
-    assert said.startswith("params.yaml: train_dot.schedule.learning_rate: input should be a valid")
-    assert said.endswith("got '0.1'. Remove the quotes.")
+    text = message({**GOOD, "schedule": {**GOOD["schedule"], "learning_rate": "0.1"}})
+    assert text.count("\n") == 0
+    assert text.startswith("params.yaml: train_dot.schedule.learning_rate: input should be a valid")
+    assert text.endswith("got '0.1'. Remove the quotes.")
 
 
 @pytest.mark.parametrize("init_range", [[0.1, -0.1], [0.1], [0.0, float("inf")], 0.1])
@@ -131,9 +131,9 @@ def test_the_range_to_start_in_ascends(init_range: Any) -> None:
 @pytest.mark.parametrize("n_factors", [-5, 0, 2.5, "50", 10**15])
 def test_number_of_factors_is_a_positive_whole_number(n_factors: Any) -> None:
     kind = base.find("dot").Config
-    said = message({"n_factors": n_factors, "init_range": [0.0, 0.1]}, kind)
-    assert "n_factors" in said
-    assert repr(n_factors) in said
+    text = message({"n_factors": n_factors, "init_range": [0.0, 0.1]}, kind)
+    assert "n_factors" in text
+    assert repr(n_factors) in text
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [", "\x00"])

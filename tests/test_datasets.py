@@ -221,7 +221,7 @@ def test_an_own_file_is_a_source(tmp_path):
 @pytest.mark.parametrize(
     ("given", "hint"), [("ml-latest-smal", "Did you mean ml-latest-small?"), ("no/such.csv", "")]
 )
-def test_a_missing_file_is_told_with_what_there_is(given, hint):
+def test_a_missing_file_is_refused_with_what_there_is(given, hint):
     with pytest.raises(InputError) as caught:
         local_file(given, (1.0, 5.0))
     for part in (f"ingest.dataset: {given} is neither", hint, *REGISTRY, "your own .csv"):

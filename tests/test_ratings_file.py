@@ -115,7 +115,7 @@ def test_what_is_written_is_read(mine, parquet, ratings, note):
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=60))
-def test_any_bytes_are_read_or_told(mine, content):
+def test_any_bytes_are_read_or_refused(mine, content):
     path = mine(b"u,i,r,t\n" + content)
     with suppress(InputError):
         read(path, COLUMNS, (0.5, 5.0))
@@ -179,7 +179,7 @@ def test_one_column_for_two_things(mine):
         ('1,2,3,"4', "column t", "whole seconds since 1970", "'4\\n7,8,3,4'"),
     ],
 )
-def test_a_wrong_value_is_told_with_its_line(mine, line, place, expected, got):
+def test_a_wrong_value_is_refused_with_its_line(mine, line, place, expected, got):
     path = mine(f'u,i,r,t\n\n5,6,"3",\n5,7,3,"4"\n{line}\n7,8,3,4\n'.replace('"3",', "3,4"))
     message = message_of(path)
     assert message.startswith(f"{path}, line 5{', ' if place else ''}{place}: expected {expected}")
@@ -202,7 +202,7 @@ def test_lines_are_counted_as_an_editor_does(mine):
         ("7,20,5,4", "a user may rate an item once"),
     ],
 )
-def test_a_rating_that_cannot_be_used_is_told_with_its_line(mine, line, what):
+def test_a_rating_that_cannot_be_used_is_refused_with_its_line(mine, line, what):
     path = mine(f"u,i,r,t\n\n7,20,3,4\n\n{line}\n")
     assert message_of(path).startswith(f"{path}, line 5: {what}")
 
@@ -253,14 +253,14 @@ def test_parquet_of_other_types(parquet):
         ({"t": ["1", "2", "soon"]}, "t", "whole seconds since 1970", "'soon'"),
     ],
 )
-def test_a_wrong_value_in_parquet_is_told_with_its_row(parquet, changes, column, expected, got):
+def test_a_wrong_value_in_parquet_is_refused_with_its_row(parquet, changes, column, expected, got):
     path = parquet(**{"u": [1, 2, 3], "i": [1, 2, 3], "r": [1, 2, 3], "t": [1, 2, 3]} | changes)
     message = message_of(path)
     assert message.startswith(f"{path}, row 3, column {column}: expected {expected}, got {got}.")
     assert "Correct or remove the row" in message
 
 
-def test_a_rating_in_parquet_that_cannot_be_used_is_told_with_its_row(parquet):
+def test_a_rating_in_parquet_that_cannot_be_used_is_refused_with_its_row(parquet):
     path = parquet(u=[1, 2], i=[1, 2], r=[1.0, None], t=[1, 2])
     assert message_of(path).startswith(f"{path}, row 2: rating is empty")
 

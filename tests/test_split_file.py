@@ -31,7 +31,7 @@ def test_parquet_says_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("row,part\n1,valid\n\n5,train\n", ", line 4, column row: expected a row from 0 to 4, as"),
         ("row,part\n-1,valid\n", ", line 2, column row: expected a row from 0 to 4"),
@@ -47,8 +47,8 @@ def test_parquet_says_the_same(tmp_path: Path) -> None:
         ("", ": is empty. Expected a first line"),
     ],
 )
-def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(InputError, match=f"parts.csv{said}"):
+def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"parts.csv{message}"):
         split_file.read(written(tmp_path, text), 5, test=False)
 
 

@@ -114,7 +114,7 @@ def test_values_that_the_method_does_not_use_change_nothing(project: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"method": "time", "fraction": 0.5, "test": True}, "split: fraction: 0.5 for valid and"),
         ({"method": "k_fold", "n_folds": 2, "test": True}, "split: n_folds: 2 folds are valid"),
@@ -126,13 +126,13 @@ def test_values_that_the_method_does_not_use_change_nothing(project: Path) -> No
     ],
 )
 def test_what_cannot_be_is_refused_by_name(
-    project: Path, settings: dict[str, Any], said: str
+    project: Path, settings: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(SystemExit, match=f"params.yaml: {said}"):
+    with pytest.raises(SystemExit, match=f"params.yaml: {message}"):
         splits(**settings)
 
 
-def test_training_rows_among_the_held_out_are_told(
+def test_training_rows_among_the_held_out_raise_a_warning(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ratings = Ratings.from_frame(io.read_parquet(paths.ENCODED_RATINGS))

@@ -35,13 +35,13 @@ Range = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator
 
 
 class Config(BaseModel):
-    """A part of params.yaml: unknown keys and wrong types are refused."""
+    """A part of params.yaml, strict: unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Columns(Config):
-    """The names that the columns have in the user's own file; no timestamp: null."""
+    """What the columns of the user's own file are called; timestamp: null if there is none."""
 
     user_id: str
     item_id: str
@@ -59,7 +59,7 @@ class Ingest(Config):
 
 
 class Split(Config):
-    """Which rows are held out; a key that the method does not use means nothing."""
+    """Which rows are held out; keys that the method does not use are ignored."""
 
     method: Literal["random", "per_user", "time", "leave_last", "k_fold", "file"]
     fraction: Annotated[float, Field(gt=0, lt=1)]
@@ -91,7 +91,7 @@ class Split(Config):
 
     @property
     def used(self) -> dict[str, Any]:
-        """The values that decide which rows are held out; `test` where it does."""
+        """The values that the method uses, and `test` if it is true."""
         keys = {
             "random": ("fraction", "seed"),
             "per_user": ("fraction", "seed"),
@@ -159,7 +159,7 @@ class Training(Config):
 
 
 class Gibbs(Config):
-    """How a posterior is sampled, and what it may know besides users, items and stars."""
+    """How a posterior is sampled, and which side information the model has."""
 
     n_sweeps: Count
     burn_in: Annotated[int, Field(ge=0)]
@@ -190,7 +190,7 @@ class Sampling(Config):
 
 
 class Evaluate(Config):
-    """What to score on, the baselines to compare with, and how to tell what is chance."""
+    """The subset to score, the bias baseline's damping, and the bootstrap of the intervals."""
 
     part: Literal["valid", "test"]
     damping: NonNegativeFloat
@@ -213,7 +213,7 @@ class Ease(Config):
 
 
 class Rank(Config):
-    """How lists of recommended items are judged, and the baselines of it."""
+    """How lists of recommended items are scored, and the baselines of ranking."""
 
     k: Annotated[int, Field(gt=0, le=1000)]
     relevant: float
@@ -222,7 +222,7 @@ class Rank(Config):
 
 
 class Cv(Config):
-    """A cross-validation: every fold with every seed."""
+    """A cross-validation: each fold is trained with each seed."""
 
     n_folds: Annotated[int, Field(ge=2, le=1000)]
     seeds: Annotated[list[Seed], Field(min_length=1)]
@@ -230,14 +230,14 @@ class Cv(Config):
 
 
 class Tracking(Config):
-    """Where executions are recorded."""
+    """Whether and under which name runs are recorded in MLflow."""
 
     enabled: bool
     experiment: Annotated[str, Field(min_length=1)]
 
 
 class SearchDomain(Config):
-    """What a value may be tuned to: a number from low to high, or one of some values."""
+    """Where a value is searched: from low to high, or among given values."""
 
     type: Literal["int", "float", "choice"]
     low: float | None = None
@@ -278,7 +278,7 @@ def _check_bounds(kind: str, low: float | None, high: float | None, log: bool) -
 
 
 class Tune(Config):
-    """Which values of one training section to search, and how; `space` is by dotted key."""
+    """The search over values of one training section; `space` maps dotted keys to domains."""
 
     section: Annotated[str, Field(pattern="^train_.")]
     n_trials: Count
@@ -339,9 +339,9 @@ def parse_yaml(text: str) -> Any:
 
 
 def flatten_params(section: Mapping[str, Any]) -> dict[str, Any]:
-    """A section's values under their own names, without those of the parts they are in.
+    """A section's values by their own names, without the names of the parts that hold them.
 
-    A part's `name` goes under the part's: `optimizer.name` becomes `optimizer`.
+    Only a part's `name` is called as the part is: `optimizer.name` becomes `optimizer`.
 
     Raises:
         ValueError: two parts have a value of the same name.

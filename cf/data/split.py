@@ -241,10 +241,10 @@ def _nearest(cuts: Indices, wanted: int) -> int:
     return int(cuts[np.argmin(np.abs(cuts - wanted))])
 
 
-def _from_codes(codes: Codes, test: bool, why: str, remedy: str) -> Subsets:
+def _from_codes(codes: Codes, test: bool, why: str, hint: str) -> Subsets:
     names = list(SUBSET_LABELS)[: 2 + test]
     subsets = {name: np.flatnonzero(codes == code) for code, name in enumerate(names)}
-    return _check_sizes(subsets, why, remedy)
+    return _check_sizes(subsets, why, hint)
 
 
 def _check_sizes(subsets: Mapping[str, Indices], why: str, hint: str) -> Subsets:
