@@ -6,19 +6,18 @@ Usage: python -m benchmarks.bayesmf [SEEDS]
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.switches import OFF, SWITCHES
-from cf.bayes import sample as posterior
-from cf.bayes import side_information as features
-from cf.bayes.sample import Sweep
+from cf.bayes import side_information
+from cf.bayes.sample import Sweep, sample
 from cf.core import config, io, paths
 from cf.core.config import Sampling
 from cf.core.provenance import Provenance
@@ -27,63 +26,60 @@ from cf.data import split as splitting
 from cf.evaluation import calibration, metrics
 from cf.models import base
 from cf.models.bayesmf import BayesMF
-from cf.training import device as devices
+from cf.training import device
 from cf.training.checkpoint import ModelSpec
-from stages import items
-from stages import sampling as stage
 
 SLICE = 0.2  # of the training rows, to judge on
 
 
-class Known(NamedTuple):
-    """What a chain is told besides ratings.
+class Data(NamedTuple):
+    """What a chain uses besides ratings.
 
     Attributes:
-        sizes: number of users and of items.
-        genres: (n_items,) names joined by "|".
-        years: (n_items,) of release, NaN where unknown.
         rating_range: in stars.
+        items: genres, joined by "|", and year of release by index.
     """
 
-    sizes: tuple[int, int]
-    genres: Sequence[str]
-    years: NDArray[np.float64]
+    n_users: int
+    n_items: int
     rating_range: tuple[float, float]
+    items: pd.DataFrame
 
 
-def known() -> Known:
-    """What the project's data tells."""
-    facts = io.read_dataclass(paths.PROVENANCE, Provenance)
-    sizes = facts.n_users, facts.n_items
-    return Known(sizes, items.genres().tolist(), items.years(), facts.rating_range)
+def read() -> Data:
+    """The project's data."""
+    facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
+    items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
+    return Data(facts.n_users, facts.n_items, facts.rating_range, items)
 
 
 def chain(
-    sampling: Sampling, train: Ratings, watched: Ratings, known: Known
+    sampling: Sampling, train: Ratings, valid: Ratings, data: Data
 ) -> tuple[BayesMF, Iterator[Sweep]]:
-    """A model, and the sweeps that make it; both of chance that the seed sets."""
-    devices.prepare(torch.device("cpu"), sampling.n_threads, sampling.seed)
-    model = ModelSpec(sampling.model, *known.sizes, known.rating_range).build("bayesmf")
+    """A model, and the sweeps that make it; the seed determines both."""
+    device.prepare(torch.device("cpu"), sampling.n_threads, sampling.seed)
+    spec = ModelSpec(sampling.model, data.n_users, data.n_items, data.rating_range)
+    model = spec.build("bayesmf")
     assert isinstance(model, BayesMF)
-    told = known.genres, known.years
-    gibbs = stage.possible("bayesmf", sampling.gibbs, train, *told)
-    of_users = features.of_users(gibbs, train, *known.sizes)
-    of_items = features.of_items(gibbs, train, *known.sizes, *told)
-    return model, posterior.sample(model, train, watched, of_users, of_items, gibbs)
+    gibbs = side_information.drop_unavailable(sampling.gibbs, train, data.items)
+    sizes = data.n_users, data.n_items
+    users = side_information.user_features(gibbs, train, *sizes)
+    items = side_information.item_features(gibbs, train, *sizes, data.items)
+    return model, sample(model, train, valid, users, items, gibbs)
 
 
-def sampled(sampling: Sampling, train: Ratings, known: Known) -> BayesMF:
-    """A model whose chain has ended, no other ratings watched."""
-    model, sweeps = chain(sampling, train, train.take(np.arange(0)), known)
+def sampled(sampling: Sampling, train: Ratings, data: Data) -> BayesMF:
+    """A model whose chain has ended, without validation."""
+    model, sweeps = chain(sampling, train, train.take(np.arange(0)), data)
     deque(sweeps, maxlen=0)
     return model
 
 
 def judged(sampling: Sampling, fitted: Ratings, held: Ratings) -> dict[str, Any]:
     """`rmse` on all held rows and `cold` on the cold ones, in stars, `seconds`, and error bars."""
-    told = known()
+    data = read()
     started = time.perf_counter()
-    model = sampled(sampling, fitted, told)
+    model = sampled(sampling, fitted, data)
     seconds = time.perf_counter() - started
     predicted, sd = base.predict_mean_and_std(model, held.users, held.items, held.timestamps)
     assert sd is not None
@@ -99,7 +95,7 @@ def judged(sampling: Sampling, fitted: Ratings, held: Ratings) -> dict[str, Any]
 def mean(
     sampling: Sampling, n_seeds: int, changes: dict[str, Any], fitted: Ratings, held: Ratings
 ) -> dict[str, float]:
-    """Likewise of a variant, the mean over sampler seeds 1, 2, ..."""
+    """The metrics of a variant, the mean over sampler seeds 1, 2, ..."""
     runs = [
         judged(changed(sampling, seed, **changes), fitted, held) for seed in range(1, n_seeds + 1)
     ]
@@ -107,7 +103,7 @@ def mean(
 
 
 def changed(sampling: Sampling, seed: int, **changes: Any) -> Sampling:
-    """Likewise, with another seed, and with other values under `model` or `gibbs`."""
+    """The section with another seed, and with other values under `model` or `gibbs`."""
     of_model = {key: value for key, value in changes.items() if key in sampling.model}
     of_gibbs = {key: value for key, value in changes.items() if key not in sampling.model}
     return sampling.model_copy(

@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.bayesmf import changed, known, sampled
-from cf.bayes.convergence import rhat
+from benchmarks.bayesmf import changed, read, sampled
+from benchmarks.rhat import rhat
 from cf.core import config, io, paths
 from cf.core.config import Sampling
 from cf.core.ratings import Ratings
 
-PART = 2048  # rows at a time
+CHUNK_SIZE = 2048  # rows at a time
 
 
 def drawn(sampling: Sampling, train: Ratings, held: Ratings) -> NDArray[np.float32]:
     """(n_samples, n): each kept sample's stars for the held-out rows."""
-    model = sampled(sampling, train, known())
+    model = sampled(sampling, train, read())
     times = None if held.timestamps is None else torch.tensor(held.timestamps)
     rows = torch.tensor(held.users), torch.tensor(held.items), times
-    return torch.stack(list(model.sums(*rows))).numpy()
+    return torch.stack(list(model.sample_predictions(*rows))).numpy()
 
 
 def main() -> None:
@@ -37,8 +37,8 @@ def main() -> None:
     asked = {"n_sweeps": n_sweeps, "burn_in": burn_in, "n_samples": n_samples}
     both = [drawn(changed(sampling, seed, **asked), train, held) for seed in (1, 2)]
     parts = [
-        rhat(np.stack([draws[:, first : first + PART] for draws in both]))
-        for first in range(0, len(held), PART)
+        rhat(np.stack([draws[:, first : first + CHUNK_SIZE] for draws in both]))
+        for first in range(0, len(held), CHUNK_SIZE)
     ]
     found = np.concatenate(parts)
     found = found[np.isfinite(found)]  # else all draws are the highest rating

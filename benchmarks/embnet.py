@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from cf.bayes import side_information as features
+from cf.bayes import side_information
 from cf.bayes.side_information import Feature
 from cf.core import config, io, paths
 from cf.core.config import Gibbs, Sampling
@@ -21,9 +21,8 @@ from cf.core.provenance import Provenance
 from cf.core.ratings import Ratings, Stars
 from cf.data import split as splitting
 from cf.evaluation import metrics
-from cf.models.bayesmf import keys
+from cf.models.bayesmf import user_day_ids
 from cf.training import device as devices
-from stages import items
 
 SLICE = 0.2  # of the training rows, to judge on
 N_FACTORS, N_HIDDEN, DROPOUT, MARGIN = 10, 32, 0.1, 0.5
@@ -69,15 +68,15 @@ class Network(nn.Module):
 
 def dense(found: list[Feature]) -> Tensor:
     """All features side by side, (n_rows, n_columns)."""
-    return torch.cat([feature.spread(torch.eye(len(feature.squares))) for feature in found], 1)
+    return torch.cat([feature.expand(torch.eye(len(feature.eigenvalues))) for feature in found], 1)
 
 
 def day_of(train: Ratings, rows: Ratings) -> tuple[Tensor, int]:
     """The number of each row's user-day, 0 if train does not have it; and how many train has."""
     assert train.timestamps is not None
     assert rows.timestamps is not None
-    days = torch.unique(keys(torch.tensor(train.users), torch.tensor(train.timestamps)))
-    wanted = keys(torch.tensor(rows.users), torch.tensor(rows.timestamps))
+    days = torch.unique(user_day_ids(torch.tensor(train.users), torch.tensor(train.timestamps)))
+    wanted = user_day_ids(torch.tensor(rows.users), torch.tensor(rows.timestamps))
     place = torch.searchsorted(days, wanted).clamp(max=len(days) - 1)
     return torch.where(days[place] == wanted, place + 1, 0), len(days)
 
@@ -116,8 +115,11 @@ def trained(
 def features_of(train: Ratings, facts: Provenance, asked: Gibbs) -> tuple[Tensor, Tensor]:
     """What bayesmf knows of users and of items, (n, columns) each."""
     sizes = facts.n_users, facts.n_items
-    of_items = features.of_items(asked, train, *sizes, items.genres().tolist(), items.years())
-    return dense(features.of_users(asked, train, *sizes)), dense(of_items)
+    items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
+    return (
+        dense(side_information.user_features(asked, train, *sizes)),
+        dense(side_information.item_features(asked, train, *sizes, items)),
+    )
 
 
 @exit_on_input_error

@@ -13,11 +13,12 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bayesmf import Known, chain, changed, known
+from benchmarks.bayesmf import Data, chain, changed, read
 from benchmarks.switches import OFF
 from cf.core import config, io, paths
 from cf.core.config import Sampling
@@ -42,7 +43,7 @@ def real(everything: bool, n_threads: int) -> Took:
         Ratings.from_frame(io.read_parquet(paths.TRAIN)),
         Ratings.from_frame(io.read_parquet(paths.VALID)),
     )
-    return took(settings(everything, n_threads), train, valid, known())
+    return took(settings(everything, n_threads), train, valid, read())
 
 
 def made_up(everything: bool, n_threads: int) -> Took:
@@ -55,11 +56,11 @@ def made_up(everything: bool, n_threads: int) -> Took:
     train = Ratings(users, movies, values, times, np.arange(N_RATINGS))
     names = draw.choice(["Action", "Comedy", "Drama", "Comedy|Drama", "War"], N_ITEMS).tolist()
     years = draw.integers(1930, 2001, N_ITEMS).astype(float)
-    told = Known((N_USERS, N_ITEMS), names, years, (0.5, 5.0))
+    data = Data(N_USERS, N_ITEMS, (0.5, 5.0), pd.DataFrame({"genres": names, "year": years}))
     sampling = settings(everything, n_threads)
     short = {"n_factors": N_FACTORS, "n_samples": N_SWEEPS, "n_sweeps": N_SWEEPS, "burn_in": 0}
     sampling = changed(sampling, sampling.seed, **short)
-    return took(sampling, train, train.take(np.arange(0)), told)
+    return took(sampling, train, train.take(np.arange(0)), data)
 
 
 def pair(draw: np.random.Generator, n: int) -> Indices:
@@ -75,10 +76,10 @@ def settings(everything: bool, n_threads: int) -> Sampling:
     return sampling.model_copy(update={"n_threads": n_threads})
 
 
-def took(sampling: Sampling, train: Ratings, valid: Ratings, known: Known) -> Took:
+def took(sampling: Sampling, train: Ratings, valid: Ratings, data: Data) -> Took:
     """What one chain takes, with the validation after each sweep in `total` alone."""
     started = time.perf_counter()
-    _, sweeps = chain(sampling, train, valid, known)
+    _, sweeps = chain(sampling, train, valid, data)
     start = time.perf_counter() - started
     seconds = [sweep.seconds for sweep in sweeps]
     total = time.perf_counter() - started

@@ -1,26 +1,88 @@
 """Sample one model's posterior: data/split to models/<name>. Usage: python -m stages.sample NAME"""
 
+import sys
+from pathlib import Path
+
+import pandas as pd
+
 from cf.core import config, git, io, paths
-from cf.core.errors import exit_on_input_error
+from cf.core.errors import InputError, exit_on_input_error
+from cf.core.names import parse_model_name
+from cf.core.progress import progress_bar
 from cf.core.provenance import Provenance, SplitInfo
+from cf.core.ratings import Ratings
 from cf.tracking.record import new_training_record, recording
-from stages import runs
+
+DATA = (paths.TRAIN, paths.VALID, paths.SPLIT_PROVENANCE, paths.ENCODED_ITEMS)
+CODE = ("cf/bayes/*.py", "cf/models/bayesmf.py", "cf/training/item_features.py")
+"""What a chain depends on: a change of any of these files starts it anew."""
 
 
 @exit_on_input_error
 def main() -> None:
     """Sample the model that the section train_<name> of params.yaml describes."""
-    name = runs.the_name()
-    sampling = config.load(paths.PARAMS, f"train_{name}", config.Sampling)
+    name = parse_model_name(sys.argv)
+    context = f"{paths.PARAMS}: train_{name}"
+    section = config.load(paths.PARAMS, f"train_{name}", config.Sampling)
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
+    train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
+    valid = Ratings.from_frame(io.read_parquet(paths.VALID))
+    items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
     changed = git.changed_params(name)
-    record = new_training_record(settings.experiment, name, sampling, provenance, split, changed)
-    with recording(settings) as recorder:
-        from stages.sampling import sample  # late: MLflow is imported while torch is
+    record = new_training_record(settings.experiment, name, section, provenance, split, changed)
+    record_path = paths.RUNS / f"{name}.json"
 
-        sample(name, sampling, provenance, record, recorder)
+    with recording(settings) as recorder:
+        # PyTorch takes seconds to import, and so does MLflow in the recorder's process, meanwhile.
+        import torch
+
+        from cf.bayes import resume, side_information
+        from cf.bayes.sample import sample
+        from cf.models.bayesmf import BayesMF
+        from cf.training import checkpoint, device
+
+        spec = checkpoint.ModelSpec.from_data(section.model, provenance, items, f"{context}.model")
+        cpu = torch.device("cpu")
+        device.check_memory(spec, f"{context}.model", cpu, n_tensors=2)  # a copy, to save it
+        device.prepare(cpu, section.n_threads, section.seed)
+        model = spec.build(f"{context}.model")
+        if not isinstance(model, BayesMF):
+            raise InputError(f"{context}.model.name: expected bayesmf, which alone is sampled.")
+        gibbs = side_information.drop_unavailable(section.gibbs, train, items)
+        if off := [key for key, value in gibbs if value != getattr(section.gibbs, key)]:
+            print(f"{name}: the data set has no {', '.join(off)}: sampled without.")
+        record.parameters.update(gibbs.model_dump())  # what is used, not what was asked for
+        recorder.upsert(record, record_path)
+
+        sizes = provenance.n_users, provenance.n_items
+        user_features = side_information.user_features(gibbs, train, *sizes)
+        item_features = side_information.item_features(gibbs, train, *sizes, items)
+        code = sorted(path for pattern in CODE for path in Path().glob(pattern))
+        chain = resume.ChainCheckpoint(
+            paths.CHAINS / f"{name}.safetensors",
+            resume.fingerprint(section.model_dump_json(), [*DATA, *code]),
+        )
+        sweeps = []
+        with progress_bar(name, gibbs.n_sweeps) as bar:
+            for sweep in sample(
+                model, train, valid, user_features, item_features, gibbs, checkpoint=chain
+            ):
+                bar.completed += 1
+                bar.fields["text"] = (
+                    f"epoch {sweep.epoch}/{gibbs.n_sweeps}  train {sweep.train_loss:.4f}  "
+                    f"valid {sweep.valid_loss:.4f}"
+                )
+                sweeps.append(sweep)
+                record.log_epoch(sweep.epoch, sweep.metrics())
+                recorder.upsert(record, record_path)
+
+        history = pd.DataFrame(sweeps).drop(columns="seconds")  # which differ from run to run
+        io.write_csv(paths.HISTORY / f"{name}.csv", history)
+        record.finish(checkpoint.save(paths.MODELS / name, model, spec))
+        recorder.upsert(record, record_path)
+        chain.remove()
 
 
 if __name__ == "__main__":

@@ -1,26 +1,75 @@
 """Train one model: data/split to models/<name>. Usage: python -m stages.train NAME"""
 
+import sys
+
+import pandas as pd
+
 from cf.core import config, git, io, paths
-from cf.core.errors import exit_on_input_error
+from cf.core.errors import InputError, exit_on_input_error
+from cf.core.names import parse_model_name
+from cf.core.progress import progress_bar
 from cf.core.provenance import Provenance, SplitInfo
+from cf.core.ratings import Ratings
 from cf.tracking.record import new_training_record, recording
-from stages import runs
 
 
 @exit_on_input_error
 def main() -> None:
     """Train the model that the section train_<name> of params.yaml describes."""
-    name = runs.the_name()
-    training = config.load(paths.PARAMS, f"train_{name}", config.Training)
+    name = parse_model_name(sys.argv)
+    context = f"{paths.PARAMS}: train_{name}"
+    section = config.load(paths.PARAMS, f"train_{name}", config.Training)
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
+    train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
+    valid = Ratings.from_frame(io.read_parquet(paths.VALID))
+    items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
     changed = git.changed_params(name)
-    record = new_training_record(settings.experiment, name, training, provenance, split, changed)
-    with recording(settings) as recorder:
-        from stages.training import train  # late: MLflow is imported while torch is
+    record = new_training_record(settings.experiment, name, section, provenance, split, changed)
+    record_path = paths.RUNS / f"{name}.json"
 
-        train(name, training, provenance, record, recorder)
+    with recording(settings) as recorder:
+        # PyTorch takes seconds to import, and so does MLflow in the recorder's process, meanwhile.
+        from cf.training import checkpoint, device, optim
+        from cf.training.fit import fit
+
+        spec = checkpoint.ModelSpec.from_data(section.model, provenance, items, f"{context}.model")
+        chosen = device.choose(section.device, f"{context}.device")
+        device.check_memory(spec, f"{context}.model", chosen)
+        device.prepare(chosen, section.n_threads, section.seed)
+        model = spec.build(f"{context}.model").to(chosen)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise InputError(
+                f"{context}.model.name: {section.model['name']} is sampled: the cmd of its stage "
+                f"in dvc.yaml is `python -m stages.sample {name}`."
+            )
+        optimizer = optim.build(section.optimizer, model.parameters())
+        record.parameters["device"] = str(chosen)
+        recorder.upsert(record, record_path)
+
+        epochs = []
+        n_epochs = sum(section.schedule.n_epochs)
+        with progress_bar(name, n_epochs * len(train)) as bar:
+
+            def advance(n_ratings: int) -> None:
+                bar.completed += n_ratings
+
+            for epoch in fit(
+                model, train, valid, optimizer, section.schedule, section.batch_size, advance
+            ):
+                bar.fields["text"] = (
+                    f"epoch {epoch.epoch}/{n_epochs}  train {epoch.train_loss:.4f}  "
+                    f"valid {epoch.valid_loss:.4f}"
+                )
+                epochs.append(epoch)
+                record.log_epoch(epoch.epoch, epoch.metrics())
+                recorder.upsert(record, record_path)
+
+        history = pd.DataFrame(epochs).drop(columns="seconds")  # which differ from run to run
+        io.write_csv(paths.HISTORY / f"{name}.csv", history)
+        record.finish(checkpoint.save(paths.MODELS / name, model, spec))
+        recorder.upsert(record, record_path)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 
+import cf.models
 from cf.core.errors import InputError
+from cf.core.provenance import Provenance
 from cf.models import base
 from cf.training import checkpoint as checkpoints
 from cf.training.checkpoint import ModelSpec
@@ -17,18 +20,32 @@ from cf.training.optim import Adam
 
 PARAMS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())
 SECTIONS = {name: section for name, section in PARAMS.items() if name.startswith("train_")}
-DESCENDED = {name: section for name, section in SECTIONS.items() if "optimizer" in section}
+EXAMPLE = {**SECTIONS["train_dotbias"], "model": {**SECTIONS["train_dotbias"]["model"]}}
+EXAMPLE["model"]["name"] = "dotbias_genres"
+SECTIONS["example"] = EXAMPLE
+TRAINED = {name: section for name, section in SECTIONS.items() if "optimizer" in section}
+FACTS = Provenance("toy", "toy", "here", "0", 20, n_users=7, n_items=9, rating_range=(1.0, 5.0))
+ITEMS = pd.DataFrame({"genres": ["War", "", "Drama|War"] * 3, "year": [1990.0] * 4 + [2000.0] * 5})
+
+
+@pytest.fixture(autouse=True)
+def _with_the_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The contract holds for a model that uses item features, too."""
+    folder = str(Path(__file__).parent / "example_models")
+    monkeypatch.setattr(cf.models, "__path__", [*cf.models.__path__, folder])
 
 
 def small_settings(section: dict[str, Any]) -> dict[str, Any]:
     return {**section["model"], **({"n_factors": 4} if "n_factors" in section["model"] else {})}
 
 
-def built(section: dict[str, Any], **changes: Any) -> base.Model:
+def spec_of(section: dict[str, Any]) -> ModelSpec:
+    return ModelSpec.from_data(small_settings(section), FACTS, ITEMS, "test")
+
+
+def built(section: dict[str, Any]) -> base.Model:
     torch.manual_seed(0)
-    return ModelSpec(
-        small_settings(section) | changes, n_users=7, n_items=9, rating_range=(1.0, 5.0)
-    ).build("test")
+    return spec_of(section).build("test")
 
 
 @pytest.fixture(params=SECTIONS.values(), ids=SECTIONS.keys())
@@ -36,8 +53,8 @@ def model(request: pytest.FixtureRequest) -> base.Model:
     return built(request.param)
 
 
-@pytest.fixture(params=DESCENDED.values(), ids=DESCENDED.keys())
-def descended(request: pytest.FixtureRequest) -> base.Model:
+@pytest.fixture(params=TRAINED.values(), ids=TRAINED.keys())
+def trained(request: pytest.FixtureRequest) -> base.Model:
     """A model that learns by gradients; the others are sampled."""
     return built(request.param)
 
@@ -65,21 +82,21 @@ def test_output_depends_on_user_and_item(model: base.Model) -> None:
     assert first != other_item
 
 
-def test_the_gradient_of_every_parameter_is_the_slope_of_the_loss(descended: base.Model) -> None:
-    for module in descended.modules():
+def test_the_gradient_of_every_parameter_is_the_slope_of_the_loss(trained: base.Model) -> None:
+    for module in trained.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     users, items = torch.tensor([3, 3, 0]), torch.tensor([1, 2, 1])
     ratings = torch.tensor([1.0, 5.0, 2.5])
 
     def total() -> torch.Tensor:
-        return descended.loss(users, items, ratings).sum()
+        return trained.loss(users, items, ratings).sum()
 
-    with fast_gradients(descended):
-        loss = descended.loss(users, items, ratings)
+    with fast_gradients(trained):
+        loss = trained.loss(users, items, ratings)
         loss.backward(torch.ones_like(loss))
     nudge = 1e-3
-    for name, parameter in descended.named_parameters():
+    for name, parameter in trained.named_parameters():
         gradient = parameter.grad
         assert gradient is not None, name
         assert gradient.abs().sum() > 0, name
@@ -97,7 +114,7 @@ def test_the_gradient_of_every_parameter_is_the_slope_of_the_loss(descended: bas
 
 def test_the_loss_is_that_of_the_predictions_or_of_each_member() -> None:
     users, items, ratings = *indices(5), torch.rand(5) * 4 + 1
-    for name, section in DESCENDED.items():
+    for name, section in TRAINED.items():
         model = built(section).eval()
         loss = model.loss(users, items, ratings)
         expected = torch.nn.functional.mse_loss(model(users, items), ratings)
@@ -116,7 +133,7 @@ def test_prediction_is_the_same_in_chunks_and_without_dropout(model: base.Model)
     assert base.predict(model, users[:0], items[:0]).shape == (0,)
 
 
-def test_a_deviation_is_told_of_every_row_or_of_none(model: base.Model) -> None:
+def test_a_deviation_is_predicted_for_every_row_or_for_none(model: base.Model) -> None:
     users, items = (tensor.numpy() for tensor in indices(9))
     mean, sd = base.predict_mean_and_std(model, users, items, chunk=2)
     np.testing.assert_array_equal(mean, base.predict(model, users, items))
@@ -136,7 +153,7 @@ def test_a_deviation_is_told_of_every_row_or_of_none(model: base.Model) -> None:
 @pytest.mark.parametrize("section", SECTIONS.values(), ids=SECTIONS.keys())
 def test_a_checkpoint_gives_the_same_predictions(tmp_path: Path, section: dict[str, Any]) -> None:
     model = built(section)
-    spec = ModelSpec(small_settings(section), 7, 9, (1.0, 5.0))
+    spec = spec_of(section)
     files = checkpoints.save(tmp_path / "m", model, spec)
     assert sorted(path.name for path in files) == ["model.json", "weights.safetensors"]
     users, items = (tensor.numpy() for tensor in indices(9))
@@ -149,7 +166,7 @@ def test_a_checkpoint_gives_the_same_predictions(tmp_path: Path, section: dict[s
 @pytest.mark.parametrize("damage", ["weights", "settings", "mismatch", "gone"])
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
     section = SECTIONS["train_dot"]
-    spec = ModelSpec(small_settings(section), 7, 9, (1.0, 5.0))
+    spec = spec_of(section)
     weights, settings = checkpoints.save(tmp_path / "m", built(section), spec)
     if damage == "weights":
         weights.write_bytes(weights.read_bytes()[:50])
@@ -163,8 +180,22 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
         checkpoints.load(tmp_path / "m")
 
 
+def test_item_columns_are_saved_and_a_data_set_without_them_trains_without() -> None:
+    model = built(EXAMPLE)
+    assert model.state_dict()["item_columns"].shape == (9, 3)
+    assert "item_columns" not in dict(model.named_parameters())
+    nothing = ITEMS.assign(genres="", year=np.nan)
+    bare = ModelSpec.from_data(small_settings(EXAMPLE), FACTS, nothing, "test").build("test")
+    assert bare.state_dict()["item_columns"].shape == (9, 0)
+    users, items = indices(5)
+    loss = bare.loss(users, items, torch.full((5,), 3.0))
+    loss.backward()
+    Adam(bare.parameters(), (0.9, 0.99), 0.0).step()
+    assert bare(users, items).isfinite().all()
+
+
 def test_an_unknown_model_lists_those_there_are() -> None:
-    with pytest.raises(InputError, match=r"'dotbia'.*dot, dotbias, dotbias_ensemble, embnet"):
+    with pytest.raises(InputError, match=r"'dotbia'.*dot, dotbias, dotbias_ensemble, .*embnet"):
         base.find("dotbia")
 
 

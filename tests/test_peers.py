@@ -3,6 +3,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks.peers import factorisation_machine, one, ours
@@ -33,7 +34,18 @@ def case(planted: tuple[Ratings, Ratings]) -> Case:
     names = ["drama" if item % 2 else "comedy|drama" for item in range(n_items)]
     years = np.arange(n_items) % 7 + 1990.0
     task = ranking.make_task(train, valid, n_users, n_items, 4.0)
-    return Case(train, valid, n_users, n_items, (0.5, 5.0), names, years, task, 3, 1, 1)
+    return Case(
+        train,
+        valid,
+        n_users,
+        n_items,
+        (0.5, 5.0),
+        pd.DataFrame({"genres": names, "year": years}),
+        task,
+        3,
+        1,
+        1,
+    )
 
 
 OURS = [system for system in [*ours.STARS, *ours.LISTS] if "ids" not in system.name]

@@ -25,8 +25,8 @@ def test_the_description_of_a_sampling_says_what_it_leaves_out() -> None:
             genres=True,
             year=False,
             popularity=True,
-            raters=True,
-            rated=True,
+            item_implicit=True,
+            user_implicit=True,
         ),
     )
     record = new_training_record("cf", "bayesmf", sampling, PROVENANCE, SPLIT)

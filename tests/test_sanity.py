@@ -10,8 +10,8 @@ import torch
 import yaml
 
 from cf.baselines.bias import Bias, GlobalMean
-from cf.bayes import sample as posterior
-from cf.bayes import side_information as features
+from cf.bayes import side_information
+from cf.bayes.sample import sample
 from cf.core import config
 from cf.core.config import Sampling, Training
 from cf.core.ratings import Ratings, Stars
@@ -47,7 +47,7 @@ def trained(
 
 
 def sampled(section: str, train: Ratings, valid: Ratings, n_sweeps: int) -> Stars:
-    """Likewise for a model that is sampled, from ratings alone."""
+    """The same for a model that is sampled, from ratings alone."""
     sampling = config.load(PARAMS, section, Sampling)
     nothing_else = {"days": False, "genres": False, "year": False}
     sweeps = {"n_sweeps": n_sweeps, "burn_in": n_sweeps // 3}
@@ -55,9 +55,9 @@ def sampled(section: str, train: Ratings, valid: Ratings, n_sweeps: int) -> Star
     torch.manual_seed(sampling.seed)
     model = ModelSpec(sampling.model, N_USERS, N_ITEMS, RANGE).build(section)
     assert isinstance(model, BayesMF)
-    of_users = features.of_users(gibbs, train, N_USERS, N_ITEMS)
-    of_items = features.of_items(gibbs, train, N_USERS, N_ITEMS, [], np.array([]))
-    for _ in posterior.sample(model, train, valid, of_users, of_items, gibbs):
+    users = side_information.user_features(gibbs, train, N_USERS, N_ITEMS)
+    items = side_information.item_features(gibbs, train, N_USERS, N_ITEMS, pd.DataFrame())
+    for _ in sample(model, train, valid, users, items, gibbs):
         pass
     return base.predict(model, valid.users, valid.items)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -59,6 +60,7 @@ def project(tmp_path: Path, planted: Pair, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "params.yaml", RATES)
     io.write_parquet(paths.TRAIN, planted[0].to_frame())
+    io.write_parquet(paths.ENCODED_ITEMS, pd.DataFrame({"genres": [""] * 80, "year": np.nan}))
     io.write_dataclass(paths.SPLIT_PROVENANCE, PROVENANCE)
     io.write_dataclass(paths.SPLIT_INFO, SPLIT)
     return tmp_path

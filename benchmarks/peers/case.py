@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from cf.core import config, io, paths
@@ -12,15 +13,13 @@ from cf.core.provenance import Provenance
 from cf.core.ratings import Indices, Ratings
 from cf.evaluation import ranking
 from cf.evaluation.ranking import RankingTask
-from stages import items
 
 
 class Case(NamedTuple):
     """The rows of data/split and what is known of the items.
 
     Attributes:
-        genres: (n_items,) names joined by "|".
-        years: (n_items,) of release, NaN where unknown.
+        items: genres, joined by "|", and year of release by index.
         task: the users to make lists for.
         k: items on a list.
         n_threads: that a system may use.
@@ -31,8 +30,7 @@ class Case(NamedTuple):
     n_users: int
     n_items: int
     rating_range: tuple[float, float]
-    genres: list[str]
-    years: NDArray[np.float64]
+    items: pd.DataFrame
     task: RankingTask
     k: int
     seed: int
@@ -72,8 +70,8 @@ def read(seed: int, n_threads: int) -> Case:
     sizes = facts.n_users, facts.n_items
     task = ranking.make_task(train, valid, *sizes, rank.relevant)
     low, high = facts.rating_range
-    known = items.genres().tolist(), items.years()
-    return Case(train, valid, *sizes, (low, high), *known, task, rank.k, seed, n_threads)
+    items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
+    return Case(train, valid, *sizes, (low, high), items, task, rank.k, seed, n_threads)
 
 
 def days(ratings: Ratings) -> Indices:
@@ -86,8 +84,6 @@ def days(ratings: Ratings) -> Indices:
 
 def frame(ratings: Ratings) -> Any:
     """The ratings as a pandas frame with the columns user_id, item_id and rating."""
-    import pandas as pd
-
     return pd.DataFrame(
         {
             "user_id": ratings.users,

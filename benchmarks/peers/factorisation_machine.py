@@ -45,7 +45,10 @@ def with_features(days_too: bool, rated_too: bool, case: Case) -> Steps:
         rated = case.task.train
         users.append(normalised(rated))
         items.append(normalised(rated.T))
-    items += [genres(case.genres), onehot(np.nan_to_num(case.years).astype(np.int64))]
+    items += [
+        genres(case.items["genres"].tolist()),
+        onehot(case.items["year"].fillna(0).to_numpy(np.int64)),
+    ]
     dated = [dates(case.train, part) if days_too else None for part in (case.train, case.valid)]
     groups = [*([dated[0]] if days_too else []), *users, *items]
     shapes = [matrix.shape[1] for matrix in groups]
@@ -111,5 +114,5 @@ def genres(names: list[str]) -> Any:
 STARS = [
     System("myFM, ids only", "myfm", ids_only),
     System("myFM, genres and year", "myfm", partial(with_features, False, False)),
-    System("myFM, days, raters, rated, genres, year", "myfm", partial(with_features, True, True)),
+    System("myFM, days, implicit, genres, year", "myfm", partial(with_features, True, True)),
 ]

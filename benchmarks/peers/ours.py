@@ -52,8 +52,8 @@ def sampled(changes: dict[str, bool], case: Case) -> Steps:
     sampling = bayesmf.changed(sampling, case.seed, **changes)
     sampling = sampling.model_copy(update={"n_threads": case.n_threads})
     sizes = case.n_users, case.n_items
-    known = bayesmf.Known(sizes, case.genres, case.years, case.rating_range)
-    model = bayesmf.sampled(sampling, case.train, known)
+    data = bayesmf.Data(*sizes, case.rating_range, case.items)
+    model = bayesmf.sampled(sampling, case.train, data)
     yield
     return base.predict(model, case.valid.users, case.valid.items, case.valid.timestamps)
 

@@ -1,29 +1,30 @@
-"""Gibbs sampling of a matrix factorisation: each part drawn in turn, given the others."""
+"""Gibbs sampling of a matrix factorization: each part drawn in turn, given the others."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.distributions import Gamma
 
 from cf.bayes import row_blocks as blocks
 from cf.bayes.side_information import Feature
 from cf.models.bayesmf import scores
 
-PART = 16384  # ratings at a time: what is made on the way then stays in the cache
+CHUNK_SIZE = 16384  # ratings at a time: intermediate results then stay in the cache
 
 
 @dataclass(frozen=True)
 class Priors:
-    """What is believed before any rating is seen, weak enough for a few hundred to overrule it.
+    """Hyperpriors, weak: a few hundred ratings dominate them.
 
     Precisions are in 1/stars². A Gamma has a shape and a rate.
 
     Attributes:
-        strength: β of the Normal-Wishart: rows that the prior of a side's mean counts for.
-        degrees: of freedom of the Wishart, beyond the number of dimensions d.
-        spread: the Wishart's scale matrix is I/spread.
-        feature: Gamma of the precision of a feature's coefficients.
+        beta0: of the Normal-Wishart: number of rows that the prior of a side's mean counts for.
+        nu0: degrees of freedom of the Wishart beyond the number of dimensions d.
+        scale0: the Wishart's scale matrix is scale0 times the identity.
+        feature: Gamma of the penalty on a feature's coefficients.
         day: Gamma of the precision of the user-day effects.
         noise: Gamma of the noise precision where all users share it.
         noise_rate: Gamma of the rate of the users' noise precisions.
@@ -31,9 +32,9 @@ class Priors:
             logarithm on a grid.
     """
 
-    strength: float = 1.0
-    degrees: float = 1.0
-    spread: float = 1.0
+    beta0: float = 1.0
+    nu0: float = 1.0
+    scale0: float = 1.0
     feature: tuple[float, float] = (1.0, 1.0)
     day: tuple[float, float] = (1.0, 0.1)
     noise: tuple[float, float] = (1.0, 1.0)
@@ -41,49 +42,51 @@ class Priors:
     noise_shapes: tuple[float, float] = (0.5, 50.0)
 
 
-class Effect:
+class FeatureRegression:
     """What one feature adds to the prior means of a side's rows: F V coefficients.
 
     Attributes:
-        coefficients: (r, d), with prior N(0, (scale · precision)⁻¹) each.
-        scale: how little the feature matters.
-        rows: (n, d), the sum F V coefficients.
+        coefficients: (r, d), with prior N(0, (penalty · precision)⁻¹) each.
+        penalty: the greater, the less the feature matters.
+        fitted: (n, d), the product F V coefficients.
     """
 
     def __init__(self, feature: Feature, n: int, d: int) -> None:
         self.feature = feature
-        self.coefficients = torch.zeros(len(feature.squares), d)
-        self.scale = torch.tensor(1.0)
-        self.rows = torch.zeros(n, d)
+        self.coefficients = torch.zeros(len(feature.eigenvalues), d)
+        self.penalty = torch.tensor(1.0)
+        self.fitted = torch.zeros(n, d)
 
-    def draw(self, left: Tensor, root: Tensor, prior: tuple[float, float]) -> None:
-        """Draw the coefficients, then their scale.
+    def draw(self, residuals: Tensor, chol: Tensor, prior: tuple[float, float]) -> None:
+        """Draw the coefficients, then their penalty.
 
         Args:
-            left: (n, d), the side's rows less all else in their prior means.
-            root: (d, d), lower triangular: precision = root rootᵀ.
-            prior: Gamma of the scale.
+            residuals: (n, d), the side's rows less all other terms of their prior means.
+            chol: (d, d), Cholesky factor of the precision, lower triangular.
+            prior: Gamma of the penalty.
 
         Source:
             Simm et al. 2017, "Macau: Scalable Bayesian Factorization with High-Dimensional Side
             Information Using MCMC", section III, in the features' eigenvectors.
         """
-        certainty = (self.feature.squares + self.scale)[:, None]
-        noise = normal(root, len(certainty))
-        self.coefficients = self.feature.project(left) / certainty + noise / certainty.sqrt()
-        self.rows = self.feature.spread(self.coefficients)
-        size = (self.coefficients @ root).square().sum()
-        self.scale = gamma(prior[0] + self.coefficients.numel() / 2, prior[1] + size / 2)
+        posterior_precision = (self.feature.eigenvalues + self.penalty)[:, None]
+        noise = draw_normal(chol, len(posterior_precision))
+        mean = self.feature.project(residuals) / posterior_precision
+        self.coefficients = mean + noise / posterior_precision.sqrt()
+        self.fitted = self.feature.expand(self.coefficients)
+        squared_norm = (self.coefficients @ chol).square().sum()
+        shape, rate = prior
+        self.penalty = draw_gamma(shape + self.coefficients.numel() / 2, rate + squared_norm / 2)
 
 
-class Side:
+class EntitySide:
     """The rows of all users, or all items, and the prior that they share.
 
     Attributes:
         rows: (n, d), the bias first, then the factors; N(prior_means, precision⁻¹).
         mean: (d,), with the precision: Normal-Wishart.
         precision: (d, d).
-        effects: of the side's features.
+        regressions: of the rows on each of the side's features.
     """
 
     def __init__(self, n: int, n_factors: int, features: Sequence[Feature]) -> None:
@@ -91,50 +94,51 @@ class Side:
         self.rows = 0.3 * torch.randn(n, d)
         self.rows[:, 0] = 0.0
         self.mean, self.precision = torch.zeros(d), 5.0 * torch.eye(d)
-        self.effects = [Effect(feature, n, d) for feature in features]
+        self.regressions = [FeatureRegression(feature, n, d) for feature in features]
 
     @property
     def prior_means(self) -> Tensor:
-        """(n, d): the mean of all, plus what the features add."""
-        return self.mean + self._explained()
+        """(n, d): the mean of all rows, plus what the features add."""
+        return self.mean + self.feature_means()
 
     @property
     def designs(self) -> Tensor:
-        """(n, d): what the other side's rows are multiplied by: 1 for the bias, and factors."""
+        """(n, d): the factors of the other side's rows: 1 for the bias, then these factors."""
         return torch.cat([torch.ones_like(self.rows[:, :1]), self.rows[:, 1:]], dim=1)
 
+    def feature_means(self) -> Tensor:
+        """(n, d): the sum of what the features add."""
+        total = torch.zeros_like(self.rows)
+        for regression in self.regressions:
+            total += regression.fitted
+        return total
+
     def draw_prior(self, priors: Priors) -> None:
-        """Draw mean and precision, then the effects, given the rows.
+        """Draw mean and precision, then the regressions, given the rows.
 
         Source:
-            Salakhutdinov and Mnih 2008, equation 14, with the effects subtracted.
+            Salakhutdinov and Mnih 2008, equation 14, with the regressions subtracted.
         """
-        left = self.rows - self._explained()
-        n, d = left.shape
-        average = left.mean(0)
-        apart = left - average
-        strength = priors.strength + n
-        scatter = apart.T @ apart + priors.strength * n / strength * average.outer(average)
-        scatter += priors.spread * torch.eye(d)
-        # Given the effects' coefficients too, which the precision scales as well.
-        count = float(n)
-        for effect in self.effects:
-            scatter += effect.scale * effect.coefficients.T @ effect.coefficients
-            count += len(effect.coefficients)
-        self.precision = wishart(d + priors.degrees + count, scatter)
-        root = torch.linalg.cholesky(self.precision)
-        self.mean = n / strength * average + normal(root, 1)[0] / strength**0.5
-        left -= self.mean
-        for effect in self.effects:
-            left += effect.rows
-            effect.draw(left, root, priors.feature)
-            left -= effect.rows
-
-    def _explained(self) -> Tensor:
-        total = torch.zeros_like(self.rows)
-        for effect in self.effects:
-            total += effect.rows
-        return total
+        residuals = self.rows - self.feature_means()
+        n, d = residuals.shape
+        row_mean = residuals.mean(0)
+        centered = residuals - row_mean
+        beta = priors.beta0 + n
+        scatter = centered.T @ centered + priors.beta0 * n / beta * row_mean.outer(row_mean)
+        scatter += torch.eye(d) / priors.scale0
+        # The precision scales the coefficients of the regressions too, so they inform it.
+        degrees = d + priors.nu0 + n
+        for regression in self.regressions:
+            scatter += regression.penalty * regression.coefficients.T @ regression.coefficients
+            degrees += len(regression.coefficients)
+        self.precision = draw_wishart(degrees, scatter)
+        chol = torch.linalg.cholesky(self.precision)
+        self.mean = n / beta * row_mean + draw_normal(chol, 1)[0] / beta**0.5
+        residuals -= self.mean
+        for regression in self.regressions:
+            residuals += regression.fitted
+            regression.draw(residuals, chol, priors.feature)
+            residuals -= regression.fitted
 
 
 class Sampler:
@@ -143,13 +147,13 @@ class Sampler:
     stars(u, i, t) = mean + b_u + c_i + p_u · q_i + d_{u,t} + noise of precision a_u
 
     where (b_u, p_u) is the user's row, (c_i, q_i) the item's, and d_{u,t} ~ N(0, 1/day_precision)
-    what is peculiar to all that user u rates on day t.
+    an effect that all ratings of user u on day t share.
 
     Attributes:
         values: (n,) the ratings less their mean.
         days: (n_days,) effect of each user-day.
         noise: (n_users,) the precisions a_u.
-        shapes: (200,) that the users' Gamma may have.
+        shape_grid: (200,) shapes that the Gamma of the users' precisions may have.
     """
 
     def __init__(
@@ -158,8 +162,8 @@ class Sampler:
         items: Tensor,
         values: Tensor,
         user_days: Tensor | None,
-        user_side: Side,
-        item_side: Side,
+        user_side: EntitySide,
+        item_side: EntitySide,
         user_noise: bool,
         priors: Priors,
     ) -> None:
@@ -168,7 +172,7 @@ class Sampler:
         Args:
             users: (n,) indices.
             items: (n,) indices.
-            values: (n,) in stars, centred.
+            values: (n,) in stars, centered.
             user_days: (n,) in [0, n_days) the user-day of each rating; None for no such effects.
             user_noise: whether each user has a noise precision; else all share one.
         """
@@ -178,52 +182,52 @@ class Sampler:
         n_users, n_items = len(user_side.rows), len(item_side.rows)
         self._user_blocks = blocks.divide(users, items, n_users, n_items)
         self._item_blocks = blocks.divide(items, users, n_items, n_users)
-        self._sizes = torch.bincount(users, minlength=n_users)
+        self._counts = torch.bincount(users, minlength=n_users)
         n_days = 0 if user_days is None else 1 + int(user_days.max())
         self.days, self.day_precision = torch.zeros(n_days), torch.tensor(10.0)
         self.noise = torch.ones(n_users)
         self.noise_shape, self.noise_rate = torch.tensor(5.0), torch.tensor(5.0)
         low, high = priors.noise_shapes
-        self.shapes = torch.logspace(0, 1, 200, base=high / low) * low
+        self.shape_grid = torch.logspace(0, 1, 200, base=high / low) * low
 
     def state(self) -> dict[str, Tensor]:
         """All that a sweep begins with, by name."""
-        return {name: getattr(owner, key) for name, owner, key in self._parts()}
+        return {name: getattr(owner, key) for name, owner, key in self._state_keys()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Be where a chain of the same data was when `state` was taken."""
-        for name, owner, key in self._parts():
+        """Resume where a chain of the same data was when `state` was taken."""
+        for name, owner, key in self._state_keys():
             setattr(owner, key, state[name])
-        for effect in (*self.user_side.effects, *self.item_side.effects):
-            effect.rows = effect.feature.spread(effect.coefficients)
+        for regression in (*self.user_side.regressions, *self.item_side.regressions):
+            regression.fitted = regression.feature.expand(regression.coefficients)
 
-    def _parts(self) -> Iterator[tuple[str, object, str]]:
+    def _state_keys(self) -> Iterator[tuple[str, object, str]]:
         for side_name, side in (("users", self.user_side), ("items", self.item_side)):
             for key in ("rows", "mean", "precision"):
                 yield f"{side_name}.{key}", side, key
-            for effect in side.effects:
-                for key in ("coefficients", "scale"):
-                    yield f"{side_name}.{effect.feature.name}.{key}", effect, key
+            for regression in side.regressions:
+                for key in ("coefficients", "penalty"):
+                    yield f"{side_name}.{regression.feature.name}.{key}", regression, key
         for key in ("days", "day_precision", "noise", "noise_shape", "noise_rate"):
             yield key, self, key
 
     def sweep(self) -> Tensor:
         """Draw everything once, and return the residuals, (n,) in stars."""
-        values = self.values - self._of_days()
+        values = self.values - self.day_terms()
         self.draw_users(values)
         self.user_side.draw_prior(self.priors)
         self.draw_items(values)
         self.item_side.draw_prior(self.priors)
-        left = self.values - self._of_rows()
+        residuals = self.values - self.factor_terms()
         if self.user_days is not None:
-            self.draw_days(left, self.user_days)
-            left -= self._of_days()
-        self.draw_noise(left)
-        return left
+            self.draw_days(residuals, self.user_days)
+            residuals -= self.day_terms()
+        self.draw_noise(residuals)
+        return residuals
 
     def predicted(self) -> Tensor:
-        """The ratings less their mean, as the state has them without noise: (n,)."""
-        return self._of_rows() + self._of_days()
+        """The ratings less their mean, by the present state, without noise: (n,)."""
+        return self.factor_terms() + self.day_terms()
 
     def draw_users(self, values: Tensor) -> None:
         """Draw the users' rows; `values` are the ratings less the effects of days."""
@@ -234,7 +238,7 @@ class Sampler:
         )
 
     def draw_items(self, values: Tensor) -> None:
-        """Draw the items' rows; a user's noise precision goes into designs and targets."""
+        """Draw the items' rows; a user's noise precision is a factor of designs and targets."""
         side, users = self.item_side, self.user_side
         roots = self.noise.sqrt()
         targets = (values - users.rows[:, 0].index_select(0, self.users)) * roots.index_select(
@@ -246,60 +250,68 @@ class Sampler:
             self._item_blocks, designs, targets, weights, side.prior_means, side.precision
         )
 
-    def draw_days(self, left: Tensor, user_days: Tensor) -> None:
-        """Draw the effects of user-days from what the rows leave, then their precision."""
+    def draw_days(self, residuals: Tensor, user_days: Tensor) -> None:
+        """Draw the effects of user-days from the residuals of the rows, then their precision."""
         weights = self.noise.index_select(0, self.users)
         precision = torch.zeros_like(self.days).index_add_(0, user_days, weights)
         precision += self.day_precision
-        sums = torch.zeros_like(self.days).index_add_(0, user_days, left * weights)
+        sums = torch.zeros_like(self.days).index_add_(0, user_days, residuals * weights)
         self.days = sums / precision + torch.randn(len(self.days)) / precision.sqrt()
         shape, rate = self.priors.day
-        self.day_precision = gamma(shape + len(self.days) / 2, rate + self.days.square().sum() / 2)
+        self.day_precision = draw_gamma(
+            shape + len(self.days) / 2, rate + self.days.square().sum() / 2
+        )
 
-    def draw_noise(self, left: Tensor) -> None:
+    def draw_noise(self, residuals: Tensor) -> None:
         """Draw the noise precisions from the residuals, then the prior that users share."""
         if not self.user_noise:
             shape, rate = self.priors.noise
-            shared = gamma(shape + len(left) / 2, rate + left.square().sum() / 2)
+            shared = draw_gamma(shape + len(residuals) / 2, rate + residuals.square().sum() / 2)
             self.noise = shared.expand(len(self.noise))
             return
-        squares = torch.zeros_like(self.noise).index_add_(0, self.users, left.square())
-        self.noise = gamma(self.noise_shape + self._sizes / 2, self.noise_rate + squares / 2)
+        squares = torch.zeros_like(self.noise).index_add_(0, self.users, residuals.square())
+        self.noise = draw_gamma(self.noise_shape + self._counts / 2, self.noise_rate + squares / 2)
         n = len(self.noise)
-        logs = self.shapes * (n * self.noise_rate.log() + self.noise.log().sum())
-        logs = (logs - n * torch.lgamma(self.shapes)).double()
-        self.noise_shape = self.shapes[torch.multinomial(torch.softmax(logs, 0), 1)[0]]
+        logs = self.shape_grid * (n * self.noise_rate.log() + self.noise.log().sum())
+        logs = (logs - n * torch.lgamma(self.shape_grid)).double()
+        self.noise_shape = self.shape_grid[torch.multinomial(torch.softmax(logs, 0), 1)[0]]
         shape, rate = self.priors.noise_rate
-        self.noise_rate = gamma(shape + n * self.noise_shape, rate + self.noise.sum())
+        self.noise_rate = draw_gamma(shape + n * self.noise_shape, rate + self.noise.sum())
 
-    def _of_rows(self) -> Tensor:
-        users, items = self.user_side.rows, self.item_side.rows
-        parts = zip(*(torch.split(ids, PART) for ids in (self.users, self.items)), strict=True)
+    def factor_terms(self) -> Tensor:
+        """b_u + c_i + p_u · q_i of each rating, (n,)."""
+        user_rows, item_rows = self.user_side.rows, self.item_side.rows
+        chunks = zip(self.users.split(CHUNK_SIZE), self.items.split(CHUNK_SIZE), strict=True)  # type: ignore[no-untyped-call]
         return torch.cat(
-            [scores(users.index_select(0, u), items.index_select(0, i)) for u, i in parts]
+            [scores(user_rows.index_select(0, u), item_rows.index_select(0, i)) for u, i in chunks]
         )
 
-    def _of_days(self) -> Tensor:
+    def day_terms(self) -> Tensor:
+        """d_{u,t} of each rating, (n,); a scalar 0 without such effects."""
         return (
             torch.zeros(()) if self.user_days is None else self.days.index_select(0, self.user_days)
         )
 
 
-def normal(root: Tensor, n: int) -> Tensor:
-    """(n, d) draws from N(0, (root rootᵀ)⁻¹); `root` is lower triangular."""
-    noise = torch.randn(len(root), n)
-    drawn: Tensor = torch.linalg.solve_triangular(root.T, noise, upper=True)
+def draw_normal(chol: Tensor, n: int) -> Tensor:
+    """(n, d) draws from N(0, (chol cholᵀ)⁻¹), with `chol` lower triangular.
+
+    torch's MultivariateNormal takes a precision, of which it would invert the Cholesky factor.
+    """
+    noise = torch.randn(len(chol), n)
+    drawn: Tensor = torch.linalg.solve_triangular(chol.T, noise, upper=True)
     return drawn.T
 
 
-def gamma(shape: Tensor | float, rate: Tensor) -> Tensor:
+def draw_gamma(shape: Tensor | float, rate: Tensor) -> Tensor:
     """A draw from the Gamma of each shape and rate."""
-    drawn: Tensor = torch._standard_gamma(torch.as_tensor(shape, dtype=torch.float32))
-    return drawn / rate
+    return Gamma(shape, rate, validate_args=False).sample()
 
 
-def wishart(degrees: float, inverse_scale: Tensor) -> Tensor:
+def draw_wishart(degrees: float, inverse_scale: Tensor) -> Tensor:
     """A (d, d) draw from the Wishart of this inverse scale matrix; its mean is degrees · scale.
+
+    torch's Wishart takes ten times as long, and takes samples of many degrees for singular.
 
     Source:
         Bartlett's decomposition; Smith and Hocking 1972, "Algorithm AS 53".
@@ -307,8 +319,8 @@ def wishart(degrees: float, inverse_scale: Tensor) -> Tensor:
     d = len(inverse_scale)
     factor = torch.randn(d, d, dtype=torch.float64).tril(-1)
     shapes = (degrees - torch.arange(d, dtype=torch.float64)) / 2
-    factor += (2 * torch._standard_gamma(shapes)).sqrt().diag()
+    factor += (2 * draw_gamma(shapes, torch.ones_like(shapes))).sqrt().diag()
     # inverse_scale = L Lᵀ, so scale = L⁻ᵀ L⁻¹, and L⁻ᵀ times the factor is a root of the draw.
-    lower = torch.linalg.cholesky(inverse_scale.double())
-    root = torch.linalg.solve_triangular(lower.T, factor, upper=True)
+    chol = torch.linalg.cholesky(inverse_scale.double())
+    root = torch.linalg.solve_triangular(chol.T, factor, upper=True)
     return torch.mm(root, root.T).float()

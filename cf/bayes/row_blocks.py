@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ENTRIES = 32768  # of a block, padding included: what it computes with then stays in the cache
+BLOCK_SIZE = 32768  # ratings of a block, with padding: what it computes with stays in the cache
 
 
 @dataclass(frozen=True)
@@ -14,12 +14,12 @@ class Block:
 
     Attributes:
         rows: (B,) indices.
-        places: (B, L) which ratings they have; padded with the number of ratings.
+        ratings: (B, L) indices of their ratings; padded with the number of ratings.
         others: (B, L) the other side's index of each; padded with the number of those.
     """
 
     rows: Tensor
-    places: Tensor
+    ratings: Tensor
     others: Tensor
 
 
@@ -32,20 +32,20 @@ def divide(rows: Tensor, others: Tensor, n_rows: int, n_others: int) -> list[Blo
         rows: (n,) in [0, n_rows), of each rating.
         others: (n,) in [0, n_others), of each rating.
     """
-    sizes = torch.bincount(rows, minlength=n_rows)
-    starts = sizes.cumsum(0) - sizes
+    counts = torch.bincount(rows, minlength=n_rows)
+    starts = counts.cumsum(0) - counts
     order = torch.cat([rows.argsort(stable=True), rows.new_tensor([len(rows)])])
     padded = torch.cat([others, others.new_tensor([n_others])])
-    lengths = 2 ** sizes.clamp(min=1).log2().ceil().long()
+    lengths = 2 ** counts.clamp(min=1).log2().ceil().long()
     blocks = []
     for length in sorted(set(lengths.tolist())):
-        alike = (lengths == length).nonzero()[:, 0]
-        for part in alike.split(max(1, ENTRIES // length)):
-            longest = max(1, int(sizes[part].max()))
+        of_length = (lengths == length).nonzero()[:, 0]
+        for some in of_length.split(max(1, BLOCK_SIZE // length)):
+            longest = max(1, int(counts[some].max()))
             step = torch.arange(longest, device=rows.device)
-            inside = step < sizes[part, None]
-            places = order[torch.where(inside, starts[part, None] + step, len(rows))]
-            blocks.append(Block(part, places, padded[places]))
+            present = step < counts[some, None]
+            ratings = order[torch.where(present, starts[some, None] + step, len(rows))]
+            blocks.append(Block(some, ratings, padded[ratings]))
     return blocks
 
 
@@ -82,59 +82,61 @@ def draw(
         Chain Monte Carlo", equations 11 to 13.
     """
     n, d = means.shape
-    root = torch.linalg.cholesky(precision)
-    inverse = torch.linalg.solve_triangular(root, torch.eye(d), upper=False)
-    white = torch.cat([designs @ inverse.T, designs.new_zeros(1, d)])
+    chol = torch.linalg.cholesky(precision)
+    inverse = torch.linalg.solve_triangular(chol, torch.eye(d), upper=False)
+    whitened = torch.cat([designs @ inverse.T, designs.new_zeros(1, d)])
     targets = torch.cat([targets, targets.new_zeros(1)])
-    centres, noise = means @ root, torch.randn(n, d)
+    centers, noise = means @ chol, torch.randn(n, d)
     drawn = torch.empty_like(means)
     for block in blocks:
         rows = block.rows
-        x, t = _at(white, block.others), _at(targets, block.places)
-        way = _few if t.shape[1] < d else _many
-        drawn.index_copy_(0, rows, way(x, t, *(_at(a, rows) for a in (weights, centres, noise))))
+        x, t = gather(whitened, block.others), gather(targets, block.ratings)
+        sampler = sample_dual if t.shape[1] < d else sample_primal
+        drawn.index_copy_(
+            0, rows, sampler(x, t, *(gather(a, rows) for a in (weights, centers, noise)))
+        )
     return torch.mm(drawn, inverse)
 
 
-def _many(x: Tensor, t: Tensor, weights: Tensor, centres: Tensor, noise: Tensor) -> Tensor:
-    """(B, d) draws by a system of d equations each, as the formula of `draw` has it.
+def sample_primal(x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor) -> Tensor:
+    """(B, d) draws by a system of d equations each, as in the formula of `draw`.
 
     Args:
         x: (B, L, d) designs.
         t: (B, L) targets.
         weights: (B,).
-        centres: (B, d) prior means.
+        centers: (B, d) prior means.
         noise: (B, d) standard normal.
     """
     weights = weights[:, None]
     a = torch.bmm(x.mT, x).mul_(weights[:, :, None])
     a.diagonal(dim1=1, dim2=2).add_(1)
-    b = torch.bmm(t[:, None], x)[:, 0].mul_(weights).add_(centres)
-    root = torch.linalg.cholesky(a, upper=True)
-    half = torch.linalg.solve_triangular(root.mT, b[:, :, None], upper=False)
+    b = torch.bmm(t[:, None], x)[:, 0].mul_(weights).add_(centers)
+    chol = torch.linalg.cholesky(a, upper=True)
+    half = torch.linalg.solve_triangular(chol.mT, b[:, :, None], upper=False)
     half += noise[:, :, None]
-    rows: Tensor = torch.linalg.solve_triangular(root, half, upper=True)
+    rows: Tensor = torch.linalg.solve_triangular(chol, half, upper=True)
     return rows[:, :, 0]
 
 
-def _few(x: Tensor, t: Tensor, weights: Tensor, centres: Tensor, noise: Tensor) -> Tensor:
-    """Likewise by a system of L equations each, which is the smaller one: most items are rare.
+def sample_dual(x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor) -> Tensor:
+    """The same by a system of L equations each, which is smaller: most items have few ratings.
 
     Source:
         Bhattacharya, Chakraborty and Mallick 2016, "Fast sampling with Gaussian scale mixture
         priors in high-dimensional regression", algorithm in section 2.2.
     """
     variances = 1 / weights[:, None]
-    rows = centres + noise
-    left = t - torch.bmm(x, rows[:, :, None])[:, :, 0]
-    left -= torch.randn_like(t) * variances.sqrt()
+    rows = centers + noise
+    residuals = t - torch.bmm(x, rows[:, :, None])[:, :, 0]
+    residuals -= torch.randn_like(t) * variances.sqrt()
     covariance = torch.bmm(x, x.mT)
     covariance.diagonal(dim1=1, dim2=2).add_(variances)
-    pull = torch.cholesky_solve(left[:, :, None], torch.linalg.cholesky(covariance))
-    return rows + torch.bmm(x.mT, pull)[:, :, 0]
+    correction = torch.cholesky_solve(residuals[:, :, None], torch.linalg.cholesky(covariance))
+    return rows + torch.bmm(x.mT, correction)[:, :, 0]
 
 
-def _at(table: Tensor, indices: Tensor) -> Tensor:
-    """table[indices], which takes several times longer when it is written so."""
+def gather(table: Tensor, indices: Tensor) -> Tensor:
+    """table[indices], in a fraction of the time."""
     found = table.index_select(0, indices.reshape(-1))
     return found.reshape(indices.shape + table.shape[1:])

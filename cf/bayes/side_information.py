@@ -1,9 +1,9 @@
 """What is known of users and items besides their ratings, as columns of numbers."""
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
@@ -11,142 +11,134 @@ from torch import Tensor
 
 from cf.core.config import Gibbs
 from cf.core.ratings import Indices, Ratings
+from cf.training.item_features import genre_columns
 
 Columns: TypeAlias = NDArray[np.float32]
-YEARS_ALIKE = 3.0  # standard deviation of the bumps that a year of release is spread over
-DIRECTIONS = 200  # of who rated what; the RMSE with all differs by no more than seeds do
-EQUAL = 1e-6  # a standard deviation below is of rounding
+YEAR_BANDWIDTH = 3.0  # years: standard deviation of the bump at each year of release
+N_COMPONENTS = 200  # of who rated what; the RMSE with all differs by no more than seeds do
+EPS = 1e-6  # a standard deviation below it is rounding error
 
 
 class Feature:
     """A matrix F of features, ready for regressions on it.
 
-    Columns are scaled by one factor, so that the mean squared length of a row is 1, and F is
-    known by the eigenvectors V of FᵀF: regression coefficients F V and what they explain are
-    independent of each other.
+    Columns are scaled by one factor, so that the mean squared norm of a row is 1, and F is
+    represented by the eigenvectors V of FᵀF: regression coefficients in F V are independent.
 
     Attributes:
         name: of the feature, as in params.yaml.
-        squares: (r,) eigenvalues of FᵀF, those that are not 0.
+        eigenvalues: (r,) of FᵀF, those that are not 0.
     """
 
     def __init__(self, name: str, columns: Columns, tolerance: float = 1e-6) -> None:
         self.name = name
         f = torch.tensor(columns, dtype=torch.float64)
-        size = f.square().mean(0).sum().sqrt()
-        f *= 1 / size if size > EQUAL else 0.0
-        squares, vectors = torch.linalg.eigh(torch.mm(f.T, f))
-        kept = squares > tolerance * squares[-1]
-        self.squares = squares[kept].float()
-        self._basis = torch.mm(f, vectors[:, kept]).float()
+        rms_norm = f.square().mean(0).sum().sqrt()
+        f *= 1 / rms_norm if rms_norm > EPS else 0.0
+        eigenvalues, vectors = torch.linalg.eigh(torch.mm(f.T, f))
+        nonzero = eigenvalues > tolerance * eigenvalues[-1]
+        self.eigenvalues = eigenvalues[nonzero].float()
+        self._basis = torch.mm(f, vectors[:, nonzero]).float()
 
     def project(self, rows: Tensor) -> Tensor:
         """Vᵀ Fᵀ rows: (r, d) of (n, d)."""
-        # The other way round takes four times as long.
+        # In the other order the product takes four times as long.
         return torch.mm(rows.T, self._basis).T.contiguous()
 
-    def spread(self, coefficients: Tensor) -> Tensor:
+    def expand(self, coefficients: Tensor) -> Tensor:
         """F V coefficients: (n, d) of (r, d)."""
-        return torch.mm(coefficients.T, self._basis.T).T.contiguous()  # likewise twice
+        return torch.mm(coefficients.T, self._basis.T).T.contiguous()  # twice as long
 
 
-def of_users(asked: Gibbs, train: Ratings, n_users: int, n_items: int) -> list[Feature]:
-    """The users' features that are asked for."""
-    if not asked.rated:
+def drop_unavailable(gibbs: Gibbs, train: Ratings, items: pd.DataFrame) -> Gibbs:
+    """The settings, with all that needs times, genres or years off where the data has none."""
+    unavailable = {
+        "days": train.timestamps is None,
+        "genres": not items["genres"].any(),
+        "year": bool(items["year"].isna().all()),
+    }
+    off = {key: False for key, missing in unavailable.items() if missing}
+    return gibbs.model_copy(update=off)
+
+
+def user_features(gibbs: Gibbs, train: Ratings, n_users: int, n_items: int) -> list[Feature]:
+    """The users' features that are switched on."""
+    if not gibbs.user_implicit:
         return []
-    return [Feature("rated", company(train.users, train.items, n_users, n_items))]
+    columns = cooccurrence_features(train.users, train.items, n_users, n_items)
+    return [Feature("user_implicit", columns)]
 
 
-def of_items(
-    asked: Gibbs,
-    train: Ratings,
-    n_users: int,
-    n_items: int,
-    genre_names: Sequence[str],
-    released: NDArray[np.float64],
+def item_features(
+    gibbs: Gibbs, train: Ratings, n_users: int, n_items: int, items: pd.DataFrame
 ) -> list[Feature]:
-    """The items' features that are asked for.
+    """The items' features that are switched on.
 
     Args:
-        genre_names: of each item's genres, joined by "|"; asked for only where one is known.
-        released: (n_items,) years, NaN where unknown; likewise.
+        items: (n_items rows) genres, joined by "|", and year; used only if switched on.
     """
     found = []
-    if asked.genres:
-        found.append(Feature("genres", genres(genre_names)))
-    if asked.year:
-        found.append(Feature("year", years(released)))
-    if asked.popularity:
+    if gibbs.genres:
+        found.append(Feature("genres", genre_columns(items).to_numpy()))
+    if gibbs.year:
+        found.append(Feature("year", year_bumps(items["year"].to_numpy(np.float64))))
+    if gibbs.popularity:
         found.append(Feature("popularity", popularity(train.items, n_items)))
-    if asked.raters:
-        found.append(Feature("raters", company(train.items, train.users, n_items, n_users)))
+    if gibbs.item_implicit:
+        columns = cooccurrence_features(train.items, train.users, n_items, n_users)
+        found.append(Feature("item_implicit", columns))
     return found
 
 
-def genres(names: Sequence[str]) -> Columns:
-    """A column a genre, 1 where the item is of it, centred.
+def year_bumps(years: NDArray[np.float64]) -> Columns:
+    """A column for each year of release, a Gaussian bump around that year, centered.
 
     Args:
-        names: of each item's genres, joined by "|".
+        years: (n,), NaN where unknown: filled with the median.
     """
-    known = sorted({genre for joined in names for genre in joined.split("|") if genre})
-    place = {genre: column for column, genre in enumerate(known)}
-    columns = np.zeros((len(names), len(known)), np.float32)
-    for row, joined in enumerate(names):
-        columns[row, [place[genre] for genre in joined.split("|") if genre]] = 1
-    columns -= columns.mean(0)
-    return columns
-
-
-def years(released: NDArray[np.float64]) -> Columns:
-    """A column for each year of release, high where the item was released about then, centred.
-
-    Args:
-        released: (n,) years, NaN where unknown: as the median.
-    """
-    filled = np.where(np.isnan(released), np.nanmedian(released), released)
-    centres = np.unique(filled)
+    filled = np.where(np.isnan(years), np.nanmedian(years), years)
+    centers = np.unique(filled)
     columns: Columns = np.exp(
-        -0.5 * ((filled[:, None] - centres) / YEARS_ALIKE) ** 2, dtype=np.float32
+        -0.5 * ((filled[:, None] - centers) / YEAR_BANDWIDTH) ** 2, dtype=np.float32
     )
     columns -= columns.mean(0)
     return columns
 
 
-def popularity(rows: Indices, n_rows: int) -> Columns:
-    """The logarithm of how many others rated the item, and its square, (n_rows, 2), centred.
+def popularity(items: Indices, n_items: int) -> Columns:
+    """The logarithm of an item's number of ratings, and its square, (n_items, 2), standardized.
 
-    A rating tells of its own item what no rating to predict can tell: that it has one. So it is
-    not counted, and an item with one rating looks like one with none: cold items are judged by
-    those that only one user rated.
+    In training, every rated item has at least one rating: the one that is being fitted. Counting
+    it would leak, so counts are leave-one-out, and an item with one rating looks like a cold one.
     """
-    others = np.maximum(np.bincount(rows, minlength=n_rows) - 1, 0)
-    logs = np.log1p(others)
+    counts = np.maximum(np.bincount(items, minlength=n_items) - 1, 0)
+    logs = np.log1p(counts)
     columns = np.stack([logs, (logs - logs.mean()) ** 2], axis=1)
     columns -= columns.mean(0)
     deviations = columns.std(0)
-    columns /= np.where(deviations > EQUAL, deviations, np.inf)
+    columns /= np.where(deviations > EPS, deviations, np.inf)
     return columns.astype(np.float32)
 
 
-def company(rows: Indices, others: Indices, n_rows: int, n_others: int) -> Columns:
-    """The `strongest` directions of a row's `partners`, about what the rows have on average.
+def cooccurrence_features(rows: Indices, others: Indices, n_rows: int, n_others: int) -> Columns:
+    """The truncated SVD of the interactions, centered on rows with at least one rating.
 
-    So a row without ratings is expected to be like the average of those that have some, and not
-    like what the others would be if they met nobody.
+    So a row without ratings is expected to be like the average row that has some.
     """
-    columns = strongest(partners(rows, others, n_rows, n_others))
+    columns = truncated_svd(normalized_interactions(rows, others, n_rows, n_others))
     m = np.bincount(rows, minlength=n_rows)
-    share = (np.maximum(m - 1, 0) / np.maximum(m, 1)).astype(np.float32)
-    columns -= share[:, None] * (columns.sum(0) / max(share.sum(), 1))
+    weights = (np.maximum(m - 1, 0) / np.maximum(m, 1)).astype(np.float32)
+    columns -= weights[:, None] * (columns.sum(0) / max(weights.sum(), 1))
     return columns
 
 
-def partners(rows: Indices, others: Indices, n_rows: int, n_others: int) -> sparse.csr_array:
-    """A column for each of the other side, (n_rows, n_others): those that the row meets in train.
+def normalized_interactions(
+    rows: Indices, others: Indices, n_rows: int, n_others: int
+) -> sparse.csr_array:
+    """Who rated what, (n_rows, n_others): each of a row's m interactions is (m - 1)/m · 1/√m.
 
-    A row that meets m has 1/√m in each of their columns, times (m - 1)/m: again, because a
-    rating is no news of itself; with one rating only, a row is as if it had none.
+    The factor (m - 1)/m makes it leave-one-out: the rating that is being fitted is one of the m.
+    A row with a single rating looks like one with none.
 
     Source:
         Koren 2008, "Factorization Meets the Neighborhood", equation 15 (SVD++), for the items
@@ -158,27 +150,14 @@ def partners(rows: Indices, others: Indices, n_rows: int, n_others: int) -> spar
     return sparse.csr_array((weights[rows], (rows, others)), shape=(n_rows, n_others))
 
 
-def strongest(matrix: sparse.csr_array, n_directions: int = DIRECTIONS) -> Columns:
-    """Few columns C with C Cᵀ close to M Mᵀ, through which alone a regression knows its features.
-
-    Exact where M has no more rows, or no more columns; else as near as so few can be, but for
-    chance.
+def truncated_svd(matrix: sparse.csr_array, n_components: int = N_COMPONENTS) -> Columns:
+    """U S of the matrix's largest singular values: C with C Cᵀ close to M Mᵀ.
 
     Returns:
-        (n, n_directions), or fewer columns where the matrix has fewer rows or columns.
-
-    Source:
-        Halko, Martinsson and Tropp 2011, "Finding Structure with Randomness", algorithm 4.4.
+        (n_rows, n_components), or fewer columns where the matrix has fewer rows or columns.
     """
-    flat = matrix if matrix.shape[0] < matrix.shape[1] else matrix.T
-    width = min(n_directions + 10, flat.shape[0])
-    draw = np.random.default_rng(0)
-    basis = draw.standard_normal((flat.shape[0], width), dtype=np.float32)
-    for _ in range(4):
-        basis = flat @ (flat.T @ np.linalg.qr(basis).Q)
-    basis = np.linalg.qr(basis).Q
-    inside = flat.T @ basis
-    squares, vectors = np.linalg.eigh(inside.T @ inside)
-    vectors, squares = vectors[:, -n_directions:], squares[-n_directions:].clip(min=0)
-    columns: Columns = basis @ (vectors * np.sqrt(squares)) if flat is matrix else inside @ vectors
+    from sklearn.utils.extmath import randomized_svd  # takes a second to import
+
+    u, singular_values, _ = randomized_svd(matrix, n_components, n_iter=4, random_state=0)
+    columns: Columns = u * singular_values
     return columns

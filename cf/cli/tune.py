@@ -40,9 +40,9 @@ def main() -> None:
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
     train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
 
-    spec = ModelSpec(
-        training.model, provenance.n_users, provenance.n_items, provenance.rating_range
-    )
+    items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
+    context = f"{paths.PARAMS}: {tune.section}.model"
+    spec = ModelSpec.from_data(training.model, provenance, items, context)
     trials = search(train, training, tune, spec, str(paths.PARAMS))
     name = f"tune {tune.section.removeprefix('train_')}"
     record = new_training_record(settings.experiment, name, training, provenance, split)

@@ -168,8 +168,8 @@ class Gibbs(Config):
     genres: bool
     year: bool
     popularity: bool
-    raters: bool
-    rated: bool
+    item_implicit: bool
+    user_implicit: bool
 
     @model_validator(mode="after")
     def _leaves_sweeps(self) -> "Gibbs":

@@ -1,6 +1,7 @@
 """Names that reports and stages share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from cf.core.errors import InputError
@@ -20,14 +21,19 @@ def models_of(predictions: Iterable[Any]) -> list[str]:
     return [name for name in map(str, predictions) if name not in KEYS and not name.endswith(SD)]
 
 
-def check_model_name(name: str) -> None:
-    """Nothing, if a model may have this name.
+def parse_model_name(argv: Sequence[str]) -> str:
+    """The name of the model that a training stage is called with, from `sys.argv`.
 
     Raises:
-        InputError: it means something else in the reports.
+        InputError: there is none, or it means something else in the reports.
     """
+    script, *arguments = argv
+    if len(arguments) != 1:
+        raise InputError(f"which model? Usage: python -m stages.{Path(script).stem} NAME.")
+    name = arguments[0]
     if name in (*KEYS, *BASELINES, *RANKING_BASELINES) or name.endswith(SD):
         raise InputError(
             f"params.yaml: train_{name}: the name {name} has another meaning in the reports. Give "
             "the section and its stage in dvc.yaml another one."
         )
+    return name

@@ -22,16 +22,32 @@ class Model(nn.Module):
     A subclass lives in a file of its own, whose name is the model's name in params.yaml, and is
     built as `Subclass(config, n_users, n_items, rating_range)`.
 
+    A class that declares `item_features` is given the (n_items, n_columns) tensor of them as a
+    fifth argument, which it hands on to this class: they are `self.item_columns` then, fixed, and
+    saved with the model.
+
     Attributes:
         Config: what the model takes from its `model` section, besides `name`.
         takes_time: whether `forward` takes the (B,) times as well, in seconds since 1970 UTC.
+        item_features: names from `cf.training.item_features`.
     """
 
     Config: ClassVar[type[BaseConfig]]
     takes_time: ClassVar[bool] = False
+    item_features: ClassVar[tuple[str, ...]] = ()
+    item_columns: Tensor
 
-    def __init__(self, config: BaseConfig, n_users: int, n_items: int, rating_range: Range) -> None:
+    def __init__(
+        self,
+        config: BaseConfig,
+        n_users: int,
+        n_items: int,
+        rating_range: Range,
+        item_columns: Tensor | None = None,
+    ) -> None:
         super().__init__()
+        if item_columns is not None:
+            self.register_buffer("item_columns", item_columns)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """The predicted stars, (B,), of (B,) users and (B,) items."""

@@ -1,4 +1,4 @@
-"""Matrix factorisation as samples of its posterior, whose predictions are averaged."""
+"""Matrix factorization as samples of its posterior, whose predictions are averaged."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,31 +11,31 @@ from cf.core.config import Count, Range
 from cf.models.base import Model
 
 DAY = 86400  # seconds
-DAYS_A_USER = 2**20  # room for the days of 2,800 years
+DAYS_PER_USER = 2**20  # room for 2,800 years
 
 
 class BayesMF(Model):
     """r(u, i, t) = mean over samples of m + b_u + c_i + p_u · q_i + d_{u, day of t}
 
-    Each sample's sum is cut off at the rating range. A user-day that train does not have, or no
-    time at all, has d = 0. Items without ratings have rows too, drawn from what is known of them.
+    Each sample's sum is clamped to the rating range. Without a time, or on a user-day that train
+    does not have, d is 0. Items without ratings have rows too, drawn from their prior.
 
     Source:
         Salakhutdinov and Mnih 2008, "Bayesian Probabilistic Matrix Factorization using Markov
         Chain Monte Carlo", equation 10; how the samples are drawn: `cf.bayes.gibbs`.
 
     Attributes:
-        user_rows: (n_samples, n_users, 1 + n_factors), the bias first; likewise item_rows.
+        user_rows: (n_samples, n_users, 1 + n_factors), the bias first; item_rows alike.
         day_effects: (n_samples, n_days) in stars.
         noise: (n_samples, n_users) variance of each user's ratings about the sum, in stars², at
             most that of ratings which are all at the ends of the range.
-        day_variance: (n_samples,) of the effects of user-days not seen, in stars².
-        days: (n_days,) the user-days of day_effects, as `keys` numbers them, ascending.
+        day_variance: (n_samples,) of the effects of user-days that train does not have, in stars².
+        days: (n_days,) the user-days of day_effects, as `user_day_ids` numbers them, ascending.
         mean: of the training ratings, in stars.
     """
 
     class Config(BaseConfig):
-        """Factors a user or item, and samples kept, spread evenly over those drawn."""
+        """Factors a user or item, and the number of samples, from sweeps at equal distances."""
 
         n_factors: Count
         n_samples: Count
@@ -46,19 +46,19 @@ class BayesMF(Model):
         super().__init__(config, n_users, n_items, rating_range)
         n, d = config.n_samples, 1 + config.n_factors
         self.low, self.high = rating_range
-        self.user_rows = _kept(0.1 * torch.randn(n, n_users, d))
-        self.item_rows = _kept(0.1 * torch.randn(n, n_items, d))
-        self.noise = _kept(torch.ones(n, n_users))
-        self.day_variance = _kept(torch.zeros(n))
-        self.mean = _kept(torch.tensor((self.low + self.high) / 2))
+        self.user_rows = frozen(0.1 * torch.randn(n, n_users, d))
+        self.item_rows = frozen(0.1 * torch.randn(n, n_items, d))
+        self.noise = frozen(torch.ones(n, n_users))
+        self.day_variance = frozen(torch.zeros(n))
+        self.mean = frozen(torch.tensor((self.low + self.high) / 2))
         self.days: Tensor
         self.set_days(torch.zeros(0, dtype=torch.int64))
 
     def set_days(self, days: Tensor) -> None:
-        """Have an effect, 0 as yet, for each of the user-days."""
+        """Make room for an effect of each of these user-days, 0 at first."""
         n = len(self.day_variance)
         self.register_buffer("days", days)
-        self.day_effects = _kept(torch.zeros(n, len(days), device=days.device))
+        self.day_effects = frozen(torch.zeros(n, len(days), device=days.device))
 
     def forward(self, users: Tensor, items: Tensor, times: Tensor | None = None) -> Tensor:
         """The predicted stars, (B,), within the range; `times` in seconds since 1970 UTC."""
@@ -69,50 +69,56 @@ class BayesMF(Model):
     ) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, (B,) each in stars, of the rating that is predicted.
 
-        The deviation has all that is not known: the parameters, which differ from sample to
-        sample, the day, and the noise of the user's ratings.
+        The deviation covers all uncertainty: of the parameters, which differ between samples, of
+        the day's effect, and the noise of the user's ratings.
         """
         total, squares = torch.zeros(2, len(users), device=users.device)
-        for sums in self.sums(users, items, times):
-            total += sums
-            squares.addcmul_(sums, sums)
+        for predicted in self.sample_predictions(users, items, times):
+            total += predicted
+            squares.addcmul_(predicted, predicted)
         n_samples = len(self.day_variance)
         mean = total / n_samples
-        _, known = self.places(users, times)
+        _, known = self.find_days(users, times)
         day = self.day_variance.mean()
         unknown = day if known is None else torch.where(known, 0.0, day)
         noise = self.noise.mean(0).index_select(0, users) + unknown
-        return mean, ((squares / n_samples - mean.square()).clamp(min=0.0) + noise).sqrt()
+        variance = (squares / n_samples - mean.square()).clamp(min=0.0) + noise
+        # In float64: MKL's float32 root has been seen to have 12 bits on one of two threads.
+        return mean, variance.double().sqrt().float()
 
-    def sums(self, users: Tensor, items: Tensor, times: Tensor | None) -> Iterator[Tensor]:
-        """For each sample its predicted stars, (B,), cut off at the range."""
-        place, known = self.places(users, times)
-        some_users, u = torch.unique(users, return_inverse=True)
-        some_items, i = torch.unique(items, return_inverse=True)
-        cells = u * len(some_items) + i
-        # As where all items are ranked for some users: eight times as fast as pair by pair.
-        dense = len(some_users) * len(some_items) <= 2 * len(users)
+    def sample_predictions(
+        self, users: Tensor, items: Tensor, times: Tensor | None
+    ) -> Iterator[Tensor]:
+        """Each sample's predicted stars, (B,), clamped to the range."""
+        day, known = self.find_days(users, times)
+        distinct_users, u = torch.unique(users, return_inverse=True)
+        distinct_items, i = torch.unique(items, return_inverse=True)
+        cells = u * len(distinct_items) + i
+        # For all items of some users, one product of matrices takes an eighth of the time.
+        dense = len(distinct_users) * len(distinct_items) <= 2 * len(users)
         for p, q, effects in zip(self.user_rows, self.item_rows, self.day_effects, strict=True):
             if dense:
-                table = all_scores(p.index_select(0, some_users), q.index_select(0, some_items))
-                sums = table.flatten().index_select(0, cells)
+                table = all_scores(
+                    p.index_select(0, distinct_users), q.index_select(0, distinct_items)
+                )
+                predicted = table.flatten().index_select(0, cells)
             else:
-                sums = scores(p.index_select(0, users), q.index_select(0, items))
-            sums += self.mean
+                predicted = scores(p.index_select(0, users), q.index_select(0, items))
+            predicted += self.mean
             if known is not None:
-                sums += torch.where(known, effects.index_select(0, place), 0.0)
-            yield sums.clamp_(self.low, self.high)
+                predicted += torch.where(known, effects.index_select(0, day), 0.0)
+            yield predicted.clamp_(self.low, self.high)
 
-    def places(self, users: Tensor, times: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Where in `days` each user-day is, (B,), and whether it is there; None: no days at all."""
+    def find_days(self, users: Tensor, times: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Each user-day's index in `days`, (B,), and whether it is there; None without any days."""
         if times is None or not len(self.days):
             return users, None
-        wanted = keys(users, times)
-        place = torch.searchsorted(self.days, wanted).clamp(max=len(self.days) - 1)
-        return place, self.days[place] == wanted
+        wanted = user_day_ids(users, times)
+        day = torch.searchsorted(self.days, wanted).clamp(max=len(self.days) - 1)
+        return day, self.days[day] == wanted
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """As of every module, with as many user-days as were saved."""
+        """As in every module, after making room for the user-days that were saved."""
         if f"{prefix}days" in state_dict:
             self.set_days(state_dict[f"{prefix}days"])
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -127,16 +133,17 @@ def scores(user_rows: Tensor, item_rows: Tensor) -> Tensor:
 
 
 def all_scores(user_rows: Tensor, item_rows: Tensor) -> Tensor:
-    """Likewise for all pairs: (U, I) of (U, d) and (I, d)."""
+    """The `scores` of all pairs: (U, I) of (U, d) and (I, d)."""
     biases = user_rows[:, :1] + item_rows[:, 0]
     return biases.addmm_(user_rows[:, 1:], item_rows[:, 1:].T)
 
 
-def keys(users: Tensor, times: Tensor) -> Tensor:
+def user_day_ids(users: Tensor, times: Tensor) -> Tensor:
     """A number for each user-day: (n,) of (n,) users and (n,) seconds since 1970 UTC."""
     days = torch.div(times, DAY, rounding_mode="floor")
-    return users * DAYS_A_USER + days % DAYS_A_USER
+    return users * DAYS_PER_USER + days % DAYS_PER_USER
 
 
-def _kept(values: Tensor) -> nn.Parameter:
+def frozen(values: Tensor) -> nn.Parameter:
+    """A parameter that is saved and moved with the model, but not trained by gradients."""
     return nn.Parameter(values, requires_grad=False)

@@ -1,17 +1,21 @@
 """A trained model as two files without executable data: weights and the settings to rebuild it."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from cf.core import config
+from cf.core import config, io
 from cf.core.errors import InputError
-from cf.core.io import atomic_write
+from cf.core.provenance import Provenance
 from cf.models import base
+from cf.training.item_features import item_columns
 
 WEIGHTS = "weights.safetensors"
 SETTINGS = "model.json"
@@ -24,34 +28,53 @@ class ModelSpec:
     Attributes:
         model: its name and its own settings, as in params.yaml.
         rating_range: lowest and highest rating, in stars.
+        item_columns: (n_items, n_columns) item features, for a class that declares some.
     """
 
     model: dict[str, Any]
     n_users: int
     n_items: int
     rating_range: tuple[float, float]
+    item_columns: Tensor | None = field(default=None, repr=False, compare=False)
 
-    def build(self, where: str) -> base.Model:
-        """The untrained model on torch's default device; `where` begins error messages.
+    @classmethod
+    def from_data(
+        cls, model: dict[str, Any], provenance: Provenance, items: pd.DataFrame, context: str
+    ) -> "ModelSpec":
+        """The spec for a data set, with the item features that the model's class declares.
+
+        Args:
+            items: of data/encoded/items.parquet.
+            context: begins error messages.
+
+        Raises:
+            InputError: no such model, or no such feature.
+        """
+        features = _find_class(model, context).item_features
+        file = f"cf/models/{model['name']}.py"
+        columns = item_columns(items, features, file) if features else None
+        sizes = provenance.n_users, provenance.n_items, provenance.rating_range
+        return cls(model, *sizes, columns)
+
+    def build(self, context: str) -> base.Model:
+        """The untrained model on torch's default device; `context` begins error messages.
 
         Raises:
             InputError: no such model, or settings that are not its own.
         """
-        settings = dict(self.model)
-        name = settings.pop("name", None)
-        if not isinstance(name, str):
-            raise InputError(f"{where}.name: expected a model's name, got {name!r}.")
-        kind = base.find(name)
-        own = config.validate(settings, where, kind.Config)
-        return kind(own, self.n_users, self.n_items, list(self.rating_range))
+        cls = _find_class(self.model, context)
+        settings = {key: value for key, value in self.model.items() if key != "name"}
+        own = config.validate(settings, context, cls.Config)
+        columns = (self.item_columns,) if cls.item_features else ()
+        return cls(own, self.n_users, self.n_items, list(self.rating_range), *columns)
 
 
 def save(folder: Path, model: base.Model, spec: ModelSpec) -> list[Path]:
     """Write the model into `folder`, and return the files written."""
-    with atomic_write(folder / WEIGHTS) as tmp_path:
+    with io.atomic_write(folder / WEIGHTS) as tmp_path:
         save_file({name: tensor.cpu() for name, tensor in model.state_dict().items()}, tmp_path)
-    with atomic_write(folder / SETTINGS) as tmp_path:
-        tmp_path.write_text(json.dumps(asdict(spec), indent=2) + "\n", encoding="utf-8")
+    settings = {key: value for key, value in vars(spec).items() if key != "item_columns"}
+    io.write_json(folder / SETTINGS, settings)
     return [folder / WEIGHTS, folder / SETTINGS]
 
 
@@ -62,12 +85,20 @@ def load(folder: Path) -> base.Model:
         InputError: a file is missing, damaged, or the two do not belong together.
     """
     try:
-        settings = (folder / SETTINGS).read_text(encoding="utf-8")
-        spec = ModelSpec(**json.loads(settings))
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        weights = load_file(folder / WEIGHTS)
+        spec = ModelSpec(**settings, item_columns=weights.get("item_columns"))
         model = spec.build(str(folder / SETTINGS))
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        model.load_state_dict(weights)
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"{folder}: not a whole checkpoint ({error}). Delete the folder and run `dvc repro`."
         ) from None
     return model
+
+
+def _find_class(model: Mapping[str, Any], context: str) -> type[base.Model]:
+    name = model.get("name")
+    if not isinstance(name, str):
+        raise InputError(f"{context}.name: expected a model's name, got {name!r}.")
+    return base.find(name)

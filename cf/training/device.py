@@ -9,14 +9,14 @@ import torch
 from cf.core.errors import InputError
 from cf.training.checkpoint import ModelSpec
 
-TENSORS_A_PARAMETER = 4  # the weight, its gradient, and two of Adam's
+TENSORS_PER_PARAMETER = 4  # the weight, its gradient, and two of Adam's
 
 
-def choose(name: str, where: str) -> torch.device:
+def choose(name: str, context: str) -> torch.device:
     """The device called `name`; auto is CUDA where there is one, else the CPU.
 
     Args:
-        where: begins error messages.
+        context: begins error messages.
 
     Raises:
         InputError: no such device on this machine.
@@ -26,14 +26,14 @@ def choose(name: str, where: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"{where}: expected auto, cpu, cuda or cuda:N, got {name!r}.") from None
+        raise InputError(f"{context}: expected auto, cpu, cuda or cuda:N, got {name!r}.") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
-            f"{where}: {name} asked for, but this machine has {torch.cuda.device_count()} CUDA "
+            f"{context}: {name} asked for, but this machine has {torch.cuda.device_count()} CUDA "
             "devices. Choose auto or cpu."
         )
     if device.type not in ("cpu", "cuda"):
-        raise InputError(f"{where}: expected auto, cpu, cuda or cuda:N, got {name!r}.")
+        raise InputError(f"{context}: expected auto, cpu, cuda or cuda:N, got {name!r}.")
     return device
 
 
@@ -52,7 +52,7 @@ def prepare(device: torch.device, n_threads: int, seed: int) -> None:
 
 
 def check_memory(
-    spec: ModelSpec, where: str, device: torch.device, n_tensors: int = TENSORS_A_PARAMETER
+    spec: ModelSpec, context: str, device: torch.device, n_tensors: int = TENSORS_PER_PARAMETER
 ) -> None:
     """Refuse a model whose training does not fit into the memory that is free.
 
@@ -64,7 +64,7 @@ def check_memory(
     """
     try:
         with torch.device("meta"):
-            model = spec.build(where)
+            model = spec.build(context)
         sizes = [p.numel() * p.element_size() for p in model.parameters()]
         needed: float = sum(sizes) * n_tensors
     except RuntimeError:  # more bytes than can be counted
@@ -75,7 +75,7 @@ def check_memory(
         free = psutil.virtual_memory().available
     if needed > free:
         raise InputError(
-            f"{where}: training needs {needed / 2**30:.1f} GiB for {spec.n_users} users and "
+            f"{context}: training needs {needed / 2**30:.1f} GiB for {spec.n_users} users and "
             f"{spec.n_items} items, {free / 2**30:.1f} GiB are free. "
             "Make the model smaller: lower n_factors."
         )

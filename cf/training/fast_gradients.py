@@ -60,18 +60,15 @@ class _Table:
     """An `nn.Embedding` in training.
 
     Attributes:
-        rows: the weight without autograd, (n_rows, n_factors), or (n_rows,) with one factor:
-            look-ups then take half the time.
-        gradient: of `rows`; memory of `dense_grad`, which is `weight.grad` while a step lasts.
+        rows: the weight without autograd.
+        gradient: (n_rows, n_factors), `weight.grad` from the first look-up of a step on.
         touched: indices of rows of `gradient` that may not be zero.
         used_directly: whether autograd added to `weight.grad` by itself since the last step.
     """
 
     def __init__(self, module: nn.Embedding) -> None:
         self.module, self.weight = module, module.weight
-        shape = (-1,) if module.embedding_dim == 1 else module.weight.shape
-        self.dense_grad = torch.zeros_like(module.weight)
-        self.rows, self.gradient = module.weight.detach().view(shape), self.dense_grad.view(shape)
+        self.rows, self.gradient = module.weight.detach(), torch.zeros_like(module.weight)
         self.touched: list[Tensor] = []
         self.used_directly = False
         self.hook = module.weight.register_post_accumulate_grad_hook(self._note)  # type: ignore[no-untyped-call]
@@ -81,17 +78,17 @@ class _Table:
 
     def add_gradient(self, indices: Tensor, gradient: Tensor) -> None:
         """Add a gradient of the rows at `indices` to `weight.grad`."""
-        if self.weight.grad is not self.dense_grad:
+        if self.weight.grad is not self.gradient:
             for rows in self.touched:
                 self.gradient.index_fill_(0, rows, 0.0)
             self.touched.clear()
             if self.weight.grad is not None:
-                self.dense_grad.copy_(self.weight.grad)
+                self.gradient.copy_(self.weight.grad)
             elif self.used_directly:
-                self.dense_grad.zero_()
+                self.gradient.zero_()
                 self.used_directly = False
-            self.weight.grad = self.dense_grad
-        self.gradient.index_add_(0, indices, gradient.view(-1, *self.gradient.shape[1:]))
+            self.weight.grad = self.gradient
+        self.gradient.index_add_(0, indices, gradient)
         self.touched.append(indices)
 
 
@@ -115,28 +112,24 @@ def _dot_bias_loss(
     2 (high - low) (predicted - rating) s (1 - s); that of the logit by p is q, and so on.
     """
     user_factors, item_factors, user_bias, item_bias = tables.values()
-    n_members, _ = getattr(model, "shape", (None, None))
-    by_factor, by_member = (len(users), -1), (len(users), n_members) if n_members else (-1,)
-    p = user_factors.rows.index_select(0, users).view(by_factor)
-    q = item_factors.rows.index_select(0, items).view(by_factor)
-    b = user_bias.rows.index_select(0, users).view(by_member)
-    c = item_bias.rows.index_select(0, items).view(by_member)
-    width, products = model.high - model.low, p * q
-    dots = products.view(len(p), n_members, -1).sum(2) if n_members else products.sum(1)
+    p, q = user_factors.rows.index_select(0, users), item_factors.rows.index_select(0, items)
+    b, c = user_bias.rows.index_select(0, users), item_bias.rows.index_select(0, items)
+    n_members, width = b.shape[1], model.high - model.low
+    dots = (p * q).view(len(p), n_members, -1).sum(2)
     s = torch.sigmoid(dots + b + c)
-    error = s * width + (model.low - (ratings[:, None] if n_members else ratings))
+    error = s * width + (model.low - ratings[:, None])
+    losses: Tensor = error.square().mean(0)
+    loss = losses if hasattr(model, "members") else losses[0]
 
     def backward(upstream: Tensor) -> None:
         grad_logit = error * s * (1 - s) * (upstream * (2 * width / len(ratings)))
-        if n_members:
+        grad_dot = grad_logit
+        if n_members > 1:
             grad_dot = grad_logit.repeat_interleave(p.shape[1] // n_members, 1)
-        else:
-            grad_dot = grad_logit[:, None]
         user_factors.add_gradient(users, grad_dot * q)
         item_factors.add_gradient(items, grad_dot * p)
         user_bias.add_gradient(users, grad_logit)
         item_bias.add_gradient(items, grad_logit)
 
-    loss: Tensor = error.square().mean(0)
     loss.backward = backward  # type: ignore[method-assign,assignment]
     return loss

@@ -1,4 +1,4 @@
-"""Whether chains that began apart agree."""
+"""Whether chains from different starts converge to the same posterior."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ Draws = NDArray[np.float32]
 
 
 def rhat(draws: Draws) -> NDArray[np.float64]:
-    """The rank-normalised split R-hat of each quantity: 1 where all halves of chains agree.
+    """The rank-normalized split R-hat of each quantity: 1 where all halves of chains agree.
 
     The greater one of that of the draws, which sees chains in different places, and of that of
     their distances from the median, which sees chains of different spread.
