@@ -13,11 +13,9 @@ Counts = dict[str, int]
 
 
 def describe(subsets: Mapping[str, pd.DataFrame], settings: Split) -> SplitInfo:
-    """The facts of a split.
+    """The facts of a split into train, valid and perhaps test.
 
-    Args:
-        subsets: train, valid and perhaps test, each with the columns user, item, row and perhaps
-            timestamp.
+    Each subset has the columns user, item, row and perhaps timestamp.
     """
     train = subsets["train"]
     counts = {"train": count(train)}
@@ -42,28 +40,21 @@ def describe(subsets: Mapping[str, pd.DataFrame], settings: Split) -> SplitInfo:
 def count(ratings: pd.DataFrame) -> Counts:
     """The numbers of ratings, of distinct users and of distinct items: n, n_users, n_items.
 
-    Where there are timestamps, also those of the earliest and the latest rating: `earliest` and
-    `latest`, in seconds since 1970 UTC.
+    Where there are timestamps, also the `earliest` and the `latest`, in seconds since 1970 UTC.
     """
-    counts = {
-        "n": len(ratings),
-        "n_users": ratings["user"].nunique(),
-        "n_items": ratings["item"].nunique(),
-    }
+    counts = {"n": len(ratings)}
+    counts |= {f"n_{name}s": ratings[name].nunique() for name in ("user", "item")}
     if "timestamp" in ratings:
-        counts["earliest"] = int(ratings["timestamp"].min())
-        counts["latest"] = int(ratings["timestamp"].max())
+        times = ratings["timestamp"]
+        counts |= {"earliest": int(times.min()), "latest": int(times.max())}
     return counts
 
 
 def count_held_out(train: pd.DataFrame, held_out: pd.DataFrame) -> Counts:
     """The counts of a held-out subset, and how much of it is cold or leaked.
 
-    Returns:
-        As `count`, and of the distinct users and items those that never occur in train:
-        n_cold_users, n_cold_items; of the ratings those of such a user alone, of such an item
-        alone, or both: n_cold_user_only, n_cold_item_only, n_cold_both, together n_cold; and
-        n_leaked, those whose user rates the same item in train.
+    n_cold_users and n_cold_items never occur in train. Ratings of such a user alone, of such an
+    item alone, or of both are n_cold_user_only, n_cold_item_only and n_cold_both, together n_cold.
     """
     users, items = held_out["user"], held_out["item"]
     new_user = ~users.isin(train["user"].unique())

@@ -1,4 +1,9 @@
-"""Published files, whole and verified: over HTTPS with pooch, or as a wheel with pip."""
+"""Published files, whole and verified: over HTTPS with pooch, or as a wheel with pip.
+
+Afterwards `target` is the file of that digest, algorithm and hexadecimal digits joined by a colon,
+or it is not there and InputError is raised: the transfer broke off, it is not the file expected, or
+the disk refuses to be written to.
+"""
 
 import os
 import queue
@@ -15,10 +20,13 @@ import pooch
 import requests
 from filelock import FileLock, Timeout
 from requests.adapters import HTTPAdapter
+from rich import filesize
+from rich.progress import Task
 from urllib3.exceptions import NameResolutionError
 from urllib3.util import Retry
 
 from cf.core.errors import InputError
+from cf.core.progress import progress_bar
 
 ANSWER_TIMEOUT = 18.0  # seconds for a host's first answer: name lookup, proxy and retries included
 CONNECT_TIMEOUT = 5.0
@@ -33,28 +41,40 @@ class UnreachableError(Exception):
     """Nothing can be had from a host: no name, no route, no answer in time, or a refusal."""
 
 
+class _Bar:
+    """A rich progress bar with the methods that pooch expects."""
+
+    total = 0  # bytes; pooch sets it
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def update(self, n: int) -> None:
+        self.task.total = self.total
+        self.task.completed += n
+        self.task.fields["text"] = filesize.decimal(int(self.task.completed))
+
+    def reset(self) -> None:
+        self.task.completed = 0
+
+    def close(self) -> None:
+        pass
+
+
 def by_https(url: str, target: Path, digest: str) -> None:
-    """Download `url` to `target`, which is either the whole, verified file or not there.
-
-    Args:
-        digest: algorithm and hexadecimal digest, joined by a colon.
-
-    Raises:
-        UnreachableError: the host does not answer, or refuses.
-        InputError: broken off, not the file expected, or the disk refuses to be written to.
-    """
+    """Download `url`; it raises UnreachableError where the host does not answer, or refuses."""
     pooch.get_logger().setLevel("ERROR")
+    timeouts = (CONNECT_TIMEOUT, READ_TIMEOUT)
     with _locked(target):
         if target.exists():
             return
         _wait_for_answer(url)
         reason = ""
         for _ in range(N_ATTEMPTS):
-            downloader = pooch.HTTPDownloader(
-                progressbar=True, chunk_size=1 << 18, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
-            )
             try:
-                pooch.retrieve(url, digest, target.name, target.parent, downloader=downloader)
+                with progress_bar(target.name, 0) as task:
+                    downloader = pooch.HTTPDownloader(_Bar(task), 1 << 18, timeout=timeouts)
+                    pooch.retrieve(url, digest, target.name, target.parent, downloader=downloader)
             except requests.RequestException as error:
                 reason = _explain(error)
             except ValueError as error:  # of the digest
@@ -67,14 +87,9 @@ def by_https(url: str, target: Path, digest: str) -> None:
 
 
 def by_pip(requirement: str, target: Path, digest: str) -> None:
-    """Let the user's own pip download a wheel to `target`; it is not installed.
+    """Let the user's own pip download a wheel, without installing it.
 
-    Args:
-        digest: algorithm and hexadecimal digest, joined by a colon.
-
-    Raises:
-        UnreachableError: pip is missing, finds nothing, or takes too long.
-        InputError: not the file expected, or the disk refuses to be written to.
+    It raises UnreachableError where pip is missing, finds nothing, or takes too long.
     """
     with _locked(target):
         if target.exists():

@@ -24,14 +24,10 @@ YEAR = r"\(([0-9]{4})(?:[-\u2013]\s*(?:[0-9]{4})?)?\)$"
 
 
 class Layout(NamedTuple):
-    """How a MovieLens file is laid out.
+    """How a MovieLens file is laid out; with a header, the first line names the fields.
 
-    Attributes:
-        separator: between two fields of a rating.
-        fields: of a rating; those that are not in RATING_TYPES are left out.
-        items: name of the member that holds the items.
-        item_fields: item_id, title, and genres or the flags that they are made from.
-        has_header: whether the first line names the fields.
+    Of the `fields` of a rating, those that are not in RATING_TYPES are left out. The member
+    `items` of the file holds the items: item_id, title, and genres or the flags they are made from.
     """
 
     separator: str

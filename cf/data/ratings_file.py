@@ -27,18 +27,15 @@ def read(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The ratings of the user's own file, and the items that occur in them.
 
+    As `movielens.read` returns them, but without timestamp where the file has none, and of items,
+    in order of first appearance, only the ids are known.
+
     Args:
         names: what the file calls its columns.
         rating_range: lowest and highest rating allowed, in stars.
 
-    Returns:
-        Ratings and items as `movielens.read` returns them, in the file's order, without the
-        column timestamp where the file has none; of items, in order of first appearance, only
-        the ids are known.
-
     Raises:
-        InputError: unknown kind of file, empty, a column missing, a value of the wrong kind,
-            or ratings that cannot be used; the message names file, line or row, and column.
+        InputError: as `user_file.read` and `validate`.
     """
     given = {key: name for key, name in names.model_dump().items() if name is not None}
     if len(set(given.values())) < len(given):

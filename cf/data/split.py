@@ -1,6 +1,17 @@
-"""Which rows are held out: one function a method of split.method."""
+"""Which rows are held out: one function a method of split.method.
 
-from collections.abc import Mapping
+Each returns `Subsets` that together have every row once: by number, from 0, in ascending order.
+Each raises InputError where a subset would be empty, or what the method needs is not there.
+
+Arguments that several take:
+    n: number of rows.
+    users: (n,) indices.
+    timestamps: (n,) in seconds, or None where the data has none.
+    fraction: of the rows to hold out in each held-out subset, in (0, 1).
+    seed: of the permutation that rows are drawn with.
+    test: whether to hold out a test subset as well, as large as valid.
+"""
+
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +25,13 @@ from cf.core.ratings import Indices
 from cf.data import split_file
 
 Subsets = dict[str, Indices]
-"""The positions of the rows of train, of valid and, where it was asked for, of test."""
+"""The rows of train, of valid and, where it was asked for, of test."""
 
 TRAIN, VALID, TEST = range(3)
 
-Codes = NDArray[np.int8]
-"""(n,) TRAIN, VALID or TEST for each row."""
-
 
 def split(ratings: pd.DataFrame, settings: Split) -> Subsets:
-    """The rows of each subset, by the method of the settings.
-
-    Args:
-        ratings: (n, ...) with the columns user and, for some methods, timestamp.
-
-    Raises:
-        InputError: as for the function of the method.
-    """
+    """The rows of each subset of ratings with the columns user and perhaps timestamp."""
     n, users = len(ratings), ratings["user"].to_numpy()
     timestamps = ratings["timestamp"].to_numpy() if "timestamp" in ratings else None
     fraction, seed, test = settings.fraction, settings.seed, settings.test
@@ -50,30 +51,16 @@ def split(ratings: pd.DataFrame, settings: Split) -> Subsets:
 
 
 def random_split(n: int, fraction: float, seed: int, test: bool = False) -> Subsets:
-    """Rows drawn from all alike.
+    """Rows drawn from all alike; the held-out ones are in the order they were drawn in.
 
-    Args:
-        n: number of rows.
-        fraction: of the rows to hold out in each held-out subset, in (0, 1); the count is
-            rounded down.
-        seed: of the permutation.
-        test: whether to hold out a test subset as well; the rows of valid are the same.
-
-    Returns:
-        Train rows in ascending order, held-out rows in the permutation's order; together they are
-        every row once.
-
-    Raises:
-        InputError: a subset would be empty.
+    The count is rounded down. With and without test, the rows of valid are the same.
 
     Source:
         The notebook's `get_cv_idx` (fastai 0.7): the first rows of a seeded permutation.
     """
     permutation = np.random.RandomState(seed).permutation(n)
     size = int(fraction * n)
-    in_train = np.ones(n, bool)
-    in_train[permutation[: size * (1 + test)]] = False
-    subsets = {"train": np.flatnonzero(in_train), "valid": permutation[:size]}
+    subsets = {"train": np.sort(permutation[size * (1 + test) :]), "valid": permutation[:size]}
     if test:
         subsets["test"] = permutation[size : 2 * size]
     return _check_sizes(subsets, f"split.fraction: {fraction} of {n} ratings", "another fraction")
@@ -85,17 +72,6 @@ def per_user(users: Indices, fraction: float, seed: int, test: bool = False) -> 
     Of a user's m ratings, `fraction` of m rounded to the nearest (halves up) are held out, but at
     least one and at most m - 1; a single rating stays in train. As many are for test, as far as
     one is left for train.
-
-    Args:
-        users: (n,) indices.
-        fraction: of a user's rows to hold out in each held-out subset, in (0, 1).
-        seed: of the draw.
-
-    Returns:
-        Rows in ascending order; together they are every row once.
-
-    Raises:
-        InputError: a subset would be empty.
     """
     order = np.random.RandomState(seed).permutation(len(users))
     rank, size = _rank_in_group(users[order])
@@ -115,16 +91,6 @@ def by_time(timestamps: Indices | None, fraction: float, test: bool = False) -> 
     the same side; of all such moments it is the one that holds out nearest to `fraction` of the
     rows, the earlier of two as near. With test, the latest `fraction` is test, and from the ratings
     before it valid is cut in the same way, to end with nearest to twice the fraction held out.
-
-    Args:
-        timestamps: (n,) in seconds, or None where the data has none.
-        fraction: of all rows to hold out in each held-out subset, in (0, 1).
-
-    Returns:
-        Rows in ascending order; together they are every row once.
-
-    Raises:
-        InputError: no timestamps, or too few different ones to leave no subset empty.
     """
     timestamps = _require_timestamps(timestamps, "time")
     n, n_subsets = len(timestamps), 2 + test
@@ -141,29 +107,17 @@ def by_time(timestamps: Indices | None, fraction: float, test: bool = False) -> 
         first = _nearest(cuts[cuts < last], n - int(2 * fraction * n))
         codes[timestamps >= ordered[first]] = VALID
     codes[timestamps >= ordered[last]] = TEST if test else VALID
-    return _from_codes(
-        codes, test, f"split.fraction: {fraction} of {n} ratings", "another fraction"
-    )
+    why = f"split.fraction: {fraction} of {n} ratings"
+    return _from_codes(codes, test, why, "another fraction")
 
 
 def leave_last(
     users: Indices, timestamps: Indices | None, n_last: int, test: bool = False
 ) -> Subsets:
-    """Each user's last rows held out; with test, the last are test and those before them valid.
+    """Each user's last `n_last` rows held out; with test, those before them are valid.
 
     Users who would have no row left for train stay in train entirely. Of ratings in the same
     second, the one that stands later in the file is the later.
-
-    Args:
-        users: (n,) indices.
-        timestamps: (n,) in seconds, or None where the data has none.
-        n_last: ratings of each user in each held-out subset.
-
-    Returns:
-        Rows in ascending order; together they are every row once.
-
-    Raises:
-        InputError: no timestamps, or a subset would be empty.
     """
     order = np.argsort(_require_timestamps(timestamps, "leave_last"), kind="stable")[::-1]
     rank, size = _rank_in_group(users[order])
@@ -178,18 +132,8 @@ def leave_last(
 def k_fold(n: int, n_folds: int, fold: int, seed: int, test: bool = False) -> Subsets:
     """One of `n_folds` folds, drawn from all rows alike and as even as can be, held out.
 
-    Args:
-        n: number of rows.
-        n_folds: how many folds; with test three at least.
-        fold: which is valid, from 0; the next one, after the last the first, is test.
-        seed: of the permutation that is cut into folds; the same for all of them.
-
-    Returns:
-        Rows in ascending order; together they are every row once, and over all folds every row is
-        in valid once.
-
-    Raises:
-        InputError: a subset would be empty.
+    The fold numbered `fold`, from 0, is valid, and the next, after the last the first, is test.
+    With one seed, every row is in valid in one fold.
 
     Source:
         Stone 1974, "Cross-Validatory Choice and Assessment of Statistical Predictions".
@@ -205,18 +149,7 @@ def k_fold(n: int, n_folds: int, fold: int, seed: int, test: bool = False) -> Su
 
 
 def from_file(path: Path, n: int, test: bool = False) -> Subsets:
-    """The subsets that the user's own file names.
-
-    Args:
-        path: as for `split_file.read`.
-        n: number of rows.
-
-    Returns:
-        Rows in ascending order; together they are every row once.
-
-    Raises:
-        InputError: as `split_file.read`, or a subset would be empty.
-    """
+    """The subsets that the user's own file names, as `split_file.read` reads it."""
     codes = split_file.read(path, n, test)
     return _from_codes(codes, test, f"split.file: {path}", "rows for each subset in that file")
 
@@ -241,17 +174,17 @@ def _nearest(cuts: Indices, wanted: int) -> int:
     return int(cuts[np.argmin(np.abs(cuts - wanted))])
 
 
-def _from_codes(codes: Codes, test: bool, why: str, hint: str) -> Subsets:
+def _from_codes(codes: NDArray[np.int8], test: bool, why: str, hint: str) -> Subsets:
     names = list(SUBSET_LABELS)[: 2 + test]
     subsets = {name: np.flatnonzero(codes == code) for code, name in enumerate(names)}
     return _check_sizes(subsets, why, hint)
 
 
-def _check_sizes(subsets: Mapping[str, Indices], why: str, hint: str) -> Subsets:
+def _check_sizes(subsets: Subsets, why: str, hint: str) -> Subsets:
     if not all(map(len, subsets.values())):
         counts = [f"{len(rows)} for {SUBSET_LABELS[name]}" for name, rows in subsets.items()]
         raise InputError(
             f"params.yaml: {why} leaves {', '.join(counts)}. Each subset needs at least one: "
             f"choose {hint}."
         )
-    return dict(subsets)
+    return subsets

@@ -22,25 +22,22 @@ def read(path: Path, n: int, test: bool) -> NDArray[np.int8]:
     """The number of each rating's subset, (n,), in the order of SUBSET_LABELS; 0 if not named.
 
     Args:
-        path: of a .csv, .tsv or .parquet with the columns `row`, the rating's number in the
-            ingested file from 0, and `part`: train, valid or test.
+        path: of a .csv, .tsv or .parquet file; `NEEDS` says what it holds.
         n: number of ratings that there are.
         test: whether a test subset was asked for.
 
     Raises:
-        InputError: no such file, not readable, a column missing, a row that there is not or
-            that is named twice, or an unknown subset; the message says where in the file.
+        InputError: as `user_file.read`; no such file, a row that there is not or that is named
+            twice, or an unknown subset.
     """
     if not path.is_file():
         raise InputError(f"params.yaml: split.file: {path}: no such file. {NEEDS}")
     a_number = f"a row from 0 to {n - 1}, as there are {n} ratings"
-    frame = user_file.read(
-        path,
-        {
-            "row": Column("row", pa.int64(), a_number, if_missing=NEEDS),
-            "part": Column("part", pa.string(), "a word", if_missing=NEEDS),
-        },
-    )
+    columns = {
+        "row": Column("row", pa.int64(), a_number, if_missing=NEEDS),
+        "part": Column("part", pa.string(), "a word", if_missing=NEEDS),
+    }
+    frame = user_file.read(path, columns)
 
     def raise_if_any(column: str, wrong: pd.Series, expected: str) -> None:
         if wrong.any():

@@ -20,13 +20,10 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 @dataclass(frozen=True)
 class Column:
-    """A column to read.
+    """A column to read, by its name in the file.
 
-    Attributes:
-        name: in the file.
-        expected: what its values are, in words, for messages.
-        hint: what else to do about a wrong value than to correct it, if anything.
-        if_missing: what to do if the file has no such column.
+    For messages: what its values are, what else to do about a wrong one than to correct it, if
+    anything, and what to do if the file has no such column.
     """
 
     name: str

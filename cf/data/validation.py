@@ -10,12 +10,9 @@ from numpy.typing import NDArray
 
 from cf.core.errors import InputError
 
-INT64, FLOAT32 = np.dtype("int64"), np.dtype("float32")
 RATING_TYPES: dict[str, np.dtype[Any]] = {
-    "user_id": INT64,
-    "item_id": INT64,
-    "rating": FLOAT32,
-    "timestamp": INT64,
+    name: np.dtype("float32" if name == "rating" else "int64")
+    for name in ("user_id", "item_id", "rating", "timestamp")
 }
 ITEM_TYPES = {"item_id": "int64", "title": "str", "year": "Int32", "genres": "str"}
 
@@ -28,9 +25,10 @@ def validate(
 ) -> None:
     """Refuse ratings that cannot be used, and give the others the types `RATING_TYPES`.
 
+    The types change in place, as a copy of many ratings would cost as much memory again.
+
     Args:
-        ratings: columns user_id, item_id, rating and perhaps timestamp; NA where empty. Their
-            types change in place, as a copy of many ratings would cost as much memory again.
+        ratings: columns user_id, item_id, rating and perhaps timestamp; NA where empty.
         rating_range: lowest and highest rating allowed, in stars.
         name: of the file, to begin messages with.
         locate: says where in the file a row is, given its number from 0.
@@ -68,7 +66,10 @@ def validate(
         f"rating is out of range: expected {rating_range[0]} to {rating_range[1]}",
         "Correct or remove such rows, or widen ingest.rating_range in params.yaml.",
     )
-    pairs = _pairs(ratings)
+    pairs, _ = pd.factorize(ratings["user_id"])  # a number for each user and item
+    items, item_ids = pd.factorize(ratings["item_id"])
+    pairs *= len(item_ids)  # fewer than 2**31 distinct users and items each: fits in 63 bits
+    pairs += items
     in_order = np.sort(pairs)
     if (in_order[1:] == in_order[:-1]).any():
         repeats = pd.Series(pairs).duplicated().to_numpy()
@@ -79,15 +80,6 @@ def validate(
             f"though {locate(earlier)} has {_describe(ratings, earlier)} "
             f"({_n_rows(int(repeats.sum()))}). Keep one row of each user and item."
         )
-
-
-def _pairs(ratings: pd.DataFrame) -> NDArray[np.int64]:
-    """(n,) a number for each rating's user and item, the same for the same pair only."""
-    users, _ = pd.factorize(ratings["user_id"])
-    items, item_ids = pd.factorize(ratings["item_id"])
-    users *= len(item_ids)  # fewer than 2**31 distinct users and items each: fits in 63 bits
-    users += items
-    return users
 
 
 def _describe(ratings: pd.DataFrame, row: int) -> str:
