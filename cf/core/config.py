@@ -29,6 +29,7 @@ def _ascending(bounds: list[float]) -> list[float]:
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Threads = Annotated[int, Field(gt=0, le=1024)]
 Count = Annotated[int, Field(gt=0, le=10**9)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Range = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
@@ -73,20 +74,19 @@ class Split(Config):
     @model_validator(mode="after")
     def _leaves_rows_for_train(self) -> "Split":
         used = self.used
+        problem = ""
         if self.test and used.get("fraction", 0) >= 0.5:
-            raise ValueError(
-                f"fraction: {self.fraction:g} for valid and as much for test leaves nothing to "
-                "train on: choose less than 0.5"
-            )
-        if self.test and used.get("n_folds", 3) < 3:
-            raise ValueError("n_folds: 2 folds are valid and test: choose 3 or more to train on")
-        if used.get("fold", 0) >= self.n_folds:
-            raise ValueError(
-                f"fold: {self.fold} is none of the {self.n_folds} folds of n_folds, which are 0 to "
-                f"{self.n_folds - 1}"
-            )
-        if self.method == "file" and not self.file:
-            raise ValueError("file: the method file needs the path of one")
+            both = f"{self.fraction:g} for valid and as much for test"
+            problem = f"fraction: {both} leaves nothing to train on: choose less than 0.5"
+        elif self.test and used.get("n_folds", 3) < 3:
+            problem = "n_folds: 2 folds are valid and test: choose 3 or more to train on"
+        elif used.get("fold", 0) >= self.n_folds:
+            folds = f"{self.n_folds} folds of n_folds, which are 0 to {self.n_folds - 1}"
+            problem = f"fold: {self.fold} is none of the {folds}"
+        elif self.method == "file" and not self.file:
+            problem = "file: the method file needs the path of one"
+        if problem:
+            raise ValueError(problem)
         return self
 
     @property
@@ -131,10 +131,8 @@ class Schedule(Config):
     @model_validator(mode="after")
     def _one_rate_a_phase(self) -> "Schedule":
         if isinstance(self.learning_rate, list) and len(self.learning_rate) != len(self.n_epochs):
-            raise ValueError(
-                f"learning_rate has {len(self.learning_rate)} values for "
-                f"{len(self.n_epochs)} phases of n_epochs: give one number, or one a phase"
-            )
+            given = f"{len(self.learning_rate)} values for {len(self.n_epochs)} phases of n_epochs"
+            raise ValueError(f"learning_rate has {given}: give one number, or one a phase")
         return self
 
     @property
@@ -152,7 +150,7 @@ class Training(Config):
     model: dict[str, Any]
     seed: Seed
     device: str
-    n_threads: Annotated[int, Field(gt=0, le=1024)]
+    n_threads: Threads
     batch_size: Count
     optimizer: Annotated[SGD | Adam, Field(discriminator="name")]
     schedule: Schedule
@@ -185,7 +183,7 @@ class Sampling(Config):
 
     model: dict[str, Any]
     seed: Seed
-    n_threads: Annotated[int, Field(gt=0, le=1024)]
+    n_threads: Threads
     gibbs: Gibbs
 
 
@@ -250,31 +248,28 @@ class SearchDomain(Config):
         foreign = {"low", "high", "log"} if self.type == "choice" else {"values"}
         if needless := sorted(foreign & self.model_fields_set):
             raise ValueError(f"{', '.join(needless)} means nothing to {self.type}: remove it")
-        if self.type == "choice":
-            _check_values(self.values)
-        else:
-            _check_bounds(self.type, self.low, self.high, self.log)
+        if problem := self._wrong_values() if self.type == "choice" else self._wrong_bounds():
+            raise ValueError(problem)
         return self
 
+    def _wrong_values(self) -> str:
+        for value in self.values or []:
+            parts = value if isinstance(value, list) else [value]
+            if not all(isinstance(part, str | int | float | None) for part in parts):
+                return f"values are numbers, text or lists of these, got {value!r}"
+        return "" if self.values else "a choice needs values: one or more to choose from"
 
-def _check_values(values: list[Any] | None) -> None:
-    if not values:
-        raise ValueError("a choice needs values: one or more to choose from")
-    for value in values:
-        for part in value if isinstance(value, list) else [value]:
-            if not isinstance(part, str | int | float | None):
-                raise ValueError(f"values are numbers, text or lists of these, got {value!r}")
-
-
-def _check_bounds(kind: str, low: float | None, high: float | None, log: bool) -> None:
-    if low is None or high is None:
-        raise ValueError(f"{kind} needs both low and high")
-    if not low < high:
-        raise ValueError(f"low must be below high, got {low:g} and {high:g}")
-    if log and low <= 0:
-        raise ValueError(f"log needs low above 0, got {low:g}")
-    if kind == "int" and not (low.is_integer() and high.is_integer()):
-        raise ValueError(f"int needs whole numbers, got {low:g} and {high:g}")
+    def _wrong_bounds(self) -> str:
+        low, high = self.low, self.high
+        if low is None or high is None:
+            return f"{self.type} needs both low and high"
+        if not low < high:
+            return f"low must be below high, got {low:g} and {high:g}"
+        if self.log and low <= 0:
+            return f"log needs low above 0, got {low:g}"
+        if self.type == "int" and not (low.is_integer() and high.is_integer()):
+            return f"int needs whole numbers, got {low:g} and {high:g}"
+        return ""
 
 
 class Tune(Config):
@@ -294,8 +289,7 @@ def load(path: Path, section: str, schema: type[S]) -> S:
     """The section of the params file at `path`, checked against `schema`.
 
     Raises:
-        InputError: no such file, not YAML, no such section, an unknown key, a value of the
-            wrong type or out of bounds; the message names the key.
+        InputError: no such file, not YAML, no such section, or as for `validate`.
     """
     sections = _sections(path)
     if section not in sections:
@@ -310,7 +304,7 @@ def validate(values: Any, context: str, schema: type[S]) -> S:
     """`values` as a `schema`; `context` begins every message.
 
     Raises:
-        InputError: as for `load`.
+        InputError: an unknown key, a value of the wrong type or out of bounds, named by key.
     """
     try:
         return schema.model_validate(values)
@@ -320,21 +314,13 @@ def validate(values: Any, context: str, schema: type[S]) -> S:
 
 
 def is_sampled(path: Path, section: str) -> bool:
-    """Whether a training section of the params file at `path` is a `Sampling`.
-
-    Raises:
-        InputError: as for `load`, of the file.
-    """
+    """Whether a training section of the params file at `path` is a `Sampling`."""
     values = _sections(path).get(section)
     return isinstance(values, dict) and "gibbs" in values
 
 
 def parse_yaml(text: str) -> Any:
-    """The content of a params file.
-
-    Raises:
-        yaml.YAMLError: it is no YAML.
-    """
+    """The content of a params file; yaml.YAMLError is raised where it is no YAML."""
     return yaml.load(text, _Loader)
 
 
@@ -348,22 +334,20 @@ def flatten_params(section: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for key, value in section.items():
-        parts = (
-            {key if inner == "name" else inner: v for inner, v in value.items()}
-            if isinstance(value, dict)
-            else {key: value}
-        )
-        if both := found.keys() & parts.keys():
-            raise ValueError(f"more than one value is called {', '.join(both)}")
-        found |= parts
+        parts = value if isinstance(value, dict) else {"name": value}
+        for inner, single in parts.items():
+            name = key if inner == "name" else inner
+            if name in found:
+                raise ValueError(f"more than one value is called {name}")
+            found[name] = single
     return found
 
 
 class _Loader(yaml.SafeLoader):
     """YAML that knows the numbers `dvc exp run -S` writes: 1e-05, which it makes of 0.00001.
 
-    PyYAML takes that for text, as it does 1e-3; what nobody but a person writes stays text, and
-    the error says how to write it so that every reader of YAML agrees.
+    PyYAML takes that for text. 1e-3, which only a person writes, stays text, and the error says how
+    to write it so that every reader of YAML agrees.
     """
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, get_args, get_origin
 
@@ -13,11 +14,7 @@ from pydantic_core import ErrorDetails
 def explain(
     error: ValidationError, values: Any, context: str, schema: type[BaseModel]
 ) -> list[str]:
-    """One message for each key of `values` that does not fit `schema`.
-
-    Args:
-        context: where the values are from; begins each message.
-    """
+    """One message, which begins with `context`, for each key of `values` that does not fit."""
     messages: dict[str, str] = {}  # by key, since each side of a union complains
     for detail in error.errors():
         keys = _keys(detail, values)
@@ -59,12 +56,11 @@ def _explain(detail: ErrorDetails, keys: list[str], schema: type[BaseModel]) -> 
     if detail["type"] == "value_error":
         return f"{detail['ctx']['error']}."
     message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, got {got!r}"
-    if isinstance(got, str) and _is_number(got):
-        number = format_float(float(got))
-        quoted = float(got) == yaml.safe_load(got)
-        message += (
-            ". Remove the quotes" if quoted else f". YAML reads {got} as text: write {number}"
-        )
+    if isinstance(got, str):
+        with suppress(ValueError):  # where the text is no number
+            if math.isfinite(number := float(got)):
+                as_text = f"YAML reads {got} as text: write {format_float(number)}"
+                message += f". {'Remove the quotes' if number == yaml.safe_load(got) else as_text}"
     return f"{message}."
 
 
@@ -77,10 +73,3 @@ def _schema_at(schema: type[BaseModel], keys: list[str]) -> type[BaseModel]:
             inner = get_args(inner)[1]
         schema = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else BaseModel
     return schema
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

@@ -1,4 +1,8 @@
-"""Frames, JSON and files between stages: written whole or not at all, read with a plain error."""
+"""Frames, JSON and files between stages: written whole or not at all, read with a plain error.
+
+Whatever reads raises InputError where there is no such file, or it is something else than expected.
+Whatever writes raises InputError where the system refuses (disk full, no permission).
+"""
 
 import hashlib
 import json
@@ -28,11 +32,7 @@ T = TypeVar("T")
 def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it if the block ends well and removed if not.
 
-    Missing parent folders are made. The last suffix of `path` is kept, for writers that look
-    at it.
-
-    Raises:
-        InputError: the system refused to write (disk full, no permission).
+    Missing parent folders are made. The last suffix is that of `path`, as writers look at it.
     """
     tmp_path = path.with_name(f".partial-{path.name}")
     try:
@@ -63,20 +63,12 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 
 
 def read_parquet(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
-    """The frame of a Parquet file, which has at least the columns `needed`.
-
-    Raises:
-        InputError: no such file, not Parquet, or a column is missing.
-    """
+    """The frame of a Parquet file, which has at least the columns `needed`."""
     in_place = {"split_blocks": True, "self_destruct": True}  # half of the memory
-    try:
+    with _reading(path):
         frame = pd.read_parquet(path, engine="pyarrow", to_pandas_kwargs=in_place)
         pa.default_memory_pool().release_unused()
-        if missing := set(needed) - set(frame.columns):
-            raise ValueError(f"no column {', '.join(sorted(missing))}")
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    return frame
+        return _with_columns(frame, needed)
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
@@ -93,32 +85,17 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 def read_csv(path: Path, needed: Iterable[str] = (), dtype: Any = None) -> pd.DataFrame:
     """The frame of a CSV file, which has at least the columns `needed`.
 
-    Args:
-        needed: names of columns; or their types by name, and then `dtype` can be left out.
-        dtype: as for `pandas.read_csv`.
-
-    Raises:
-        InputError: no such file, not CSV, a column is missing, or a value is not of its type.
+    If `needed` has the columns' types by name, `dtype`, as for `pandas.read_csv`, is these.
     """
     if dtype is None and isinstance(needed, Mapping):
         dtype = needed
-    try:
+    with _reading(path):
         frame = pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""])
-        if missing := set(needed) - set(frame.columns):
-            raise ValueError(f"no column {', '.join(sorted(missing))}")
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    return frame
+        return _with_columns(frame, needed)
 
 
 def round_floats(content: Any, decimals: int = DECIMALS) -> Any:
-    """`content` with every float in it rounded, and 0 for -0.
-
-    For what git tracks, as `write_csv` does by itself.
-
-    Args:
-        content: of a JSON file.
-    """
+    """The content of a JSON file with every float rounded, and 0 for -0, as `write_csv` does."""
     if isinstance(content, dict):
         return {key: round_floats(value, decimals) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -130,21 +107,15 @@ def round_floats(content: Any, decimals: int = DECIMALS) -> Any:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON that reads well in a diff: indented, one line at the end."""
+    text = json.dumps(content, indent=2, allow_nan=False)
     with atomic_write(path) as tmp_path:
-        text = json.dumps(content, indent=2, allow_nan=False)
         tmp_path.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        InputError: no such file, or not JSON.
-    """
-    try:
+    """The content of a JSON file."""
+    with _reading(path):
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
 
 
 def write_dataclass(path: Path, instance: "DataclassInstance") -> None:
@@ -153,19 +124,24 @@ def write_dataclass(path: Path, instance: "DataclassInstance") -> None:
 
 
 def read_dataclass(path: Path, cls: type[T]) -> T:
-    """The `cls` that `write_dataclass` wrote.
+    """The `cls` that `write_dataclass` wrote."""
+    content = read_json(path)
+    with _reading(path):
+        return cls(**content)
 
-    Raises:
-        InputError: no such file, not JSON, or something else.
-    """
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        return cls(**read_json(path))
-    except TypeError as error:
-        raise _unreadable(path, error) from None
+        yield
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}). `dvc repro` makes it; if it is damaged, delete it "
+            "first."
+        ) from None
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{path}: cannot be read ({error}). `dvc repro` makes it; if it is damaged, delete it "
-        "first."
-    )
+def _with_columns(frame: pd.DataFrame, needed: Iterable[str]) -> pd.DataFrame:
+    if missing := set(needed) - set(frame.columns):
+        raise ValueError(f"no column {', '.join(sorted(missing))}")
+    return frame

@@ -36,11 +36,10 @@ class SplitInfo:
     """How the rows were divided.
 
     Attributes:
-        fraction: as in params.yaml, whether the method uses it or not; so is `seed`.
+        fraction: as `seed`, of params.yaml, whether the method uses it or not.
         n_cold: validation rows whose user or item never occurs in the training rows.
         sha256: of the validation rows' numbers (int64, little endian), and where there is a test
             set, of the word test and its rows' numbers after that.
-        method: of params.yaml.
         settings: the values of params.yaml that the method uses.
         parts: the counts of each subset, train, valid and perhaps test, by `cf.data.describe`.
     """

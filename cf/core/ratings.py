@@ -63,26 +63,11 @@ class Ratings:
 
     def take(self, positions: Indices) -> "Ratings":
         """The ratings at `positions`, in that order."""
-        return Ratings(
-            users=self.users[positions],
-            items=self.items[positions],
-            values=self.values[positions],
-            timestamps=None if self.timestamps is None else self.timestamps[positions],
-            rows=self.rows[positions],
-        )
+        return Ratings.from_frame(self.to_frame().iloc[positions])
 
 
 def is_cold(train: Ratings, ratings: Ratings) -> NDArray[np.bool_]:
-    """Whether each rating's user or item never occurs in `train`.
-
-    Returns:
-        (len(ratings),) True where cold, False where warm.
-    """
-    return is_new(train.users, ratings.users) | is_new(train.items, ratings.items)
-
-
-def is_new(known: Indices, indices: Indices) -> NDArray[np.bool_]:
-    """Whether each index is not among those known, (len(indices),)."""
-    seen = np.zeros(1 + max(known.max(initial=-1), indices.max(initial=-1)), dtype=bool)
-    seen[known] = True
-    return ~seen[indices]
+    """(len(ratings),) whether each rating's user or item never occurs in `train`."""
+    known_user = np.isin(ratings.users, pd.unique(train.users))
+    known_item = np.isin(ratings.items, pd.unique(train.items))
+    return ~(known_user & known_item)
