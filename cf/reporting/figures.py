@@ -126,6 +126,7 @@ def predicted_against_observed(
     grid = seaborn.JointGrid(height=7.4, ratio=6, space=0.1, xlim=limits, ylim=limits)
     figure: Figure = grid.figure
     pyplot.close(figure)  # pyplot would keep it alive
+    figure.set_layout_engine(None)  # seaborn's would draw it once more at each saving
     figure.subplots_adjust(left=0.09, right=0.86, bottom=0.08, top=0.85)
     title = textwrap.fill(title, 76)
     figure.suptitle(title, x=0.09, y=0.98, ha="left")
@@ -142,7 +143,7 @@ def predicted_against_observed(
     counts, *_ = np.histogram2d(x, y, [bins, rows])
     norm = LogNorm(1, max(2, counts.max()))
     cells = grid.ax_joint.pcolormesh(
-        bins, rows, np.ma.masked_equal(counts.T, 0), cmap=BLUES, norm=norm, ec="face", lw=0.4
+        bins, rows, np.ma.masked_equal(counts.T, 0), cmap=BLUES, norm=norm, rasterized=True
     )
     grid.ax_joint.plot(limits, limits, color=COLORS[1], lw=1.4, ls="--")
     means = x.groupby(y).mean()

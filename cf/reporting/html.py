@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -220,18 +221,20 @@ def compare_params(
         By key: each model's value and whether it stands out, being rarer than another; and the
         shared values.
     """
-    table = pd.DataFrame(params, dtype="str").fillna(DASH)
+    keys = list(dict.fromkeys(key for values in params.values() for key in values))
     # Keys of one subsection side by side, in the order of the first model that has it.
-    parts = list(dict.fromkeys(str(key).partition(".")[0] for key in table.index))
+    parts = [key.partition(".")[0] for key in keys]
     differing, common = {}, {}
-    for key in sorted(table.index, key=lambda key: parts.index(key.partition(".")[0])):
-        counts = table.loc[key].value_counts()
+    for key in sorted(keys, key=lambda key: parts.index(key.partition(".")[0])):
+        row = {model: values.get(key, DASH) for model, values in params.items()}
+        counts = Counter(row.values())
         if len(counts) == 1:
-            common[key] = counts.index[0]
+            common[key] = next(iter(counts))
         else:
+            most = max(counts.values())
             differing[key] = {
-                model: (value, value != DASH and counts[value] < counts.max())
-                for model, value in table.loc[key].items()
+                model: (value, value != DASH and counts[value] < most)
+                for model, value in row.items()
             }
     return differing, common
 
