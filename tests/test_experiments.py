@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from cf.cli import cv, experiments, grid, rank
 from cf.cli.grid import parse_axis
-from cf.core.config import Tracking
+from cf.core.config import Cv, Tracking
 from cf.core.errors import InputError
 from cf.tracking.record import RunRecord
 
@@ -147,7 +147,7 @@ PARAMS = {
     "split": {"method": "random", "n_folds": 5, "fold": 0, "test": False},
     "train_dot": {"seed": 1, "model": {"n_factors": 3}, "optimizer": {"weight_decay": 0.0}},
     "evaluate": {"part": "valid"},
-    "cv": {"n_folds": 2, "seeds": [1, 2], "jobs": 2},
+    "cv": {"n_folds": 2, "seeds": [2], "jobs": 2},
     "tracking": {"enabled": True, "experiment": "cf"},
 }
 TRAIN = """
@@ -225,9 +225,22 @@ def project(committed: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, dic
 Made = tuple[Path, dict[str, RunRecord]]
 
 
-def test_a_grid_draws_what_finished_and_reports_what_failed(
+def test_a_grid_draws_what_finished_and_reports_what_failed(project: Made) -> None:
+    axes = ["train_dot.model.n_factors=13,3", "train_dot.optimizer.weight_decay=0.0"]
+    with pytest.raises(InputError) as caught:
+        grid.main(axes, 2)
+    assert str(caught.value).startswith("grid-13-0.0 failed:\nRunning stage 'rank'")
+    assert "train: too many factors" in str(caught.value)
+    folder, records = project
+    assert (folder / "reports/grid.png").exists()
+    assert not records, "these have the run of the training that params.yaml describes"
+
+
+def test_a_grids_table_has_the_rmse_of_each_pair_and_its_trainings_a_run_above(
     project: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    names = ["grid-9-0.1", "grid-3-0.2", "grid-3-0.1"]
+    found = pd.DataFrame({"dot.rmse": [0.8, 0.7, 0.6], "dataset": "toy", "rev": names}, names)
     drawn: list[pd.DataFrame] = []
 
     def grid_heatmap(rmse: pd.DataFrame, title: str) -> Figure:
@@ -235,32 +248,47 @@ def test_a_grid_draws_what_finished_and_reports_what_failed(
         assert title == "Validation RMSE of dot: toy"
         return Figure()
 
+    def read_record(revision: str, model: str) -> RunRecord:
+        return RunRecord(revision, "cf", f"{model} of {revision}", {"seed": 1}, {}, {}, 5)
+
+    monkeypatch.setattr(experiments, "run", lambda *_: "")
+    monkeypatch.setattr(experiments, "results", lambda points: found)
+    monkeypatch.setattr(experiments, "read_record", read_record)
     monkeypatch.setattr(grid, "grid_heatmap", grid_heatmap)
-    axes = ["train_dot.model.n_factors=13,3", "train_dot.optimizer.weight_decay=0.1,0.0"]
-    with pytest.raises(InputError) as caught:
-        grid.main(axes, 4)
-    assert str(caught.value).startswith("grid-13-0.0, grid-13-0.1 failed:\nRunning stage 'rank'")
-    assert "train: too many factors" in str(caught.value)
+    grid.main(["train_dot.model.n_factors=9,3", "train_dot.optimizer.weight_decay=0.2,0.1"], 2)
     (rmse,) = drawn
-    assert (rmse.index.name, rmse.columns.name) == tuple(axis.partition("=")[0] for axis in axes)
-    assert (list(rmse.index), list(rmse.columns)) == ([3, 13], [0.0, 0.1])
-    np.testing.assert_allclose(rmse, [[0.871, 0.871], [np.nan, np.nan]], rtol=1e-15)
-    folder, records = project
-    assert (folder / "reports/grid.png").exists()
-    assert not records, "these have the run of the training that params.yaml describes"
+    assert (rmse.index.name, rmse.columns.name) == ("model.n_factors", "optimizer.weight_decay")
+    assert (list(rmse.index), list(rmse.columns)) == ([3, 9], [0.1, 0.2])
+    np.testing.assert_array_equal(rmse, [[0.6, 0.7], [0.8, np.nan]])
+    _, records = project
+    over_grid = records.pop("grid dot")
+    assert (over_grid.parameters, over_grid.reports) == ({"seed": 1}, ["reports/grid.png"])
+    assert {record.parent for record in records.values()} == {over_grid.id}
+    assert {record.id for record in records.values()} == {*names}
+
+
+def test_a_cross_validation_has_every_fold_with_every_seed_in_order() -> None:
+    planned = cv.plan(Cv(n_folds=2, seeds=[3, 1], jobs=2), ["dot", "embnet"])
+    assert list(planned) == [
+        *("cv-fold0-seed3", "cv-fold0-seed1"),
+        *("cv-fold1-seed3", "cv-fold1-seed1"),
+    ]
+    changed = planned["cv-fold1-seed3"]
+    assert changed["split.fold"] == 1
+    assert changed["train_dot.seed"] == changed["train_embnet.seed"] == 3
 
 
 def test_a_cross_validation_puts_each_folds_trainings_under_its_models_record(
     project: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cv.main()
-    assert "toy: 2 folds, 2 seeds each" in capsys.readouterr().out
+    assert "toy: 2 folds, 1 seeds each" in capsys.readouterr().out
     folder, records = project
     over_folds = records.pop("cv dot")
-    assert {record.id for record in records.values()} == {"3-0-1", "3-1-1", "3-0-2", "3-1-2"}
+    assert {record.id for record in records.values()} == {"3-0-2", "3-1-2"}
     assert {record.parent for record in records.values()} == {over_folds.id}
     assert over_folds.parameters == {"n_factors": 3}
-    assert over_folds.metrics["rmse"] == pytest.approx(0.87 + 0.05 + 0.0015)
+    assert over_folds.metrics["rmse"] == pytest.approx(0.87 + 0.05 + 0.002)
     assert over_folds.reports == ["reports/cv.csv"]
     table = pd.read_csv(folder / "reports/cv.csv")
     assert list(table["model"]) == ["dot", "bias"]

@@ -72,7 +72,8 @@ def run(
                     print(f"{name}: {'failed' if failed else 'done'}")
         finally:
             _stop(running.values())
-    return "\n".join(f"{', '.join(failures[text])} failed:\n{text}" for text in failures)
+    in_order = {text: sorted(failures[text], key=list(experiments).index) for text in failures}
+    return "\n".join(f"{', '.join(in_order[text])} failed:\n{text}" for text in failures)
 
 
 def results(names: Iterable[str]) -> pd.DataFrame:

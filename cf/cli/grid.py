@@ -45,14 +45,15 @@ def main(axes: Sequence[str], jobs: int) -> None:
     found = experiments.results(points)
     if not found.empty:
         model = section.removeprefix("train_")
+        keys = [key.partition(".")[2] for key in (first, second)]
         rmse = pd.Series(
             found[f"{model}.rmse"].reindex(list(points)).to_numpy(),
-            pd.MultiIndex.from_product([rows, columns], names=[first, second]),
+            pd.MultiIndex.from_product([rows, columns], names=keys),
         ).unstack()
         title = f"Validation RMSE of {model}: {found['dataset'].iloc[0]}"
         save(grid_heatmap(rmse, title), paths.GRID)
         record_grid(settings, model, list(found["rev"]))
-        print(f"{paths.GRID}: RMSE of {model} over {first} and {second}")
+        print(f"{paths.GRID}: RMSE of {model} over {' and '.join(keys)}")
     if failures:
         raise InputError(failures)
 
