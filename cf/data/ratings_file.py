@@ -42,13 +42,12 @@ def read(
         raise InputError(
             f"params.yaml: ingest.columns: expected a different column for each, got {given}."
         )
-    columns = {key: Column(name, *KINDS[key], _if_missing(key)) for key, name in given.items()}
+    columns = {}
+    for key, name in given.items():
+        null = " (null if there is none)" if key == "timestamp" else ""
+        if_missing = f"Name the column in params.yaml: ingest.columns.{key}{null}."
+        columns[key] = Column(name, *KINDS[key], if_missing)
     ratings = user_file.read(path, columns)
     validate(ratings, rating_range, str(path), partial(user_file.locate, path))
     items = pd.DataFrame({"item_id": ratings["item_id"].unique(), "title": None, "year": None})
     return ratings, items.assign(genres="").astype(ITEM_TYPES)
-
-
-def _if_missing(key: str) -> str:
-    null = " (null if there is none)" if key == "timestamp" else ""
-    return f"Name the column in params.yaml: ingest.columns.{key}{null}."

@@ -16,18 +16,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from cf.core.config import Split
 from cf.core.errors import InputError
 from cf.core.provenance import SUBSET_LABELS
 from cf.core.ratings import Indices
-from cf.data import split_file
+from cf.data import user_file
+from cf.data.user_file import Column
 
 Subsets = dict[str, Indices]
 """The rows of train, of valid and, where it was asked for, of test."""
 
 TRAIN, VALID, TEST = range(3)
+
+FILE_NEEDS = (
+    "It needs the columns row, a rating's number in the ingested file from 0, and part: train, "
+    "valid or test."
+)
 
 
 def split(ratings: pd.DataFrame, settings: Split) -> Subsets:
@@ -149,8 +156,34 @@ def k_fold(n: int, n_folds: int, fold: int, seed: int, test: bool = False) -> Su
 
 
 def from_file(path: Path, n: int, test: bool = False) -> Subsets:
-    """The subsets that the user's own file names, as `split_file.read` reads it."""
-    codes = split_file.read(path, n, test)
+    """The subsets that the user's own .csv, .tsv or .parquet file names; `FILE_NEEDS` says how.
+
+    Rows that it does not name are for train.
+    """
+    if not path.is_file():
+        raise InputError(f"params.yaml: split.file: {path}: no such file. {FILE_NEEDS}")
+    a_number = f"a row from 0 to {n - 1}, as there are {n} ratings"
+    columns = {
+        "row": Column("row", pa.int64(), a_number, if_missing=FILE_NEEDS),
+        "part": Column("part", pa.string(), "a word", if_missing=FILE_NEEDS),
+    }
+    frame = user_file.read(path, columns)
+
+    def raise_if_any(column: str, wrong: pd.Series, expected: str) -> None:
+        if wrong.any():
+            row = int(wrong.to_numpy(bool).argmax())
+            raise InputError(
+                f"{path}, {user_file.locate(path, row)}, column {column}: expected {expected}, got "
+                f"{frame[column].iloc[row]!r}."
+            )
+
+    rows, names = frame["row"], list(SUBSET_LABELS)[: 2 + test]
+    hint = "" if test else " (or test, with split.test: true in params.yaml)"
+    raise_if_any("row", ~rows.between(0, n - 1).fillna(False), a_number)
+    raise_if_any("row", rows.duplicated(), "each row once")
+    raise_if_any("part", ~frame["part"].isin(names), f"the part {' or '.join(names)}{hint}")
+    codes = np.full(n, TRAIN, np.int8)
+    codes[rows.to_numpy(np.int64)] = pd.Categorical(frame["part"], names).codes
     return _from_codes(codes, test, f"split.file: {path}", "rows for each subset in that file")
 
 
