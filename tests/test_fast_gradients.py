@@ -37,7 +37,7 @@ class Unusual(base.Model):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         neighbors = self.factors(torch.stack([items, (items + 1) % 9], 1)).sum(1)
-        rows = self.direct(items) * self.frozen(items) + self.padded(items)
+        rows = self.direct(items) * self.frozen(items) + self.padded(items) + self.direct(users)
         return (neighbors * rows).sum(1)
 
     def loss(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:

@@ -25,15 +25,14 @@ def choose(name: str, context: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError:
-        raise InputError(f"{context}: expected auto, cpu, cuda or cuda:N, got {name!r}.") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"{context}: {name} asked for, but this machine has {torch.cuda.device_count()} CUDA "
-            "devices. Choose auto or cpu."
-        )
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):  # the latter of a PyTorch without CUDA
+        device = torch.device("meta")
     if device.type not in ("cpu", "cuda"):
-        raise InputError(f"{context}: expected auto, cpu, cuda or cuda:N, got {name!r}.")
+        raise InputError(
+            f"{context}: expected auto, cpu, cuda or cuda:N, got {name!r}. This machine has "
+            f"{torch.cuda.device_count()} CUDA devices."
+        )
     return device
 
 

@@ -47,7 +47,6 @@ def fast_gradients(model: Model) -> Iterator[None]:
         vars(model).pop("loss", None)
         for table in tables.values():
             del table.module.forward
-            table.hook.remove()
 
 
 def _selects_rows_only(module: nn.Embedding) -> bool:
@@ -63,33 +62,30 @@ class _Table:
         rows: the weight without autograd.
         gradient: (n_rows, n_factors), `weight.grad` from the first look-up of a step on.
         touched: indices of rows of `gradient` that may not be zero.
-        used_directly: whether autograd added to `weight.grad` by itself since the last step.
+        version: of `gradient` after the last change made here; autograd, where the weight is used
+            directly, and users' code may change it too.
     """
 
     def __init__(self, module: nn.Embedding) -> None:
         self.module, self.weight = module, module.weight
         self.rows, self.gradient = module.weight.detach(), torch.zeros_like(module.weight)
         self.touched: list[Tensor] = []
-        self.used_directly = False
-        self.hook = module.weight.register_post_accumulate_grad_hook(self._note)  # type: ignore[no-untyped-call]
-
-    def _note(self, _: Tensor) -> None:
-        self.used_directly = True
+        self.version = self.gradient._version
 
     def add_gradient(self, indices: Tensor, gradient: Tensor) -> None:
         """Add a gradient of the rows at `indices` to `weight.grad`."""
-        if self.weight.grad is not self.gradient:
+        only_here = self.gradient._version == self.version
+        if self.weight.grad is None:
+            if not only_here:
+                self.gradient.zero_()
             for rows in self.touched:
                 self.gradient.index_fill_(0, rows, 0.0)
             self.touched.clear()
-            if self.weight.grad is not None:
-                self.gradient.copy_(self.weight.grad)
-            elif self.used_directly:
-                self.gradient.zero_()
-                self.used_directly = False
-            self.weight.grad = self.gradient
-        self.gradient.index_add_(0, indices, gradient)
+            self.weight.grad, only_here = self.gradient, True
+        self.weight.grad.index_add_(0, indices, gradient)
         self.touched.append(indices)
+        if only_here:
+            self.version = self.gradient._version
 
 
 def _look_up(table: _Table, indices: Tensor) -> Tensor:

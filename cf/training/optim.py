@@ -18,11 +18,13 @@ class Optimizer:
 
     Attributes:
         param_groups: one: its `params`, and their learning rate `lr`, 0 until it is set.
+        state: lists of a tensor a parameter.
     """
 
     def __init__(self, params: Iterable[nn.Parameter]) -> None:
         self.params = list(params)
         self.param_groups: list[dict[str, Any]] = [{"params": self.params, "lr": 0.0}]
+        self.state: list[list[Tensor]] = []
 
     def zero_grad(self) -> None:
         """Drop the gradients."""
@@ -34,9 +36,12 @@ class Optimizer:
         """Move the parameters against their gradients, but for those that have none."""
         grads = [param.grad for param in self.params]
         reached = [i for i, grad in enumerate(grads) if grad is not None]
-        self._update(reached, [grad for grad in grads if grad is not None])
+        lists: list[list[Any]] = [self.params, grads, *self.state]
+        self._update(
+            self.param_groups[0]["lr"], *([tensors[i] for i in reached] for tensors in lists)
+        )
 
-    def _update(self, reached: list[int], grads: list[Tensor]) -> None:
+    def _update(self, lr: float, params: list[Any], grads: list[Any], *state: list[Any]) -> None:
         raise NotImplementedError
 
 
@@ -48,14 +53,14 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(params)
         self.momentum, self.weight_decay = momentum, weight_decay
-        self.velocities = [zeros_like(param) for param in self.params]
+        self.state = [[zeros_like(param) for param in self.params]] if momentum else []
 
-    def _update(self, reached: list[int], grads: list[Tensor]) -> None:
+    def _update(self, lr: float, params: list[Any], grads: list[Any], *state: list[Any]) -> None:
         torch._fused_sgd_(
-            [self.params[i] for i in reached],
+            params,
             grads,
-            [self.velocities[i] for i in reached] if self.momentum else [],
-            lr=self.param_groups[0]["lr"],
+            state[0] if state else [],
+            lr=lr,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             dampening=0.0,
@@ -77,21 +82,20 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params)
         self.betas, self.weight_decay = betas, weight_decay
-        self.means = [zeros_like(param) for param in self.params]
-        self.squares = [zeros_like(param) for param in self.params]
-        self.steps = [torch.zeros((), device=param.device) for param in self.params]
+        means, squares = ([zeros_like(param) for param in self.params] for _ in range(2))
+        self.state = [means, squares, [torch.zeros((), device=p.device) for p in self.params]]
 
-    def _update(self, reached: list[int], grads: list[Tensor]) -> None:
-        steps = [self.steps[i] for i in reached]
+    def _update(self, lr: float, params: list[Any], grads: list[Any], *state: list[Any]) -> None:
+        means, squares, steps = state
         torch._foreach_add_(steps, 1)
         torch._fused_adam_(
-            [self.params[i] for i in reached],
+            params,
             grads,
-            [self.means[i] for i in reached],
-            [self.squares[i] for i in reached],
+            means,
+            squares,
             [],
             steps,
-            lr=self.param_groups[0]["lr"],
+            lr=lr,
             beta1=self.betas[0],
             beta2=self.betas[1],
             weight_decay=self.weight_decay,
