@@ -29,9 +29,6 @@ PROVENANCE = Provenance(
 SPLIT = SplitInfo(
     fraction=0.2,
     seed=42,
-    n_train=80_669,
-    n_valid=20_167,
-    n_cold=813,
     sha256="b9" * 32,
     method="random",
     settings={"fraction": 0.2, "seed": 42},
@@ -113,7 +110,7 @@ def toy_split(method: str) -> None:
     io.write_parquet(paths.ENCODED_ITEMS, pd.DataFrame({"genres": genres}))
     io.write_parquet(paths.TRAIN, ratings.take(np.arange(500)).to_frame())
     io.write_parquet(paths.VALID, ratings.take(np.arange(500, 600)).to_frame())
-    facts = SplitInfo(0.2, 1, 500, 100, 0, "ab", method=method)
+    facts = SplitInfo(0.2, 1, "ab", method=method)
     io.write_dataclass(paths.SPLIT_INFO, facts)
     source = Provenance("toy", "toy", "", "", 600, n_users, n_items, (1.0, 5.0))
     io.write_dataclass(paths.SPLIT_PROVENANCE, source)

@@ -22,7 +22,7 @@ SECTION: dict[str, Any] = {
 RATES = {"schedule.learning_rate": {"type": "float", "low": 0.00001, "high": 0.3, "log": True}}
 ONE = {"type": "int", "low": 1, "high": 2}
 PROVENANCE = Provenance("made-up", "made-up", "test", "ab" * 32, 3000, 60, 80, (0.5, 5.0))
-SPLIT = SplitInfo(0.2, 42, 2500, 500, 0, "cd" * 32)
+SPLIT = SplitInfo(0.2, 42, "cd" * 32)
 
 
 def section(**parts: dict[str, Any]) -> Training:

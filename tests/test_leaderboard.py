@@ -21,7 +21,7 @@ PROVENANCE = Provenance(
     n_items=4,
     rating_range=(0.5, 5.0),
 )
-SPLIT = SplitInfo(0.2, 42, 8, 2, 1, "0" * 64)
+SPLIT = SplitInfo(0.2, 42, "0" * 64)
 
 
 def score(rmse: float) -> dict[str, float | None]:

@@ -42,7 +42,7 @@ PROVENANCE = Provenance(
     rating_range=(0.5, 5.0),
 )
 SETTINGS = {"fraction": 0.2, "seed": 42}
-SPLIT = SplitInfo(0.2, 42, 8, 2, 1, "cd" * 32, "random", SETTINGS)
+SPLIT = SplitInfo(0.2, 42, "cd" * 32, "random", SETTINGS)
 TRAINING = config.Training.model_validate(
     {
         "model": {"name": "dot", "n_factors": 3, "init_range": [0.0, 0.1]},

@@ -28,7 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     io.write_parquet(paths.RATINGS, toy.ratings)
     io.write_parquet(paths.ITEMS, toy.items)
     io.write_parquet(paths.PREDICTIONS, toy.predictions)
-    io.write_dataclass(paths.SPLIT_INFO, SplitInfo(0.2, 1, 320, 80, 0, "ab"))
+    io.write_dataclass(paths.SPLIT_INFO, SplitInfo(0.2, 1, "ab", parts={"train": {"n": 320}}))
     for path, frame in (
         (paths.STRATA, toy.strata),
         (paths.RANKING, toy.ranking),

@@ -37,7 +37,6 @@ class SplitInfo:
 
     Attributes:
         fraction: as `seed`, of params.yaml, whether the method uses it or not.
-        n_cold: validation rows whose user or item never occurs in the training rows.
         sha256: of the validation rows' numbers (int64, little endian), and where there is a test
             set, of the word test and its rows' numbers after that.
         settings: the values of params.yaml that the method uses.
@@ -46,9 +45,6 @@ class SplitInfo:
 
     fraction: float
     seed: int
-    n_train: int
-    n_valid: int
-    n_cold: int
     sha256: str
     method: str = "random"
     settings: dict[str, Any] = field(default_factory=dict)

@@ -27,9 +27,6 @@ def describe(subsets: Mapping[str, pd.DataFrame], settings: Split) -> SplitInfo:
     return SplitInfo(
         fraction=settings.fraction,
         seed=settings.seed,
-        n_train=len(train),
-        n_valid=len(subsets["valid"]),
-        n_cold=counts["valid"]["n_cold"],
         sha256=identity.hexdigest(),
         method=settings.method,
         settings=settings.used,

@@ -3,6 +3,7 @@
 import csv
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -41,7 +42,7 @@ def read(path: Path, columns: Mapping[str, Column]) -> pd.DataFrame:
 
     Raises:
         InputError: unknown kind of file, empty, not readable, a column missing or there twice,
-            or a value of the wrong type; the message says where.
+            or a value of the wrong type; the message names file, line or row, and column.
     """
     suffix = path.suffix.lower()
     if suffix not in {*DELIMITERS, ".parquet"}:
@@ -64,10 +65,7 @@ def locate(path: Path, row: int) -> str:
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The header and the rows of text, each with the line it begins on, without empty lines.
-
-    Slow, so for messages only.
-    """
+    """The header and the rows of text, each with its first line; slow, so for messages only."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.reader(file, delimiter=DELIMITERS[path.suffix.lower()])
         line = 1
@@ -107,18 +105,12 @@ def _read_text(path: Path, columns: Mapping[str, Column]) -> pa.Table:
 
 
 def _read_csv(path: Path, types: Mapping[str, pa.DataType]) -> pa.Table:
-    return arrow_csv.read_csv(
-        path,
-        parse_options=arrow_csv.ParseOptions(
-            delimiter=DELIMITERS[path.suffix.lower()], newlines_in_values=True
-        ),
-        convert_options=arrow_csv.ConvertOptions(
-            column_types=types,
-            include_columns=list(types),
-            null_values=[""],
-            strings_can_be_null=True,
-        ),
+    delimiter = DELIMITERS[path.suffix.lower()]
+    parse = arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    convert = arrow_csv.ConvertOptions(
+        column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=True
     )
+    return arrow_csv.read_csv(path, parse_options=parse, convert_options=convert)
 
 
 def _read_parquet(path: Path, columns: Mapping[str, Column]) -> pa.Table:
@@ -171,11 +163,10 @@ def _convert(values: pa.ChunkedArray, to: pa.DataType) -> pa.ChunkedArray:
 
 
 def _first_wrong(values: pa.ChunkedArray, to: pa.DataType) -> int:
-    def is_wrong(row: int) -> bool:
-        try:
+    def n_wrong(row: int) -> int:
+        with suppress(pa.ArrowException):
             _convert(values[: row + 1], to)
-        except pa.ArrowException:
-            return True
-        return False
+            return 0
+        return 1
 
-    return bisect_left(range(len(values)), True, key=is_wrong)
+    return bisect_left(range(len(values)), 1, key=n_wrong)
