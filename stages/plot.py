@@ -54,6 +54,7 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
         predictions=io.read_parquet(paths.PREDICTIONS, [*KEYS, *trainings]),
         histories={m: io.read_csv(paths.HISTORY / f"{m}.csv", history, float) for m in trainings},
         burn_in={name: made.parameters.get("burn_in", 0) for name, made in trainings.items()},
+        leaderboard=io.read_csv(paths.LEADERBOARD, ["model", "rmse"], TEXT),
         strata=io.read_csv(paths.STRATA, ["stratum", "label", "model", "n"], TEXT),
         ranking=io.read_csv(paths.RANKING, ["model"], TEXT),
         coverage=io.read_csv(paths.COVERAGE, ["model", "level", "coverage"], TEXT),
@@ -65,7 +66,7 @@ def write_page(results: Results, split: SplitInfo) -> None:
     """Write reports/index.html."""
     head = git.head_commit()
     page = html.render(
-        leaderboard=io.read_csv(paths.LEADERBOARD, ["model", "rmse"], TEXT),
+        leaderboard=results.leaderboard,
         ranking=results.ranking,
         metrics=io.read_json(paths.METRICS),
         data=io.read_json(paths.DATA),

@@ -122,13 +122,18 @@ def toy_split(method: str) -> None:
     io.write_dataclass(paths.RUNS / "plain.json", record)
 
 
+def toy_scores() -> dict[str, dict[str, Any]]:
+    found = {"global_mean": 1.5, "bias": 1.25, "dot": 1.0, "embnet": 0.375}
+    return {name: score(rmse) for name, rmse in found.items()}
+
+
 def toy_results() -> Results:
     """What figures of three baselines' and two models' made-up results are drawn from."""
     rng = np.random.default_rng(0)
     users, items = np.divmod(rng.permutation(30 * 40)[:400], 40)
     stars = (rng.integers(1, 11, 400) / 2).astype(np.float32)
     observed = stars[:80]
-    errors = {"global_mean": 1.5, "bias": 1.2, "dot": 1.0, "embnet": 0.3}
+    errors = {name: values["rmse"] for name, values in toy_scores().items()}
     predicted = {name: observed + rng.normal(0, error, 80) for name, error in errors.items()}
     keys = {"row": np.arange(80), "user": users[:80], "item": items[:80], "observed": observed}
     groups = {
@@ -164,6 +169,7 @@ def toy_results() -> Results:
             "dot": history.assign(learning_rate=0.1),
             "embnet": history.assign(noise_precision=1.5),
         },
+        leaderboard=leaderboard(toy_scores()),
         strata=pd.DataFrame(strata, columns=["stratum", "label", "model", "n", *bounds]),
         ranking=pd.DataFrame(ranking),
         coverage=pd.DataFrame({"model": "embnet", "level": levels, "coverage": levels / 100}),

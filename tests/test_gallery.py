@@ -114,6 +114,7 @@ def test_one_model_and_one_row() -> None:
         results,
         predictions=results.predictions[:1][[*KEYS, "bias", "embnet"]],
         strata=strata.assign(rmse_low=np.nan, rmse_high=np.nan),
+        leaderboard=results.leaderboard.query("model in ['bias', 'embnet']"),
         histories={"embnet": results.histories["embnet"]},
     )
     assert "predicted_embnet" in dict(gallery.draw(one))

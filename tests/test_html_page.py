@@ -23,13 +23,13 @@ from tests.results import (
 matplotlib.use("agg")
 
 LOW_CONTRAST = """() => {
-  const parse = colour => colour.match(/[\\d.]+/g).map(Number);
+  const parse = color => color.match(/[\\d.]+/g).map(Number);
   const luminance = rgb => rgb.slice(0, 3)
     .map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
     .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
   const ground = e => {
-    const colour = parse(getComputedStyle(e).backgroundColor);
-    return colour[3] === 0 ? ground(e.parentElement) : colour;
+    const color = parse(getComputedStyle(e).backgroundColor);
+    return color[3] === 0 ? ground(e.parentElement) : color;
   };
   return [...document.body.querySelectorAll('*')]
     .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))

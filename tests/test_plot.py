@@ -9,8 +9,7 @@ from cf.core import io, paths
 from cf.core.provenance import SplitInfo
 from cf.tracking.record import RunRecord
 from stages import plot
-from tests import results
-from tests.results import git, toy_results
+from tests.results import git, score, toy_results, toy_scores
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,7 +33,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (paths.RANKING, toy.ranking),
         (paths.COVERAGE, toy.coverage),
         (paths.DECILES, toy.deciles),
-        (paths.LEADERBOARD, results.leaderboard(results.scores())),
+        (paths.LEADERBOARD, toy.leaderboard),
         *((paths.HISTORY / f"{name}.csv", frame) for name, frame in toy.histories.items()),
     ):
         io.write_csv(path, frame)
@@ -42,7 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         tags = {"split_sha256": "ab"}
         record = RunRecord("id", "cf", name, {}, tags, {}, started=0, status="FINISHED")
         io.write_dataclass(paths.RUNS / f"{name}.json", record)
-    io.write_json(paths.METRICS, results.scores())
+    io.write_json(paths.METRICS, toy_scores())
     io.write_json(paths.DATA, {"dataset": "toy-stars", "part": "valid"})
     return folder
 
@@ -97,7 +96,7 @@ def test_the_page_compares_with_the_last_commit(undrawn: Path) -> None:
     assert "has no reports/metrics.json that can be read" in page()
     git(undrawn, "add", "reports/metrics.json", "reports/data.json", "params.yaml")
     git(undrawn, "commit", "-q", "-m", "Something")
-    io.write_json(paths.METRICS, {**results.scores(), "dot": results.score(1.0)})
+    io.write_json(paths.METRICS, {**toy_scores(), "dot": score(0.9375)})
     paths.PARAMS.write_text(paths.PARAMS.read_text().replace("seed: 1", "seed: 7"))
     plot.main()
     assert ">\N{MINUS SIGN}0.0625</td>" in page()
@@ -110,7 +109,7 @@ def test_metrics_that_were_committed_broken_are_named(undrawn: Path, content: st
     git(undrawn, "init", "-q")
     git(undrawn, "add", "reports/metrics.json")
     git(undrawn, "commit", "-q", "-m", "Broken")
-    io.write_json(paths.METRICS, results.scores())
+    io.write_json(paths.METRICS, toy_scores())
     plot.main()
     assert "has no reports/metrics.json that can be read" in page()
 

@@ -38,7 +38,8 @@ class Results:
         predictions: as reports/predictions.parquet.
         histories: as reports/history/<model>.csv, by model.
         burn_in: sweeps before the first sample, by sampled model.
-        strata, ranking, coverage, deciles: as reports/<name>.csv; all but strata may be empty.
+        leaderboard, strata, ranking, coverage, deciles: as reports/<name>.csv; the last three may
+            be empty.
     """
 
     provenance: Provenance
@@ -48,6 +49,7 @@ class Results:
     predictions: pd.DataFrame
     histories: Mapping[str, pd.DataFrame]
     burn_in: Mapping[str, int]
+    leaderboard: pd.DataFrame
     strata: pd.DataFrame
     ranking: pd.DataFrame
     coverage: pd.DataFrame
@@ -116,10 +118,7 @@ def strata_figures(results: Results, n_left_out: int = N_LEFT_OUT) -> Iterator[t
         n_left_out: how many of the models with the highest RMSE are left out, of more than
             twice as many.
     """
-    errors = results.predictions[models_of(results.predictions)].sub(
-        results.predictions["observed"], axis="index"
-    )
-    rmse = errors.astype(float).pow(2).mean().pow(0.5).sort_values(kind="stable")
+    rmse = results.leaderboard.set_index("model")["rmse"]
     n_shown = len(rmse) - n_left_out if len(rmse) > 2 * n_left_out else len(rmse)
     best, lowest = str(rmse.index[0]), float(rmse.iloc[0])
     styles = {str(name): results.styles[str(name)] for name in rmse.index[:n_shown]}
