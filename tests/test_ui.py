@@ -1,4 +1,4 @@
-"""`make ui` in a browser: MLflow's own pages show what was recorded, as one wants to see it."""
+"""`cf ui` in a browser: MLflow's own pages show what was recorded, as one wants to see it."""
 
 import json
 import shutil
@@ -8,24 +8,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
-import numpy as np
-import pandas as pd
 import pytest
 import requests
+from matplotlib.figure import Figure
 
-from cf.cli import ui as stage
+from cf.cli import ui as command
 from cf.core import config
 from cf.core.config import Training
-from cf.reporting import figures
-from cf.reporting.save import save
-from cf.reporting.style import model_styles
-from cf.tracking import record as tracking
-from cf.tracking import ui_view as view
+from cf.core.errors import InputError
+from cf.tracking import ui_view
+from cf.tracking.mlflow_store import MlflowStore
+from cf.tracking.record import RunRecord, new_training_record
 from tests.results import PROVENANCE, SPLIT
 from tests.stores import client, environment, runs
 
@@ -33,11 +31,12 @@ sync_api = pytest.importorskip(
     "playwright.sync_api", reason="no playwright here: make test installs it"
 )
 ROOT = Path(__file__).parent.parent
-RMSE = {"dotbias": 0.8125, "embnet": 0.875, "dotbias_sgd": 0.9375, "dot": 1.0625}  # best first
-ON = config.Tracking(enabled=True, experiment="cf")
-PATIENCE = 30_000  # ms; a machine may be busy
-N_EPOCHS = 5
+RMSE = {"dotbias": 0.812534, "embnet": 0.875012, "dotbias_sgd": 0.937561, "dot": 1.062589}
+PICTURE = "predicted_vs_observed"
+PATIENCE = 60_000  # ms; a machine may be busy
+N_EPOCHS = {"dotbias": 200, "embnet": 6, "dotbias_sgd": 5, "dot": 3}
 COLUMNS = ("params.`model`", "metrics.`rmse`", "attributes.`Description`", "attributes.`Dataset`")
+ASSISTANT = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"
 WINDOW = {"width": 1600, "height": 1000}
 
 # What MLflow 3.17's pages complain of by themselves, by text and by the address it is about.
@@ -60,26 +59,24 @@ class Ui:
     def server(self) -> str:
         return self.address.partition("/#/")[0]
 
+    def comparison(self, run_ids: list[str]) -> str:
+        """The address of MLflow's page that compares runs."""
+        experiment = self.address.partition("/experiments/")[2].partition("/")[0]
+        query = {"runs": json.dumps(run_ids), "experiments": json.dumps([experiment])}
+        return f"{self.server}/#/compare-runs?{urlencode(query)}&workflowType=machine_learning"
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, ready_made_store: Path) -> Path:
-    """A project in whose store each of params.yaml's models has a run with scores and a figure."""
+    """A project in whose store some of params.yaml's models have a run with all that one has."""
     folder = tmp_path_factory.mktemp("ui") / "a project"
     shutil.copytree(ready_made_store, folder)
     shutil.copy(ROOT / "params.yaml", folder)
-    epochs = np.arange(1, 1 + N_EPOCHS)
-    histories = {
-        model: pd.DataFrame(
-            {"epoch": epochs, "train_loss": rmse / epochs, "valid_loss": rmse**2 + 0.5 / epochs}
-        )
-        for model, rmse in RMSE.items()
-    }
-    picture = folder / "loss_curves.png"
-    save(figures.loss_curves(histories, model_styles([*RMSE]), "Loss by epoch"), picture)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("DVC_ROOT", raising=False)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+<<<<<<< HEAD
         with tracking.recorder(ON) as recorder:
             for model, rmse in reversed(RMSE.items()):
                 training = config.load(Path("params.yaml"), f"train_{model}", Training)
@@ -98,15 +95,43 @@ def project(tmp_path_factory: pytest.TempPathFactory, ready_made_store: Path) ->
                 scores["a_new_metric"] = 0.5
                 recorder.add(execution, scores, [picture])
         assert not recorder.failed
+=======
+        store = MlflowStore(0)
+        for model in reversed(RMSE):
+            store.upsert(asdict(finished(model)))
+>>>>>>> 714d172 (cf ui is mlflow server as a process of its own; charts and comparison show predictions side by side)
     return folder
+
+
+def finished(model: str) -> RunRecord:
+    """The record of a training that has been evaluated and drawn."""
+    rmse = RMSE[model]
+    section = config.load(Path("params.yaml"), f"train_{model}", Training)
+    record = new_training_record("cf", model, section, PROVENANCE, SPLIT)
+    for epoch in range(1, N_EPOCHS[model] + 1):
+        losses = {"loss/train": rmse / epoch**0.1, "loss/valid": rmse**2 + 0.5 / epoch}
+        speed = {"learning_rate": 0.1 / epoch, "seconds_per_epoch": 1 + rmse}
+        record.log_epoch(epoch, losses | speed)
+    record.finish()
+    record.metrics = {
+        **{"rmse": rmse, "mse": rmse**2, "mae": 0.8 * rmse, "n": 100, "n_cold": 5},
+        **{"rmse_warm": 0.98 * rmse, "rmse_cold": 1.1 * rmse, "a_new_metric": 0.5},
+    }
+    picture, page = Path(f"predicted_{model}.png"), Path("index.html")
+    figure = Figure(figsize=(5, 4), layout="tight")
+    axes = figure.subplots()
+    axes.plot([1, 5], [1.5, 3 + rmse])
+    axes.set(title=f"Predicted by {model}", xlabel="observed", ylabel="predicted")
+    figure.savefig(picture)
+    page.write_text("<h1>All models</h1>")
+    record.pictures, record.reports = {PICTURE: str(picture)}, [str(page)]
+    return record
 
 
 @contextmanager
 def serving(project: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """The address that `make ui` prints once it can be opened, and its process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    """The address that `cf ui` prints once it can be opened, and its process."""
+    port = str(free_port())
     process = subprocess.Popen(
         [sys.executable, "-m", "cf.cli", "ui", "--port", port],
         cwd=project,
@@ -118,8 +143,8 @@ def serving(project: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     with process:
         try:
             assert process.stdout
-            said = iter(process.stdout.readline, "")
-            address = next((line.split()[1] for line in said if line.startswith("MLflow: ")), "")
+            lines = iter(process.stdout.readline, "")
+            address = next((line.split()[1] for line in lines if line.startswith("MLflow: ")), "")
             assert address.startswith(f"http://127.0.0.1:{port}/#/experiments/")
             yield address, process
         finally:
@@ -135,25 +160,37 @@ def ui(project: Path) -> Iterator[Ui]:
 @pytest.fixture
 def tab(browser: Any) -> Iterator[Any]:
     """A browser's tab, in which no page may complain."""
-    said: list[str] = []
+    complaints: list[str] = []
 
     def on_console(message: Any) -> None:
         where = message.location["url"]
         known = any(text in message.text and end in where for text, end in HARMLESS)
         if message.type == "error" and not known:
-            said.append(f"{message.text} ({where})")
+            complaints.append(f"{message.text} ({where})")
 
     with browser.new_context(viewport=WINDOW) as context:
         context.set_default_timeout(PATIENCE)
+        # as if the panel of MLflow's assistant, a third of the page, had been closed once
+        context.add_init_script(f"localStorage.setItem('{ASSISTANT}', 'true')")
         tab = context.new_page()
         tab.on("console", on_console)
-        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
         yield tab
-    assert said == []
+    assert complaints == []
 
 
 def expect(locator: Any) -> Any:
     return sync_api.expect(locator)
+
+
+def check_side_by_side(pictures: Any) -> None:
+    """Nothing, if the pictures have loaded, and the first two stand in one row."""
+    for picture in pictures.all():
+        expect(picture).to_be_visible()
+        picture.evaluate("image => image.decode()")
+    first, second, *_ = (picture.bounding_box() for picture in pictures.all())
+    assert first["y"] == second["y"]
+    assert first["x"] != second["x"]
 
 
 def test_the_table_has_every_model_with_its_rmse_best_first(
@@ -169,6 +206,7 @@ def test_the_table_has_every_model_with_its_rmse_best_first(
         expect(name.get_by_role("link")).to_have_text(model, timeout=PATIENCE)
         expect(kind).to_have_text(model.removesuffix("_sgd"))
         expect(score).to_have_text(str(rmse))
+        assert score.evaluate("cell => cell.scrollWidth <= cell.clientWidth"), "it is cut off"
         expect(description).to_contain_text("n_factors 50, ")
         expect(dataset).to_contain_text(f"{PROVENANCE.dataset} ({PROVENANCE.sha256[:8]})")
     tab.screenshot(path=screenshots / "mlflow-table.png")
@@ -180,29 +218,36 @@ def test_the_charts_draw_the_losses_of_every_model(ui: Ui, tab: Any, screenshots
     for place, metric in enumerate(["loss/valid", "loss/train"]):
         card = cards.nth(place)
         expect(card.get_by_role("heading")).to_have_text(metric, timeout=PATIENCE)
-        lines = card.locator(".scatterlayer .trace:has(.point) .js-line")  # and not their shadows
-        expect(lines).to_have_count(len(RMSE), timeout=PATIENCE)
-        expect(card.locator(".scatterlayer .point")).to_have_count(N_EPOCHS * len(RMSE))
-        legend = card.get_by_text(f"({metric})")
+        expect(card.locator(".scatterlayer .trace .js-line").first).to_be_visible()
+        plot = card.locator(".js-plotly-plot")
+        assert plot.evaluate("plot => plot._fullLayout.xaxis.type") == "log"
+        points = plot.evaluate("plot => plot.data.map(run => [run.name, run.x.length])")
+        assert dict(points) == N_EPOCHS
+        legend = card.get_by_text(f"({metric})", exact=False)
         expect(legend).to_have_text([f"{model} ({metric})" for model in RMSE])
     tab.screenshot(path=screenshots / "mlflow-charts.png")
-    bars = cards.nth(2)
-    bars.scroll_into_view_if_needed()
-    expect(bars.get_by_role("heading")).to_have_text("rmse")
-    expect(bars.locator(".barlayer .point")).to_have_count(len(RMSE))
-    tab.screenshot(path=screenshots / "mlflow-charts-scores.png")
     section = tab.get_by_test_id("experiment-view-compare-runs-section-header")
     # seven charts of the view, and of a metric that it does not know
     expect(section.filter(has_text="Model metrics")).to_contain_text("(8)")
 
 
+def test_the_charts_show_predictions_side_by_side(ui: Ui, tab: Any, screenshots: Path) -> None:
+    tab.goto(ui.address)
+    pictures = tab.get_by_test_id("experiment-view-compare-runs-card").nth(2)
+    pictures.scroll_into_view_if_needed()
+    expect(pictures.get_by_role("heading")).to_have_text(PICTURE)
+    images = pictures.locator("img")
+    expect(images).to_have_count(len(RMSE))
+    check_side_by_side(images)
+    bars = tab.get_by_test_id("experiment-view-compare-runs-card").nth(3)
+    bars.scroll_into_view_if_needed()
+    expect(bars.get_by_role("heading")).to_have_text("rmse")
+    expect(bars.locator(".barlayer .point")).to_have_count(len(RMSE))
+    tab.screenshot(path=screenshots / "mlflow-charts-pictures.png")
+
+
 def test_the_comparison_draws_a_line_a_run(ui: Ui, tab: Any, screenshots: Path) -> None:
-    experiment = ui.address.partition("/experiments/")[2].partition("/")[0]
-    query = urlencode(
-        {"runs": json.dumps(ui.run_ids), "experiments": json.dumps([experiment])}
-        | {"workflowType": "machine_learning"}
-    )
-    tab.goto(f"{ui.server}/#/compare-runs?{query}")
+    tab.goto(ui.comparison(ui.run_ids))
     plot = tab.locator(".js-plotly-plot").first
     expect(plot.locator(".parcoords .y-axis")).to_have_count(4, timeout=PATIENCE)
     expect(plot.locator("canvas").first).to_be_visible()
@@ -213,25 +258,21 @@ def test_the_comparison_draws_a_line_a_run(ui: Ui, tab: Any, screenshots: Path) 
     tab.screenshot(path=screenshots / "mlflow-comparison.png")
 
 
-def test_figures_and_registry_are_served(ui: Ui) -> None:
-    figure = {"run_uuid": ui.run_ids[0], "path": "figures/loss_curves.png"}
-    answer = requests.get(f"{ui.server}/get-artifact", figure, timeout=60)
+def test_the_comparison_of_two_shows_their_predictions(ui: Ui, tab: Any, screenshots: Path) -> None:
+    tab.goto(ui.comparison(ui.run_ids[:2]))  # more leave MLflow no room for the list of files
+    tab.get_by_text(f"{PICTURE}.png", exact=True).click()
+    pictures = tab.get_by_role("img", name=f"{PICTURE}.png")
+    expect(pictures).to_have_count(2)
+    check_side_by_side(pictures)
+    tab.screenshot(path=screenshots / "mlflow-comparison-pictures.png")
+
+
+def test_pictures_and_registry_are_served(ui: Ui) -> None:
+    picture = {"run_uuid": ui.run_ids[0], "path": f"{PICTURE}.png"}
+    answer = requests.get(f"{ui.server}/get-artifact", picture, timeout=60)
     assert answer.content.startswith(b"\x89PNG")
     models = f"{ui.server}/ajax-api/2.0/mlflow/registered-models/search"
     assert requests.get(models, timeout=60).status_code == 200
-
-
-def test_figures_are_served_where_a_project_was_moved_to(project: Path, tmp_path: Path) -> None:
-    moved = shutil.copytree(project, tmp_path / "elsewhere")
-    run_id = runs(moved)[0].info.run_id
-    (figure,) = (moved / f"mlruns/artifacts/{run_id}/artifacts/figures").iterdir()
-    figure.write_bytes(b"the copy's own")
-    with serving(moved) as (address, _):
-        server = address.partition("/#/")[0]
-        asked = {"run_uuid": run_id, "path": f"figures/{figure.name}"}
-        assert (
-            requests.get(f"{server}/get-artifact", asked, timeout=60).content == b"the copy's own"
-        )
 
 
 def test_an_experiment_that_an_older_cf_made_gets_the_view(
@@ -239,30 +280,31 @@ def test_an_experiment_that_an_older_cf_made_gets_the_view(
 ) -> None:
     monkeypatch.delenv("DVC_ROOT", raising=False)
     shutil.copytree(ready_made_store, here, dirs_exist_ok=True)
-    client(here).create_experiment("cf")
-    training = config.load(Path("params.yaml"), "train_dot", Training)
-    execution = tracking.execution("cf", "dot", training, PROVENANCE, SPLIT)
-    with tracking.recorder(ON) as recorder:
-        recorder.start(execution)
-        recorder.finish(execution, [])
-    _, tags = stage.in_store(Path("mlruns/mlflow.db"), "cf")
-    assert {view.TAG, "mlflow.experimentKind"} <= tags
+    location = (here / "mlruns/artifacts").as_uri()
+    client(here).create_experiment("cf", location)
+    MlflowStore(0).upsert(asdict(finished("dot")))
+    experiment = client(here).get_experiment_by_name("cf")
+    assert experiment
+    assert experiment.artifact_location == location
+    assert {ui_view.TAG, "mlflow.experimentKind"} <= experiment.tags.keys()
 
 
 def test_an_interrupt_ends_it_without_a_word(project: Path) -> None:
-    with serving(project) as (_, process):
+    with serving(project) as (address, process):
         process.send_signal(signal.SIGINT)
-        said, complaints = process.communicate()
-        assert (process.returncode, said.strip(), complaints) == (0, "", "")
+        output, complaints = process.communicate()
+        assert (process.returncode, output.strip(), complaints) == (0, "", "")
+    with socket.socket() as free:  # so MLflow has ended as well
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind(("127.0.0.1", urlsplit(address).port))
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fresh project as the current folder, in which `make ui` is called."""
+    """A fresh project as the current folder, in which `cf ui` is called."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(sys, "argv", ["ui.py"])
     return tmp_path
 
 
@@ -270,11 +312,11 @@ def test_a_servers_page_is_shown_instead(
     ui: Ui, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{ui.server}/")
-    stage.main()
+    command.main()
     assert capsys.readouterr().out == f"MLflow: {ui.address}\n"
     text = Path("params.yaml").read_text().replace("experiment: cf", "experiment: another")
     Path("params.yaml").write_text(text)
-    stage.main()
+    command.main()
     assert capsys.readouterr().out == f"MLflow: {ui.server}/#/experiments\n"
 
 
@@ -283,20 +325,23 @@ def test_a_store_that_cannot_be_shown_is_named(
     here: Path, monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with pytest.raises(SystemExit, match=f"^ui: MLFLOW_TRACKING_URI is {uri}"):
-        stage.main()
+    with pytest.raises(InputError, match=f"^MLFLOW_TRACKING_URI is {uri}"):
+        command.main()
 
 
 def test_where_there_are_no_runs_it_says_how_to_get_some(
     here: Path, ready_made_store: Path
 ) -> None:
     for _ in range(2):
-        with pytest.raises(SystemExit, match=r"^ui: no runs .* cf yet. `make repro` .*make sync"):
-            stage.main()
+        with pytest.raises(InputError, match=r"^no runs .* cf yet. `make repro` .*make sync"):
+            command.main(free_port())
         shutil.copytree(ready_made_store, here, dirs_exist_ok=True)
     Path("mlruns/mlflow.db").write_text("not a database")
-    with pytest.raises(SystemExit, match=r"expected MLflow's database, got file is not"):
-        stage.main()
+    with pytest.raises(InputError, match=r"expected MLflow's database, got another file"):
+        command.main()
+    Path("mlruns/mlflow.db").write_text("SQLite format 3, but damaged")
+    with pytest.raises(InputError, match=r"MLflow's server ended at once. .*not a database"):
+        command.main(free_port())
 
 
 def test_a_port_that_is_taken_is_named_with_another(
@@ -308,9 +353,11 @@ def test_a_port_that_is_taken_is_named_with_another(
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        monkeypatch.setattr(sys, "argv", ["ui.py", str(port)])
-        with pytest.raises(SystemExit, match=rf"port {port} .* make ui PORT={port + 1}"):
-            stage.main()
-    monkeypatch.setattr(sys, "argv", ["ui.py", "many"])
-    with pytest.raises(SystemExit, match="from 1 to 65535, got many"):
-        stage.main()
+        with pytest.raises(InputError, match=rf"port {port} .* make ui PORT={port + 1}"):
+            command.main(port)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -1,33 +1,28 @@
-"""Show all runs in MLflow's pages, on this machine. Usage: python -m cf.cli.ui [PORT]
-
-MLflow's application runs right in this process: `mlflow ui` would import all of MLflow in one
-process to check its arguments, and again in the process that serves, which takes twice as long.
-"""
+"""Show all runs in MLflow's pages, of this machine or of the team's server."""
 
 import os
+import signal
 import socket
-import sqlite3
+import subprocess
 import sys
-import warnings
+import tempfile
+import time
 import webbrowser
-from contextlib import closing
-from pathlib import Path
+from contextlib import suppress
+from typing import IO, Any
 from urllib.parse import urlencode
 
 import requests
-import uvicorn
 
 from cf.core import config, paths
-from cf.core.errors import InputError, exit_on_input_error
-from cf.tracking import ui_view as view
+from cf.core.errors import InputError
+from cf.tracking import ui_view
 
 HOST = "127.0.0.1"
-PORT = 5000
-APPLICATION = "mlflow.server.fastapi_app:app"
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # for evaluations of language models
+    "PYTHONWARNINGS": "ignore",  # of MLflow to its own developers
 }
 NO_RUNS = (
     "no runs of the experiment {} yet. `make repro` trains; after a pull, `make sync` makes the "
@@ -35,55 +30,109 @@ NO_RUNS = (
 )
 
 
-class Server(uvicorn.Server):
-    """Serves, and shows a page once it can be opened."""
+def main(port: int = 5000) -> None:
+    """Serve MLflow's pages until Ctrl-C; or print where the team's server has them.
 
-    def __init__(self, settings: uvicorn.Config, page: str) -> None:
-        super().__init__(settings)
-        self.page = page
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve."""
-        await super().startup(sockets)
-        show(self.page, "   (Ctrl-C ends it)")
-
-
-@exit_on_input_error
-def main(port: int | None = None) -> None:
-    """Serve until interrupted, or show where the team's server is."""
+    Raises:
+        InputError: there are no runs, the port is taken, or the server does not answer.
+    """
     experiment = config.load(paths.PARAMS, "tracking", config.Tracking).experiment
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
     if uri.startswith(("http://", "https://")):
-        show(page_of_server(uri.rstrip("/"), experiment))
+        show(page(uri, find_experiment(uri, experiment)))
         return
     if uri:
         raise InputError(
             f"MLFLOW_TRACKING_URI is {uri}: expected http://... or nothing, which is the store in "
             f"{paths.STORE}. For any other: mlflow ui --backend-store-uri {uri}"
         )
-    port = port or the_port()
-    number, tags = in_store(paths.STORE, experiment)
-    here = claim(port)
-    own = f"sqlite:///{paths.STORE.resolve()}"
-    os.environ |= {**SETTINGS, "MLFLOW_TRACKING_URI": own, "MLFLOW_REGISTRY_URI": own}
-    warnings.simplefilter("ignore")  # of MLflow to its own developers
+    check_store(experiment)
+    check_port(port)
     print("MLflow starts ...", flush=True)
-    server = uvicorn.Config(APPLICATION, log_level="warning", timeout_graceful_shutdown=1)
-    try:
-        Server(server, page(f"http://{HOST}:{port}", number, tags)).run([here])
-    except KeyboardInterrupt:
-        print()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that MLflow ends with this
+    with tempfile.TemporaryFile("w+") as log:
+        server = start_server(port, log)
+        try:
+            address = f"http://{HOST}:{port}"
+            wait_for(server, address, log)
+            found = find_experiment(address, experiment)
+            if not found or not has_runs(address, found["experiment_id"]):
+                raise InputError(NO_RUNS.format(experiment))
+            show(page(address, found), "   (Ctrl-C ends it)")
+            server.wait()
+        except KeyboardInterrupt:
+            print()
+        finally:
+            server.terminate()
+            with suppress(subprocess.TimeoutExpired):  # it tidies up its memory at leisure
+                server.wait(timeout=1)
+            server.kill()
 
 
-def page(server: str, experiment: str, tags: set[str]) -> str:
-    """The address of an experiment's comparison charts, in cf's view if the experiment has it."""
-    shared = {"viewStateShareKey": view.KEY} if view.TAG in tags else {}
-    query = {"compareRunsMode": "CHART", "workflowType": "machine_learning", **shared}
-    return f"{server}/#/experiments/{experiment}/runs?{urlencode(query)}"
+def check_store(experiment: str) -> None:
+    """Nothing, if the project has a store.
+
+    Raises:
+        InputError: it has none, or the file is another.
+    """
+    if not paths.STORE.exists():
+        raise InputError(NO_RUNS.format(experiment))
+    with paths.STORE.open("rb") as file:
+        if not file.read(16).startswith(b"SQLite format 3"):
+            raise InputError(
+                f"{paths.STORE}: expected MLflow's database, got another file. Move it away; "
+                "`make sync` makes a new one from runs/."
+            )
 
 
-def page_of_server(server: str, experiment: str) -> str:
-    """The address of the experiment's charts on a server; of all experiments if it is not told.
+def check_port(port: int) -> None:
+    """Nothing, if the port is free.
+
+    Raises:
+        InputError: somebody else has it.
+    """
+    with socket.socket() as here:
+        here.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            here.bind((HOST, port))
+        except OSError as error:
+            raise InputError(
+                f"port {port} of {HOST} cannot be had: {error.strerror}. Perhaps `make ui` runs "
+                f"already; else take another: make ui PORT={port % 65535 + 1}"
+            ) from None
+
+
+def start_server(port: int, log: IO[str]) -> "subprocess.Popen[bytes]":
+    """MLflow's server of the project's store, which takes some seconds until it answers."""
+    store = paths.STORE.resolve()
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
+        *("--backend-store-uri", f"sqlite:///{store}", "--workers", "1"),
+        *("--default-artifact-root", store.with_name("artifacts").as_uri()),
+        *("--uvicorn-opts", "--log-level warning --timeout-graceful-shutdown 1"),
+    ]
+    return subprocess.Popen(command, env={**os.environ, **SETTINGS}, stdout=log, stderr=log)
+
+
+def wait_for(server: "subprocess.Popen[bytes]", address: str, log: IO[str]) -> None:
+    """Wait until the server answers.
+
+    Raises:
+        InputError: it ended instead.
+    """
+    while server.poll() is None:
+        try:
+            if requests.get(f"{address}/health", timeout=10).ok:
+                return
+        except requests.RequestException:
+            time.sleep(0.1)
+    log.seek(0)
+    errors = [line.strip() for line in log if "Error" in line]
+    raise InputError(f"MLflow's server ended at once. {errors[-1] if errors else ''}")
+
+
+def find_experiment(server: str, name: str) -> dict[str, Any] | None:
+    """An experiment as the server describes it; None if there is none, or not for this user.
 
     Raises:
         InputError: no answer.
@@ -92,79 +141,36 @@ def page_of_server(server: str, experiment: str) -> str:
     try:
         answer = requests.get(
             f"{server}/api/2.0/mlflow/experiments/get-by-name",
-            {"experiment_name": experiment},
+            {"experiment_name": name},
             auth=(user, password) if user and password else None,
             timeout=10,
         )
-        found = answer.json()["experiment"]
-    except (requests.JSONDecodeError, KeyError):  # no such experiment, or not for everyone
-        return f"{server}/#/experiments"
+        found: dict[str, Any] = answer.json()["experiment"]
+    except (requests.JSONDecodeError, KeyError):
+        return None
     except requests.RequestException as error:
         raise InputError(
             f"MLFLOW_TRACKING_URI is {server}, which does not answer: {error}. Without that "
             "variable, `make ui` shows this machine's runs."
         ) from None
-    tags = {tag["key"] for tag in found.get("tags", [])}
-    return page(server, found["experiment_id"], tags)
+    return found
 
 
-def the_port() -> int:
-    """The port, from the command line.
-
-    Raises:
-        InputError: it is none.
-    """
-    given = sys.argv[1] if len(sys.argv) > 1 else str(PORT)
-    if not given.isdecimal() or not 0 < int(given) < 2**16:
-        raise InputError(f"expected a port from 1 to 65535, got {given}. E.g. make ui PORT=5001")
-    return int(given)
+def has_runs(server: str, experiment: str) -> bool:
+    """Whether an experiment has a run that is not deleted."""
+    query = {"experiment_ids": [experiment], "max_results": 1}
+    answer = requests.post(f"{server}/api/2.0/mlflow/runs/search", json=query, timeout=60)
+    return bool(answer.json().get("runs"))
 
 
-def in_store(path: Path, experiment: str) -> tuple[str, set[str]]:
-    """An experiment's id in MLflow's database, and the names of its tags.
-
-    Raises:
-        InputError: it has no runs, or this is no such database.
-    """
-    if not path.exists():
-        raise InputError(NO_RUNS.format(experiment))
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            found = database.execute(
-                "SELECT experiment_id FROM experiments JOIN runs USING (experiment_id) "
-                "WHERE experiments.name = ? LIMIT 1",
-                [experiment],
-            ).fetchone()
-            tags = database.execute(
-                "SELECT key FROM experiment_tags WHERE experiment_id = ?", found or [None]
-            ).fetchall()
-    except sqlite3.Error as error:
-        raise InputError(
-            f"{path}: expected MLflow's database, got {error}. Move it away; `make sync` makes "
-            "another from runs/."
-        ) from None
-    if found is None:
-        raise InputError(NO_RUNS.format(experiment))
-    return str(found[0]), {key for (key,) in tags}
-
-
-def claim(port: int) -> socket.socket:
-    """A socket that has the port.
-
-    Raises:
-        InputError: somebody else has it.
-    """
-    here = socket.socket()
-    here.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        here.bind((HOST, port))
-    except OSError as error:
-        here.close()
-        raise InputError(
-            f"port {port} of {HOST} cannot be had: {error.strerror}. Perhaps `make ui` runs "
-            f"already; else take another: make ui PORT={port % 65535 + 1}"
-        ) from None
-    return here
+def page(server: str, experiment: dict[str, Any] | None) -> str:
+    """The address of an experiment's comparison charts, in cf's view if the experiment has it."""
+    if experiment is None:
+        return f"{server}/#/experiments"
+    query = {"compareRunsMode": "CHART", "workflowType": "machine_learning"}
+    if ui_view.TAG in {tag["key"] for tag in experiment.get("tags", [])}:
+        query["viewStateShareKey"] = ui_view.KEY
+    return f"{server}/#/experiments/{experiment['experiment_id']}/runs?{urlencode(query)}"
 
 
 def show(address: str, hint: str = "") -> None:
@@ -173,7 +179,3 @@ def show(address: str, hint: str = "") -> None:
     windows = sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & {*os.environ}
     if sys.stdout.isatty() and windows:
         webbrowser.open(address)
-
-
-if __name__ == "__main__":
-    main()

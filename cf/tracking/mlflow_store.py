@@ -1,6 +1,6 @@
 """MLflow, brought to what run records say: the only module that imports it."""
 
-import json
+import hashlib
 import os
 import shutil
 import socket
@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +31,7 @@ from cf.tracking import ui_view
 
 MODEL, ALIAS = "cf", "champion"
 BATCH_SIZE = 1000  # metrics that MLflow takes at once
-DIGESTS = "files_sha256"  # the tag with the digest of each file that was uploaded
+LOCK_FILE = "lock_file"  # the tag of a run that goes on: host and path
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -90,8 +90,7 @@ class MlflowStore:
         tags = {
             **record["tags"],
             "execution": record["id"],
-            "host": socket.gethostname(),
-            "lock_file": str(lock_file),
+            LOCK_FILE: f"{socket.gethostname()}:{lock_file}",
         }
         if 0 < record["ended"] < self.started:
             tags["backfilled"] = "true"
@@ -128,6 +127,8 @@ class MlflowStore:
                 self.client.log_artifact(run_id, file, "model")
         if record["status"] != "RUNNING":
             self.client.set_terminated(run_id, record["status"], record["ended"])
+            if LOCK_FILE in run.data.tags:
+                self.client.delete_tag(run_id, LOCK_FILE)
 
     def _log_epochs(self, run_id: str, epochs: list[Json]) -> None:
         metrics = [
@@ -149,8 +150,8 @@ class MlflowStore:
         ]
         if changed:
             self.client.log_batch(run_id, changed)
-        if record["pictures"] or record["reports"]:
-            self._log_figures(run, record)
+        self._log_pictures(run, record["pictures"])
+        self._log_reports(run, record["reports"])
         if record["parent"]:
             above = self._find({**record, "id": record["parent"]})
             if above and known.tags.get("mlflow.parentRunId") != above.info.run_id:
@@ -159,25 +160,29 @@ class MlflowStore:
             with self.lock:
                 self._register(run, record)
 
-    def _log_figures(self, run: Run, record: Json) -> None:
-        """Log pictures and reports whose content the run does not have."""
-        run_id, known = run.info.run_id, json.loads(run.data.tags.get(DIGESTS, "{}"))
-        files = {f"{name}{Path(path).suffix}": path for name, path in record["pictures"].items()}
-        files |= {f"report/{Path(path).name}": path for path in record["reports"]}
-        digests = {name: sha256(Path(path))[:16] for name, path in files.items()}
-        for name, path in files.items():
-            if known.get(name) == digests[name]:
-                continue
-            if name.startswith("report/"):
-                self.client.log_artifact(run_id, path, "report")
-                continue
-            # At the root under a common name, MLflow's page of a comparison shows pictures side by
-            # side; as images, the page of charts does. An image is a new file at each call.
-            with tempfile.TemporaryDirectory() as folder:
-                self.client.log_artifact(run_id, shutil.copy(path, Path(folder, name)))
-            self.client.log_image(run_id, Image(path), key=Path(name).stem, step=0)
-        if digests.items() - known.items():
-            self.client.set_tag(run_id, DIGESTS, json.dumps(known | digests))
+    def _log_pictures(self, run: Run, pictures: dict[str, str]) -> None:
+        """Log each picture so that MLflow shows those of several runs side by side.
+
+        Its page of a comparison does so for files at the root that have the same name, its page of
+        charts for images. An image is a new file at each call.
+        """
+        for name, path in pictures.items():
+            digest = sha256(Path(path))
+            if run.data.tags.get(f"{name}_sha256") != digest:
+                with tempfile.TemporaryDirectory() as folder:
+                    copy = shutil.copy(path, Path(folder, name).with_suffix(Path(path).suffix))
+                    self.client.log_artifact(run.info.run_id, copy)
+                self.client.log_image(run.info.run_id, Image(path), key=name, step=0)
+                self.client.set_tag(run.info.run_id, f"{name}_sha256", digest)
+
+    def _log_reports(self, run: Run, paths: list[str]) -> None:
+        """Log figures and pages about several models, unless the run has just these."""
+        content = "".join(sha256(Path(path)) for path in paths)
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        if paths and run.data.tags.get("report_sha256") != digest:
+            for path in paths:
+                self.client.log_artifact(run.info.run_id, path, "report")
+            self.client.set_tag(run.info.run_id, "report_sha256", digest)
 
     def _register(self, run: Run, record: Json) -> None:
         """Register the run's model once, and the decision whether it is the champion."""
@@ -263,18 +268,18 @@ class MlflowStore:
 
     def _close_orphaned_runs(self, experiment: str) -> None:
         """End the runs of this machine that are marked as running and have no process."""
-        running = f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
-        for run in self.client.search_runs([experiment], running):
-            lock_file = Path(run.data.tags.get("lock_file") or self.folder / "locks/unknown")
+        host = socket.gethostname()
+        query = f"attributes.status = 'RUNNING' and tags.{LOCK_FILE} LIKE '{host}:%'"
+        for run in self.client.search_runs([experiment], query):
+            run_id = run.info.run_id
+            lock_file = Path(run.data.tags[LOCK_FILE].removeprefix(f"{host}:"))
             if not lock_file.parent.is_dir():
                 lock_file = self.folder / "locks" / lock_file.name  # the project was moved
-            try:
-                with FileLock(lock_file, timeout=0):
-                    if self.client.get_run(run.info.run_id).info.status == "RUNNING":
-                        self.client.set_terminated(run.info.run_id, "KILLED")
-                    lock_file.unlink()
-            except Timeout:
-                continue
+            with suppress(Timeout), FileLock(lock_file, timeout=0):
+                if self.client.get_run(run_id).info.status == "RUNNING":
+                    self.client.set_terminated(run_id, "KILLED")
+                    self.client.delete_tag(run_id, LOCK_FILE)
+                lock_file.unlink()
 
     def _own_store(self) -> MlflowClient:
         """A client of the project's own store, which is made if it is missing."""

@@ -9,58 +9,66 @@ TAG = f"mlflow.sharedViewState.{KEY}"
 Json = dict[str, Any]
 
 
-def _chart(metric: str, section: str, kind: str = "BAR", shown: bool = True) -> Json:
-    line = {
-        "lineSmoothness": 0,
-        "scaleType": "linear",
-        "xAxisScaleType": "linear",
-        "xAxisKey": "step",
-        "yAxisKey": "metric",
-        "yAxisExpressions": [],
-        "range": {},
-        "useGlobalXaxisKey": True,
-        "useGlobalLineSmoothing": True,
-    }
-    return {
-        "uuid": metric,
-        "type": kind,
-        "metricKey": metric,
-        "displayName": metric,
-        "metricSectionId": section,
-        "runsCountToCompare": 10,
-        "isGenerated": True,
-        "deleted": not shown,
-        **(line if kind == "LINE" else {}),
-    }
-
-
 def _section(name: str, columns: int) -> Json:
     # reordered: metrics of later versions come last instead of in alphabetical order
     return {"uuid": name, "name": name, "columns": columns, "display": True, "isReordered": True}
+
+
+def _card(kind: str, name: str, section: str, **more: Any) -> Json:
+    card = {"uuid": name, "type": kind, "displayName": name, "metricSectionId": section}
+    return {**card, "runsCountToCompare": 10, "isGenerated": True, "deleted": False, **more}
+
+
+def _lines(metric: str, section: str) -> Json:
+    return _card(
+        "LINE",
+        metric,
+        section,
+        metricKey=metric,
+        lineSmoothness=0,
+        scaleType="linear",
+        xAxisScaleType="log",  # 200 sweeps of one model beside 3 epochs of another
+        xAxisKey="step",
+        yAxisKey="metric",
+        yAxisExpressions=[],
+        range={},
+        useGlobalXaxisKey=True,
+        useGlobalLineSmoothing=True,
+    )
+
+
+def _bars(metric: str, section: str, shown: bool = True) -> Json:
+    return _card("BAR", metric, section, metricKey=metric, deleted=not shown)
+
+
+def _images(name: str, section: str) -> Json:
+    return _card("IMAGE", name, section, imageKeys=[name], step=0, showRunParams=False)
 
 
 # The page of runs as MLflow's own "Fraction" would keep it: a tag of the experiment, which a link
 # names. A metric that it does not mention gets a chart as well, after these.
 COLUMNS = {
     "params.`model`": 90,
-    "metrics.`rmse`": 80,
+    "metrics.`rmse`": 90,  # wide enough for its six decimals
     "attributes.`Description`": 320,
     "attributes.`Dataset`": 210,
 }
-OTHERS = "Model metrics"
-HIDDEN = ("rmse_low", "rmse_high", "n", "n_cold")
+LOSS, PREDICTIONS, METRICS = "loss", "predictions", "Model metrics"
 VIEW = {
     "orderByKey": "metrics.`rmse`",
     "orderByAsc": True,
     "selectedColumns": list(COLUMNS),
     "columnOrder": list(COLUMNS),
     "columnWidths": COLUMNS,
-    "compareRunSections": [_section("loss", 2), _section(OTHERS, 3)],
+    "compareRunSections": [
+        *(_section(name, columns) for name, columns in ((LOSS, 2), (PREDICTIONS, 1), (METRICS, 3)))
+    ],
     "compareRunCharts": [
-        *(_chart(metric, "loss", "LINE") for metric in ("loss/valid", "loss/train")),
-        *(_chart(metric, OTHERS) for metric in ("rmse", "rmse_warm", "rmse_cold", "mae", "mse")),
-        *(_chart(metric, OTHERS, "LINE") for metric in ("learning_rate", "seconds_per_epoch")),
-        *(_chart(metric, OTHERS, shown=False) for metric in HIDDEN),
+        *(_lines(metric, LOSS) for metric in ("loss/valid", "loss/train")),
+        _images("predicted_vs_observed", PREDICTIONS),
+        *(_bars(metric, METRICS) for metric in ("rmse", "rmse_warm", "rmse_cold", "mae", "mse")),
+        *(_lines(metric, METRICS) for metric in ("learning_rate", "seconds_per_epoch")),
+        *(_bars(name, METRICS, shown=False) for name in ("rmse_low", "rmse_high", "n", "n_cold")),
     ],
 }
 EXPERIMENT_TAGS = {
