@@ -1,15 +1,34 @@
-"""Run records."""
+"""Run records, and the process that records them."""
 
+import shutil
+import signal
 import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Run
 
 from cf.core import config
 from cf.core.errors import InputError
-from cf.core.io import write_dataclass
-from cf.tracking.record import new_training_record, read_all
-from tests.test_mlflow_store import PROVENANCE, SPLIT, TRAINING, new
+from cf.core.io import read_dataclass, write_dataclass
+from cf.tracking.record import RunRecord, new_training_record, read_all, recording
+from tests.records import (
+    LOSSES,
+    OFF,
+    ON,
+    PROVENANCE,
+    SPLIT,
+    TRAINING,
+    begin,
+    new,
+    train,
+)
+from tests.stores import client, environment, runs
+from tests.test_mlflow_store import files, losses, upsert
 
 
 def test_the_description_of_a_sampling_says_what_it_leaves_out() -> None:
@@ -78,3 +97,185 @@ def test_only_finished_trainings_on_this_split_are_read(
     write_dataclass(Path("runs/other.json"), other)
     with pytest.raises(InputError, match=r"runs/other.json: other was trained on other rows"):
         read_all(SPLIT)
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, ready_made_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], list[Run]]:
+    """Makes a fresh project the current folder; calling it gives all runs of its store."""
+    shutil.copytree(ready_made_store, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return lambda: runs(tmp_path)
+
+
+def test_a_process_records_a_training(project: Callable[[], list[Run]]) -> None:
+    record = train()
+    (run,) = project()
+    assert run.data.tags["execution"] == record.id
+    assert (run.info.status, run.info.end_time) == ("FINISHED", record.ended)
+    assert "backfilled" not in run.data.tags
+    assert losses(run, client(Path())) == LOSSES
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(RuntimeError("x"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
+)
+def test_a_training_that_stops_early_is_marked(
+    project: Callable[[], list[Run]], error: BaseException, status: str
+) -> None:
+    path = Path("runs/dot.json")
+    with pytest.raises(type(error)), recording(ON) as recorder:  # noqa: PT012
+        record = new()
+        recorder.upsert(record, path)
+        raise error
+    (run,) = project()
+    assert run.info.status == status
+    assert read_dataclass(path, RunRecord).status == status
+
+
+KILL = f"os.kill(os.getpid(), {int(signal.SIGKILL)})"
+
+
+def run_python(code: str, root: Path) -> int:
+    """Run Python code that ends in a folder of its own; waits for the recorder as well."""
+    environ = {**environment(), "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", f"from tests.test_record import *\n{code}"]
+    # the recorder has the same standard error, so this waits until it has ended as well
+    return subprocess.run(command, env=environ, stderr=subprocess.PIPE, check=False).returncode
+
+
+def test_a_training_that_is_killed_is_marked(
+    project: Callable[[], list[Run]], pytestconfig: pytest.Config
+) -> None:
+    code = (
+        "import os\nfrom cf.tracking.record import INTERVAL_S\n"
+        "with recording(ON) as recorder:\n    record = new()\n"
+        "    begin(recorder, record); time.sleep(INTERVAL_S); recorder.upsert(record)\n"
+        f"    {KILL}"
+    )
+    assert run_python(code, pytestconfig.rootpath) == -signal.SIGKILL
+    (run,) = project()
+    assert run.info.status == "KILLED"
+    assert run.data.metrics["loss/valid"] == 0.5
+
+
+def test_a_training_that_died_with_its_recorder_is_marked_by_the_next(
+    project: Callable[[], list[Run]], pytestconfig: pytest.Config
+) -> None:
+    wait = "    while not runs(Path()): time.sleep(0.1)\n"
+    both = f"    recorder._process.kill(); recorder._process.wait(); {KILL}"
+    code = f"import os\nwith recording(ON) as recorder:\n    begin(recorder, new())\n{wait}{both}"
+    assert run_python(code, pytestconfig.rootpath) == -signal.SIGKILL
+    (killed,) = project()
+    assert killed.info.status == "RUNNING"
+    with recording(ON) as recorder:  # its own run, which goes on meanwhile, is none of those
+        other = new()
+        begin(recorder, other)
+        train()
+        assert sorted(run.info.status for run in project()) == ["FINISHED", "KILLED", "RUNNING"]
+        other.finish()
+        recorder.upsert(other)
+    assert sorted(run.info.status for run in project()) == ["FINISHED", "FINISHED", "KILLED"]
+    assert not list(Path("mlruns/locks").iterdir())
+
+
+def test_a_running_training_is_seen_live(project: Callable[[], list[Run]]) -> None:
+    with recording(ON) as recorder:
+        record = new()
+        begin(recorder, record)
+        eventually(lambda: bool(project()))
+        record.log_epoch(3, {"loss/valid": 0.25})
+        recorder.upsert(record)
+        eventually(lambda: project()[0].data.metrics.get("loss/valid") == 0.25)
+        assert project()[0].info.status == "RUNNING"
+        record.finish()
+        recorder.upsert(record)
+    (run,) = project()
+    assert losses(run, client(Path())) == [*LOSSES, (3, 0.25)]
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_server_that_is_away_costs_a_warning_and_no_result(
+    project: Callable[[], list[Run]],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    record = train()
+    said = capfd.readouterr().err
+    assert said.count("warning: MLflow did not record all of this") == 1
+    assert "make sync" in said
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    upsert(record)
+    (run,) = project()
+    assert run.data.tags["execution"] == record.id
+
+
+def test_a_recorder_that_hangs_is_given_up(
+    project: Callable[[], list[Run]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with recording(ON, timeout_s=0.5) as recorder:
+        assert recorder._process
+        recorder._process.send_signal(signal.SIGSTOP)
+        begin(recorder, new())
+    assert recorder.failed
+    assert "make sync" in capfd.readouterr().err
+
+
+def test_switched_off_it_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train(OFF).epochs[1]["metrics"]["loss/valid"] == 0.5
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_experiment_that_runs_elsewhere_records_in_the_projects_store(
+    project: Callable[[], list[Run]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("DVC_EXP_NAME", "narrow")
+    record = train()
+    (run,) = project()
+    assert run.data.tags["execution"] == record.id
+    assert run.info.run_name == "dot (narrow)"
+    assert run.data.tags["dvc_experiment"] == "narrow"
+    assert not list(elsewhere.iterdir())
+
+
+def test_four_at_once_on_a_fresh_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    Path("weights").write_text("w")
+    records = [new(name) for name in ("one", "two", "three", "four")]
+    with ExitStack() as stack:
+        recorders = [stack.enter_context(recording(ON)) for _ in records]
+        for recorder, record in zip(recorders, records, strict=True):
+            begin(recorder, record)
+            record.finish([Path("weights")])
+            record.metrics, record.candidate = {"rmse": 0.9}, True
+            recorder.upsert(record)
+    assert capfd.readouterr().err == ""
+    assert not any(recorder.failed for recorder in recorders)
+    found = {run.info.run_name: run for run in runs(tmp_path)}
+    assert sorted(found) == ["four", "one", "three", "two"]
+    store = client(tmp_path)
+    for run in found.values():
+        assert run.info.status == "FINISHED"
+        assert losses(run, store) == LOSSES
+        assert run.data.metrics["rmse"] == 0.9
+        assert files(run, store, "model") == {"model/weights"}
+    assert len(store.search_model_versions("name = 'cf'")) == 4

@@ -1,4 +1,4 @@
-"""A team's tracking server: MLflow on PostgreSQL, with artefacts that pass through it."""
+"""A team's tracking server: MLflow on PostgreSQL, with artifacts that pass through it."""
 
 import os
 import shutil
@@ -16,20 +16,18 @@ from mlflow.entities import Run
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from cf.tracking import record as tracking
+from cf.tracking.record import recording
+from tests.project import Project
+from tests.records import LOSSES, ON, begin, finished, new
 from tests.stores import environment
-from tests.test_end_to_end import Project, copied, write_ratings
-from tests.test_tracking import ON, begin, execution, train
+from tests.test_mlflow_store import picture, upsert
 
 DEBIANS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # not on PATH
 BIN = DEBIANS[-1] if DEBIANS else Path(shutil.which("initdb") or "/nowhere/initdb").resolve().parent
 OWNER = "postgres" if hasattr(os, "geteuid") and os.geteuid() == 0 else None  # it refuses root
 MODEL = "dot"
-FIGURES = {
-    *("activity", "crosstab", "loss_curves", "predicted_dot"),
-    *("strata_rmse", "strata_to_best", "index"),
-}
-IMPATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+REPORTS = {"activity", "crosstab", "loss_curves", "strata_rmse", "strata_to_best", "index"}
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1"}
 WARNING = "warning: MLflow did not record all of this"
 
 pytestmark = pytest.mark.skipif(
@@ -79,7 +77,7 @@ class Server:
         known = self.client().get_experiment_by_name(experiment)
         return list(self.client().search_runs([known.experiment_id])) if known else []
 
-    def files(self, run: Run, folder: str) -> set[str]:
+    def files(self, run: Run, folder: str | None = None) -> set[str]:
         found = self.client().list_artifacts(run.info.run_id, folder)
         return {Path(file.path).stem for file in found}
 
@@ -150,40 +148,42 @@ class TeamProject(Project):
 
     environ: dict[str, str]
 
-    def stage(self, name: str, *arguments: str) -> str:
-        """Run a stage, which must end well; returns what it said on standard error."""
-        command = [sys.executable, "-m", f"stages.{name}", *arguments]
-        environ = {**environment(), **self.environ}
+    def python(self, module: str, *arguments: str) -> str:
+        """Run a module, which must end well; returns what it printed on standard error."""
         done = subprocess.run(
-            command, cwd=self.folder, env=environ, capture_output=True, text=True, check=False
+            [sys.executable, "-m", module, *arguments],
+            cwd=self.folder,
+            env={**environment(), **self.environ},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stderr
 
+    def train(self) -> str:
+        return self.python("stages.train", MODEL)
 
-@pytest.fixture(scope="module")
-def split(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Project:
-    """A project with ratings to train on."""
-    project = copied(pytestconfig.rootpath, tmp_path_factory.mktemp("team"))
-    (project.folder / "data/own").mkdir(parents=True)
-    write_ratings(project.folder / "data/own/stars.csv")
-    names = {"user_id": "who", "item_id": "what", "rating": "stars", "timestamp": None}
-    project.change("ingest", lambda s: s.update(dataset="data/own/stars.csv", columns=names))
-    project.change(f"train_{MODEL}", lambda s: s["schedule"].update(n_epochs=[1, 1]))
-    for stage in ("ingest", "encode", "split", "rank"):  # no lists on this split
-        project.run(sys.executable, "-m", f"stages.{stage}")
-    return project
+    def evaluate(self) -> str:
+        return self.python("stages.evaluate")
+
+    def plot(self) -> str:
+        return self.python("stages.plot")
+
+    def sync(self) -> str:
+        return self.python("cf.cli", "sync")
 
 
 @pytest.fixture
-def project(split: Project, server: Server, tmp_path: Path) -> Callable[[str], TeamProject]:
-    """Makes a project that has its own experiment on the server."""
+def project(made: Project, server: Server, tmp_path: Path) -> Callable[[str], TeamProject]:
+    """Makes a project of one model that has its own experiment on the server."""
 
     def make(experiment: str) -> TeamProject:
-        made = TeamProject(shutil.copytree(split.folder, tmp_path / "copy"))
-        made.environ = {"MLFLOW_TRACKING_URI": server.address}
-        made.change("tracking", lambda section: section.update(experiment=experiment))
-        return made
+        copy = TeamProject(made.copy(tmp_path / "copy", "mlruns").folder)
+        copy.keep_only(MODEL)
+        copy.environ = {"MLFLOW_TRACKING_URI": server.address}
+        copy.change("tracking", lambda section: section.update(experiment=experiment))
+        return copy
 
     return make
 
@@ -197,15 +197,18 @@ def check_all_is_there(server: Server, project: Project, experiment: str) -> Run
     assert run.info.status == "FINISHED"
     assert (run.info.start_time, run.info.end_time) == (training["started"], training["ended"])
     assert run.data.params["n_factors"] == "50"
+    assert run.inputs
     assert len(run.inputs.dataset_inputs) == 1
-    epochs = {epoch["step"]: epoch["values"] for epoch in training["epochs"]}
+    epochs = {epoch["step"]: epoch["metrics"] for epoch in training["epochs"]}
     for name in epochs[1]:
         assert server.history(run, name) == [(step, epochs[step][name]) for step in (1, 2)]
     for name, value in scores.items():
         if value is not None:
             assert server.history(run, name) == [(0, value)]
     assert server.files(run, "model") == {"model", "weights"}
-    assert server.files(run, "figures") >= FIGURES
+    assert server.files(run) == {"images", "model", "predicted_vs_observed", "report"}
+    assert len(server.files(run, "images")) == 2, "as it is, and a small one"
+    assert server.files(run, "report") >= REPORTS
     (version,) = server.client().search_model_versions(f"run_id = '{run.info.run_id}'")
     assert float(version.tags["rmse"]) == scores["rmse"]
     assert not (project.folder / "mlruns/mlflow.db").exists()
@@ -215,19 +218,17 @@ def check_all_is_there(server: Server, project: Project, experiment: str) -> Run
 
 def test_a_training_lands_complete(server: Server, here: Path) -> None:
     Path("weights.bin").write_text("w")
-    Path("picture.png").write_text("p")
-    training = train(files=[Path("weights.bin")])
-    with tracking.recorder(ON) as recorder:
-        recorder.add(training, {"rmse": 0.9}, [Path("picture.png")])
-        recorder.register(training, 0.9)
-    assert not recorder.failed
+    record = finished(files=[Path("weights.bin")])
+    record.metrics, record.candidate = {"rmse": 0.9}, True
+    record.pictures, record.reports = {"predicted": picture("dot.png", "red")}, ["weights.bin"]
+    for _ in range(2):
+        upsert(record)
     (run,) = server.runs("cf")
     assert run.info.status == "FINISHED"
     assert run.data.params["weight_decay"] == "0.0"
-    assert server.history(run, "loss/valid") == [(1, 0.75), (2, 0.5)]
-    assert run.data.metrics["rmse"] == 0.9
-    assert server.files(run, "model") == {"weights"}
-    assert server.files(run, "figures") == {"picture"}
+    assert server.history(run, "loss/valid") == LOSSES
+    assert server.history(run, "rmse") == [(0, 0.9)]
+    assert server.files(run) == {"images", "model", "predicted", "report"}
     champion = server.client().get_model_version_by_alias("cf", "champion")
     assert champion.run_id == run.info.run_id
     local = server.client().download_artifacts(run.info.run_id, "model/weights.bin", str(here))
@@ -237,61 +238,49 @@ def test_a_training_lands_complete(server: Server, here: Path) -> None:
 def test_four_colleagues_at_once(
     server: Server, here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    trainings = [execution(name) for name in ("one", "two", "three", "four")]
+    records = [new(name) for name in ("one", "two", "three", "four")]
     with ExitStack() as stack:
-        for training in trainings:
-            training.experiment = "at once"
-            (here / training.name).mkdir()
-            monkeypatch.setenv("DVC_ROOT", str(here / training.name))  # each has a clone
-            recorder = stack.enter_context(tracking.recorder(ON))
-            begin(recorder, training)
-            recorder.finish(training, [])
-            recorder.add(training, {"rmse": 0.9})
-            recorder.register(training, 0.9)
+        for record in records:
+            record.experiment = "at once"
+            (here / record.name).mkdir()
+            monkeypatch.setenv("DVC_ROOT", str(here / record.name))  # each has a clone
+            recorder = stack.enter_context(recording(ON))
+            begin(recorder, record)
+            record.finish()
+            record.metrics, record.candidate = {"rmse": 0.9}, True
+            recorder.upsert(record)
     assert capfd.readouterr().err == ""
     found = {run.data.tags["execution"]: run for run in server.runs("at once")}
-    assert sorted(found) == sorted(training.id for training in trainings)
+    assert sorted(found) == sorted(record.id for record in records)
     for run in found.values():
         assert run.info.status == "FINISHED"
-        assert server.history(run, "loss/valid") == [(1, 0.75), (2, 0.5)]
+        assert server.history(run, "loss/valid") == LOSSES
         assert run.data.metrics["rmse"] == 0.9
         assert len(server.client().search_model_versions(f"run_id = '{run.info.run_id}'")) == 1
 
 
-def test_a_training_that_broke_off_is_completed_later(server: Server, here: Path) -> None:
-    Path("weights.bin").write_text("w")
-    training = execution()
-    training.experiment = "broken off"
-    with tracking.recorder(ON) as recorder:
-        recorder.start(training)
-        recorder.log_epoch(training, 1, {"loss/valid": 0.75})
-        assert any(
-            run.data.metrics for _ in range(3000) for run in server.runs(training.experiment)
-        )
-        assert recorder._process
-        recorder._process.kill()  # as a stage does that has waited for too long
-        recorder.log_epoch(training, 2, {"loss/valid": 0.5})
-        recorder.finish(training, [Path("weights.bin")])
-    assert recorder.failed
-    (run,) = server.runs(training.experiment)
-    assert run.info.status == "RUNNING"
-    for _ in range(2):
-        with tracking.recorder(ON) as again:
-            again.add(training, {"rmse": 0.9})
-        assert not again.failed
-        (run,) = server.runs(training.experiment)
-        assert (run.info.status, run.info.end_time) == ("FINISHED", training.ended)
-        assert server.history(run, "loss/valid") == [(1, 0.75), (2, 0.5)]
-        assert server.files(run, "model") == {"weights"}
-        assert len(run.inputs.dataset_inputs) == 1
+def test_a_server_that_comes_back_during_a_training_misses_nothing(
+    server: Server, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with recording(ON) as recorder:
+        record = new()
+        record.experiment = "back again"
+        with server.away():
+            begin(recorder, record)
+        record.finish()
+        recorder.upsert(record)
+    assert not recorder.failed
+    assert capfd.readouterr().err == ""
+    (run,) = server.runs("back again")
+    assert run.info.status == "FINISHED"
+    assert server.history(run, "loss/valid") == LOSSES
 
 
 def test_the_stages_record_on_the_server(
     server: Server, project: Callable[[str], TeamProject]
 ) -> None:
     ours = project("stages")
-    said = [ours.stage("train", MODEL), ours.stage("evaluate"), ours.stage("plot")]
-    assert "warning" not in "".join(said)
+    assert "warning" not in ours.train() + ours.evaluate() + ours.plot()
     run = check_all_is_there(server, ours, "stages")
     assert "backfilled" not in run.data.tags
 
@@ -300,12 +289,12 @@ def test_a_server_that_goes_away_between_stages_gets_the_rest_later(
     server: Server, project: Callable[[str], TeamProject]
 ) -> None:
     ours = project("away")
-    assert "warning" not in ours.stage("train", MODEL)
+    assert "warning" not in ours.train()
     ours.environ |= IMPATIENT
     with server.away():
-        for stage in ("evaluate", "plot"):
-            assert ours.stage(stage).count("arning") == 1
-    ours.stage("sync")
+        for complaints in (ours.evaluate(), ours.plot()):
+            assert complaints.count("arning") == 1
+    ours.sync()
     check_all_is_there(server, ours, "away")
 
 
@@ -316,16 +305,13 @@ def test_a_server_that_never_answers_gets_it_all_later(
     with socket.socket() as hole:
         hole.bind(("127.0.0.1", 0))
         hole.listen(64)
-        ours.environ = {
-            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{hole.getsockname()[1]}",
-            **IMPATIENT,
-        }
-        for stage in (["train", MODEL], ["evaluate"], ["plot"]):
-            said = ours.stage(*stage)
-            assert said.count(WARNING) == said.count("arning") == 1
-            assert "make sync" in said
+        address = f"http://127.0.0.1:{hole.getsockname()[1]}"
+        ours.environ = {"MLFLOW_TRACKING_URI": address, **IMPATIENT}
+        for complaints in (ours.train(), ours.evaluate(), ours.plot()):
+            assert complaints.count(WARNING) == complaints.count("arning") == 1
+            assert "make sync" in complaints
     ours.environ = {"MLFLOW_TRACKING_URI": server.address}
     for _ in range(2):
-        ours.stage("sync")
+        ours.sync()
         run = check_all_is_there(server, ours, "black hole")
     assert run.data.tags["backfilled"] == "true"

@@ -76,30 +76,9 @@ def project(tmp_path_factory: pytest.TempPathFactory, ready_made_store: Path) ->
         patch.chdir(folder)
         patch.delenv("DVC_ROOT", raising=False)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-<<<<<<< HEAD
-        with tracking.recorder(ON) as recorder:
-            for model, rmse in reversed(RMSE.items()):
-                training = config.load(Path("params.yaml"), f"train_{model}", Training)
-                execution = tracking.execution("cf", model, training, PROVENANCE, SPLIT)
-                recorder.start(execution)
-                for row in range(N_EPOCHS):
-                    losses = {
-                        f"loss/{part}": float(histories[model][f"{part}_loss"][row])
-                        for part in ("train", "valid")
-                    }
-                    others = {"learning_rate": 0.1 / (row + 1), "seconds_per_epoch": 1.5}
-                    recorder.log_epoch(execution, row + 1, losses | others)
-                recorder.finish(execution, [])
-                scores = {"rmse": rmse, "mse": rmse**2, "mae": 0.8 * rmse, "n": 100, "n_cold": 5}
-                scores |= {"rmse_warm": 0.98 * rmse, "rmse_cold": 1.1 * rmse}
-                scores["a_new_metric"] = 0.5
-                recorder.add(execution, scores, [picture])
-        assert not recorder.failed
-=======
         store = MlflowStore(0)
         for model in reversed(RMSE):
             store.upsert(asdict(finished(model)))
->>>>>>> 714d172 (cf ui is mlflow server as a process of its own; charts and comparison show predictions side by side)
     return folder
 
 

@@ -67,8 +67,16 @@ class MlflowStore:
         lock = self._locks.setdefault(id_, FileLock(lock_file))
         if not lock.is_locked:
             lock.acquire()
-        if record["status"] == "RUNNING" and id_ in self._running:
-            run_id, n_epochs = self._running[id_]
+        try:
+            self._write(record, lock_file)
+        finally:
+            if record["status"] != "RUNNING":
+                lock_file.unlink(missing_ok=True)
+                lock.release()
+
+    def _write(self, record: Json, lock_file: Path) -> None:
+        if record["status"] == "RUNNING" and record["id"] in self._running:
+            run_id, n_epochs = self._running[record["id"]]
             self._log_epochs(run_id, record["epochs"][n_epochs:])
         else:
             run = self._find(record) or self._create(record, lock_file)
@@ -76,10 +84,7 @@ class MlflowStore:
             if not run.info.status == record["status"] != "RUNNING":  # not all of it is there
                 self._log_execution(run, record)
             self._log_results(run, record)
-        self._running[id_] = run_id, len(record["epochs"])
-        if record["status"] != "RUNNING":
-            lock_file.unlink(missing_ok=True)
-            lock.release()
+        self._running[record["id"]] = run_id, len(record["epochs"])
 
     def _find(self, record: Json) -> Run | None:
         experiment = self._experiment(record["experiment"])
