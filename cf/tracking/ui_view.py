@@ -9,9 +9,10 @@ TAG = f"mlflow.sharedViewState.{KEY}"
 Json = dict[str, Any]
 
 
-def _section(name: str, columns: int) -> Json:
+def _section(name: str, columns: int, **more: int) -> Json:
+    section = {"uuid": name, "name": name, "display": True, "columns": columns, **more}
     # reordered: metrics of later versions come last instead of in alphabetical order
-    return {"uuid": name, "name": name, "columns": columns, "display": True, "isReordered": True}
+    return {**section, "isReordered": True}
 
 
 def _card(kind: str, name: str, section: str, **more: Any) -> Json:
@@ -61,7 +62,9 @@ VIEW = {
     "columnOrder": list(COLUMNS),
     "columnWidths": COLUMNS,
     "compareRunSections": [
-        *(_section(name, columns) for name, columns in ((LOSS, 2), (PREDICTIONS, 1), (METRICS, 3)))
+        _section(LOSS, columns=2),
+        _section(PREDICTIONS, columns=1, cardHeight=640),  # px: two rows of pictures
+        _section(METRICS, columns=3),
     ],
     "compareRunCharts": [
         *(_lines(metric, LOSS) for metric in ("loss/valid", "loss/train")),
