@@ -29,7 +29,7 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def message(values: dict[str, Any], kind: type[config.Config] = config.Training) -> str:
+def message(values: dict[str, Any], kind: type[config.BaseConfig] = config.Training) -> str:
     with pytest.raises(InputError) as caught:
         config.validate(values, "params.yaml: train_dot", kind)
     return str(caught.value)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cf.core.config import Config
+from cf.core.config import BaseConfig
 from cf.models import base
 from cf.training import fast_gradients as fast
 from cf.training.checkpoint import ModelSpec
@@ -28,7 +28,7 @@ class Unusual(base.Model):
     """Two items a look-up, a weight that is used directly, and nn.Embedding's options."""
 
     def __init__(self) -> None:
-        super().__init__(Config(), 7, 9, [1.0, 5.0])
+        super().__init__(BaseConfig(), 7, 9, [1.0, 5.0])
         self.factors = base.embedding(9, 4, RANGE)
         self.direct = base.embedding(9, 4, RANGE)
         self.padded = nn.Embedding(9, 4, padding_idx=1)

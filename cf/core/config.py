@@ -35,13 +35,13 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Range = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
 
 
-class Config(BaseModel):
+class BaseConfig(BaseModel):
     """A part of params.yaml, strict: unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Columns(Config):
+class Columns(BaseConfig):
     """What the columns of the user's own file are called; timestamp: null if there is none."""
 
     user_id: str
@@ -50,7 +50,7 @@ class Columns(Config):
     timestamp: str | None
 
 
-class Ingest(Config):
+class Ingest(BaseConfig):
     """Which ratings to use, and what to do when they cannot be reached."""
 
     dataset: str
@@ -59,7 +59,7 @@ class Ingest(Config):
     rating_range: Range
 
 
-class Split(Config):
+class Split(BaseConfig):
     """Which rows are held out; keys that the method does not use are ignored."""
 
     method: Literal["random", "per_user", "time", "leave_last", "k_fold", "file"]
@@ -104,7 +104,7 @@ class Split(Config):
         return {**values, "test": True} if self.test else values
 
 
-class SGD(Config):
+class SGD(BaseConfig):
     """Stochastic gradient descent; decay is L2, added to the gradient."""
 
     name: Literal["sgd"]
@@ -112,7 +112,7 @@ class SGD(Config):
     weight_decay: NonNegativeFloat
 
 
-class Adam(Config):
+class Adam(BaseConfig):
     """Adam; decay is L2, added to the gradient."""
 
     name: Literal["adam"]
@@ -120,7 +120,7 @@ class Adam(Config):
     weight_decay: NonNegativeFloat
 
 
-class Schedule(Config):
+class Schedule(BaseConfig):
     """Phases of training, each with its own learning rate."""
 
     n_epochs: Annotated[list[Count], Field(min_length=1)]
@@ -144,7 +144,7 @@ class Schedule(Config):
         return list(zip(self.n_epochs, rates, strict=True))
 
 
-class Training(Config):
+class Training(BaseConfig):
     """How a model is trained; `model` holds its name and what its own Config takes."""
 
     model: dict[str, Any]
@@ -156,7 +156,7 @@ class Training(Config):
     schedule: Schedule
 
 
-class Gibbs(Config):
+class Gibbs(BaseConfig):
     """How a posterior is sampled, and which side information the model has."""
 
     n_sweeps: Count
@@ -178,7 +178,7 @@ class Gibbs(Config):
         return self
 
 
-class Sampling(Config):
+class Sampling(BaseConfig):
     """How a posterior is sampled; `model` holds its name and what its own Config takes."""
 
     model: dict[str, Any]
@@ -187,7 +187,7 @@ class Sampling(Config):
     gibbs: Gibbs
 
 
-class Evaluate(Config):
+class Evaluate(BaseConfig):
     """The subset to score, the bias baseline's damping, and the bootstrap of the intervals."""
 
     part: Literal["valid", "test"]
@@ -196,21 +196,21 @@ class Evaluate(Config):
     seed: Seed
 
 
-class Knn(Config):
+class Knn(BaseConfig):
     """The item-kNN baseline of ranking."""
 
     n_neighbors: Count
     shrinkage: NonNegativeFloat
 
 
-class Ease(Config):
+class Ease(BaseConfig):
     """The EASE baseline of ranking."""
 
     l2: PositiveFloat
     max_items: Annotated[int, Field(gt=0, le=50_000)]
 
 
-class Rank(Config):
+class Rank(BaseConfig):
     """How lists of recommended items are scored, and the baselines of ranking."""
 
     k: Annotated[int, Field(gt=0, le=1000)]
@@ -219,7 +219,7 @@ class Rank(Config):
     ease: Ease
 
 
-class Cv(Config):
+class Cv(BaseConfig):
     """A cross-validation: each fold is trained with each seed."""
 
     n_folds: Annotated[int, Field(ge=2, le=1000)]
@@ -227,14 +227,14 @@ class Cv(Config):
     jobs: Annotated[int, Field(gt=0, le=1024)]
 
 
-class Tracking(Config):
+class Tracking(BaseConfig):
     """Whether and under which name runs are recorded in MLflow."""
 
     enabled: bool
     experiment: Annotated[str, Field(min_length=1)]
 
 
-class SearchDomain(Config):
+class SearchDomain(BaseConfig):
     """Where a value is searched: from low to high, or among given values."""
 
     type: Literal["int", "float", "choice"]
@@ -272,7 +272,7 @@ class SearchDomain(Config):
         return ""
 
 
-class Tune(Config):
+class Tune(BaseConfig):
     """The search over values of one training section; `space` maps dotted keys to domains."""
 
     section: Annotated[str, Field(pattern="^train_.")]
@@ -282,7 +282,7 @@ class Tune(Config):
     space: Annotated[dict[str, SearchDomain], Field(min_length=1)]
 
 
-S = TypeVar("S", bound=Config)
+S = TypeVar("S", bound=BaseConfig)
 
 
 def load(path: Path, section: str, schema: type[S]) -> S:

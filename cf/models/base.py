@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 import cf.models
-from cf.core.config import Config as BaseConfig
-from cf.core.config import Range
+from cf.core.config import BaseConfig, Range
 from cf.core.errors import InputError
 from cf.core.ratings import Indices, Stars
 

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cf.core.config import Config as BaseConfig
-from cf.core.config import Count, Range
+from cf.core.config import BaseConfig, Count, Range
 from cf.models.base import Model
 
 DAY = 86400  # seconds

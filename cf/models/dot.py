@@ -2,8 +2,7 @@
 
 from torch import Tensor
 
-from cf.core.config import Config as BaseConfig
-from cf.core.config import Count, Range
+from cf.core.config import BaseConfig, Count, Range
 from cf.models.base import Model, embedding
 
 

@@ -6,8 +6,7 @@ import torch
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
-from cf.core.config import Config as BaseConfig
-from cf.core.config import Count, Fraction, Range
+from cf.core.config import BaseConfig, Count, Fraction, Range
 from cf.models.base import Model, embedding, sigmoid_range
 
 
