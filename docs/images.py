@@ -29,7 +29,9 @@ def main() -> None:
         page.goto(Path("reports/index.html").resolve().as_uri())
         page.locator("table").first.screenshot(path=IMAGES / "leaderboard.png")
         if len(sys.argv) > 1:
+            page.set_viewport_size({"width": 1500, "height": 1000})
             page.goto(sys.argv[1])
+            page.get_by_label("Close").first.click()  # the assistant's panel
             page.wait_for_timeout(10_000)  # charts draw late
             page.screenshot(path=IMAGES / "mlflow.png")
         browser.close()
