@@ -47,7 +47,7 @@ def main() -> None:
     table = Table(title=f"bayesmf, {n_seeds} sampler seeds", box=box.SIMPLE_HEAD, padding=0)
     for heading in ("split", "variant"):
         table.add_column(heading)
-    for heading in ("RMSE", "cold", "nll", *(f"{level}%" for level in calibration.LEVELS)):
+    for heading in ("RMSE", "cold", "nll", *(f"{level}%" for level in calibration.COVERAGE)):
         table.add_column(heading, justify="right")
     for name, parts in splits.items():
         train, valid = ratings.take(parts["train"]), ratings.take(parts["valid"])

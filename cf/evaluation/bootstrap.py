@@ -23,21 +23,10 @@ def resample(
 ) -> pd.DataFrame:
     """The RMSE of each model (columns) on each resample of the users (rows), in stars.
 
-    A resample draws as many users as there are, with replacement, each with all their rows: the
-    rows of a user are not independent, and resampling rows would make intervals too narrow. All
-    models are scored on the same resamples, so that their differences are paired.
-
-    Users are drawn by their position in ascending order: other indices for the same users give
-    other draws, which differ as much as two seeds do. The order of rows does not matter.
-
-    Args:
-        predictions: of each model, (n,) in stars.
-        observed: (n,) in stars.
-        users: (n,) indices.
-        n_resamples: > 0.
-
-    Raises:
-        ValueError: no rows, or arrays differ in length.
+    A resample draws as many users as there are, with replacement, each with all their rows, which
+    are not independent: resampling rows would make intervals too narrow. All models are scored on
+    the same resamples, so that their differences are paired. The order of rows does not matter;
+    other indices for the same users act like another seed.
 
     Source:
         Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapters 8 (draw what is
@@ -51,9 +40,7 @@ def resample(
         np.bincount(positions, (predicted.astype(np.float64) - observed) ** 2)
         for predicted in predictions.values()
     ]
-    table = np.column_stack(
-        [*(np.round(column * ROUNDING) / ROUNDING for column in squares), counts]
-    )
+    table = np.column_stack([*(np.round(np.array(squares) * ROUNDING) / ROUNDING), counts])
     n_users = len(counts)
     rng = np.random.default_rng(seed)
     sums = np.empty((n_resamples, table.shape[1]))
@@ -64,8 +51,7 @@ def resample(
         drawn += n_users * np.arange(rows)[:, np.newaxis]
         times = np.bincount(drawn.ravel(), minlength=rows * n_users).reshape(rows, n_users)
         sums[start : start + rows] = times.astype(np.float64) @ table
-    rmse = np.sqrt(sums[:, :-1] / sums[:, -1:])
-    return pd.DataFrame(rmse, columns=list(predictions))
+    return pd.DataFrame(np.sqrt(sums[:, :-1] / sums[:, -1:]), columns=list(predictions))
 
 
 def intervals(resampled: pd.DataFrame) -> pd.DataFrame:

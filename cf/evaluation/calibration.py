@@ -1,4 +1,8 @@
-"""Calibration: whether predicted standard deviations match the errors."""
+"""Calibration: whether predicted standard deviations match the errors.
+
+Deviations that are not above 0 raise ValueError. By model, `means` may have more models than `sds`:
+those that predict no deviations are left out.
+"""
 
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
@@ -9,12 +13,11 @@ from numpy.typing import NDArray
 
 from cf.core.ratings import Indices, Stars
 from cf.evaluation import strata
-from cf.evaluation.metrics import Summary
+from cf.evaluation.metrics import Summary, errors
 
-LEVELS = (50, 80, 95)
-"""The intervals whose coverage is in the reports, in percent."""
+COVERAGE = {level: f"coverage_{level}" for level in (50, 80, 95)}
+"""The intervals whose coverage is in the reports, in percent, and its names there."""
 
-COVERAGE = {level: f"coverage_{level}" for level in LEVELS}
 METRICS = ("nll", *COVERAGE.values())
 """The keys of a `summary`."""
 
@@ -29,14 +32,6 @@ def nll(mean: Stars, sd: Stars, observed: Stars) -> float:
     Ratings lie on a grid, but count as points of a line here. Where deviations are wide compared
     to the grid's step, the density times the step approximates the probability of each rating.
 
-    Args:
-        mean: (n,) predicted, in stars.
-        sd: (n,) predicted standard deviation, in stars, above 0.
-        observed: (n,) in stars.
-
-    Raises:
-        ValueError: nothing to compare, shapes differ, or a deviation is not above 0.
-
     Source:
         Gneiting and Raftery 2007, "Strictly Proper Scoring Rules, Prediction, and Estimation",
         section 4: the logarithmic score, with the sign changed.
@@ -46,15 +41,13 @@ def nll(mean: Stars, sd: Stars, observed: Stars) -> float:
 
 
 def coverage(mean: Stars, sd: Stars, observed: Stars, levels: Sequence[float]) -> Floats:
-    """The fraction of ratings that lie within the central normal interval of each level.
+    """The fraction of ratings within the central normal interval of each level, (n_levels,).
 
-    An interval may extend beyond the range of ratings: no rating is there.
+    It is the level itself where the model is calibrated. Intervals may extend beyond the range of
+    ratings.
 
     Args:
-        levels: (n_levels,) probabilities in (0, 1); the others, and errors, as for `nll`.
-
-    Returns:
-        (n_levels,) in [0, 1]: the levels themselves where the model is calibrated.
+        levels: (n_levels,) probabilities in (0, 1).
 
     Source:
         Dawid 1984, "Statistical Theory: The Prequential Approach"; Gneiting, Balabdaoui and
@@ -67,37 +60,22 @@ def coverage(mean: Stars, sd: Stars, observed: Stars, levels: Sequence[float]) -
 
 
 def summary(mean: Stars, sd: Stars, observed: Stars) -> Summary:
-    """The calibration of one model, with the keys `METRICS`.
-
-    Arguments and errors as for `nll`; coverage is a fraction, in [0, 1].
-    """
-    covered = coverage(mean, sd, observed, [level / 100 for level in LEVELS])
-    return {
-        "nll": nll(mean, sd, observed),
-        **dict(zip(COVERAGE.values(), covered.tolist(), strict=True)),
-    }
+    """The calibration of one model, with the keys `METRICS`."""
+    covered = coverage(mean, sd, observed, [level / 100 for level in COVERAGE])
+    return dict(zip(METRICS, [nll(mean, sd, observed), *covered.tolist()], strict=True))
 
 
 def coverage_curves(
     means: Mapping[str, Stars], sds: Mapping[str, Stars], observed: Stars
 ) -> pd.DataFrame:
-    """The coverage of the intervals of every level from 1% to 99%: model, level, coverage.
-
-    Args:
-        means: (n,) predicted in stars, by model.
-        sds: (n,) standard deviations in stars, by model; others of `means` are left out.
-        observed: (n,) in stars.
-    """
-    levels = range(1, 100)
-    curves = pd.DataFrame(
-        {
-            name: coverage(means[name], sd, observed, [level / 100 for level in levels])
-            for name, sd in sds.items()
-        },
-        index=pd.Index(levels, name="level"),
-    )
-    melted = curves.melt(ignore_index=False, var_name="model", value_name="coverage")
-    return melted.reset_index()[["model", "level", "coverage"]]
+    """The coverage of the intervals of every level from 1% to 99%: model, level, coverage."""
+    levels = [level / 100 for level in range(1, 100)]
+    rows = [
+        (name, level, covered)
+        for name, sd in sds.items()
+        for level, covered in enumerate(coverage(means[name], sd, observed, levels), start=1)
+    ]
+    return pd.DataFrame(rows, columns=["model", "level", "coverage"])
 
 
 def error_by_decile(
@@ -105,36 +83,26 @@ def error_by_decile(
 ) -> pd.DataFrame:
     """Predicted and actual error in each decile of the predicted standard deviations.
 
-    Fewer than ten rows are a decile each.
-
-    Args:
-        users: (n,) indices; the others as for `coverage_curves`.
-
     Returns:
-        model; decile, from 1; in stars predicted_sd, the root of the mean predicted variance, and
-        rmse with the ends of its 95% interval, rmse_low and rmse_high, NaN where there are few
-        users.
+        model; decile, from 1 (fewer than ten rows are a decile each); in stars predicted_sd, the
+        root of the mean predicted variance, and rmse with the ends of its 95% interval, rmse_low
+        and rmse_high, NaN where there are few users.
     """
     n, rows = len(observed), []
     for name, sd in sds.items():
-        ranks = np.empty(n, dtype=np.int64)
-        ranks[np.argsort(sd, kind="stable")] = np.arange(n)
+        ranks = np.argsort(np.argsort(sd, kind="stable"))
         deciles = pd.Series(1 + ranks * min(n, N_DECILES) // n, name="decile", dtype="category")
         scores = strata.score([deciles], {name: means[name]}, observed, users)
         variance = pd.Series(sd.astype(np.float64) ** 2).groupby(deciles, observed=True).mean()
         scores["predicted_sd"] = np.sqrt(variance.to_numpy())
         rows += scores.rename(columns={"label": "decile"}).to_dict("records")
-    return pd.DataFrame(
-        rows, columns=["model", "decile", "predicted_sd", "rmse", "rmse_low", "rmse_high"]
-    )
+    columns = ["model", "decile", "predicted_sd", "rmse", "rmse_low", "rmse_high"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _standardized(mean: Stars, sd: Stars, observed: Stars) -> Floats:
-    if not mean.shape == sd.shape == observed.shape or mean.ndim != 1:
-        shapes = f"{mean.shape}, {sd.shape} and {observed.shape}"
-        raise ValueError(f"expected three arrays of shape (n,), got {shapes}")
-    if not len(observed):
-        raise ValueError("no rows to compare")
-    if not (sd > 0).all():
-        raise ValueError(f"expected deviations above 0, got {sd.min()}")
-    return (observed.astype(np.float64) - mean) / sd
+    z = errors(mean, observed)
+    if sd.shape != z.shape or not (sd > 0).all():
+        found = f"shape {sd.shape}" if sd.shape != z.shape else sd.min()
+        raise ValueError(f"expected deviations above 0, of shape {z.shape}, got {found}")
+    return z / sd

@@ -32,15 +32,10 @@ class Decision:
 
 
 def candidate(rmse: Mapping[str, float], part: str, split_method: str) -> str | None:
-    """The model that may become the champion: the one with the lowest RMSE.
+    """The model that may become the champion: the trained one with the lowest RMSE.
 
     None on the test set, since selecting a model on it would invalidate it, and none in a fold of
     a cross-validation, which is there to evaluate a method.
-
-    Args:
-        rmse: of each trained model, in stars.
-        part: the held-out rows that it is measured on, valid or test.
-        split_method: of params.yaml.
     """
     if part != "valid" or split_method == "k_fold" or not rmse:
         return None
@@ -73,8 +68,6 @@ def decide(new: ModelVersion, champion: ModelVersion | None, is_only_version: bo
             "Set the alias by hand to replace it.",
         )
     promote = new.rmse < champion.rmse
-    return Decision(
-        promote,
-        f"{'champion' if promote else 'no champion'}: RMSE {new.rmse:.6f} is "
-        f"{'below' if promote else 'not below'} {champion.rmse:.6f} of {other}, on the same rows",
-    )
+    verdict, relation = ("champion", "below") if promote else ("no champion", "not below")
+    rmse = f"RMSE {new.rmse:.6f} is {relation} {champion.rmse:.6f}"
+    return Decision(promote, f"{verdict}: {rmse} of {other}, on the same rows")

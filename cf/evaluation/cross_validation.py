@@ -9,8 +9,6 @@ from scipy.special import stdtrit
 
 from cf.core import io
 
-CONFIDENCE = 0.95
-
 
 def compare(rmse: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
     """Each model compared with the best, fold by fold: a row per model, the best first.
@@ -38,26 +36,18 @@ def compare(rmse: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
     if len(shapes) != 1 or min(shapes)[0] < 2:
         raise ValueError(f"expected arrays (folds >= 2, seeds) of one shape, got {shapes}")
     k, n_seeds = shapes.pop()
-    best = rmse[min(rmse, key=lambda model: float(rmse[model].mean()))]
-    t = stdtrit(k - 1, (1 + CONFIDENCE) / 2)
-    rows = []
-    for model, values in rmse.items():
-        differences = (values - best).mean(axis=1)
-        half = t * np.sqrt((1 / k + 1 / (k - 1)) * differences.var(ddof=1))
-        rows.append(
-            {
-                "model": model,
-                "rmse": values.mean(),
-                "sd_folds": values.mean(axis=1).std(ddof=1),
-                "sd_seeds": np.sqrt(values.var(axis=1, ddof=1).mean()) if n_seeds > 1 else np.nan,
-                "to_best": differences.mean(),
-                "low": differences.mean() - half,
-                "high": differences.mean() + half,
-            }
-        )
-    compared = pd.DataFrame(rows).sort_values("rmse", kind="stable", ignore_index=True)
+    values = np.stack(list(rmse.values()))  # (n_models, k, n_seeds)
+    folds = pd.DataFrame(values.mean(axis=2), index=list(rmse))
+    mean = folds.mean(axis=1)
+    differences = folds - folds.iloc[int(mean.argmin())]
+    to_best = differences.mean(axis=1)
+    half = stdtrit(k - 1, 0.975) * differences.std(axis=1) * np.sqrt(1 / k + 1 / (k - 1))
+    seeds = np.sqrt(values.var(axis=2, ddof=1).mean(axis=1)) if n_seeds > 1 else np.nan
+    columns = {"rmse": mean, "sd_folds": folds.std(axis=1), "sd_seeds": seeds, "to_best": to_best}
+    columns |= {"low": to_best - half, "high": to_best + half}
+    compared = pd.DataFrame(columns).sort_values("rmse", kind="stable")
     compared["tied"] = (compared["low"] <= 0) & (compared["high"] >= 0)
-    return compared
+    return compared.reset_index(names="model")
 
 
 def run_metrics(compared: pd.DataFrame) -> dict[str, dict[str, float]]:

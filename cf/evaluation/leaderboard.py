@@ -10,12 +10,7 @@ from cf.evaluation import calibration
 from cf.evaluation.bootstrap import intervals
 from cf.evaluation.metrics import Summary, prefix_of
 
-NOTEBOOK_MSE = {
-    "dot": 1.134128,
-    "dotbias_sgd": 0.779400,
-    "dotbias": 0.734226,
-    "embnet": 0.772758,
-}
+NOTEBOOK_MSE = {"dot": 1.134128, "dotbias_sgd": 0.7794, "dotbias": 0.734226, "embnet": 0.772758}
 """Validation MSE after the last epoch, in stars², as the notebook prints it."""
 
 NOTEBOOKS_BEST = "dotbias"
@@ -32,13 +27,11 @@ DTYPES = {
     **dict.fromkeys(("dataset", "part"), str),
     "n_leaked": int,
 }
-"""The columns of reports/leaderboard.csv. In stars, but for the MSE, in stars², and for the
-calibration of models that predict standard deviations: nll is in nats per rating, coverage a
-fraction.
+"""The columns of reports/leaderboard.csv, in stars; mse in stars², nll in nats per rating.
 
-Those that end in _low and _high are the ends of 95% intervals; to_best and to_notebook are the
-RMSE minus the RMSE of the first model and of `NOTEBOOKS_BEST`; tied says that the interval of the
-difference to the first contains 0; notebook_rmse is missing where the notebook's is not comparable.
+_low and _high are the ends of 95% intervals; to_best and to_notebook are the RMSE minus the RMSE of
+the first model and of `NOTEBOOKS_BEST`; tied says that the interval of to_best contains 0;
+notebook_rmse is missing where the notebook's is not comparable.
 """
 
 
@@ -59,9 +52,7 @@ def build(
     """One row per model with the columns of `DTYPES`, the lowest RMSE first.
 
     Args:
-        metrics: of each model.
-        bootstrap: the RMSE on each resample (rows) of each model (columns).
-        dataset: the data set's true name.
+        bootstrap: as `bootstrap.resample` returns it.
         notebook: whether the notebook's RMSE is comparable.
         part: the held-out rows that the metrics are of, valid or test.
         n_leaked: how many of them are in train as well.
@@ -89,10 +80,11 @@ def run_metrics(metrics: Mapping[str, Summary], board: pd.DataFrame) -> dict[str
     On the test set they have a name of their own: test/rmse.
     """
     prefix = prefix_of(board["part"].iloc[0])
-    found = {}
-    for row in board.to_dict("records"):
-        values = {**metrics[row["model"]], **{end: row[end] for end in ("rmse_low", "rmse_high")}}
-        found[row["model"]] = {
-            f"{prefix}{name}": float(value) for name, value in values.items() if value is not None
-        }
-    return found
+    ends = board[["rmse_low", "rmse_high"]].to_dict("records")
+    values = {
+        name: {**metrics[name], **end} for name, end in zip(board["model"], ends, strict=True)
+    }
+    return {
+        name: {f"{prefix}{key}": float(value) for key, value in own.items() if value is not None}
+        for name, own in values.items()
+    }

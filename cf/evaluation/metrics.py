@@ -1,51 +1,50 @@
-"""How far predictions are from observed ratings."""
+"""How far predictions are from observed ratings.
+
+In all of `cf.evaluation`, predicted (or mean), observed and sd, the predicted standard deviation,
+are (n,) in stars, and users (n,) indices: one a held-out row. Arrays of other or differing shapes,
+or without rows, raise ValueError.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cf.core.ratings import Stars
 
-
-def mse(predicted: Stars, observed: Stars) -> float:
-    """Mean squared error in stars².
-
-    Args:
-        predicted: (n,) in stars.
-        observed: (n,) in stars.
-
-    Raises:
-        ValueError: nothing to compare, or shapes differ.
-    """
-    return float(np.mean(_errors(predicted, observed) ** 2))
-
-
-def rmse(predicted: Stars, observed: Stars) -> float:
-    """Root of the mean squared error, in stars; arguments and errors as for `mse`."""
-    return float(np.sqrt(mse(predicted, observed)))
-
-
-def mae(predicted: Stars, observed: Stars) -> float:
-    """Mean absolute error in stars; arguments and errors as for `mse`."""
-    return float(np.mean(np.abs(_errors(predicted, observed))))
-
-
 Summary = dict[str, float | None]
 """All metrics of one model, under their names in reports/metrics.json."""
 
 
+def errors(predicted: Stars, observed: Stars) -> NDArray[np.float64]:
+    """Predicted minus observed, (n,) in stars."""
+    if predicted.shape != observed.shape or predicted.ndim != 1:
+        raise ValueError(
+            f"expected two arrays of shape (n,), got {predicted.shape} and {observed.shape}"
+        )
+    if not len(observed):
+        raise ValueError("no rows to compare")
+    return predicted.astype(np.float64) - observed
+
+
+def mse(predicted: Stars, observed: Stars) -> float:
+    """Mean squared error in stars²."""
+    return float(np.mean(errors(predicted, observed) ** 2))
+
+
+def rmse(predicted: Stars, observed: Stars) -> float:
+    """Root of the mean squared error, in stars."""
+    return float(np.sqrt(mse(predicted, observed)))
+
+
+def mae(predicted: Stars, observed: Stars) -> float:
+    """Mean absolute error in stars."""
+    return float(np.mean(np.abs(errors(predicted, observed))))
+
+
 def summary(predicted: Stars, observed: Stars, cold: NDArray[np.bool_]) -> Summary:
-    """All metrics of one model, over all rows, and its RMSE over warm and over cold ones.
+    """All metrics of one model; its RMSE over warm or cold rows is None where there are no such.
 
     Args:
-        predicted: (n,) in stars.
-        observed: (n,) in stars.
         cold: (n,) whether the row's user or item never occurs in train.
-
-    Returns:
-        rmse, mse, mae, rmse_warm, rmse_cold, n and n_cold; a stratum without rows is None.
-
-    Raises:
-        ValueError: nothing to compare, or shapes differ.
     """
     return {
         "rmse": rmse(predicted, observed),
@@ -61,13 +60,3 @@ def summary(predicted: Stars, observed: Stars, cold: NDArray[np.bool_]) -> Summa
 def prefix_of(part: str) -> str:
     """What the names of metrics on a part of the held-out rows begin with in MLflow."""
     return "" if part == "valid" else f"{part}/"
-
-
-def _errors(predicted: Stars, observed: Stars) -> NDArray[np.float64]:
-    if predicted.shape != observed.shape or predicted.ndim != 1:
-        raise ValueError(
-            f"expected two arrays of shape (n,), got {predicted.shape} and {observed.shape}"
-        )
-    if not len(observed):
-        raise ValueError("no rows to compare")
-    return predicted.astype(np.float64) - observed

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from cf.baselines.base import Scorer, interaction_matrix
 from cf.baselines.top_k import MEMORY, chunks, top_k
@@ -17,8 +16,6 @@ from cf.evaluation.metrics import prefix_of
 
 METHODS = ("time", "leave_last")
 """The splits that hold out what users rated last: lists are for what comes next."""
-
-METRICS = ("ndcg", "recall", "map", "coverage", "novelty")
 
 
 @dataclass(frozen=True)
@@ -63,11 +60,9 @@ def make_task(
         InputError: no user can be evaluated.
     """
     known = interaction_matrix(train, n_users, n_items)
-    seen = (
-        known if exclude is None else known.maximum(interaction_matrix(exclude, n_users, n_items))
-    )
+    seen = known if exclude is None else known.maximum(interaction_matrix(exclude, *known.shape))
     high = np.flatnonzero(held_out.values >= lowest_relevant)
-    relevant = interaction_matrix(held_out.take(high), n_users, n_items)
+    relevant = interaction_matrix(held_out.take(high), *known.shape)
     relevant -= relevant.multiply(seen)
     relevant.eliminate_zeros()
     n_relevant = np.diff(relevant.indptr).astype(np.int64)
@@ -85,18 +80,9 @@ def make_task(
 
 
 def recommend(scorer: Scorer, task: RankingTask, k: int, memory: int = MEMORY) -> Indices:
-    """The `k` items that a scorer recommends to each user of the task, the best first.
+    """The `k` items with the highest scores for each user of the task, as `top_k` returns them.
 
-    All items are candidates but those that the user has seen. Of equal scores the item of
-    the lower index comes first: the one that occurs earlier in the data.
-
-    Args:
-        scorer: users to scores of all items, which are changed in place.
-        k: > 0.
-        memory: bytes, roughly, for the scores of the users in one chunk.
-
-    Returns:
-        (len(task.users), k) items; -1 at the end of a list that lacks candidates.
+    All items are candidates but those that the user has seen. The scores are changed in place.
 
     Raises:
         ValueError: a score is NaN, or the scores' shape is not (users, n_items).
@@ -123,8 +109,7 @@ def user_metrics(lists: Indices, task: RankingTask) -> pd.DataFrame:
     docs/evaluation.md has the sources.
 
     Args:
-        lists: (n, k) items, no item twice in a row; -1 at the end where candidates lack.
-        task: whose users, (n,), the lists are for.
+        lists: (len(task.users), k) items, no item twice in a row; -1 where candidates lack.
     """
     positions = np.arange(1, lists.shape[1] + 1)
     pairs = task.users[:, None] * task.train.shape[1] + lists
@@ -147,7 +132,7 @@ def evaluate_lists(
     """A row per model with the columns of reports/ranking.csv, the highest NDCG first.
 
     Args:
-        lists: (n, k) items by model, as for `user_metrics`.
+        lists: by model, as for `user_metrics`.
         task: None where there is none; then there are no lists either.
         part: the held-out rows that the task is made of, valid or test.
 
@@ -165,7 +150,9 @@ def evaluate_lists(
         ndcg = pd.DataFrame({name: metrics["ndcg"] for name, metrics in of_users.items()})
         gaps = -ndcg.sub(ndcg[ndcg.mean().idxmax()], axis="index")
         half = 1.96 * gaps.std(ddof=0) / np.sqrt(max(1, len(gaps) - 1))
-        bits = _novelty(task.train)
+        n_raters = np.bincount(task.train.indices, minlength=task.train.shape[1])
+        n_active = np.count_nonzero(np.diff(task.train.indptr))
+        bits = np.log2(n_active / np.maximum(n_raters, 1))
         for name, metrics in of_users.items():
             items, gap = lists[name][lists[name] >= 0], gaps[name].mean()
             row = {f"{metric}_at_{k}": value for metric, value in metrics.mean().items()}
@@ -173,10 +160,8 @@ def evaluate_lists(
             row[f"novelty_at_{k}"] = bits[items].mean() if len(items) else 0.0
             row |= {"behind": gap, "behind_low": gap - half[name], "behind_high": gap + half[name]}
             rows.append({"model": name, **row})
-    columns = [
-        *("model", *(f"{metric}_at_{k}" for metric in METRICS)),
-        *("behind", "behind_low", "behind_high"),
-    ]
+    at_k = [f"{metric}_at_{k}" for metric in ("ndcg", "recall", "map", "coverage", "novelty")]
+    columns = ["model", *at_k, "behind", "behind_low", "behind_high"]
     table = pd.DataFrame(rows, columns=columns)
     n_users, n_left_out = (len(task.users), task.n_left_out) if task else (0, 0)
     table = table.assign(n_users=n_users, n_left_out=n_left_out, part=part)
@@ -194,11 +179,3 @@ def run_metrics(table: pd.DataFrame) -> dict[str, dict[str, float]]:
         model: {f"{prefix_of(part)}{name}": value for name, value in values.items()}
         for model, part, values in zip(table["model"], table["part"], metrics, strict=True)
     }
-
-
-def _novelty(train: Any) -> NDArray[np.float64]:
-    """The self-information of each item, (n_items,), in bits."""
-    n_raters = np.bincount(train.indices, minlength=train.shape[1])
-    n_active = np.count_nonzero(np.diff(train.indptr))
-    bits: NDArray[np.float64] = np.log2(n_active / np.maximum(n_raters, 1))
-    return bits

@@ -1,4 +1,8 @@
-"""Where a model wins: its error in groups of rows."""
+"""Where a model wins: its error in groups of rows.
+
+A way to group rows, a stratum, is a categorical series: its name is what rows are grouped by, its
+index their positions, its values their groups, of which none is empty.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -8,6 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cf.core.ratings import Indices, Ratings, Stars
+
+Floats = NDArray[np.float64]
 
 MIN_USERS = 10
 """Groups of fewer users have no intervals: so few say nothing about other users."""
@@ -30,18 +36,17 @@ of 95% intervals, missing in groups of few users.
 def stratify(train: Ratings, held_out: Ratings, genres: "pd.Series[str]") -> list[pd.Series]:
     """The held-out rows grouped by all that may matter to a model.
 
+    By item_popularity and user_activity (training ratings of the item and of the user), warm_cold,
+    genre (where there are genres; a row is in several), rating, and month and year of the rating,
+    in UTC (where there are timestamps).
+
     Args:
         genres: of each item by its index, names joined by "|", "" where there are none.
-
-    Returns:
-        For each way to group, a categorical series: its name is what rows are grouped by, its
-        index their positions, its values their groups, of which none is empty. They are
-        item_popularity and user_activity (training ratings of the item and of the user),
-        warm_cold, genre (where there are genres; a row is in several), rating, and month and year
-        of the rating, in UTC (where there are timestamps).
     """
-    item_counts = training_counts(train.items, held_out.items)
-    user_counts = training_counts(train.users, held_out.users)
+    item_counts, user_counts = (
+        np.bincount(known, minlength=1 + asked.max(initial=-1))[asked]
+        for known, asked in ((train.items, held_out.items), (train.users, held_out.users))
+    )
     labels = ["warm", "cold user", "cold item", "cold both"]
     strata = [
         deciles(item_counts).rename("item_popularity"),
@@ -59,23 +64,11 @@ def stratify(train: Ratings, held_out: Ratings, genres: "pd.Series[str]") -> lis
     return strata
 
 
-def training_counts(train: Indices, held_out: Indices) -> Indices:
-    """How often each held-out index occurs in train, (len(held_out),)."""
-    counts: Indices = np.bincount(train, minlength=1 + held_out.max(initial=-1))[held_out]
-    return counts
-
-
 def deciles(counts: Indices) -> pd.Series:
-    """Rows in up to ten groups of about equal size, by their counts; zeros are a group apart.
+    """Rows in up to ten groups of about equal size, by their counts, named "3 to 7".
 
-    Rows with the same count stay together, in the decile of the middle one of them, so that there
-    are fewer groups, of unequal size, where many rows have the same count.
-
-    Args:
-        counts: (n,) of each row, >= 0.
-
-    Returns:
-        (n,) categorical: the lowest and the highest count of the group, "3 to 7".
+    Zeros are a group apart. Rows with the same count stay together, in the decile of the middle one
+    of them, so that groups are fewer and of unequal size where many rows have the same count.
     """
     distinct, position, sizes = np.unique(counts, return_inverse=True, return_counts=True)
     sizes[distinct == 0] = 0
@@ -88,12 +81,7 @@ def deciles(counts: Indices) -> pd.Series:
 
 
 def by_genre(items: Indices, genres: "pd.Series[str]") -> pd.Series:
-    """Rows by their items' genres: in each of them, or in "none" where the item has none.
-
-    Args:
-        items: (n,) of each row.
-        genres: of each item by its index, names joined by "|".
-    """
+    """Rows by their items' genres: in each of them, or in "none"; arguments as for `stratify`."""
     names = genres.reset_index(drop=True).str.split("|").explode().replace("", "none")
     labels = sorted(set(names), key=lambda name: (name == "none", name))
     of_items = names.astype(pd.CategoricalDtype(labels)).rename("genre")
@@ -122,10 +110,7 @@ def _categorical(codes: Indices, labels: Sequence[str]) -> pd.Series:
 
 
 def score(
-    strata: Iterable[pd.Series],
-    predictions: Mapping[str, Stars],
-    observed: Stars,
-    users: Indices,
+    strata: Iterable[pd.Series], predictions: Mapping[str, Stars], observed: Stars, users: Indices
 ) -> pd.DataFrame:
     """The error of each model in each group, one row each, with the columns of `DTYPES`.
 
@@ -133,80 +118,60 @@ def score(
     linearized in its users, and the sum of squares of their influences is its variance. That costs
     one pass over the rows.
 
-    Args:
-        strata: as `stratify` gives them.
-        predictions: of each model, (n,) in stars.
-        observed: (n,) in stars.
-        users: (n,) indices.
-
     Source:
         Efron 1982, "The Jackknife, the Bootstrap and Other Resampling Plans", chapter 6 (the
         infinitesimal jackknife).
     """
     errors = {name: values.astype(np.float64) - observed for name, values in predictions.items()}
     best = min(errors, key=lambda name: float(np.mean(errors[name] ** 2)))
-    found = []
-    for groups in strata:
-        sums = UserGroupSums(groups, users)
-        scored = {name: sums.rmse(error) for name, error in errors.items()}
-        for name, (rmse, influence) in scored.items():
-            best_rmse, best_influence = scored[best]
-            half, to_best = sums.half_width(influence), rmse - best_rmse
-            to_best_half = sums.half_width(influence - best_influence)
-            columns = {
-                "stratum": groups.name,
-                "label": groups.cat.categories,
-                "model": name,
-                "n": sums.n,
-                "n_users": sums.n_users,
-                "rmse": rmse,
-                "rmse_low": np.maximum(rmse - half, 0),
-                "rmse_high": rmse + half,
-                "bias": sums.mean(errors[name]),
-                "to_best": to_best,
-                "to_best_low": to_best - to_best_half,
-                "to_best_high": to_best + to_best_half,
-            }
-            found.append(pd.DataFrame(columns))
+    found = [_score_groups(groups, errors, best, users) for groups in strata]
     return pd.concat(found, ignore_index=True)
 
 
-class UserGroupSums:
-    """Sums over the rows of each user in each group (a cell), and over each group.
+def _score_groups(
+    groups: pd.Series, errors: Mapping[str, Floats], best: str, users: Indices
+) -> pd.DataFrame:
+    """The rows of `score` of one stratum. A cell is the rows of one user in one group."""
+    rows, group_of_row = groups.index.to_numpy(), groups.cat.codes.to_numpy(np.int64)
+    n_groups = len(groups.cat.categories)
+    cells, cell_of_row, cell_sizes = np.unique(
+        users[rows] * n_groups + group_of_row, return_inverse=True, return_counts=True
+    )
+    group_of_cell = cells % n_groups
+    n, n_users = np.bincount(group_of_row), np.bincount(group_of_cell)
+    enough = np.where(n_users < MIN_USERS, np.nan, n_users)
 
-    Attributes:
-        n: (n_groups,) rows.
-        n_users: (n_groups,).
-    """
-
-    def __init__(self, groups: pd.Series, users: Indices) -> None:
-        self.rows, self.group_of_row = groups.index.to_numpy(), groups.cat.codes.to_numpy(np.int64)
-        n_groups = len(groups.cat.categories)
-        cells, self.cell_of_row, self.cell_sizes = np.unique(
-            users[self.rows] * n_groups + self.group_of_row, return_inverse=True, return_counts=True
-        )
-        self.group_of_cell = cells % n_groups
-        self.n = np.bincount(self.group_of_row, minlength=n_groups)
-        self.n_users = np.bincount(self.group_of_cell, minlength=n_groups)
-
-    def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The mean in each group, (n_groups,), of a value per row."""
-        means: NDArray[np.float64] = np.bincount(self.group_of_row, values[self.rows]) / self.n
-        return means
-
-    def rmse(self, errors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The RMSE of each group, (n_groups,), and each user's influence on it, (n_cells,)."""
-        squares = np.bincount(self.cell_of_row, errors[self.rows] ** 2)
-        mse = np.bincount(self.group_of_cell, squares) / self.n
-        rmse = np.sqrt(mse)
-        scale = (2 * rmse * self.n)[self.group_of_cell]
-        excess = squares - mse[self.group_of_cell] * self.cell_sizes
-        influence = np.divide(excess, scale, out=np.zeros_like(excess), where=scale > 0)
-        return rmse, influence
-
-    def half_width(self, influence: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Half of the 95% interval of each group, (n_groups,); NaN where there are few users."""
-        variance = np.bincount(self.group_of_cell, influence**2)
-        users = np.where(self.n_users < MIN_USERS, np.nan, self.n_users)
-        half: NDArray[np.float64] = 1.96 * np.sqrt(variance * users / (users - 1))
+    def half_width(influence: Floats) -> Floats:
+        """Half of the 95% interval, (n_groups,)."""
+        variance = np.bincount(group_of_cell, influence**2) * enough / (enough - 1)
+        half: Floats = 1.96 * np.sqrt(variance)
         return half
+
+    rmse, influence = {}, {}  # (n_groups,) and (n_cells,): of each user on the RMSE
+    for name, error in errors.items():
+        squares = np.bincount(cell_of_row, error[rows] ** 2)
+        mse = np.bincount(group_of_cell, squares) / n
+        rmse[name] = np.sqrt(mse)
+        scale = (2 * rmse[name] * n)[group_of_cell]
+        excess = squares - mse[group_of_cell] * cell_sizes
+        influence[name] = np.divide(excess, scale, out=np.zeros_like(excess), where=scale > 0)
+    found = []
+    for name, error in errors.items():
+        half, to_best = half_width(influence[name]), rmse[name] - rmse[best]
+        to_best_half = half_width(influence[name] - influence[best])
+        columns = {
+            "stratum": groups.name,
+            "label": groups.cat.categories,
+            "model": name,
+            "n": n,
+            "n_users": n_users,
+            "rmse": rmse[name],
+            "rmse_low": np.maximum(rmse[name] - half, 0),
+            "rmse_high": rmse[name] + half,
+            "bias": np.bincount(group_of_row, error[rows]) / n,
+            "to_best": to_best,
+            "to_best_low": to_best - to_best_half,
+            "to_best_high": to_best + to_best_half,
+        }
+        found.append(pd.DataFrame(columns))
+    return pd.concat(found)
