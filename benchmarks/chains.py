@@ -19,7 +19,7 @@ CHUNK_SIZE = 2048  # rows at a time
 
 
 def drawn(sampling: Sampling, train: Ratings, held: Ratings) -> NDArray[np.float32]:
-    """(n_samples, n): each kept sample's stars for the held-out rows."""
+    """(n_samples, n): each sample's predicted stars for the held-out rows."""
     model = sampled(sampling, train, read())
     times = None if held.timestamps is None else torch.tensor(held.timestamps)
     rows = torch.tensor(held.users), torch.tensor(held.items), times

@@ -77,8 +77,8 @@ def day_of(train: Ratings, rows: Ratings) -> tuple[Tensor, int]:
     assert rows.timestamps is not None
     days = torch.unique(user_day_ids(torch.tensor(train.users), torch.tensor(train.timestamps)))
     wanted = user_day_ids(torch.tensor(rows.users), torch.tensor(rows.timestamps))
-    place = torch.searchsorted(days, wanted).clamp(max=len(days) - 1)
-    return torch.where(days[place] == wanted, place + 1, 0), len(days)
+    index = torch.searchsorted(days, wanted).clamp(max=len(days) - 1)
+    return torch.where(days[index] == wanted, index + 1, 0), len(days)
 
 
 def trained(

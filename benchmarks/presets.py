@@ -40,7 +40,7 @@ class Variant:
         changes: by dotted key.
         from_mean: users start at the mean rating instead of at the middle of the range.
         bias_decay: the biases' weight decay, in that of the section.
-        by_count: a row's decay grows with this power of its number of ratings, their mean kept.
+        by_count: a row's decay grows with this power of its number of ratings; its mean stays.
         averaged: judged with the mean of the weights over the last steps, not with the last.
     """
 

@@ -10,8 +10,8 @@ Draws = NDArray[np.float32]
 def rhat(draws: Draws) -> NDArray[np.float64]:
     """The rank-normalized split R-hat of each quantity: 1 where all halves of chains agree.
 
-    The greater one of that of the draws, which sees chains in different places, and of that of
-    their distances from the median, which sees chains of different spread.
+    The maximum of two: R-hat of the draws, which detects chains with different means, and R-hat of
+    their distances from the median, which detects chains with different spreads.
 
     Args:
         draws: (n_chains, n_samples, n), at least four samples each.

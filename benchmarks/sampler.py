@@ -1,8 +1,8 @@
 """Seconds a sweep and memory of bayesmf's sampler, on data/split and at the shape of ml-1m.
 
 Takes data/split (`dvc repro split`). Each line is measured in a process of its own, one after the
-other. `times` compares sweeps with those of ids only on one thread; memory is all that the process
-takes, PyTorch included. Of the million made-up ratings, with 16 factors, it makes ten sweeps.
+other. `times` is relative to a sweep with ids only on one thread; memory is that of the process,
+PyTorch included. Of the million made-up ratings, with 16 factors, it makes ten sweeps.
 """
 
 import multiprocessing
@@ -96,12 +96,12 @@ def main() -> None:
     for heading in ("threads", "start, s", "sweep, s", "times", "all, s", "MiB"):
         table.add_column(heading, justify="right")
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as apart:
+    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
         for name, measure in ratings.items():
             first = None
             for everything in (False, True):
                 for n_threads in (1, 2):
-                    done = apart.submit(measure, everything, n_threads).result()
+                    done = pool.submit(measure, everything, n_threads).result()
                     first = first or done.sweep
                     table.add_row(
                         name,

@@ -132,7 +132,9 @@ def from_the_prior(sampler: Sampler) -> None:
 
 def draw_ratings(sampler: Sampler) -> None:
     deviation = sampler.noise[sampler.users].rsqrt()
-    sampler.values = sampler.predicted() + deviation * torch.randn(len(sampler.users))
+    sampler.values = (
+        sampler.factor_terms() + sampler.day_terms() + deviation * torch.randn(len(sampler.users))
+    )
 
 
 def statistics(sampler: Sampler) -> list[float]:

