@@ -14,23 +14,19 @@ Scores = NDArray[np.float32]
 Scorer = Callable[[Indices], Scores]
 """Users, (B,), to a new array of scores, (B, n_items): the higher, the better.
 
-Scores compare within a user only. An item with the score -inf is never recommended; NaN is an
-error.
+They compare within a user only. An item with the score -inf is never recommended; NaN is an error.
 """
-
-Predictor = Callable[[Indices, Indices], Stars]
-"""Users and items, (n,) each, to the ratings predicted for these pairs, (n,) in stars."""
 
 
 class Baseline(ABC):
-    """What is fitted once; then it predicts ratings, ranks items, or both."""
+    """What predicts ratings, ranks items, or both."""
 
     @abstractmethod
     def fit(self, train: Ratings, n_users: int, n_items: int) -> Self:
         """The baseline itself, fitted to the ratings of users and items below these numbers."""
 
     def predict(self, users: Indices, items: Indices) -> Stars:
-        """A `Predictor`."""
+        """The ratings predicted for pairs of users and items, (n,) each, in stars."""
         raise NotImplementedError(f"{type(self).__name__} does not predict ratings")
 
     def score(self, users: Indices) -> Scores:
@@ -38,12 +34,11 @@ class Baseline(ABC):
         raise NotImplementedError(f"{type(self).__name__} does not rank items")
 
 
-def rating_scorer(predict: Predictor, n_items: int) -> Scorer:
+def rating_scorer(predict: Callable[[Indices, Indices], Stars], n_items: int) -> Scorer:
     """A scorer that ranks items by their predicted ratings."""
-    items = np.arange(n_items, dtype=np.int64)
 
     def score(users: Indices) -> Scores:
-        predicted = predict(np.repeat(users, n_items), np.tile(items, len(users)))
+        predicted = predict(np.repeat(users, n_items), np.tile(np.arange(n_items), len(users)))
         return predicted.reshape(len(users), n_items)
 
     return score

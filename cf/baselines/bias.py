@@ -25,13 +25,10 @@ class GlobalMean(Baseline):
 
 
 class Bias(Baseline):
-    """Global mean plus damped user and item biases.
+    """Global mean plus user and item biases, with `damping` as in `damped_means`.
 
-    User and item biases are fitted in turn, each to the residuals of the others, until they
-    converge: that is ridge regression on the two ids. Users and items without ratings have 0.
-
-    Args:
-        damping: pseudo-ratings per user or item, >= 0.
+    They are fitted in turn, each to the residuals of the others, until they converge: that is ridge
+    regression on the two ids. Users and items without ratings have 0.
 
     Source:
         Koren, Bell and Volinsky 2009, "Matrix Factorization Techniques for Recommender
@@ -55,10 +52,8 @@ class Bias(Baseline):
 
     def predict(self, users: Indices, items: Indices) -> Stars:
         """(n,) in stars."""
-        predicted: Stars = (self.mean + self.user_bias[users] + self.item_bias[items]).astype(
-            np.float32
-        )
-        return predicted
+        predicted = self.mean + self.user_bias[users] + self.item_bias[items]
+        return np.asarray(predicted, dtype=np.float32)
 
     def score(self, users: Indices) -> Scores:
         """(B, n_items): user bias shifts all items equally, so all users have one ranking."""
@@ -68,7 +63,7 @@ class Bias(Baseline):
 def damped_means(
     values: NDArray[np.float64], groups: Indices, n_groups: int, damping: float
 ) -> NDArray[np.float64]:
-    """Mean of `values` in each group, shrunk towards zero.
+    """Mean of `values` in each group, (n_groups,), shrunk towards zero.
 
     A group's sum is divided by its size plus `damping`, as if it held that many more zeros; an
     empty group gets 0.
@@ -77,9 +72,6 @@ def damped_means(
         values: (n,) in stars, centered on the global mean.
         groups: (n,) in [0, n_groups).
         damping: pseudo-ratings per group, >= 0.
-
-    Returns:
-        (n_groups,) in stars.
 
     Raises:
         ValueError: values and groups differ in length.

@@ -1,9 +1,8 @@
 """A linear model from the items that a user has rated to all items, in closed form."""
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
 from cf.baselines.base import Baseline, Scores, interaction_matrix
@@ -41,7 +40,16 @@ class EASE(Baseline):
         items = np.sort(np.argsort(-counts, kind="stable")[: self.max_items])
         self.items = items[counts[items] > 0]
         self.rated = rated[:, self.items].tocsr()
-        self.weights = _weights(self.rated, self.l2, self.memory)
+        raters = self.rated.T.tocsr()
+        m = len(self.items)
+        gram = np.empty((m, m), order="F")  # LAPACK's order, so that it is inverted in place
+        for rows in chunks(m, m, self.memory):
+            gram[:, rows] = (raters[rows] @ self.rated).toarray().T
+        gram[np.diag_indices(m)] += self.l2
+        inverse = linalg.inv(gram, overwrite_a=True, check_finite=False, assume_a="pos")
+        self.weights = np.empty((m, m), dtype=np.float32)
+        np.divide(inverse, -inverse.diagonal(), out=self.weights, casting="same_kind")
+        np.fill_diagonal(self.weights, 0)
         return self
 
     def score(self, users: Indices) -> Scores:
@@ -49,18 +57,3 @@ class EASE(Baseline):
         scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
         scores[:, self.items] = self.rated[users] @ self.weights
         return scores
-
-
-def _weights(rated: Any, l2: float, memory: int) -> NDArray[np.float32]:
-    """B, (m, m), for X, sparse (n_users, m)."""
-    m = rated.shape[1]
-    transposed = rated.T.tocsr()
-    gram = np.empty((m, m), order="F")  # LAPACK's order, so that it is inverted in place
-    for rows in chunks(m, m, memory):
-        gram[:, rows] = (transposed[rows] @ rated).toarray().T
-    gram[np.diag_indices(m)] += l2
-    inverse = linalg.inv(gram, overwrite_a=True, check_finite=False, assume_a="pos")
-    weights = np.empty((m, m), dtype=np.float32)
-    np.divide(inverse, -inverse.diagonal(), out=weights, casting="same_kind")
-    np.fill_diagonal(weights, 0)
-    return weights

@@ -13,8 +13,11 @@ MEMORY = 2**28
 BYTES_PER_SCORE = 32
 """Of these, 4 are the score, 8 find the best, and the rest is the scorer's work."""
 
+LOWEST = int(np.array(-np.inf, dtype=np.float32).view(np.int32)) ^ 0x7FFFFFFF
+"""The upper half of the key of -inf in `top_k`."""
 
-def chunks(n: int, n_items: int, memory: int = MEMORY) -> Iterator[slice]:
+
+def chunks(n: int, n_items: int, memory: int) -> Iterator[slice]:
     """Slices of [0, n), each with so few rows that their scores of all items fit in `memory`."""
     rows = max(1, memory // (BYTES_PER_SCORE * max(1, n_items)))
     for start in range(0, n, rows):
@@ -22,16 +25,10 @@ def chunks(n: int, n_items: int, memory: int = MEMORY) -> Iterator[slice]:
 
 
 def top_k(scores: Scores, k: int) -> Indices:
-    """The items with the `k` highest scores of each row, the best first.
+    """The items with the `k` highest of the scores, (B, n_items), the best first: (B, k).
 
-    Of equal scores the lower index comes first; -inf is left out.
-
-    Args:
-        scores: (B, n_items).
-        k: > 0.
-
-    Returns:
-        (B, k) items; -1 at the end of a row with fewer than `k` scores above -inf.
+    Of equal scores the lower index comes first. A row with fewer than `k` scores above -inf ends
+    in -1.
 
     Raises:
         ValueError: a score is NaN.
@@ -54,6 +51,3 @@ def top_k(scores: Scores, k: int) -> Indices:
     items[:, :k_here] = n_items - 1 - (top & 0xFFFFFFFF)
     items[:, :k_here][top >> 32 <= LOWEST] = -1
     return items
-
-
-LOWEST = int(np.array(-np.inf, dtype=np.float32).view(np.int32)) ^ 0x7FFFFFFF

@@ -6,14 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A version of the registered model.
+    """A version of the registered model, with its RMSE on the validation rows, in stars.
 
-    Attributes:
-        version: its number in the registry.
-        rmse: on the validation rows, in stars.
-        dataset_sha256: of the data set that it was trained on.
-        split_sha256: of the rows that it was validated on.
-        decision: the reason it has, if any, for being the champion or not.
+    `decision` is the reason it has, if any, for being the champion or not.
     """
 
     version: int
