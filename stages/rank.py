@@ -8,7 +8,6 @@ from rich.console import Console
 
 from cf.baselines.base import Scorer, rating_scorer
 from cf.core import config, io, paths
-from cf.core.config import Evaluate, Rank
 from cf.core.errors import InputError, exit_on_input_error
 from cf.core.provenance import Provenance, SplitInfo
 from cf.core.ratings import Ratings
@@ -16,14 +15,12 @@ from cf.evaluation import ranking
 from cf.reporting.tables import ranking_table
 from cf.tracking.record import RunRecord, read_all, recording
 
-Sizes = tuple[int, int]
-
 
 @exit_on_input_error
 def main() -> None:
     """Write the table, and add its metrics to the models' runs."""
-    rank = config.load(paths.PARAMS, "rank", Rank)
-    evaluate = config.load(paths.PARAMS, "evaluate", Evaluate)
+    rank = config.load(paths.PARAMS, "rank", config.Rank)
+    evaluate = config.load(paths.PARAMS, "evaluate", config.Evaluate)
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
     part = evaluate.part
@@ -33,13 +30,13 @@ def main() -> None:
         return
     split.n_leaked_in(part)  # raises where there is no such part
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
-    sizes = provenance.n_users, provenance.n_items
     records = read_all(split)
     train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
+    data = train, provenance.n_users, provenance.n_items
     held_out = Ratings.from_frame(io.read_parquet(paths.SPLIT_FILES[part]))
     exclude = Ratings.from_frame(io.read_parquet(paths.VALID)) if part == "test" else None
     try:
-        task = ranking.make_task(train, held_out, *sizes, rank.relevant, exclude)
+        task = ranking.make_task(train, held_out, *data[1:], rank.relevant, exclude)
     except InputError as error:  # ratings can be evaluated all the same
         print(f"No lists are evaluated. {error}")
         return
@@ -47,7 +44,7 @@ def main() -> None:
     with recording(settings) as recorder:
         lists = {
             name: ranking.recommend(scorer, task, rank.k)
-            for name, scorer in scorers(records, train, sizes, rank, evaluate.damping)
+            for name, scorer in scorers(records, data, rank, evaluate.damping)
         }
         table = ranking.evaluate_lists(lists, task, rank.k, part)
         metrics = ranking.run_metrics(table)
@@ -65,7 +62,7 @@ def save(table: pd.DataFrame, records: Mapping[str, RunRecord]) -> None:
 
 
 def scorers(
-    models: Iterable[str], train: Ratings, sizes: Sizes, rank: Rank, damping: float
+    models: Iterable[str], data: tuple[Ratings, int, int], rank: config.Rank, damping: float
 ) -> Iterator[tuple[str, Scorer]]:
     """What ranks items for users, by name: made one after the other, so that few are in memory."""
     # late: SciPy and torch are imported while the recorder imports MLflow, or not at all
@@ -76,13 +73,13 @@ def scorers(
     from cf.models import base
     from cf.training import checkpoint
 
-    yield "popularity", Popularity().fit(train, *sizes).score
-    yield "itemknn", ItemKNN(rank.knn.n_neighbors, rank.knn.shrinkage).fit(train, *sizes).score
-    yield "ease", EASE(rank.ease.l2, rank.ease.max_items).fit(train, *sizes).score
-    yield "bias", Bias(damping).fit(train, *sizes).score
+    yield "popularity", Popularity().fit(*data).score
+    yield "itemknn", ItemKNN(rank.knn.n_neighbors, rank.knn.shrinkage).fit(*data).score
+    yield "ease", EASE(rank.ease.l2, rank.ease.max_items).fit(*data).score
+    yield "bias", Bias(damping).fit(*data).score
     for name in models:
         model = checkpoint.load(paths.MODELS / name)
-        yield name, rating_scorer(partial(base.predict, model), sizes[1])
+        yield name, rating_scorer(partial(base.predict, model), data[2])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,14 @@ from cf.core import io
 from cf.core.ratings import Ratings
 from cf.evaluation import strata
 from cf.evaluation.bootstrap import intervals, resample
-from cf.evaluation.strata import DTYPES, MIN_USERS, by_genre, by_rating, deciles, score
+from cf.evaluation.strata import MIN_USERS, by_genre, by_rating, deciles, score
+
+DTYPES = {
+    **dict.fromkeys(("stratum", "label", "model"), str),
+    **dict.fromkeys(("n", "n_users"), int),
+    **dict.fromkeys(("rmse", "rmse_low", "rmse_high", "bias"), float),
+    **dict.fromkeys(("to_best", "to_best_low", "to_best_high"), float),
+}
 
 
 def members(groups: pd.Series) -> dict[str, list[int]]:

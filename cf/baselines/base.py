@@ -45,10 +45,7 @@ def rating_scorer(predict: Callable[[Indices, Indices], Stars], n_items: int) ->
 
 
 def interaction_matrix(ratings: Ratings, n_users: int, n_items: int) -> Any:
-    """Who rated what: a sparse (n_users, n_items) of float32 ones in CSR form, without the stars.
-
-    A pair that occurs twice counts once.
-    """
+    """Who rated what: sparse (n_users, n_items) float32 ones in CSR form, once for each pair."""
     from scipy import sparse  # late: not every user of this module ranks
 
     ones = np.ones(len(ratings), dtype=np.float32)

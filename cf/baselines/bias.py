@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from cf.baselines.base import Baseline, Scores
 from cf.core.ratings import Indices, Ratings, Stars
 
-N_ITERATIONS = 20
-
 
 class GlobalMean(Baseline):
     """The mean training rating, for every user and item."""
@@ -43,7 +41,7 @@ class Bias(Baseline):
         self.mean = train.values.mean(dtype=np.float64)
         centered = train.values - self.mean
         self.user_bias, self.item_bias = np.zeros(n_users), np.zeros(n_items)
-        for _ in range(N_ITERATIONS):
+        for _ in range(20):
             residuals = centered - self.user_bias[train.users]
             self.item_bias = damped_means(residuals, train.items, n_items, self.damping)
             residuals = centered - self.item_bias[train.items]

@@ -15,9 +15,8 @@ class ItemKNN(Baseline):
 
     s(u, i) = sum of sim(i, j) over the j that u has rated among the nearest neighbors of i, with
     sim(i, j) = n_ij / (sqrt(n_i · n_j) + shrinkage), where n_i users have rated i, and n_ij both.
-    That is the cosine of the two items' columns, lower for items with few ratings.
-
-    The stars are not used, and an item that nobody has rated scores 0.
+    That is the cosine of the two items' columns, lower for items with few ratings. The stars are
+    not used, and an item that nobody has rated scores 0.
 
     Args:
         n_neighbors: of each item; of equally similar ones those of the lower index.

@@ -1,1 +1,1 @@
-"""From predictions to figures that can be compared."""
+"""From predictions to metrics that can be compared."""

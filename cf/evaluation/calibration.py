@@ -21,8 +21,6 @@ COVERAGE = {level: f"coverage_{level}" for level in (50, 80, 95)}
 METRICS = ("nll", *COVERAGE.values())
 """The keys of a `summary`."""
 
-N_DECILES = 10
-
 Floats = NDArray[np.float64]
 
 
@@ -91,7 +89,7 @@ def error_by_decile(
     n, rows = len(observed), []
     for name, sd in sds.items():
         ranks = np.argsort(np.argsort(sd, kind="stable"))
-        deciles = pd.Series(1 + ranks * min(n, N_DECILES) // n, name="decile", dtype="category")
+        deciles = pd.Series(1 + ranks * min(n, 10) // n, name="decile", dtype="category")
         scores = strata.score([deciles], {name: means[name]}, observed, users)
         variance = pd.Series(sd.astype(np.float64) ** 2).groupby(deciles, observed=True).mean()
         scores["predicted_sd"] = np.sqrt(variance.to_numpy())

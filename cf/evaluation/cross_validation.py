@@ -17,16 +17,13 @@ def compare(rmse: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
     than over independent folds: by 1 / (k - 1) of the variance of one fold, with k folds.
 
     Args:
-        rmse: of each model, (k, n_seeds) in stars, k >= 2.
+        rmse: of each model, (k, n_seeds) in stars, k >= 2; others raise ValueError.
 
     Returns:
         In stars: rmse, the mean over folds and seeds; sd_folds, the standard deviation over folds
         of the mean over seeds; sd_seeds, the standard deviation over seeds within a fold, missing
         with one seed; to_best, the mean difference to the best model's RMSE, with its 95% interval
         from low to high; tied, whether that contains 0.
-
-    Raises:
-        ValueError: shapes differ, or there are less than two folds.
 
     Source:
         Nadeau and Bengio 2003, "Inference for the Generalization Error", section 3: the
@@ -51,11 +48,7 @@ def compare(rmse: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
 
 
 def run_metrics(compared: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """What each model's run over all folds has in MLflow, by the model's name.
-
-    Args:
-        compared: as `compare` returns it.
-    """
+    """What each model's run over all folds has in MLflow, of the frame that `compare` returns."""
     names = ["sd_folds", "sd_seeds", "to_best"]
     metrics = compared.set_index("model")[["rmse", *names]].round(io.DECIMALS)
     metrics = metrics.rename(columns={name: f"rmse_{name}" for name in names})

@@ -54,8 +54,7 @@ def build(
     Args:
         bootstrap: as `bootstrap.resample` returns it.
         notebook: whether the notebook's RMSE is comparable.
-        part: the held-out rows that the metrics are of, valid or test.
-        n_leaked: how many of them are in train as well.
+        n_leaked: held-out rows that are in train as well.
     """
     board = pd.DataFrame(metrics.values(), index=list(metrics), columns=list(DTYPES))
     board["model"] = board.index
@@ -75,16 +74,10 @@ def build(
 
 
 def run_metrics(metrics: Mapping[str, Summary], board: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """What each model's run has in MLflow: its metrics, and the ends of the RMSE's interval.
-
-    On the test set they have a name of their own: test/rmse.
-    """
+    """What each model's run has in MLflow: metrics and the RMSE's interval; test/rmse on test."""
     prefix = prefix_of(board["part"].iloc[0])
-    ends = board[["rmse_low", "rmse_high"]].to_dict("records")
-    values = {
-        name: {**metrics[name], **end} for name, end in zip(board["model"], ends, strict=True)
-    }
-    return {
-        name: {f"{prefix}{key}": float(value) for key, value in own.items() if value is not None}
-        for name, own in values.items()
-    }
+    found = {}
+    for name, low, high in board[["model", "rmse_low", "rmse_high"]].itertuples(index=False):
+        values = metrics[name] | {"rmse_low": low, "rmse_high": high}
+        found[name] = {f"{prefix}{key}": float(x) for key, x in values.items() if x is not None}
+    return found

@@ -100,13 +100,11 @@ def recommend(scorer: Scorer, task: RankingTask, k: int, memory: int = MEMORY) -
 
 
 def user_metrics(lists: Indices, task: RankingTask) -> pd.DataFrame:
-    """NDCG, recall and average precision of each user's list, in [0, 1]: ndcg, recall, map.
+    """The metrics of each user's list, in [0, 1]; docs/evaluation.md has the sources.
 
     - ndcg: hits discounted by 1 / log2(1 + position), divided by the same of the ideal list.
     - recall: hits divided by the user's number of relevant items.
     - map: the sum of the precision at each hit's position, divided by the number of relevant items.
-
-    docs/evaluation.md has the sources.
 
     Args:
         lists: (len(task.users), k) items, no item twice in a row; -1 where candidates lack.
@@ -132,8 +130,7 @@ def evaluate_lists(
     """A row per model with the columns of reports/ranking.csv, the highest NDCG first.
 
     Args:
-        lists: by model, as for `user_metrics`.
-        task: None where there is none; then there are no lists either.
+        lists: by model, as for `user_metrics`; none without a task.
         part: the held-out rows that the task is made of, valid or test.
 
     Returns:
@@ -169,11 +166,7 @@ def evaluate_lists(
 
 
 def run_metrics(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """The metrics that each model's run has in MLflow; those on the test set begin with test/.
-
-    Args:
-        table: as `evaluate_lists` returns it.
-    """
+    """What each model's run has in MLflow, of reports/ranking.csv; test/ndcg_at_k on test."""
     metrics = table.filter(like="_at_").round(io.DECIMALS).to_dict("records")
     return {
         model: {f"{prefix_of(part)}{name}": value for name, value in values.items()}

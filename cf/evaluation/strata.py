@@ -18,20 +18,6 @@ Floats = NDArray[np.float64]
 MIN_USERS = 10
 """Groups of fewer users have no intervals: so few say nothing about other users."""
 
-MAX_VALUES = 20
-"""More distinct ratings than these are put into ten ranges of equal width."""
-
-DTYPES = {
-    **dict.fromkeys(("stratum", "label", "model"), str),
-    **dict.fromkeys(("n", "n_users"), int),
-    **dict.fromkeys(("rmse", "rmse_low", "rmse_high", "bias"), float),
-    **dict.fromkeys(("to_best", "to_best_low", "to_best_high"), float),
-}
-"""The columns of reports/strata.csv. In stars: bias is the mean of predicted minus observed,
-to_best the RMSE minus the RMSE of the model that is best over all rows; _low and _high are the ends
-of 95% intervals, missing in groups of few users.
-"""
-
 
 def stratify(train: Ratings, held_out: Ratings, genres: "pd.Series[str]") -> list[pd.Series]:
     """The held-out rows grouped by all that may matter to a model.
@@ -91,9 +77,9 @@ def by_genre(items: Indices, genres: "pd.Series[str]") -> pd.Series:
 
 
 def by_rating(values: Stars) -> pd.Series:
-    """Rows by the observed rating, or by ten ranges of it where many ratings differ."""
+    """Rows by the observed rating, or by ten ranges of equal width where over 20 ratings differ."""
     distinct = np.unique(values)
-    if len(distinct) <= MAX_VALUES:
+    if len(distinct) <= 20:
         labels = [f"{value:g}" for value in distinct]
         return _categorical(np.searchsorted(distinct, values), labels).rename("rating")
     edges = np.linspace(distinct[0], distinct[-1], 11)
@@ -112,11 +98,14 @@ def _categorical(codes: Indices, labels: Sequence[str]) -> pd.Series:
 def score(
     strata: Iterable[pd.Series], predictions: Mapping[str, Stars], observed: Stars, users: Indices
 ) -> pd.DataFrame:
-    """The error of each model in each group, one row each, with the columns of `DTYPES`.
+    """The error of each model in each group, one row each, in stars.
 
-    Intervals are those of the bootstrap over users to first order: the RMSE of a group is
-    linearized in its users, and the sum of squares of their influences is its variance. That costs
-    one pass over the rows.
+    bias is the mean of predicted minus observed, to_best the RMSE minus the RMSE of the model that
+    is best over all rows; _low and _high are the ends of 95% intervals, missing in groups of few
+    users.
+
+    They are those of the bootstrap over users to first order: the RMSE of a group is linearized in
+    its users, and the sum of squares of their influences is its variance. That costs one pass.
 
     Source:
         Efron 1982, "The Jackknife, the Bootstrap and Other Resampling Plans", chapter 6 (the
