@@ -9,7 +9,7 @@ PACKAGES := .venv/.packages
 PEERS := .venv-bench/.packages
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test tune grid cv rank ui sync check format bench peers clean scm
+.PHONY: help repro test tour tune grid cv rank ui sync check format bench peers clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ repro: $(READY) scm    ## run the pipeline: what changed, and what depends on it
 
 test: $(READY)         ## run all tests
 	@python -m pytest -n 2
+
+tour: $(READY) scm     ## execute notebooks/tour.ipynb, on the data and with the parameters here
+	@dvc repro --quiet split
+	@jupyter-execute --timeout=600 notebooks/tour.ipynb
 
 tune: $(READY) scm     ## search better values for the section that params.yaml's tune names
 	@dvc repro --quiet split
