@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ def upsert(*records: RunRecord, started: int = 0) -> None:
     """As a process does that was started then."""
     store = MlflowStore(started)
     for record in records:
-        store.upsert(asdict(record))
+        store.upsert(record)
 
 
 def losses(run: Run, store: MlflowClient) -> list[tuple[int, float]]:
@@ -93,16 +92,16 @@ def test_a_training_is_one_complete_run(project: Runs) -> None:
 
 def test_a_training_that_goes_on_is_written_epoch_by_epoch(project: Runs) -> None:
     store, record = MlflowStore(0), new()
-    store.upsert(asdict(record))
+    store.upsert(record)
     for step, loss in LOSSES:
         record.log_epoch(step, {"loss/valid": loss})
         for _ in range(2):
-            store.upsert(asdict(record))
+            store.upsert(record)
         (run,) = project()
         assert run.data.metrics == {"loss/valid": loss}
         assert run.info.status == "RUNNING"
     record.finish()
-    store.upsert(asdict(record))
+    store.upsert(record)
     (run,) = project()
     assert run.info.status == "FINISHED"
     assert losses(run, client(Path())) == LOSSES
@@ -113,7 +112,7 @@ def test_the_same_again_doubles_nothing_and_moves_no_time(project: Runs) -> None
     upsert(record)
     (before,) = project()
     Path("page.html").write_text("page")
-    record.metrics = {"rmse": 0.9, "rmse_cold": None, "n": 10}
+    record.metrics = {"rmse": 0.9, "n": 10}
     record.pictures = {"predicted": picture("predicted_dot.png", "red")}
     record.reports = ["page.html"]
     for _ in range(2):
@@ -125,7 +124,6 @@ def test_the_same_again_doubles_nothing_and_moves_no_time(project: Runs) -> None
         "FINISHED",
     )
     assert after.data.metrics["rmse"] == 0.9
-    assert "rmse_cold" not in after.data.metrics
     store = client(Path())
     assert len(store.get_metric_history(after.info.run_id, "rmse")) == 1
     assert losses(after, store) == LOSSES
@@ -166,7 +164,7 @@ def test_a_run_that_broke_off_is_completed(project: Runs) -> None:
     store, record = MlflowStore(0), new()
     for step, loss in LOSSES:
         record.log_epoch(step, {"loss/valid": loss})
-        store.upsert(asdict(record))
+        store.upsert(record)
     store._locks[record.id].release()  # as if the process had died
     record.finish()
     client(Path()).set_terminated(project()[0].info.run_id, "KILLED")
@@ -203,12 +201,12 @@ def test_a_run_whose_creation_was_not_answered_is_not_created_again(
     with monkeypatch.context() as patch:
         patch.setattr(store.client, "create_run", time_out)
         with pytest.raises(ConnectionError):
-            store.upsert(asdict(record))
+            store.upsert(record)
     if arrives:
-        store.upsert(asdict(record))
+        store.upsert(record)
     else:  # it may yet arrive
         with pytest.raises(TimeoutError):
-            store.upsert(asdict(record))
+            store.upsert(record)
         assert not project()
         upsert(record)
     (run,) = project()

@@ -205,6 +205,8 @@ def check_all_is_there(server: Server, project: Project, experiment: str) -> Run
     for name, value in scores.items():
         if value is not None:
             assert server.history(run, name) == [(0, value)]
+    for name in run.data.metrics.keys() - epochs[1].keys():
+        assert len(server.history(run, name)) == 1
     assert server.files(run, "model") == {"model", "weights"}
     assert server.files(run) == {"images", "model", "predicted_vs_observed", "report"}
     assert len(server.files(run, "images")) == 2, "as it is, and a small one"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -78,7 +78,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, ready_made_store: Path) ->
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         store = MlflowStore(0)
         for model in reversed(RMSE):
-            store.upsert(asdict(finished(model)))
+            store.upsert(finished(model))
     return folder
 
 
@@ -267,7 +267,7 @@ def test_an_experiment_that_an_older_cf_made_gets_the_view(
     shutil.copytree(ready_made_store, here, dirs_exist_ok=True)
     location = (here / "mlruns/artifacts").as_uri()
     client(here).create_experiment("cf", location)
-    MlflowStore(0).upsert(asdict(finished("dot")))
+    MlflowStore(0).upsert(finished("dot"))
     experiment = client(here).get_experiment_by_name("cf")
     assert experiment
     assert experiment.artifact_location == location
@@ -321,11 +321,8 @@ def test_where_there_are_no_runs_it_says_how_to_get_some(
         with pytest.raises(InputError, match=r"^no runs .* cf yet. `make repro` .*make sync"):
             command.main(free_port())
         shutil.copytree(ready_made_store, here, dirs_exist_ok=True)
-    Path("mlruns/mlflow.db").write_text("not a database")
-    with pytest.raises(InputError, match=r"expected MLflow's database, got another file"):
-        command.main()
-    Path("mlruns/mlflow.db").write_text("SQLite format 3, but damaged")
-    with pytest.raises(InputError, match=r"MLflow's server ended at once. .*not a database"):
+    Path("mlruns/mlflow.db").write_text("damaged")
+    with pytest.raises(InputError, match=r"ended at once. .*not a database.* make sync"):
         command.main(free_port())
 
 

@@ -22,12 +22,7 @@ HOST = "127.0.0.1"
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # for evaluations of language models
-    "PYTHONWARNINGS": "ignore",  # of MLflow to its own developers
 }
-NO_RUNS = (
-    "no runs of the experiment {} yet. `make repro` trains; after a pull, `make sync` makes the "
-    "runs of what was trained elsewhere."
-)
 
 
 def main(port: int = 5000) -> None:
@@ -37,6 +32,10 @@ def main(port: int = 5000) -> None:
         InputError: there are no runs, the port is taken, or the server does not answer.
     """
     experiment = config.load(paths.PARAMS, "tracking", config.Tracking).experiment
+    no_runs = InputError(
+        f"no runs of the experiment {experiment} yet. `make repro` trains; after a pull, `make "
+        "sync` makes the runs of what was trained elsewhere."
+    )
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
     if uri.startswith(("http://", "https://")):
         show(page(uri, find_experiment(uri, experiment)))
@@ -46,18 +45,18 @@ def main(port: int = 5000) -> None:
             f"MLFLOW_TRACKING_URI is {uri}: expected http://... or nothing, which is the store in "
             f"{paths.STORE}. For any other: mlflow ui --backend-store-uri {uri}"
         )
-    check_store(experiment)
+    if not paths.STORE.exists():
+        raise no_runs
     check_port(port)
     print("MLflow starts ...", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that MLflow ends with this
     with tempfile.TemporaryFile("w+") as log:
-        server = start_server(port, log)
+        server, address = start_server(port, log), f"http://{HOST}:{port}"
         try:
-            address = f"http://{HOST}:{port}"
             wait_for(server, address, log)
             found = find_experiment(address, experiment)
-            if not found or not has_runs(address, found["experiment_id"]):
-                raise InputError(NO_RUNS.format(experiment))
+            if found is None:
+                raise no_runs
             show(page(address, found), "   (Ctrl-C ends it)")
             server.wait()
         except KeyboardInterrupt:
@@ -67,22 +66,6 @@ def main(port: int = 5000) -> None:
             with suppress(subprocess.TimeoutExpired):  # it tidies up its memory at leisure
                 server.wait(timeout=1)
             server.kill()
-
-
-def check_store(experiment: str) -> None:
-    """Nothing, if the project has a store.
-
-    Raises:
-        InputError: it has none, or the file is another.
-    """
-    if not paths.STORE.exists():
-        raise InputError(NO_RUNS.format(experiment))
-    with paths.STORE.open("rb") as file:
-        if not file.read(16).startswith(b"SQLite format 3"):
-            raise InputError(
-                f"{paths.STORE}: expected MLflow's database, got another file. Move it away; "
-                "`make sync` makes a new one from runs/."
-            )
 
 
 def check_port(port: int) -> None:
@@ -121,14 +104,16 @@ def wait_for(server: "subprocess.Popen[bytes]", address: str, log: IO[str]) -> N
         InputError: it ended instead.
     """
     while server.poll() is None:
-        try:
-            if requests.get(f"{address}/health", timeout=10).ok:
-                return
-        except requests.RequestException:
-            time.sleep(0.1)
+        with suppress(requests.RequestException):
+            requests.get(f"{address}/health", timeout=10).raise_for_status()
+            return
+        time.sleep(0.1)
     log.seek(0)
     errors = [line.strip() for line in log if "Error" in line]
-    raise InputError(f"MLflow's server ended at once. {errors[-1] if errors else ''}")
+    raise InputError(
+        f"MLflow's server ended at once. {errors[-1] if errors else ''} If {paths.STORE} is "
+        "damaged, move it away; `make sync` makes a new one from runs/."
+    )
 
 
 def find_experiment(server: str, name: str) -> dict[str, Any] | None:
@@ -154,13 +139,6 @@ def find_experiment(server: str, name: str) -> dict[str, Any] | None:
             "variable, `make ui` shows this machine's runs."
         ) from None
     return found
-
-
-def has_runs(server: str, experiment: str) -> bool:
-    """Whether an experiment has a run that is not deleted."""
-    query = {"experiment_ids": [experiment], "max_results": 1}
-    answer = requests.post(f"{server}/api/2.0/mlflow/runs/search", json=query, timeout=60)
-    return bool(answer.json().get("runs"))
 
 
 def page(server: str, experiment: dict[str, Any] | None) -> str:

@@ -10,12 +10,15 @@ import sys
 import time
 from collections.abc import Iterable
 from threading import Condition, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cf.tracking.record import RunRecord
 
 if TYPE_CHECKING:
     from cf.tracking.mlflow_store import MlflowStore
 
-Records = dict[str, dict[str, Any]]
+LAST_TRIES = 3  # after the stage has ended: others may create the same at the same time
+SLOW_S = 5.0
 
 
 class Inbox:
@@ -27,11 +30,11 @@ class Inbox:
 
     def __init__(self, lines: Iterable[str]) -> None:
         self.closed = False
-        self._records: Records = {}
+        self._records: dict[str, RunRecord] = {}
         self._changed = Condition()
         Thread(target=self._read, args=(lines,), daemon=True).start()
 
-    def take(self) -> Records:
+    def take(self) -> dict[str, RunRecord]:
         """The records that arrived since the last call, by id; waits for one or for the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._records or self.closed)
@@ -41,9 +44,9 @@ class Inbox:
     def _read(self, lines: Iterable[str]) -> None:
         for line in lines:
             if line.endswith("\n"):  # whoever is killed while writing leaves half a line
-                record = json.loads(line)
+                record = RunRecord(**json.loads(line))
                 with self._changed:
-                    self._records[record["id"]] = record
+                    self._records[record.id] = record
                     self._changed.notify()
         with self._changed:
             self.closed = True
@@ -54,27 +57,28 @@ def main() -> None:
     """Record until the stage has ended; exit status 1 and a warning if something is missing."""
     inbox, started = Inbox(sys.stdin), int(sys.argv[1])
     store: MlflowStore | None = None
-    pending: Records = {}  # that still run, or could not be written
+    pending: dict[str, RunRecord] = {}  # that still run, or could not be written
     error: Exception | None = None
-    last_tries = 2
+    last_tries = LAST_TRIES
     while last_tries:
         last = inbox.closed
         pending |= (arrived := inbox.take())
         for record in list((pending if last else arrived).values()):
-            if last and record["status"] == "RUNNING":  # whoever would have ended it is dead
-                record |= {"status": "KILLED", "ended": int(time.time() * 1000)}
+            if last and record.status == "RUNNING":  # whoever would have ended it is dead
+                record.status, record.ended = "KILLED", int(time.time() * 1000)
+            began = time.monotonic()
             try:
                 if store is None:
                     from cf.tracking import mlflow_store  # late: the inbox is open by now
 
                     store = mlflow_store.MlflowStore(started)
                 store.upsert(record)
-                if record["status"] != "RUNNING":
-                    del pending[record["id"]]
+                if record.status != "RUNNING":
+                    del pending[record.id]
             except Exception as failure:  # whatever it is, the stage goes on
                 error = failure
-                if inbox.closed:
-                    break
+                if inbox.closed and time.monotonic() - began > SLOW_S:
+                    break  # a server that does not answer will not answer for the others either
         if last:
             last_tries = last_tries - 1 if pending else 0
     if pending:

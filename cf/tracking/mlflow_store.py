@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,17 +23,16 @@ os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 from filelock import FileLock, Timeout
 from mlflow import Image, MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
-from mlflow.exceptions import MlflowException
 
 from cf.core.io import sha256
 from cf.evaluation import champion
 from cf.tracking import ui_view
+from cf.tracking.record import RunRecord
 
 MODEL, ALIAS = "cf", "champion"
 BATCH_SIZE = 1000  # metrics that MLflow takes at once
 LOCK_FILE = "lock_file"  # the tag of a run that goes on: host and path
 
-Json = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -45,7 +44,7 @@ class MlflowStore:
     others see whether a run that is marked as running still has a process to end it.
 
     Args:
-        started: in ms since 1970 UTC; records that had ended before are marked as backfilled.
+        started: in ms since 1970 UTC; runs of records that had ended before are backfilled.
     """
 
     def __init__(self, started: int) -> None:
@@ -60,49 +59,45 @@ class MlflowStore:
         self._running: dict[str, tuple[str, int]] = {}  # id of the run, number of epochs it has
         self._attempted: set[str] = set()
 
-    def upsert(self, record: Json) -> None:
-        """Make MLflow say what the record, a `RunRecord` as JSON, says; what it has stays."""
-        id_ = record["id"]
-        lock_file = self.folder / "locks" / id_
-        lock = self._locks.setdefault(id_, FileLock(lock_file))
+    def upsert(self, record: RunRecord) -> None:
+        """Make MLflow say what the record says; the same again changes nothing."""
+        lock_file = self.folder / "locks" / record.id
+        lock = self._locks.setdefault(record.id, FileLock(lock_file))
         if not lock.is_locked:
             lock.acquire()
         try:
             self._write(record, lock_file)
         finally:
-            if record["status"] != "RUNNING":
+            if record.status != "RUNNING":
                 lock_file.unlink(missing_ok=True)
                 lock.release()
 
-    def _write(self, record: Json, lock_file: Path) -> None:
-        if record["status"] == "RUNNING" and record["id"] in self._running:
-            run_id, n_epochs = self._running[record["id"]]
-            self._log_epochs(run_id, record["epochs"][n_epochs:])
+    def _write(self, record: RunRecord, lock_file: Path) -> None:
+        if record.status == "RUNNING" and record.id in self._running:
+            run_id, n_epochs = self._running[record.id]
+            self._log_epochs(run_id, record.epochs[n_epochs:])
         else:
-            run = self._find(record) or self._create(record, lock_file)
+            run = self._find(record.experiment, record.id) or self._create(record, lock_file)
             run_id = run.info.run_id
-            if not run.info.status == record["status"] != "RUNNING":  # not all of it is there
+            if not run.info.status == record.status != "RUNNING":  # not all of it is there
                 self._log_execution(run, record)
             self._log_results(run, record)
-        self._running[record["id"]] = run_id, len(record["epochs"])
+        self._running[record.id] = run_id, len(record.epochs)
 
-    def _find(self, record: Json) -> Run | None:
-        experiment = self._experiment(record["experiment"])
-        query = f"tags.execution = '{record['id']}'"
-        return next(iter(self.client.search_runs([experiment], query, max_results=1)), None)
+    def _find(self, experiment: str, record_id: str) -> Run | None:
+        query = f"tags.execution = '{record_id}'"
+        found = self.client.search_runs([self._experiment(experiment)], query, max_results=1)
+        return next(iter(found), None)
 
-    def _create(self, record: Json, lock_file: Path) -> Run:
-        tags = {
-            **record["tags"],
-            "execution": record["id"],
-            LOCK_FILE: f"{socket.gethostname()}:{lock_file}",
-        }
-        if 0 < record["ended"] < self.started:
+    def _create(self, record: RunRecord, lock_file: Path) -> Run:
+        experiment = self._experiment(record.experiment)
+        place = f"{socket.gethostname()}:{lock_file}"
+        tags = {**record.tags, "execution": record.id, LOCK_FILE: place}
+        if 0 < record.ended < self.started:
             tags["backfilled"] = "true"
-        experiment = self._experiment(record["experiment"])
         return self._once(
-            record["id"],
-            lambda: self.client.create_run(experiment, record["started"], tags, record["name"]),
+            record.id,
+            lambda: self.client.create_run(experiment, record.started, tags, record.name),
         )
 
     def _once(self, what: str, create: Callable[[], T]) -> T:
@@ -116,26 +111,26 @@ class MlflowStore:
         self._attempted.add(what)
         return create()
 
-    def _log_execution(self, run: Run, record: Json) -> None:
+    def _log_execution(self, run: Run, record: RunRecord) -> None:
         """Log what belongs to the execution itself, and its end, which comes last."""
         run_id = run.info.run_id
-        params = [Param(name, str(value)) for name, value in record["parameters"].items()]
+        params = [Param(name, str(value)) for name, value in record.parameters.items()]
         self.client.log_batch(run_id, params=params)
         if not (run.inputs and run.inputs.dataset_inputs):
-            dataset = Dataset(**record["dataset"])
             context = InputTag("mlflow.data.context", "training")
+            dataset = DatasetInput(Dataset(**record.dataset), [context])
             with self.lock:  # two runs that are the first with their data set both add it
-                self.client.log_inputs(run_id, [DatasetInput(dataset, [context])])
-        self._log_epochs(run_id, record["epochs"])  # the same again: MLflow keeps one of two
-        for file, digest in record["files"].items():
+                self.client.log_inputs(run_id, [dataset])
+        self._log_epochs(run_id, record.epochs)  # the same again: MLflow keeps one of two
+        for file, digest in record.files.items():
             if Path(file).exists() and sha256(Path(file)) == digest:  # not another training's
                 self.client.log_artifact(run_id, file, "model")
-        if record["status"] != "RUNNING":
-            self.client.set_terminated(run_id, record["status"], record["ended"])
+        if record.status != "RUNNING":
+            self.client.set_terminated(run_id, record.status, record.ended)
             if LOCK_FILE in run.data.tags:
                 self.client.delete_tag(run_id, LOCK_FILE)
 
-    def _log_epochs(self, run_id: str, epochs: list[Json]) -> None:
+    def _log_epochs(self, run_id: str, epochs: Sequence[dict[str, Any]]) -> None:
         metrics = [
             Metric(name, value, epoch["time"], epoch["step"])
             for epoch in epochs
@@ -144,26 +139,24 @@ class MlflowStore:
         for start in range(0, len(metrics), BATCH_SIZE):
             self.client.log_batch(run_id, metrics[start : start + BATCH_SIZE])
 
-    def _log_results(self, run: Run, record: Json) -> None:
-        """Log what came to be known later; what the run has already is left as it is."""
-        run_id, known = run.info.run_id, run.data
-        now = int(time.time() * 1000)
+    def _log_results(self, run: Run, record: RunRecord) -> None:
+        """Log what came to be known later, as far as the run has it otherwise or not at all."""
+        run_id, now = run.info.run_id, int(time.time() * 1000)
         changed = [
             Metric(name, value, now, 0)
-            for name, value in record["metrics"].items()
-            if value is not None and known.metrics.get(name) != value
+            for name, value in record.metrics.items()
+            if run.data.metrics.get(name) != value
         ]
         if changed:
             self.client.log_batch(run_id, changed)
-        self._log_pictures(run, record["pictures"])
-        self._log_reports(run, record["reports"])
-        if record["parent"]:
-            above = self._find({**record, "id": record["parent"]})
-            if above and known.tags.get("mlflow.parentRunId") != above.info.run_id:
-                self.client.set_tag(run_id, "mlflow.parentRunId", above.info.run_id)
-        if record["candidate"]:
+        self._log_pictures(run, record.pictures)
+        self._log_reports(run, record.reports)
+        above = self._find(record.experiment, record.parent) if record.parent else None
+        if above:
+            self.client.set_tag(run_id, "mlflow.parentRunId", above.info.run_id)
+        if record.candidate:
             with self.lock:
-                self._register(run, record)
+                self._register(run_id, record)
 
     def _log_pictures(self, run: Run, pictures: dict[str, str]) -> None:
         """Log each picture so that MLflow shows those of several runs side by side.
@@ -180,8 +173,7 @@ class MlflowStore:
                 self.client.log_image(run.info.run_id, Image(path), key=name, step=0)
                 self.client.set_tag(run.info.run_id, f"{name}_sha256", digest)
 
-    def _log_reports(self, run: Run, paths: list[str]) -> None:
-        """Log figures and pages about several models, unless the run has just these."""
+    def _log_reports(self, run: Run, paths: Sequence[str]) -> None:
         content = "".join(sha256(Path(path)) for path in paths)
         digest = hashlib.sha256(content.encode()).hexdigest()
         if paths and run.data.tags.get("report_sha256") != digest:
@@ -189,54 +181,43 @@ class MlflowStore:
                 self.client.log_artifact(run.info.run_id, path, "report")
             self.client.set_tag(run.info.run_id, "report_sha256", digest)
 
-    def _register(self, run: Run, record: Json) -> None:
+    def _register(self, run_id: str, record: RunRecord) -> None:
         """Register the run's model once, and the decision whether it is the champion."""
         if not self.client.search_registered_models(f"name = '{MODEL}'"):
-            self._ignore_existing(
-                lambda: self.client.create_registered_model(
-                    MODEL, description="The best models, by version."
-                )
-            )
-        of_run = f"name = '{MODEL}' and run_id = '{run.info.run_id}'"
-        known = self.client.search_model_versions(of_run)
-        about = {key: record["tags"][key] for key in ("dataset_sha256", "split_sha256", "model")}
-        tags = {**about, "rmse": str(record["metrics"]["rmse"])}
-        if known:
-            number = str(known[0].version)
-            self._tag_version(number, tags)
-        else:
-            made = self._once(
-                f"version {record['id']}",
-                lambda: self.client.create_model_version(
-                    MODEL, f"runs:/{run.info.run_id}/model", run.info.run_id, tags=tags
-                ),
-            )
-            number = str(made.version)
+            description = "The best models, by version."
+            self.client.create_registered_model(MODEL, description=description)
+        found = self.client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
+        made = next(iter(found), None) or self._once(
+            f"version {record.id}",
+            lambda: self.client.create_model_version(MODEL, f"runs:/{run_id}/model", run_id),
+        )
+        tags = {key: record.tags[key] for key in ("dataset_sha256", "split_sha256", "model")}
+        self._tag_version(made.version, rmse=str(record.metrics["rmse"]), **tags)
+        new = self._version(made.version)
         aliases = self.client.get_registered_model(MODEL).aliases
-        before = self._version(str(aliases[ALIAS])) if ALIAS in aliases else None
+        before = self._version(aliases[ALIAS]) if ALIAS in aliases else None
         only = len(self.client.search_model_versions(f"name = '{MODEL}'")) == 1
-        new = self._version(number)
         decision = champion.decide(new, before, only)
-        self._tag_version(number, {"decision": decision.reason})
+        self._tag_version(new.version, decision=decision.reason)
         if decision.promote and (before is None or before.version != new.version):
-            self.client.set_registered_model_alias(MODEL, ALIAS, number)
+            self.client.set_registered_model_alias(MODEL, ALIAS, str(new.version))
             if before:
-                after = champion.decide(before, new, is_only_version=False)
-                self._tag_version(str(before.version), {"decision": after.reason})
+                reason = champion.decide(before, new, is_only_version=False).reason
+                self._tag_version(before.version, decision=reason)
 
-    def _version(self, number: str) -> champion.ModelVersion:
-        found = self.client.get_model_version(MODEL, number)
+    def _version(self, number: int | str) -> champion.ModelVersion:
+        tags = self.client.get_model_version(MODEL, str(number)).tags
         return champion.ModelVersion(
-            version=int(found.version),
-            rmse=float(found.tags.get("rmse", "inf")),
-            dataset_sha256=found.tags.get("dataset_sha256", ""),
-            split_sha256=found.tags.get("split_sha256", ""),
-            decision=found.tags.get("decision", ""),
+            version=int(number),
+            rmse=float(tags.get("rmse", "inf")),
+            dataset_sha256=tags.get("dataset_sha256", ""),
+            split_sha256=tags.get("split_sha256", ""),
+            decision=tags.get("decision", ""),
         )
 
-    def _tag_version(self, number: str, tags: dict[str, str]) -> None:
+    def _tag_version(self, number: int | str, **tags: str) -> None:
         for key, value in tags.items():
-            self.client.set_model_version_tag(MODEL, number, key, value)
+            self.client.set_model_version_tag(MODEL, str(number), key, value)
 
     def _experiment(self, name: str) -> str:
         """The id of an experiment that has cf's view, made where it is missing."""
@@ -249,7 +230,7 @@ class MlflowStore:
     def _open_experiment(self, name: str) -> str:
         location = None if self.uri else (self.folder / "artifacts").as_uri()
         known = self.client.get_experiment_by_name(name)
-        if known and location and known.artifact_location != location:
+        if known and location and not known.artifact_location.startswith(location):
             old = f"{name} (in {known.artifact_location})"
             self.client.rename_experiment(known.experiment_id, old)
             print(
@@ -261,11 +242,7 @@ class MlflowStore:
             if known:  # it has moved back
                 self.client.rename_experiment(known.experiment_id, name)
         if known is None:
-            self._ignore_existing(
-                lambda: self.client.create_experiment(name, location, ui_view.EXPERIMENT_TAGS)
-            )
-            known = self.client.get_experiment_by_name(name)
-            assert known
+            return self.client.create_experiment(name, location, ui_view.EXPERIMENT_TAGS)
         for tag, value in ui_view.EXPERIMENT_TAGS.items():
             if known.tags.get(tag) != value:  # an older cf made it
                 self.client.set_experiment_tag(known.experiment_id, tag, value)
@@ -295,12 +272,3 @@ class MlflowStore:
             with closing(sqlite3.connect(database, timeout=20)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
         return client
-
-    @staticmethod
-    def _ignore_existing(create: Callable[[], object]) -> None:
-        """Call `create`, where a colleague may have made the same a moment before."""
-        try:
-            create()
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise

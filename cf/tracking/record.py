@@ -27,6 +27,11 @@ INTERVAL_S = 0.25
 """Seconds between two states of a running record that are handed over: enough for a live chart."""
 
 MADE_BY_DVC = ("dvc.lock", "reports", "runs")
+NOTE = (
+    *("n_factors {n_factors}", "{optimizer} {learning_rate}", "decay {weight_decay}"),
+    *("{n_epochs} epochs", "{n_sweeps} sweeps", "dropout {dropout}", "init_range {init_range}"),
+)
+"""The description of a run: what it has parameters for."""
 
 
 @dataclass
@@ -44,7 +49,7 @@ class RunRecord:
         status: RUNNING, FINISHED, FAILED or KILLED.
         epochs: step, time (ms) and metrics of each.
         files: path of each model file, relative to the project, and its SHA-256.
-        metrics: final metrics; None where one does not exist.
+        metrics: of the trained model.
         pictures: path of each figure that exists for all models, by the name they share.
         reports: paths of figures and pages about several models.
         parent: id of the record that this is a part of; or empty.
@@ -62,7 +67,7 @@ class RunRecord:
     status: str = "RUNNING"
     epochs: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float | None] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
     pictures: dict[str, str] = field(default_factory=dict)
     reports: list[str] = field(default_factory=list)
     parent: str = ""
@@ -86,38 +91,31 @@ def new_training_record(
     split: SplitInfo,
     changed: Mapping[str, Any] | None = None,
 ) -> RunRecord:
-    """The record of a training that starts now.
+    """The record of a training, or of a search for its parameters, that starts now.
 
     Args:
         changed: parameters that differ from the last commit's; they are part of the run's name.
     """
-    parameters = flatten_params(section.model_dump(mode="json"))
-    record = new_record(experiment, model, parameters, provenance, split)
-    dvc_name = record.tags.get("dvc_experiment")
+    dvc_name = os.environ.get("DVC_EXP_NAME")
     named = [f"{key}={value}" for key, value in (changed or {}).items()]
     ending = [*(["..."] if len(named) > 2 else []), *([f"({dvc_name})"] if dvc_name else [])]
-    record.name = " ".join([model, *named[:2], *ending])
-    record.tags |= {
-        "mlflow.source.name": f"stages/{'train' if isinstance(section, Training) else 'sample'}.py",
-        "mlflow.note.content": _description(section, dvc_name),
-        "model": model,
-    }
-    return record
-
-
-def new_record(
-    experiment: str,
-    name: str,
-    parameters: Mapping[str, Any],
-    provenance: Provenance,
-    split: SplitInfo,
-) -> RunRecord:
-    """The record of an execution that starts now and is not the training of one model."""
     parameters = {
-        **parameters,
+        **flatten_params(section.model_dump(mode="json")),
         "dataset": provenance.dataset,
         "split_method": split.method,
         **{f"split_{key}": value for key, value in split.settings.items()},
+    }
+    tags = {
+        "model": model,
+        "dataset": provenance.dataset,
+        "dataset_requested": provenance.requested,
+        "dataset_sha256": provenance.sha256,
+        "split_sha256": split.sha256,
+        **({"dvc_experiment": dvc_name} if dvc_name else {}),
+        "mlflow.note.content": _note(parameters),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        **_user_and_commit(),
     }
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
     dataset = {
@@ -127,17 +125,7 @@ def new_record(
         "source": json.dumps({"source": provenance.source, "sha256": provenance.sha256}),
         "profile": json.dumps(sizes),
     }
-    dvc_name = os.environ.get("DVC_EXP_NAME")
-    tags = {
-        "dataset": provenance.dataset,
-        "dataset_requested": provenance.requested,
-        "dataset_sha256": provenance.sha256,
-        "split_sha256": split.sha256,
-        "mlflow.source.type": "LOCAL",
-        "mlflow.user": _user(),
-        **_commit(),
-        **({"dvc_experiment": dvc_name} if dvc_name else {}),
-    }
+    name = " ".join([model, *named[:2], *ending])
     return RunRecord(uuid4().hex, experiment, name, parameters, tags, dataset, _now())
 
 
@@ -289,44 +277,29 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _description(section: Training | Sampling, dvc_name: str | None) -> str:
-    """What sets this training apart, first what MLflow's table has room for: 50 characters."""
-    model = [f"{key} {value}" for key, value in section.model.items() if key != "name"]
-    if isinstance(section, Training):
-        optimizer, schedule = section.optimizer, section.schedule
-        how = [
-            f"{optimizer.name} {schedule.learning_rate}",
-            f"decay {optimizer.weight_decay}",
-            f"{sum(schedule.n_epochs)} epochs",
-        ]
-    else:
-        off = [f"no {name}" for name, value in section.gibbs if value is False]
-        how = [f"{section.gibbs.n_sweeps} sweeps", *off]
-    ending = [f"experiment {dvc_name}"] if dvc_name else []
-    return ", ".join([*model[:1], *how, *model[1:], *ending])
+def _note(parameters: Mapping[str, Any]) -> str:
+    """What sets a training apart, first what MLflow's table has room for: 50 characters."""
+    words = []
+    for template in NOTE:
+        with suppress(KeyError):
+            words.append(template.format_map(parameters))
+    return ", ".join(words + [f"no {key}" for key, value in parameters.items() if value is False])
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
-
-
-def _commit() -> dict[str, str]:
-    """Tags for the commit, where this folder is the root of a git repository."""
+def _user_and_commit() -> dict[str, str]:
+    """Tags for who runs this and, where this folder is the root of a git repository, from what."""
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", *arguments], capture_output=True, encoding="utf-8", check=False
-        )
-        return done.stdout.strip() if done.returncode == 0 else ""
+        command = ["git", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    try:
-        commit = git("rev-parse", "HEAD")
-        if not commit or Path(git("rev-parse", "--show-toplevel")).resolve() != Path.cwd():
-            return {}
-        changed = git("status", "--porcelain", "--", ".", *(f":!{path}" for path in MADE_BY_DVC))
-    except OSError:  # no git on this machine
-        return {}
-    return {"mlflow.source.git.commit": commit, "git_dirty": str(bool(changed)).lower()}
+    tags = {}
+    with suppress(OSError, KeyError):  # a container may know of no user
+        tags["mlflow.user"] = getpass.getuser()
+    with suppress(OSError, subprocess.CalledProcessError):  # no git, no repository, no commit
+        if Path(git("rev-parse", "--show-toplevel")).resolve() == Path.cwd():
+            tags["mlflow.source.git.commit"] = git("rev-parse", "HEAD")
+            others = (f":!{path}" for path in MADE_BY_DVC)
+            changed = git("status", "--porcelain", "--", ".", *others)
+            tags["git_dirty"] = str(bool(changed)).lower()
+    return tags
