@@ -222,7 +222,7 @@ def test_the_charts_show_predictions_side_by_side(ui: Ui, tab: Any, screenshots:
 
 
 def test_the_charts_draw_a_bar_a_model(ui: Ui, tab: Any, screenshots: Path) -> None:
-    tab.set_viewport_size({"width": 1600, "height": 2200})  # charts are drawn when in sight
+    tab.set_viewport_size({"width": 1600, "height": 2600})  # charts are drawn when in sight
     tab.goto(ui.address)
     cards = tab.get_by_test_id("experiment-view-compare-runs-card")
     for metric in ("rmse", "a_new_metric"):
@@ -322,7 +322,7 @@ def test_where_there_are_no_runs_it_says_how_to_get_some(
             command.main(free_port())
         shutil.copytree(ready_made_store, here, dirs_exist_ok=True)
     Path("mlruns/mlflow.db").write_text("damaged")
-    with pytest.raises(InputError, match=r"ended at once. .*not a database.* make sync"):
+    with pytest.raises(InputError, match=r"ended at once: .*not a database.*make sync"):
         command.main(free_port())
 
 

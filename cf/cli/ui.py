@@ -111,8 +111,8 @@ def wait_for(server: "subprocess.Popen[bytes]", address: str, log: IO[str]) -> N
     log.seek(0)
     errors = [line.strip() for line in log if "Error" in line]
     raise InputError(
-        f"MLflow's server ended at once. {errors[-1] if errors else ''} If {paths.STORE} is "
-        "damaged, move it away; `make sync` makes a new one from runs/."
+        f"MLflow's server ended at once: {errors[-1] if errors else 'no reason given'}. If "
+        f"{paths.STORE} is damaged, move it away; `make sync` makes a new one from runs/."
     )
 
 
