@@ -84,7 +84,8 @@ def fit(
         losses, sizes = [], []
         with fast_gradients(model):
             for rate, (users, items, ratings) in zip(rates.tolist(), batches, strict=True):
-                optimizer.param_groups[0]["lr"] = rate
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
                 optimizer.zero_grad()
                 loss = model.loss(users, items, ratings)
                 loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call]
