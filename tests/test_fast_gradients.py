@@ -25,7 +25,7 @@ MODELS = {
 
 
 class Unusual(base.Model):
-    """Two items a look-up, a weight that is used directly, and nn.Embedding's options."""
+    """Two items a look-up, a weight used directly, a tied one, and nn.Embedding's options."""
 
     def __init__(self) -> None:
         super().__init__(BaseConfig(), 7, 9, [1.0, 5.0])
@@ -34,11 +34,13 @@ class Unusual(base.Model):
         self.padded = nn.Embedding(9, 4, padding_idx=1)
         self.frozen = base.embedding(9, 4, RANGE).requires_grad_(False)
         self.unused = base.embedding(9, 4, RANGE)
+        self.tied = base.embedding(9, 4, RANGE)
+        self.tied.weight = self.factors.weight
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         neighbors = self.factors(torch.stack([items, (items + 1) % 9], 1)).sum(1)
         rows = self.direct(items) * self.frozen(items) + self.padded(items) + self.direct(users)
-        return (neighbors * rows).sum(1)
+        return (neighbors * rows).sum(1) + self.tied(users).sum(1)
 
     def loss(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:
         return super().loss(users, items, ratings) + self.direct.weight.square().mean()

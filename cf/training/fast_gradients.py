@@ -86,9 +86,9 @@ class _Table:
             self.touched.clear()
             self.weight.grad, only_here = self.gradient, True
         self.weight.grad.index_add_(0, indices, gradient)
-        self.touched.append(indices)
-        if only_here:
-            self.version = self.gradient._version
+        if self.weight.grad is self.gradient:  # else autograd's own, or that of a tied table
+            self.touched.append(indices)
+            self.version = self.gradient._version if only_here else self.version
 
 
 def _look_up(table: _Table, indices: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ def fit(
         train_loss = float(np.average(members.mean(1), weights=sizes))
         seconds = time.perf_counter() - started
         errors = predict(model, valid.users, valid.items).astype(np.float64) - valid.values
-        valid_loss = float(np.mean(errors**2)) if len(valid) else math.nan
+        valid_loss = float(np.mean(errors**2))
         if not (math.isfinite(train_loss) and math.isfinite(valid_loss)):
             raise InputError(
                 f"training diverged: in epoch {epoch} the loss is {train_loss} on train and "
