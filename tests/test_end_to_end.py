@@ -363,28 +363,32 @@ def test_cross_validation_puts_each_folds_training_under_its_models_run(
     assert again == champion, "no fold's model is the champion"
 
 
-def test_the_readmes_recipe_adds_a_model(made: Project, tmp_path: Path) -> None:
+def test_the_readmes_recipe_adds_models(made: Project, tmp_path: Path) -> None:
     project = made.copy(tmp_path / "copy")
     project.change("tracking", lambda section: section.update(enabled=False))
     readme = (project.folder / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", readme, re.S)
-    (section,) = re.findall(r"```yaml\n(.*?)```", readme, re.S)
-    (project.folder / "cf/models/biasonly.py").write_text(code)
+    codes = re.findall(r"```python\n(.*?)```", readme, re.S)
+    sections = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", readme, re.S)]
+    models = [section["model"]["name"] for section in sections]
+    assert models == ["biasonly", "dotbias_genres"]
 
-    path = project.folder / "params.yaml"
-    params = yaml.safe_load(path.read_text())
-    params["train_biasonly"] = {**params["train_dotbias"], **yaml.safe_load(section)}
-    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    params, stages = (project.folder / name for name in ("params.yaml", "dvc.yaml"))
+    content, pipeline = (yaml.safe_load(path.read_text()) for path in (params, stages))
+    stage = yaml.safe_dump(pipeline["stages"]["train_dotbias"])
+    for model, code, section in zip(models, codes, sections, strict=True):
+        (project.folder / f"cf/models/{model}.py").write_text(code)
+        content[f"train_{model}"] = {**content["train_dotbias"], **section}
+        pipeline["stages"][f"train_{model}"] = yaml.safe_load(stage.replace("dotbias", model))
+    params.write_text(yaml.safe_dump(content, sort_keys=False))
+    stages.write_text(yaml.safe_dump(pipeline, sort_keys=False))
 
-    path = project.folder / "dvc.yaml"
-    stages = yaml.safe_load(path.read_text())
-    copy = yaml.safe_dump(stages["stages"]["train_dotbias"]).replace("dotbias", "biasonly")
-    stages["stages"]["train_biasonly"] = yaml.safe_load(copy)
-    path.write_text(yaml.safe_dump(stages, sort_keys=False))
-
-    assert project.repro() == ["train_biasonly", "evaluate", "rank", "plot"]
-    assert "biasonly" in project.read("reports/metrics.json")
-    assert (project.folder / "reports/figures/predicted_biasonly.png").exists()
-    assert ">biasonly</th>" in (project.folder / "reports/index.html").read_text()
-    contract = ("tests/test_models.py", "tests/test_pipeline.py", "tests/test_params.py")
-    assert " passed" in project.run(sys.executable, "-m", "pytest", "-q", *contract).stdout
+    executed = {*(f"train_{model}" for model in models), "evaluate", "rank", "plot"}
+    assert set(project.repro()) == executed
+    assert set(models) < set(project.read("reports/metrics.json"))
+    page = (project.folder / "reports/index.html").read_text().replace("<wbr>", "")
+    for model in models:
+        assert (project.folder / f"reports/figures/predicted_{model}.png").exists()
+        assert f">{model}</th>" in page
+    contract = ("tests/test_models.py", "tests/test_pipeline.py", "tests/test_config.py")
+    done = project.run(sys.executable, "-m", "pytest", "-q", "-n0", *contract)
+    assert " passed" in done.stdout
