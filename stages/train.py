@@ -41,8 +41,8 @@ def main() -> None:
         model = spec.build(f"{context}.model").to(chosen)
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise InputError(
-                f"{context}.model.name: {section.model['name']} is sampled: the cmd of its stage "
-                f"in dvc.yaml is `python -m stages.sample {name}`."
+                f"{context}.model.name: {section.model['name']} has no parameter to train. If it "
+                f"is sampled, the cmd of its stage in dvc.yaml is `python -m stages.sample {name}`."
             )
         optimizer = optim.build(section.optimizer, model.parameters())
         record.parameters["device"] = str(chosen)

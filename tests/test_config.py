@@ -164,3 +164,14 @@ def test_a_range_must_ascend() -> None:
 def test_one_rate_serves_all_phases() -> None:
     schedule = config.Schedule(n_epochs=[1, 2], learning_rate=0.5, anneal="none")
     assert schedule.phases == [(1, 0.5), (2, 0.5)]
+
+
+def test_a_name_that_two_values_have_is_refused_in_words() -> None:
+    section = {"model": {"name": "dot", "seed": 2}, "seed": 1}
+    with pytest.raises(InputError, match="more than one value of a section is called seed"):
+        config.flatten_params(section)
+
+
+def test_a_cross_validation_trains_each_fold_with_different_seeds() -> None:
+    with pytest.raises(InputError, match=r"cv\.seeds: expected different seeds, got \[1, 1\]"):
+        config.validate({"n_folds": 2, "seeds": [1, 1], "jobs": 1}, "cv", config.Cv)

@@ -214,7 +214,7 @@ def test_a_name_that_the_reports_use_is_refused(made: Project, name: str) -> Non
     ("script", "name", "said"),
     [
         ("sample", "dot", "expected bayesmf, which alone is sampled"),
-        ("train", "bayesmf", "bayesmf is sampled: the cmd of its stage"),
+        ("train", "bayesmf", "bayesmf has no parameter to train. If it is sampled"),
     ],
 )
 def test_a_model_is_made_by_its_own_script(

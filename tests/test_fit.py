@@ -116,7 +116,7 @@ class Squeezed(Column):
         (
             Squeezed,
             "tests/test_fit.py: Squeezed.forward: expected predictions of shape (1,) for 1 users "
-            "and items, got (): return one a row.",
+            "and items, got (): return one per row.",
         ),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.peers import factorisation_machine, one, ours
+from benchmarks.peers import factorization_machine, one, ours
 from benchmarks.peers.__main__ import version
 from benchmarks.peers.case import Case, System
 from benchmarks.peers.systems import SYSTEMS
@@ -104,26 +104,26 @@ def test_markdown_lines_up() -> None:
 
 
 def test_features_for_myfm() -> None:
-    assert factorisation_machine.known(np.array([0, 2, 2]), 4).toarray().tolist() == [
+    assert factorization_machine.known(np.array([0, 2, 2]), 4).toarray().tolist() == [
         [1, 0, 0, 0],
         [0, 0, 0, 0],
         [0, 0, 1, 0],
         [0, 0, 0, 0],
     ]
     names = ["b|a", "", "a"]
-    assert factorisation_machine.genres(names).toarray().tolist() == [[1, 1], [0, 0], [1, 0]]
+    assert factorization_machine.genres(names).toarray().tolist() == [[1, 1], [0, 0], [1, 0]]
     rated = np.array([[1, 1, 1, 1], [0, 0, 0, 0], [0, 1, 0, 0]])
-    shares = factorisation_machine.normalised(rated).toarray()
+    shares = factorization_machine.normalized(rated).toarray()
     np.testing.assert_allclose(shares, [[0.5] * 4, [0] * 4, [0, 1, 0, 0]])
     years: Indices = np.array([1990, 0, 1990])
-    assert factorisation_machine.onehot(years).toarray().tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert factorization_machine.onehot(years).toarray().tolist() == [[0, 1], [1, 0], [0, 1]]
 
 
 def test_days_that_train_does_not_have_are_rows_of_zeros() -> None:
     train = ratings([0, 0, 1], [0, 1, 0], [3.1, 3.9, 10.0])
     valid = ratings([0, 1, 1, 1], [2, 2, 1, 3], [3.5, 4.5, 10.9, 11.0])
-    assert factorisation_machine.dates(train, train).toarray().tolist() == [[1, 0], [1, 0], [0, 1]]
-    found = factorisation_machine.dates(train, valid).toarray().tolist()
+    assert factorization_machine.dates(train, train).toarray().tolist() == [[1, 0], [1, 0], [0, 1]]
+    found = factorization_machine.dates(train, valid).toarray().tolist()
     assert found == [[1, 0], [0, 0], [0, 1], [0, 0]]
 
 

@@ -1,7 +1,7 @@
 """cf's models and other libraries on the rows of data/split, each in a process of its own.
 
 Prints two tables in Markdown: who predicts stars, by RMSE over all validation rows, and who makes
-lists, by NDCG. Systems are measured in turn, round by round, a round a seed; figures are medians.
+lists, by NDCG. Systems are measured in turn, round by round, one seed each; medians are shown.
 `make peers` installs what is compared, apart from cf's own environment.
 """
 

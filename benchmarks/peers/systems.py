@@ -1,7 +1,7 @@
 """All systems by name, in the order of the tables."""
 
-from benchmarks.peers import factorisation_machine, libraries, ours
+from benchmarks.peers import factorization_machine, libraries, ours
 
-STARS = [*ours.STARS, *factorisation_machine.STARS, *libraries.STARS]
+STARS = [*ours.STARS, *factorization_machine.STARS, *libraries.STARS]
 LISTS = [*ours.LISTS, *libraries.LISTS]
 SYSTEMS = {system.name: system for system in [*STARS, *LISTS]}

@@ -37,14 +37,15 @@ class ItemKNN(Baseline):
         self.rated = interaction_matrix(train, n_users, n_items)
         raters = self.rated.T.tocsr()
         norm = np.sqrt(np.diff(raters.indptr)).astype(np.float32)
-        neighbors = np.empty((n_items, self.n_neighbors), dtype=np.int64)
-        similarities = np.empty((n_items, self.n_neighbors), dtype=np.float32)
+        k = min(self.n_neighbors, n_items)
+        neighbors = np.empty((n_items, k), dtype=np.int64)
+        similarities = np.empty((n_items, k), dtype=np.float32)
         for rows in chunks(n_items, n_items, self.memory):
             cosine = (raters[rows] @ self.rated).toarray()
             cosine /= np.maximum(norm[rows, None] * norm + np.float32(self.shrinkage), 1e-9)
             cosine[np.arange(rows.stop - rows.start), np.arange(rows.start, rows.stop)] = 0
             cosine[cosine == 0] = -np.inf
-            neighbors[rows] = top_k(cosine, self.n_neighbors)
+            neighbors[rows] = top_k(cosine, k)
             similarities[rows] = np.take_along_axis(cosine, neighbors[rows], axis=1)
         items, ranks = np.nonzero(neighbors >= 0)
         self.weights = sparse.csr_array(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import pandas as pd
+import yaml
 
 from cf.cli import experiments
 from cf.core import config, io, paths
@@ -38,7 +39,7 @@ def main(axes: Sequence[str], jobs: int) -> None:
         raise InputError(f"expected two parameters of one section, got {first} and {second}.")
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
     points = {
-        f"{PREFIX}-{row}-{column}": {first: row, second: column}
+        f"{PREFIX}-{row}-{column}": {first: row, second: column, "evaluate.part": "valid"}
         for row, column in product(rows, columns)
     }
     failures = experiments.run(points, jobs, PREFIX)
@@ -85,7 +86,10 @@ def parse_axis(text: str) -> tuple[str, list[float]]:
         InputError: it is no parameter of a training section, or the values are no numbers.
     """
     key, _, listed = text.partition("=")
-    values = config.parse_yaml(f"[{listed}]")
+    try:
+        values = config.parse_yaml(f"[{listed}]")
+    except yaml.YAMLError:
+        values = []
     is_number = all(type(value) in (int, float) for value in values)
     if not (key.startswith("train_") and "." in key and values and is_number):
         raise InputError(

@@ -8,6 +8,7 @@ from rich.console import Console
 from cf.cli import experiments
 from cf.core import paths
 from cf.core.errors import InputError
+from cf.core.names import BASELINES, RANKING_BASELINES
 from cf.reporting.tables import ranking_table
 
 NAME = "rank-time"
@@ -23,5 +24,8 @@ def main() -> None:
         raise InputError(failure)
     (found,) = experiments.results([NAME]).to_dict("records")
     ranking = pd.read_csv(StringIO(experiments.read_at(found["rev"], paths.RANKING)))
-    title = f"{found['dataset']}, split by time, {found['evaluate.part']}"
+    baselines = (*BASELINES, *RANKING_BASELINES)
+    trained = next(name for name in ranking["model"] if name not in baselines)
+    dataset = experiments.read_record(found["rev"], trained).dataset["name"]
+    title = f"{dataset}, split by time, {found['evaluate.part']}"
     Console(highlight=False).print(ranking_table(ranking, title))

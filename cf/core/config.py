@@ -28,6 +28,12 @@ def _ascending(bounds: list[float]) -> list[float]:
     return bounds
 
 
+def _distinct(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"expected different seeds, got {seeds}")
+    return seeds
+
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Threads = Annotated[int, Field(gt=0, le=1024)]
 Count = Annotated[int, Field(gt=0, le=10**9)]
@@ -129,10 +135,10 @@ class Schedule(BaseConfig):
     warm_up: Fraction = 0.0
 
     @model_validator(mode="after")
-    def _one_rate_a_phase(self) -> "Schedule":
+    def _one_rate_per_phase(self) -> "Schedule":
         if isinstance(self.learning_rate, list) and len(self.learning_rate) != len(self.n_epochs):
             given = f"{len(self.learning_rate)} values for {len(self.n_epochs)} phases of n_epochs"
-            raise ValueError(f"learning_rate has {given}: give one number, or one a phase")
+            raise ValueError(f"learning_rate has {given}: give one number, or one per phase")
         return self
 
     @property
@@ -223,7 +229,7 @@ class Cv(BaseConfig):
     """A cross-validation: each fold is trained with each seed."""
 
     n_folds: Annotated[int, Field(ge=2, le=1000)]
-    seeds: Annotated[list[Seed], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
     jobs: Annotated[int, Field(gt=0, le=1024)]
 
 
@@ -330,7 +336,7 @@ def flatten_params(section: Mapping[str, Any]) -> dict[str, Any]:
     Only a part's `name` is called as the part is: `optimizer.name` becomes `optimizer`.
 
     Raises:
-        ValueError: two parts have a value of the same name.
+        InputError: two parts have a value of the same name.
     """
     found: dict[str, Any] = {}
     for key, value in section.items():
@@ -338,7 +344,10 @@ def flatten_params(section: Mapping[str, Any]) -> dict[str, Any]:
         for inner, single in parts.items():
             name = key if inner == "name" else inner
             if name in found:
-                raise ValueError(f"more than one value is called {name}")
+                raise InputError(
+                    f"params.yaml: more than one value of a section is called {name}. Remove the "
+                    "one that is not in the section of the same name in git."
+                )
             found[name] = single
     return found
 

@@ -12,7 +12,7 @@ Stars = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Ratings:
-    """Ratings by index, one a row.
+    """Ratings by index, one per row.
 
     Attributes:
         users: (n,) in [0, n_users).

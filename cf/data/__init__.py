@@ -1,1 +1,1 @@
-"""From a data set's name to arrays: download, parse, validate, encode, split."""
+"""From a data set's name to frames of ratings and items, and which rows are held out."""

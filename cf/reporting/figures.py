@@ -46,7 +46,7 @@ def loss_curves(
 
     Args:
         histories: epoch (from 1), train_loss and valid_loss in stars², and noise_precision if
-            the model is sampled; a row an epoch, perhaps none.
+            the model is sampled; a row per epoch, perhaps none.
         styles: of these models at least.
         title: of the figure.
         burn_in: sweeps before the first sample, by sampled model.
@@ -258,10 +258,10 @@ def activity(user_counts: "pd.Series[int]", item_counts: "pd.Series[int]", title
 
 @matplotlib.rc_context(RC_PARAMS)
 def ranking(metrics: pd.DataFrame, styles: Mapping[str, Style], title: str) -> Figure:
-    """Each model's ranking metrics as bars with their values, a panel a metric.
+    """Each model's ranking metrics as bars with their values, a panel per metric.
 
     Args:
-        metrics: a row a model, from the top down, and a column a metric, under its heading.
+        metrics: a row per model, from the top down, and a column per metric, under its heading.
         styles: of these models at least.
         title: of the figure.
     """

@@ -43,7 +43,7 @@ class Inbox:
 
     def _read(self, lines: Iterable[str]) -> None:
         for line in lines:
-            if line.endswith("\n"):  # whoever is killed while writing leaves half a line
+            if line.endswith("\n"):  # a stage that is killed while writing leaves half a line
                 record = RunRecord(**json.loads(line))
                 with self._changed:
                     self._records[record.id] = record
@@ -64,7 +64,7 @@ def main() -> None:
         last = inbox.closed
         pending |= (arrived := inbox.take())
         for record in list((pending if last else arrived).values()):
-            if last and record.status == "RUNNING":  # whoever would have ended it is dead
+            if last and record.status == "RUNNING":  # the stage that would have ended it is dead
                 record.status, record.ended = "KILLED", int(time.time() * 1000)
             began = time.monotonic()
             try:

@@ -128,7 +128,7 @@ def check_forward(model: Model, users: Tensor, items: Tensor) -> None:
         if predicted.shape != (n,):
             source = Path(inspect.getfile(type(model)))
             source = source.relative_to(Path.cwd()) if source.is_relative_to(Path.cwd()) else source
-            hint = "end it with .squeeze(1)" if predicted.shape == (n, 1) else "return one a row"
+            hint = "end it with .squeeze(1)" if predicted.shape == (n, 1) else "return one per row"
             raise InputError(
                 f"{source}: {type(model).__name__}.forward: expected predictions of shape ({n},) "
                 f"for {n} users and items, got {tuple(predicted.shape)}: {hint}."

@@ -18,7 +18,7 @@ class Optimizer:
 
     Attributes:
         param_groups: one: its `params`, and their learning rate `lr`, 0 until it is set.
-        state: lists of a tensor a parameter.
+        state: lists of a tensor per parameter.
     """
 
     def __init__(self, params: Iterable[nn.Parameter]) -> None:

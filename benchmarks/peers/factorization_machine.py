@@ -43,8 +43,8 @@ def with_features(days_too: bool, rated_too: bool, case: Case) -> Steps:
     items = [known(case.train.items, case.n_items)]
     if rated_too:
         rated = case.task.train
-        users.append(normalised(rated))
-        items.append(normalised(rated.T))
+        users.append(normalized(rated))
+        items.append(normalized(rated.T))
     items += [
         genres(case.items["genres"].tolist()),
         onehot(case.items["year"].fillna(0).to_numpy(np.int64)),
@@ -95,7 +95,7 @@ def dates(train: Ratings, part: Ratings) -> Any:
     return sparse.csr_matrix((ones, (np.arange(len(part)), columns)), (len(part), len(there)))
 
 
-def normalised(rated: Any) -> Any:
+def normalized(rated: Any) -> Any:
     """Who rated what, each row divided by the root of its number, as in SVD++."""
     rows = sparse.csr_matrix(rated, dtype=np.float64)
     sizes = np.maximum(np.diff(rows.indptr), 1)
