@@ -301,6 +301,21 @@ def test_a_cross_validation_puts_each_folds_trainings_under_its_models_record(
     assert table["sd_folds"].to_numpy() == pytest.approx(0.1 / 2**0.5, abs=1e-6)
 
 
+def test_results_leave_out_what_only_other_experiments_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = [
+        {"Experiment": None, "rev": "main", "dot.rmse": 0.9, "embnet.rmse": 0.8},
+        {"Experiment": "b", "rev": "5e", "dot.rmse": 0.7, "embnet.rmse": "None"},
+        {"Experiment": "a", "rev": "5f", "dot.rmse": "None", "embnet.rmse": "None"},
+    ]
+    monkeypatch.setattr(experiments.dvc.api, "exp_show", lambda: shown)
+    found = experiments.results(["a", "failed", "b"])
+    assert list(found.columns) == ["rev", "dot.rmse"]
+    assert list(found["rev"]) == ["5f", "5e"]
+    np.testing.assert_array_equal(found["dot.rmse"], [np.nan, 0.7])
+
+
 def test_ranking_prints_the_experiments_table(
     project: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import dvc.api
+import numpy as np
 import pandas as pd
 
 from cf.core import paths
@@ -84,7 +85,9 @@ def results(names: Iterable[str]) -> pd.DataFrame:
     """
     shown = pd.DataFrame(dvc.api.exp_show()).set_index("Experiment")
     shown = shown.rename(columns=lambda name: name.removeprefix(f"{paths.METRICS}:"))
-    return shown.loc[[name for name in names if name in shown.index]]
+    found = shown.loc[[name for name in names if name in shown.index]]
+    found = found.replace("None", np.nan)  # DVC's text where only other rows have a value
+    return found.dropna(axis="columns", how="all").infer_objects()
 
 
 def read_at(revision: str, path: Path) -> str:
