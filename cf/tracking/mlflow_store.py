@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
@@ -56,7 +56,8 @@ class MlflowStore:
         self.client = MlflowClient(self.uri) if self.uri else self._own_store()
         self._locks: dict[str, FileLock] = {}
         self._experiments: dict[str, str] = {}
-        self._running: dict[str, tuple[str, int]] = {}  # id of the run, number of epochs it has
+        self._run_ids: dict[str, str] = {}
+        self._n_epochs: dict[str, int] = {}  # that the run has, by the record's id
         self._attempted: set[str] = set()
 
     def upsert(self, record: RunRecord) -> None:
@@ -73,16 +74,14 @@ class MlflowStore:
                 lock.release()
 
     def _write(self, record: RunRecord, lock_file: Path) -> None:
-        if record.status == "RUNNING" and record.id in self._running:
-            run_id, n_epochs = self._running[record.id]
-            self._log_epochs(run_id, record.epochs[n_epochs:])
+        if record.status == "RUNNING" and record.id in self._run_ids:
+            self._log_epochs(self._run_ids[record.id], record)
         else:
             run = self._find(record.experiment, record.id) or self._create(record, lock_file)
-            run_id = run.info.run_id
             if not run.info.status == record.status != "RUNNING":  # not all of it is there
                 self._log_execution(run, record)
             self._log_results(run, record)
-        self._running[record.id] = run_id, len(record.epochs)
+            self._run_ids[record.id] = run.info.run_id
 
     def _find(self, experiment: str, record_id: str) -> Run | None:
         query = f"tags.execution = '{record_id}'"
@@ -121,7 +120,7 @@ class MlflowStore:
             dataset = DatasetInput(Dataset(**record.dataset), [context])
             with self.lock:  # two runs that are the first with their data set both add it
                 self.client.log_inputs(run_id, [dataset])
-        self._log_epochs(run_id, record.epochs)  # the same again: MLflow keeps one of two
+        self._log_epochs(run_id, record)
         for file, digest in record.files.items():
             if Path(file).exists() and sha256(Path(file)) == digest:  # not another training's
                 self.client.log_artifact(run_id, file, "model")
@@ -130,14 +129,16 @@ class MlflowStore:
             if LOCK_FILE in run.data.tags:
                 self.client.delete_tag(run_id, LOCK_FILE)
 
-    def _log_epochs(self, run_id: str, epochs: Sequence[dict[str, Any]]) -> None:
+    def _log_epochs(self, run_id: str, record: RunRecord) -> None:
+        """Log the epochs that this process has not logged; of two alike, MLflow keeps one."""
         metrics = [
             Metric(name, value, epoch["time"], epoch["step"])
-            for epoch in epochs
+            for epoch in record.epochs[self._n_epochs.get(record.id, 0) :]
             for name, value in epoch["metrics"].items()
         ]
         for start in range(0, len(metrics), BATCH_SIZE):
             self.client.log_batch(run_id, metrics[start : start + BATCH_SIZE])
+        self._n_epochs[record.id] = len(record.epochs)
 
     def _log_results(self, run: Run, record: RunRecord) -> None:
         """Log what came to be known later, as far as the run has it otherwise or not at all."""
