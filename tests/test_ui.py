@@ -38,6 +38,7 @@ N_EPOCHS = {"dotbias": 200, "embnet": 6, "dotbias_sgd": 5, "dot": 3}
 COLUMNS = ("params.`model`", "metrics.`rmse`", "attributes.`Description`", "attributes.`Dataset`")
 ASSISTANT = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"
 WINDOW = {"width": 1600, "height": 1000}
+TALL = {"width": 1600, "height": 2600}  # MLflow draws charts when they are in sight
 
 # What MLflow 3.17's pages complain of by themselves, by text and by the address it is about.
 HARMLESS = (
@@ -211,10 +212,10 @@ def test_the_charts_draw_the_losses_of_every_model(ui: Ui, tab: Any, screenshots
 
 
 def test_the_charts_show_predictions_side_by_side(ui: Ui, tab: Any, screenshots: Path) -> None:
+    tab.set_viewport_size(TALL)
     tab.goto(ui.address)
     pictures = tab.get_by_test_id("experiment-view-compare-runs-card").nth(2)
-    pictures.scroll_into_view_if_needed()
-    expect(pictures.get_by_role("heading")).to_have_text(PICTURE)
+    expect(pictures.get_by_role("heading", name=PICTURE)).to_be_visible()
     images = pictures.locator("img")
     expect(images).to_have_count(len(RMSE))
     check_side_by_side(images)
@@ -222,7 +223,7 @@ def test_the_charts_show_predictions_side_by_side(ui: Ui, tab: Any, screenshots:
 
 
 def test_the_charts_draw_a_bar_a_model(ui: Ui, tab: Any, screenshots: Path) -> None:
-    tab.set_viewport_size({"width": 1600, "height": 2600})  # charts are drawn when in sight
+    tab.set_viewport_size(TALL)
     tab.goto(ui.address)
     cards = tab.get_by_test_id("experiment-view-compare-runs-card")
     for metric in ("rmse", "a_new_metric"):

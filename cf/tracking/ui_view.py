@@ -49,11 +49,15 @@ def _images(name: str, section: str) -> Json:
 # The page of runs as MLflow's own "Fraction" would keep it: a tag of the experiment, which a link
 # names. A metric that it does not mention gets a chart as well, after these.
 COLUMNS = {
-    "params.`model`": 90,
+    "params.`model`": 140,
     "metrics.`rmse`": 90,  # wide enough for its six decimals
     "attributes.`Description`": 320,
     "attributes.`Dataset`": 210,
 }
+HIDDEN = (  # counts, bounds, and what few models have: in the table if asked for
+    *("rmse_low", "rmse_high", "n", "n_cold"),
+    *("nll", "coverage_50", "coverage_80", "coverage_95"),
+)
 LOSS, PREDICTIONS, METRICS = "loss", "predictions", "Model metrics"
 VIEW = {
     "orderByKey": "metrics.`rmse`",
@@ -63,7 +67,7 @@ VIEW = {
     "columnWidths": COLUMNS,
     "compareRunSections": [
         _section(LOSS, columns=2),
-        _section(PREDICTIONS, columns=1, cardHeight=640),  # px: two rows of pictures
+        _section(PREDICTIONS, columns=1, cardHeight=760),  # px: two rows of pictures
         _section(METRICS, columns=3),
     ],
     "compareRunCharts": [
@@ -71,7 +75,7 @@ VIEW = {
         _images("predicted_vs_observed", PREDICTIONS),
         *(_bars(metric, METRICS) for metric in ("rmse", "rmse_warm", "rmse_cold", "mae", "mse")),
         *(_lines(metric, METRICS) for metric in ("learning_rate", "seconds_per_epoch")),
-        *(_bars(name, METRICS, shown=False) for name in ("rmse_low", "rmse_high", "n", "n_cold")),
+        *(_bars(metric, METRICS, shown=False) for metric in HIDDEN),
     ],
 }
 EXPERIMENT_TAGS = {
