@@ -95,10 +95,12 @@ def test_an_experiment_runs_its_own_code_and_not_the_installed_one(
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    who = ("-c", "user.name=n", "-c", "user.email=e@x.org")
-    for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["git", "add", "-A"]):
-        run(*command)
-    run("git", *who, "commit", "-qm", "one")
+    run("git", "init", "-q")
+    run("git", "config", "user.name", "n")
+    run("git", "config", "user.email", "e@x.org")
+    run("dvc", "init", "-q")
+    run("git", "add", "-A")
+    run("git", "commit", "-qm", "one")
     (tmp_path / "cf/__init__.py").write_text("WHERE = 'changed'")
     run("dvc", "exp", "run", "--temp", "--name", "changed")
     assert not (tmp_path / "where.json").exists()
