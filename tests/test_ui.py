@@ -109,8 +109,8 @@ def finished(model: str) -> RunRecord:
 
 
 @contextmanager
-def serving(project: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """The address that `cf ui` prints once it can be opened, and its process."""
+def serving(project: Path) -> Iterator[tuple[str, "subprocess.Popen[str]", list[str]]]:
+    """The address that `cf ui` prints once it can be opened, its process, and all it printed."""
     port = str(free_port())
     process = subprocess.Popen(
         [sys.executable, "-m", "cf.cli", "ui", "--port", port],
@@ -123,17 +123,20 @@ def serving(project: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     with process:
         try:
             assert process.stdout
-            lines = iter(process.stdout.readline, "")
-            address = next((line.split()[1] for line in lines if line.startswith("MLflow: ")), "")
+            printed = [process.stdout.readline()]
+            while printed[-1] and not printed[-1].startswith("MLflow: "):
+                printed.append(process.stdout.readline())
+            address = printed[-1].removeprefix("MLflow: ").partition(" ")[0]
             assert address.startswith(f"http://127.0.0.1:{port}/#/experiments/")
-            yield address, process
+            yield address, process, printed
         finally:
             process.terminate()
 
 
 @pytest.fixture(scope="module")
 def ui(project: Path) -> Iterator[Ui]:
-    with serving(project) as (address, _):
+    with serving(project) as (address, _, printed):
+        assert len(printed) == 2
         yield Ui(address, [run.info.run_id for run in runs(project)])
 
 
@@ -275,8 +278,12 @@ def test_an_experiment_that_an_older_cf_made_gets_the_view(
     assert {ui_view.TAG, "mlflow.experimentKind"} <= experiment.tags.keys()
 
 
-def test_an_interrupt_ends_it_without_a_word(project: Path) -> None:
-    with serving(project) as (address, process):
+def test_a_project_that_has_moved_is_told_and_an_interrupt_ends_the_server(
+    project: Path, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(project, tmp_path / "moved")
+    with serving(moved) as (address, process, printed):
+        assert printed[1].startswith("This project has moved: ")
         process.send_signal(signal.SIGINT)
         output, complaints = process.communicate()
         assert (process.returncode, output.strip(), complaints) == (0, "", "")

@@ -57,6 +57,11 @@ def main(port: int = 5000) -> None:
             found = find_experiment(address, experiment)
             if found is None:
                 raise no_runs
+            if not found["artifact_location"].startswith(artifacts()):
+                print(
+                    "This project has moved: MLflow looks for the files of these runs where it "
+                    "was. `make sync` starts a new experiment, with the runs of today's models."
+                )
             show(page(address, found), "   (Ctrl-C ends it)")
             server.wait()
         except KeyboardInterrupt:
@@ -87,14 +92,18 @@ def check_port(port: int) -> None:
 
 def start_server(port: int, log: IO[str]) -> "subprocess.Popen[bytes]":
     """MLflow's server of the project's store, which takes some seconds until it answers."""
-    store = paths.STORE.resolve()
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
-        *("--backend-store-uri", f"sqlite:///{store}", "--workers", "1"),
-        *("--default-artifact-root", store.with_name("artifacts").as_uri()),
+        *("--backend-store-uri", f"sqlite:///{paths.STORE.resolve()}", "--workers", "1"),
+        *("--default-artifact-root", artifacts()),
         *("--uvicorn-opts", "--log-level warning --timeout-graceful-shutdown 1"),
     ]
     return subprocess.Popen(command, env={**os.environ, **SETTINGS}, stdout=log, stderr=log)
+
+
+def artifacts() -> str:
+    """Where the files of this project's runs are."""
+    return paths.STORE.resolve().with_name("artifacts").as_uri()
 
 
 def wait_for(server: "subprocess.Popen[bytes]", address: str, log: IO[str]) -> None:

@@ -60,7 +60,7 @@ def main() -> None:
     pending: dict[str, RunRecord] = {}  # that still run, or could not be written
     error: Exception | None = None
     last_tries = LAST_TRIES
-    while last_tries:
+    while last_tries > 0:
         last = inbox.closed
         pending |= (arrived := inbox.take())
         for record in list((pending if last else arrived).values()):
@@ -78,7 +78,8 @@ def main() -> None:
             except Exception as failure:  # whatever it is, the stage goes on
                 error = failure
                 if inbox.closed and time.monotonic() - began > SLOW_S:
-                    break  # a server that does not answer will not answer for the others either
+                    last_tries = 0  # a server that does not answer will not do so next time
+                    break
         if last:
             last_tries = last_tries - 1 if pending else 0
     if pending:

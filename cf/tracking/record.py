@@ -210,13 +210,14 @@ class Recorder:
             self._send(record, path)
 
     def _send(self, record: RunRecord, path: Path | None) -> None:
+        fields = {name: value for name, value in asdict(record).items() if value}
         if path:
-            io.write_dataclass(path, record)
+            io.write_json(path, fields)
         if record.status != "RUNNING":
             self._open.pop(record.id, None)
         if self._process and self._process.stdin:
             with suppress(BrokenPipeError):  # it has said why it ended
-                print(json.dumps(asdict(record)), file=self._process.stdin, flush=True)
+                print(json.dumps(fields), file=self._process.stdin, flush=True)
 
     def _end(self, status: str) -> None:
         """End the records that still run."""
