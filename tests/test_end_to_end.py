@@ -277,7 +277,7 @@ def test_git_sees_no_change_where_results_are_the_same(made: Project, tmp_path: 
     project.commit()
     for folder in (".dvc/cache", ".dvc/tmp", "mlruns", "models", "reports/figures"):
         shutil.rmtree(project.folder / folder)
-    assert set(project.repro()) > {"ingest", "train_dot", "train_bayesmf", "evaluate", "plot"}
+    assert set(project.repro()) >= {"train_dot", "train_bayesmf", "evaluate", "plot"}
     status = project.run("git", "status", "--porcelain").stdout.split()[1::2]
     assert set(status) <= {"dvc.lock", "runs/dot.json", "runs/bayesmf.json"}
     assert project.run("dvc", "metrics", "diff").stdout == ""
