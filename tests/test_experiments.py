@@ -166,9 +166,9 @@ if n_factors == 13:
 rmse = 0.9 - n_factors / 100 + fold / 10 + seed / 1000
 metrics = {"dot": {"rmse": rmse, "rmse_warm": 0}, "bias": {"rmse": 1.0 + fold / 10}}
 record = {
-    "id": f"{n_factors}-{fold}-{seed}", "experiment": "cf", "name": "dot", "dataset": {},
-    "parameters": {"n_factors": n_factors, "fold": fold}, "tags": {"model": "dot"}, "started": 5,
-    "ended": 6, "status": "FINISHED",
+    "id": f"{n_factors}-{fold}-{seed}", "experiment": "cf", "name": "dot",
+    "dataset": {"name": "toy"}, "parameters": {"n_factors": n_factors, "fold": fold},
+    "tags": {"model": "dot"}, "started": 5, "ended": 6, "status": "FINISHED",
 }
 row = {"model": "dot", "n_users": 9, "n_left_out": 1, "ndcg_at_10": 0.25, "behind_low": 0}
 row["behind_high"] = 0

@@ -101,7 +101,8 @@ def test_training_depends_on_nothing_that_evaluates_or_reports(stage: str) -> No
 
 
 def test_dvc_yaml_is_short() -> None:
-    assert len((ROOT / "dvc.yaml").read_text().splitlines()) < 250
+    n_lines = len((ROOT / "dvc.yaml").read_text().splitlines())
+    assert n_lines < 250 / 12 * len(STAGES)  # more for a project that has added models
 
 
 def test_one_script_a_stage() -> None:
