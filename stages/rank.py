@@ -67,9 +67,7 @@ def scorers(
     """What ranks items for users, by name: made one after the other, so that few are in memory."""
     # late: SciPy and torch are imported while the recorder imports MLflow, or not at all
     from cf.baselines.bias import Bias
-    from cf.baselines.ease import EASE
-    from cf.baselines.item_knn import ItemKNN
-    from cf.baselines.popularity import Popularity
+    from cf.baselines.ranking import EASE, ItemKNN, Popularity
     from cf.models import base
     from cf.training import checkpoint
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from ir_measures import AP, R, nDCG
 from rich.console import Console
 
-from cf.baselines.base import Scorer, rating_scorer
-from cf.baselines.top_k import top_k
+from cf.baselines.base import Scorer, rating_scorer, top_k
 from cf.core import io
 from cf.core.errors import InputError
 from cf.core.ratings import Ratings
@@ -179,7 +178,9 @@ def test_equals_trec_eval_by_way_of_ir_measures(seed: int) -> None:
         assert ours[f"{name}_at_10"] == pytest.approx(theirs[metric], abs=1e-6)
 
 
-def test_the_size_of_chunks_changes_nothing_and_what_was_seen_is_never_recommended() -> None:
+def test_the_size_of_chunks_changes_nothing_and_what_was_seen_is_never_recommended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found, scorer = made_up(0)
     lists = ranking.recommend(scorer, found, 10)
     calls: list[int] = []
@@ -189,7 +190,8 @@ def test_the_size_of_chunks_changes_nothing_and_what_was_seen_is_never_recommend
         return scorer(users)
 
     for memory in (1, 10_000, 50_000):
-        np.testing.assert_array_equal(ranking.recommend(counted, found, 10, memory), lists)
+        monkeypatch.setattr("cf.baselines.base.MEMORY", memory)
+        np.testing.assert_array_equal(ranking.recommend(counted, found, 10), lists)
     assert set(calls) >= {1, 2, 10}
     assert not (found.train.toarray()[found.users[:, None], lists] > 0).any()
 

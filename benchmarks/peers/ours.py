@@ -60,7 +60,7 @@ def sampled(changes: dict[str, bool], case: Case) -> Steps:
 
 def ease(case: Case) -> Steps:
     """EASE; items that nobody has rated are on no list."""
-    from cf.baselines.ease import EASE
+    from cf.baselines.ranking import EASE
     from cf.evaluation import ranking
 
     yield
@@ -72,7 +72,7 @@ def ease(case: Case) -> Steps:
 
 def itemknn(case: Case) -> Steps:
     """Item-kNN; items that nobody has rated are on no list."""
-    from cf.baselines.item_knn import ItemKNN
+    from cf.baselines.ranking import ItemKNN
     from cf.evaluation import ranking
 
     yield

@@ -1,1 +1,1 @@
-"""Baselines of rating prediction and of ranking, one a file: fitted in one call, in closed form."""
+"""Baselines of rating prediction and of ranking, fitted in one call, in closed form."""

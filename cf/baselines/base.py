@@ -1,13 +1,15 @@
-"""What every baseline is: fitted once, then asked for ratings or for scores of all items."""
+"""Scores of all items for users, and the k best of them, in chunks that fit in memory."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cf.core.ratings import Indices, Ratings, Stars
+
+MEMORY = 2**28  # bytes for the scores in a chunk, and for all that is made of them
+BYTES_PER_SCORE = 32  # 4 are the score, 8 find the best, and the rest is the scorer's work
 
 Scores = NDArray[np.float32]
 
@@ -16,22 +18,6 @@ Scorer = Callable[[Indices], Scores]
 
 They compare within a user only. An item with the score -inf is never recommended; NaN is an error.
 """
-
-
-class Baseline(ABC):
-    """What predicts ratings, ranks items, or both."""
-
-    @abstractmethod
-    def fit(self, train: Ratings, n_users: int, n_items: int) -> Self:
-        """The baseline itself, fitted to the ratings of users and items below these numbers."""
-
-    def predict(self, users: Indices, items: Indices) -> Stars:
-        """The ratings predicted for pairs of users and items, (n,) each, in stars."""
-        raise NotImplementedError(f"{type(self).__name__} does not predict ratings")
-
-    def score(self, users: Indices) -> Scores:
-        """A `Scorer`."""
-        raise NotImplementedError(f"{type(self).__name__} does not rank items")
 
 
 def rating_scorer(predict: Callable[[Indices, Indices], Stars], n_items: int) -> Scorer:
@@ -53,3 +39,39 @@ def interaction_matrix(ratings: Ratings, n_users: int, n_items: int) -> Any:
     matrix = sparse.csr_array((ones, pairs), shape=(n_users, n_items))
     matrix.data[:] = 1  # repeated pairs were summed
     return matrix
+
+
+def chunks(n: int, n_items: int) -> Iterator[slice]:
+    """Slices of [0, n), each with so few rows that their scores of all items fit in `MEMORY`."""
+    rows = max(1, MEMORY // (BYTES_PER_SCORE * max(1, n_items)))
+    for start in range(0, n, rows):
+        yield slice(start, min(start + rows, n))
+
+
+def top_k(scores: Scores, k: int) -> Indices:
+    """The items with the `k` highest of the scores, (B, n_items), the best first: (B, k).
+
+    Of equal scores the lower index comes first. A row with fewer than `k` scores above -inf ends
+    in -1.
+
+    Raises:
+        ValueError: a score is NaN.
+    """
+    if np.isnan(scores).any():
+        raise ValueError("a score is NaN, which has no rank")
+    n_rows, n_items = scores.shape
+    # One integer has the score in its upper half and the index in its lower half, so that no two
+    # are equal: the bits of floats order as integers do, once those of negative ones are inverted.
+    bits = (scores + np.float32(0)).view(np.int32)  # 0 for -0
+    bits ^= (bits >> 31) & np.int32(0x7FFFFFFF)
+    keys = bits.astype(np.int64)
+    del bits
+    keys <<= 32
+    keys |= np.arange(n_items, dtype=np.int64)[::-1]
+    k_here = min(k, n_items)
+    keys.partition(n_items - k_here, axis=1)
+    top = np.sort(keys[:, n_items - k_here :], axis=1)[:, ::-1]
+    items = np.full((n_rows, k), -1, dtype=np.int64)
+    items[:, :k_here] = n_items - 1 - (top & 0xFFFFFFFF)
+    items[:, :k_here][np.take_along_axis(scores, items[:, :k_here], axis=1) == -np.inf] = -1
+    return items

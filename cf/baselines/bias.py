@@ -5,11 +5,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cf.baselines.base import Baseline, Scores
+from cf.baselines.base import Scores
 from cf.core.ratings import Indices, Ratings, Stars
 
 
-class GlobalMean(Baseline):
+class GlobalMean:
     """The mean training rating, for every user and item."""
 
     def fit(self, train: Ratings, n_users: int, n_items: int) -> Self:
@@ -22,7 +22,7 @@ class GlobalMean(Baseline):
         return np.full(len(users), self.mean, dtype=np.float32)
 
 
-class Bias(Baseline):
+class Bias:
     """Global mean plus user and item biases, with `damping` as in `damped_means`.
 
     They are fitted in turn, each to the residuals of the others, until they converge: that is ridge
@@ -61,15 +61,10 @@ class Bias(Baseline):
 def damped_means(
     values: NDArray[np.float64], groups: Indices, n_groups: int, damping: float
 ) -> NDArray[np.float64]:
-    """Mean of `values` in each group, (n_groups,), shrunk towards zero.
+    """Mean of the (n,) `values` in each group, (n_groups,), shrunk towards zero.
 
-    A group's sum is divided by its size plus `damping`, as if it held that many more zeros; an
-    empty group gets 0.
-
-    Args:
-        values: (n,) in stars, centered on the global mean.
-        groups: (n,) in [0, n_groups).
-        damping: pseudo-ratings per group, >= 0.
+    A group's sum is divided by its size plus `damping`, >= 0, as if it held that many more zeros;
+    an empty group gets 0.
 
     Raises:
         ValueError: values and groups differ in length.

@@ -7,36 +7,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cf.baselines.base import Scorer, interaction_matrix
-from cf.baselines.top_k import MEMORY, chunks, top_k
+from cf.baselines.base import Scorer, chunks, interaction_matrix, top_k
 from cf.core import io
 from cf.core.errors import InputError
 from cf.core.ratings import Indices, Ratings
 from cf.evaluation.metrics import prefix_of
 
-METHODS = ("time", "leave_last")
-"""The splits that hold out what users rated last: lists are for what comes next."""
+METHODS = ("time", "leave_last")  # splits that hold out what users rated last
 
 
 @dataclass(frozen=True)
 class RankingTask:
-    """What lists are made for and evaluated by.
+    """What lists are made for and evaluated by."""
 
-    Attributes:
-        users: (n,) those counted, ascending: with a training rating and a relevant item.
-        n_left_out: users with held-out ratings who are not counted.
-        train: sparse (n_users, n_items) of ones, who rated what in train.
-        seen: the same of all ratings that precede the held-out ones: not recommended again.
-        relevant: (n_relevant,) ascending numbers user · n_items + item, of all users.
-        n_relevant: (n,) relevant items of each user counted.
-    """
-
-    users: Indices
-    n_left_out: int
-    train: Any
-    seen: Any
-    relevant: Indices
-    n_relevant: Indices
+    users: Indices  # (n,) those counted, ascending: with a training rating and a relevant item
+    n_left_out: int  # users with held-out ratings who are not counted
+    train: Any  # sparse (n_users, n_items) of ones, who rated what in train
+    seen: Any  # the same of all ratings that precede the held-out ones: not recommended again
+    relevant: Indices  # (n_relevant,) ascending numbers user · n_items + item, of all users
+    n_relevant: Indices  # (n,) relevant items of each user counted
 
 
 def make_task(
@@ -50,11 +39,8 @@ def make_task(
     """The users that can be evaluated, and what is relevant to each.
 
     An item is relevant where the user's held-out rating is at least `lowest_relevant` stars and
-    the user has not rated it before.
-
-    Args:
-        exclude: ratings between train and the held-out ones. Models do not know them, but their
-            items are not recommended to their users.
+    the user has not rated it before. Models do not know the ratings `exclude`, between train and
+    the held-out ones, but their items are not recommended to their users.
 
     Raises:
         InputError: no user can be evaluated.
@@ -74,12 +60,11 @@ def make_task(
             "who stay in training."
         )
     n_left_out = len(np.unique(held_out.users)) - len(users)
-    of_users = np.repeat(np.arange(n_users), n_relevant)
-    pairs = np.sort(of_users * n_items + relevant.indices)
+    pairs = np.sort(np.repeat(np.arange(n_users), n_relevant) * n_items + relevant.indices)
     return RankingTask(users, n_left_out, known, seen, pairs, n_relevant[users])
 
 
-def recommend(scorer: Scorer, task: RankingTask, k: int, memory: int = MEMORY) -> Indices:
+def recommend(scorer: Scorer, task: RankingTask, k: int) -> Indices:
     """The `k` items with the highest scores for each user of the task, as `top_k` returns them.
 
     All items are candidates but those that the user has seen. The scores are changed in place.
@@ -89,7 +74,7 @@ def recommend(scorer: Scorer, task: RankingTask, k: int, memory: int = MEMORY) -
     """
     n_items = task.train.shape[1]
     lists = np.empty((len(task.users), k), dtype=np.int64)
-    for rows in chunks(len(task.users), n_items, memory):
+    for rows in chunks(len(task.users), n_items):
         users = task.users[rows]
         scores = scorer(users)
         if scores.shape != (len(users), n_items):
@@ -106,8 +91,7 @@ def user_metrics(lists: Indices, task: RankingTask) -> pd.DataFrame:
     - recall: hits divided by the user's number of relevant items.
     - map: the sum of the precision at each hit's position, divided by the number of relevant items.
 
-    Args:
-        lists: (len(task.users), k) items, no item twice in a row; -1 where candidates lack.
+    Lists are (len(task.users), k) items, no item twice in a row; -1 where candidates lack.
     """
     positions = np.arange(1, lists.shape[1] + 1)
     pairs = task.users[:, None] * task.train.shape[1] + lists
@@ -129,9 +113,8 @@ def evaluate_lists(
 ) -> pd.DataFrame:
     """A row per model with the columns of reports/ranking.csv, the highest NDCG first.
 
-    Args:
-        lists: by model, as for `user_metrics`; none without a task.
-        part: the held-out rows that the task is made of, valid or test.
+    Lists are as for `user_metrics`, none without a task. `part` says which held-out rows the task
+    is made of.
 
     Returns:
         model; the means of `user_metrics`; coverage, the fraction of all items that is on any list;
@@ -147,19 +130,19 @@ def evaluate_lists(
         ndcg = pd.DataFrame({name: metrics["ndcg"] for name, metrics in of_users.items()})
         gaps = -ndcg.sub(ndcg[ndcg.mean().idxmax()], axis="index")
         half = 1.96 * gaps.std(ddof=0) / np.sqrt(max(1, len(gaps) - 1))
-        n_raters = np.bincount(task.train.indices, minlength=task.train.shape[1])
+        n_items = task.train.shape[1]
+        n_raters = np.bincount(task.train.indices, minlength=n_items)
         n_active = np.count_nonzero(np.diff(task.train.indptr))
         bits = np.log2(n_active / np.maximum(n_raters, 1))
         for name, metrics in of_users.items():
             items, gap = lists[name][lists[name] >= 0], gaps[name].mean()
             row = {f"{metric}_at_{k}": value for metric, value in metrics.mean().items()}
-            row[f"coverage_at_{k}"] = len(np.unique(items)) / task.train.shape[1]
+            row[f"coverage_at_{k}"] = len(np.unique(items)) / n_items
             row[f"novelty_at_{k}"] = bits[items].mean() if len(items) else 0.0
             row |= {"behind": gap, "behind_low": gap - half[name], "behind_high": gap + half[name]}
             rows.append({"model": name, **row})
     at_k = [f"{metric}_at_{k}" for metric in ("ndcg", "recall", "map", "coverage", "novelty")]
-    columns = ["model", *at_k, "behind", "behind_low", "behind_high"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=["model", *at_k, "behind", "behind_low", "behind_high"])
     n_users, n_left_out = (len(task.users), task.n_left_out) if task else (0, 0)
     table = table.assign(n_users=n_users, n_left_out=n_left_out, part=part)
     return table.sort_values(f"ndcg_at_{k}", ascending=False, kind="stable", ignore_index=True)
