@@ -63,9 +63,8 @@ def chain(
     assert isinstance(model, BayesMF)
     gibbs = side_information.drop_unavailable(sampling.gibbs, train, data.items)
     sizes = data.n_users, data.n_items
-    users = side_information.user_features(gibbs, train, *sizes)
-    items = side_information.item_features(gibbs, train, *sizes, data.items)
-    return model, sample(model, train, valid, users, items, gibbs)
+    features = side_information.features(gibbs, train, *sizes, data.items)
+    return model, sample(model, train, valid, *features, gibbs)
 
 
 def sampled(sampling: Sampling, train: Ratings, data: Data) -> BayesMF:

@@ -116,10 +116,8 @@ def features_of(train: Ratings, facts: Provenance, asked: Gibbs) -> tuple[Tensor
     """What bayesmf knows of users and of items, (n, columns) each."""
     sizes = facts.n_users, facts.n_items
     items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
-    return (
-        dense(side_information.user_features(asked, train, *sizes)),
-        dense(side_information.item_features(asked, train, *sizes, items)),
-    )
+    of_users, of_items = side_information.features(asked, train, *sizes, items)
+    return dense(of_users), dense(of_items)
 
 
 @exit_on_input_error

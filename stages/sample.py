@@ -38,8 +38,8 @@ def main() -> None:
         # PyTorch takes seconds to import, and so does MLflow in the recorder's process, meanwhile.
         import torch
 
-        from cf.bayes import resume, side_information
-        from cf.bayes.sample import sample
+        from cf.bayes import side_information
+        from cf.bayes.sample import ChainCheckpoint, fingerprint, sample
         from cf.models.bayesmf import BayesMF
         from cf.training import checkpoint, device
 
@@ -57,18 +57,15 @@ def main() -> None:
         recorder.upsert(record, record_path)
 
         sizes = provenance.n_users, provenance.n_items
-        user_features = side_information.user_features(gibbs, train, *sizes)
-        item_features = side_information.item_features(gibbs, train, *sizes, items)
+        features = side_information.features(gibbs, train, *sizes, items)
         code = sorted(path for pattern in CODE for path in Path().glob(pattern))
-        chain = resume.ChainCheckpoint(
+        chain = ChainCheckpoint(
             paths.CHAINS / f"{name}.safetensors",
-            resume.fingerprint(section.model_dump_json(), [*DATA, *code]),
+            fingerprint(section.model_dump_json(), [*DATA, *code]),
         )
         sweeps = []
         with progress_bar(name, gibbs.n_sweeps) as bar:
-            for sweep in sample(
-                model, train, valid, user_features, item_features, gibbs, checkpoint=chain
-            ):
+            for sweep in sample(model, train, valid, *features, gibbs, chain):
                 bar.completed += 1
                 bar.fields["text"] = (
                     f"epoch {sweep.epoch}/{gibbs.n_sweeps}  train {sweep.train_loss:.4f}  "
@@ -82,7 +79,7 @@ def main() -> None:
         io.write_csv(paths.HISTORY / f"{name}.csv", history)
         record.finish(checkpoint.save(paths.MODELS / name, model, spec))
         recorder.upsert(record, record_path)
-        chain.remove()
+        chain.path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Gibbs sampling of a matrix factorization: each part drawn in turn, given the others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Gamma
 
 from cf.bayes import row_blocks as blocks
@@ -18,52 +19,38 @@ CHUNK_SIZE = 16384  # ratings at a time: intermediate results then stay in the c
 class Priors:
     """Hyperpriors, weak: a few hundred ratings dominate them.
 
-    Precisions are in 1/stars². A Gamma has a shape and a rate.
-
-    Attributes:
-        beta0: of the Normal-Wishart: number of rows that the prior of a side's mean counts for.
-        nu0: degrees of freedom of the Wishart beyond the number of dimensions d.
-        scale0: the Wishart's scale matrix is scale0 times the identity.
-        feature: Gamma of the penalty on a feature's coefficients.
-        day: Gamma of the precision of the user-day effects.
-        noise: Gamma of the noise precision where all users share it.
-        noise_rate: Gamma of the rate of the users' noise precisions.
-        noise_shapes: lowest and highest shape of the users' noise precisions, uniform in its
-            logarithm on a grid.
+    Precisions are in 1/stars². A Gamma is its shape and its rate.
     """
 
-    beta0: float = 1.0
-    nu0: float = 1.0
-    scale0: float = 1.0
-    feature: tuple[float, float] = (1.0, 1.0)
-    day: tuple[float, float] = (1.0, 0.1)
-    noise: tuple[float, float] = (1.0, 1.0)
-    noise_rate: tuple[float, float] = (1.0, 0.1)
-    noise_shapes: tuple[float, float] = (0.5, 50.0)
+    beta0: float = 1.0  # rows that the Normal-Wishart's prior of a side's mean counts for
+    nu0: float = 1.0  # the Wishart's degrees of freedom beyond the number of dimensions d
+    scale0: float = 1.0  # times the identity: the Wishart's scale matrix
+    feature: tuple[float, float] = (1.0, 1.0)  # Gamma of the penalty on a feature's coefficients
+    day: tuple[float, float] = (1.0, 0.1)  # Gamma of the precision of the user-day effects
+    noise: tuple[float, float] = (1.0, 1.0)  # Gamma of the noise precision if all users share it
+    noise_rate: tuple[float, float] = (1.0, 0.1)  # Gamma of the rate of users' noise precisions
+    noise_shapes: tuple[float, float] = (0.5, 50.0)  # ends of the grid of their shapes, log-uniform
 
 
-class FeatureRegression:
+class FeatureRegression(nn.Module):
     """What one feature adds to the prior means of a side's rows: F V coefficients.
 
-    Attributes:
-        coefficients: (r, d), with prior N(0, (penalty · precision)⁻¹) each.
-        penalty: the greater, the less the feature matters.
-        fitted: (n, d), the product F V coefficients.
+    Each of the (r, d) coefficients has the prior N(0, (penalty · precision)⁻¹): the greater the
+    penalty, the less the feature matters. `fitted` is the product, (n, d).
     """
 
     def __init__(self, feature: Feature, n: int, d: int) -> None:
+        super().__init__()
         self.feature = feature
-        self.coefficients = torch.zeros(len(feature.eigenvalues), d)
-        self.penalty = torch.tensor(1.0)
-        self.fitted = torch.zeros(n, d)
+        self.coefficients: Tensor = nn.Buffer(torch.zeros(len(feature.eigenvalues), d))
+        self.penalty: Tensor = nn.Buffer(torch.tensor(1.0))
+        self.fitted: Tensor = nn.Buffer(torch.zeros(n, d))
 
     def draw(self, residuals: Tensor, chol: Tensor, prior: tuple[float, float]) -> None:
-        """Draw the coefficients, then their penalty.
+        """Draw the coefficients, then their penalty, whose prior is a Gamma.
 
-        Args:
-            residuals: (n, d), the side's rows less all other terms of their prior means.
-            chol: (d, d), Cholesky factor of the precision, lower triangular.
-            prior: Gamma of the penalty.
+        The residuals, (n, d), are the side's rows less all other terms of their prior means; `chol`
+        is the precision's lower Cholesky factor.
 
         Source:
             Simm et al. 2017, "Macau: Scalable Bayesian Factorization with High-Dimensional Side
@@ -79,22 +66,22 @@ class FeatureRegression:
         self.penalty = draw_gamma(shape + self.coefficients.numel() / 2, rate + squared_norm / 2)
 
 
-class EntitySide:
+class EntitySide(nn.Module):
     """The rows of all users, or all items, and the prior that they share.
 
-    Attributes:
-        rows: (n, d), the bias first, then the factors; N(prior_means, precision⁻¹).
-        mean: (d,), with the precision: Normal-Wishart.
-        precision: (d, d).
-        regressions: of the rows on each of the side's features.
+    Rows are (n, d), the bias first, then the factors: N(prior_means, precision⁻¹). Their mean,
+    (d,), and precision, (d, d), are Normal-Wishart.
     """
 
     def __init__(self, n: int, n_factors: int, features: Sequence[Feature]) -> None:
+        super().__init__()
         d = 1 + n_factors
-        self.rows = 0.3 * torch.randn(n, d)
+        self.rows: Tensor = nn.Buffer(0.3 * torch.randn(n, d))
         self.rows[:, 0] = 0.0
-        self.mean, self.precision = torch.zeros(d), 5.0 * torch.eye(d)
-        self.regressions = [FeatureRegression(feature, n, d) for feature in features]
+        self.mean: Tensor = nn.Buffer(torch.zeros(d))
+        self.precision: Tensor = nn.Buffer(5.0 * torch.eye(d))
+        regressions = nn.ModuleList(FeatureRegression(feature, n, d) for feature in features)
+        self.regressions = cast(list[FeatureRegression], regressions)
 
     @property
     def prior_means(self) -> Tensor:
@@ -108,10 +95,7 @@ class EntitySide:
 
     def feature_means(self) -> Tensor:
         """(n, d): the sum of what the features add."""
-        total = torch.zeros_like(self.rows)
-        for regression in self.regressions:
-            total += regression.fitted
-        return total
+        return sum((each.fitted for each in self.regressions), torch.zeros_like(self.rows))
 
     def draw_prior(self, priors: Priors) -> None:
         """Draw mean and precision, then the regressions, given the rows.
@@ -141,41 +125,29 @@ class EntitySide:
             residuals -= regression.fitted
 
 
-class Sampler:
-    """The state of the chain; `sweep` moves it on.
+class Sampler(nn.Module):
+    """The chain: its `state_dict` is all that a sweep begins with, and `sweep` moves it on.
 
     stars(u, i, t) = mean + b_u + c_i + p_u · q_i + d_{u,t} + noise of precision a_u
 
     where (b_u, p_u) is the user's row, (c_i, q_i) the item's, and d_{u,t} ~ N(0, 1/day_precision)
     an effect that all ratings of user u on day t share.
 
-    Attributes:
-        values: (n,) the ratings less their mean.
-        days: (n_days,) effect of each user-day.
-        noise: (n_users,) the precisions a_u.
-        shape_grid: (200,) shapes that the Gamma of the users' precisions may have.
+    The precisions a_u are `noise`, (n_users,), the effects `days`, (n_days,).
     """
 
     def __init__(
         self,
-        users: Tensor,
-        items: Tensor,
-        values: Tensor,
-        user_days: Tensor | None,
+        users: Tensor,  # (n,) indices
+        items: Tensor,  # (n,) indices
+        values: Tensor,  # (n,) in stars, centered
+        user_days: Tensor | None,  # (n,) in [0, n_days), of each rating; None: no such effects
         user_side: EntitySide,
         item_side: EntitySide,
-        user_noise: bool,
+        user_noise: bool,  # whether each user has a noise precision; else all share one
         priors: Priors,
     ) -> None:
-        """Start a chain.
-
-        Args:
-            users: (n,) indices.
-            items: (n,) indices.
-            values: (n,) in stars, centered.
-            user_days: (n,) in [0, n_days) the user-day of each rating; None for no such effects.
-            user_noise: whether each user has a noise precision; else all share one.
-        """
+        super().__init__()
         self.users, self.items, self.values, self.user_days = users, items, values, user_days
         self.user_side, self.item_side = user_side, item_side
         self.user_noise, self.priors = user_noise, priors
@@ -184,32 +156,13 @@ class Sampler:
         self._item_blocks = blocks.divide(items, users, n_items, n_users)
         self._counts = torch.bincount(users, minlength=n_users)
         n_days = 0 if user_days is None else 1 + int(user_days.max())
-        self.days, self.day_precision = torch.zeros(n_days), torch.tensor(10.0)
-        self.noise = torch.ones(n_users)
-        self.noise_shape, self.noise_rate = torch.tensor(5.0), torch.tensor(5.0)
+        self.days: Tensor = nn.Buffer(torch.zeros(n_days))
+        self.day_precision: Tensor = nn.Buffer(torch.tensor(10.0))
+        self.noise: Tensor = nn.Buffer(torch.ones(n_users))
+        self.noise_shape: Tensor = nn.Buffer(torch.tensor(5.0))
+        self.noise_rate: Tensor = nn.Buffer(torch.tensor(5.0))
         low, high = priors.noise_shapes
-        self.shape_grid = torch.logspace(0, 1, 200, base=high / low) * low
-
-    def state(self) -> dict[str, Tensor]:
-        """All that a sweep begins with, by name."""
-        return {name: getattr(owner, key) for name, owner, key in self._state_keys()}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Resume where a chain of the same data was when `state` was taken."""
-        for name, owner, key in self._state_keys():
-            setattr(owner, key, state[name])
-        for regression in (*self.user_side.regressions, *self.item_side.regressions):
-            regression.fitted = regression.feature.expand(regression.coefficients)
-
-    def _state_keys(self) -> Iterator[tuple[str, object, str]]:
-        for side_name, side in (("users", self.user_side), ("items", self.item_side)):
-            for key in ("rows", "mean", "precision"):
-                yield f"{side_name}.{key}", side, key
-            for regression in side.regressions:
-                for key in ("coefficients", "penalty"):
-                    yield f"{side_name}.{regression.feature.name}.{key}", regression, key
-        for key in ("days", "day_precision", "noise", "noise_shape", "noise_rate"):
-            yield key, self, key
+        self.shape_grid = torch.logspace(0, 1, 200, base=high / low) * low  # of the noise's Gamma
 
     def sweep(self) -> Tensor:
         """Draw everything once, and return the residuals, (n,) in stars."""
@@ -237,9 +190,8 @@ class Sampler:
         """Draw the items' rows; a user's noise precision is a factor of designs and targets."""
         side, users = self.item_side, self.user_side
         roots = self.noise.sqrt()
-        targets = (values - users.rows[:, 0].index_select(0, self.users)) * roots.index_select(
-            0, self.users
-        )
+        targets = values - users.rows[:, 0].index_select(0, self.users)
+        targets *= roots.index_select(0, self.users)
         designs = users.designs * roots[:, None]
         weights = torch.ones(len(side.rows))
         side.rows = blocks.draw(
@@ -254,9 +206,8 @@ class Sampler:
         sums = torch.zeros_like(self.days).index_add_(0, user_days, residuals * weights)
         self.days = sums / precision + torch.randn(len(self.days)) / precision.sqrt()
         shape, rate = self.priors.day
-        self.day_precision = draw_gamma(
-            shape + len(self.days) / 2, rate + self.days.square().sum() / 2
-        )
+        squares = self.days.square().sum()
+        self.day_precision = draw_gamma(shape + len(self.days) / 2, rate + squares / 2)
 
     def draw_noise(self, residuals: Tensor) -> None:
         """Draw the noise precisions from the residuals, then the prior that users share."""
@@ -276,17 +227,14 @@ class Sampler:
 
     def factor_terms(self) -> Tensor:
         """b_u + c_i + p_u · q_i of each rating, (n,)."""
-        user_rows, item_rows = self.user_side.rows, self.item_side.rows
+        rows = self.user_side.rows, self.item_side.rows
         chunks = zip(self.users.split(CHUNK_SIZE), self.items.split(CHUNK_SIZE), strict=True)  # type: ignore[no-untyped-call]
-        return torch.cat(
-            [scores(user_rows.index_select(0, u), item_rows.index_select(0, i)) for u, i in chunks]
-        )
+        return torch.cat([scores(*rows, users, items) for users, items in chunks])
 
     def day_terms(self) -> Tensor:
         """d_{u,t} of each rating, (n,); a scalar 0 without such effects."""
-        return (
-            torch.zeros(()) if self.user_days is None else self.days.index_select(0, self.user_days)
-        )
+        days = self.user_days
+        return torch.zeros(()) if days is None else self.days.index_select(0, days)
 
 
 def draw_normal(chol: Tensor, n: int) -> Tensor:

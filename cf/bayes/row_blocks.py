@@ -10,27 +10,17 @@ BLOCK_SIZE = 32768  # ratings of a block, with padding: what it computes with st
 
 @dataclass(frozen=True)
 class Block:
-    """B rows with at most L ratings each.
+    """B rows with at most L ratings each."""
 
-    Attributes:
-        rows: (B,) indices.
-        ratings: (B, L) indices of their ratings; padded with the number of ratings.
-        others: (B, L) the other side's index of each; padded with the number of those.
-    """
-
-    rows: Tensor
-    ratings: Tensor
-    others: Tensor
+    rows: Tensor  # (B,) indices
+    ratings: Tensor  # (B, L) indices of their ratings, padded with the number of ratings
+    others: Tensor  # (B, L) the other side's index of each, padded with the number of those
 
 
 def divide(rows: Tensor, others: Tensor, n_rows: int, n_others: int) -> list[Block]:
-    """Blocks that hold every row once, those without ratings too.
+    """Blocks that hold every row once, those without ratings too; of each rating's indices, (n,).
 
     Lengths are powers of two, so padding takes less than half of a block.
-
-    Args:
-        rows: (n,) in [0, n_rows), of each rating.
-        others: (n,) in [0, n_others), of each rating.
     """
     counts = torch.bincount(rows, minlength=n_rows)
     starts = counts.cumsum(0) - counts
@@ -51,13 +41,13 @@ def divide(rows: Tensor, others: Tensor, n_rows: int, n_others: int) -> list[Blo
 
 def draw(
     blocks: list[Block],
-    designs: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    means: Tensor,
-    precision: Tensor,
+    designs: Tensor,  # (n_others, d), by the other side of the rating
+    targets: Tensor,  # (n,), by rating
+    weights: Tensor,  # (n_rows,), > 0
+    means: Tensor,  # (n_rows, d)
+    precision: Tensor,  # (d, d), symmetric and positive definite
 ) -> Tensor:
-    """A draw of each row of regression coefficients, given all else.
+    """A draw of each row of regression coefficients, given all else: (n_rows, d).
 
     Row r has the prior N(means_r, precision⁻¹), and each of its ratings observes
     target = design · row + noise, of precision weights_r. So, with the sums over its ratings,
@@ -66,16 +56,6 @@ def draw(
         A = precision + weights_r Σ design designᵀ.
 
     All is done in coordinates in which the prior's precision is the identity.
-
-    Args:
-        designs: (n_others, d), by the other side of the rating.
-        targets: (n,), by rating.
-        weights: (n_rows,), > 0.
-        means: (n_rows, d).
-        precision: (d, d), symmetric and positive definite.
-
-    Returns:
-        (n_rows, d).
 
     Source:
         Salakhutdinov and Mnih 2008, "Bayesian Probabilistic Matrix Factorization using Markov
@@ -89,24 +69,18 @@ def draw(
     centers, noise = means @ chol, torch.randn(n, d)
     drawn = torch.empty_like(means)
     for block in blocks:
-        rows = block.rows
         x, t = gather(whitened, block.others), gather(targets, block.ratings)
         sampler = sample_dual if t.shape[1] < d else sample_primal
-        drawn.index_copy_(
-            0, rows, sampler(x, t, *(gather(a, rows) for a in (weights, centers, noise)))
-        )
+        of_rows = (gather(table, block.rows) for table in (weights, centers, noise))
+        drawn.index_copy_(0, block.rows, sampler(x, t, *of_rows))
     return torch.mm(drawn, inverse)
 
 
 def sample_primal(x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor) -> Tensor:
     """(B, d) draws by a system of d equations each, as in the formula of `draw`.
 
-    Args:
-        x: (B, L, d) designs.
-        t: (B, L) targets.
-        weights: (B,).
-        centers: (B, d) prior means.
-        noise: (B, d) standard normal.
+    x are (B, L, d) designs, t (B, L) targets, weights (B,), centers (B, d) the prior means, and
+    noise (B, d) is standard normal.
     """
     weights = weights[:, None]
     a = torch.bmm(x.mT, x).mul_(weights[:, :, None])

@@ -1,43 +1,42 @@
-"""The posterior of a matrix factorization, sweep by sweep."""
+"""The posterior of a matrix factorization, sweep by sweep; an interrupted chain resumes."""
 
+import hashlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from cf.bayes.gibbs import EntitySide, Priors, Sampler
-from cf.bayes.resume import ChainCheckpoint, State
 from cf.bayes.side_information import Feature
 from cf.core.config import Gibbs
 from cf.core.errors import InputError
+from cf.core.io import atomic_write, sha256
 from cf.core.ratings import Ratings
 from cf.models.bayesmf import BayesMF, scores, user_day_ids
 
-MODEL = "model."  # begins the names of the model's samples in a state
+State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """One sweep, which draws everything once.
+    """One sweep, which draws everything once. Losses are mean squared errors in stars².
 
-    Attributes:
-        epoch: from 1.
-        train_loss: mean squared residual in stars², given this sweep's draw of everything.
-        valid_loss: mean squared error in stars² of the mean of all sweeps since the burn-in; in
-            the burn-in, of this sweep alone.
-        noise_precision: mean over the users, in 1/stars².
-        seconds: wall time of the sweep, without validation.
+    The validation loss is that of the mean of all sweeps since the burn-in; in the burn-in, of this
+    sweep alone.
     """
 
-    epoch: int
-    train_loss: float
+    epoch: int  # from 1
+    train_loss: float  # given this sweep's draw of everything
     valid_loss: float
-    noise_precision: float
-    seconds: float
+    noise_precision: float  # mean over the users, in 1/stars²
+    seconds: float  # wall time, without validation
 
     def metrics(self) -> dict[str, float]:
         """The numbers under the names they have in MLflow."""
@@ -49,6 +48,46 @@ class Sweep:
         }
 
 
+class ChainCheckpoint:
+    """The state of a chain in a file, written every `interval` seconds until its model is saved.
+
+    The state of a chain with another fingerprint is ignored.
+    """
+
+    def __init__(self, path: Path, fingerprint: str, interval: float = 30.0) -> None:
+        self.path, self.fingerprint, self.interval = path, fingerprint, interval
+        self._saved = time.monotonic()
+
+    def load(self) -> State | None:
+        """The state saved last; None where there is no file, a damaged one, or another chain's."""
+        try:
+            with safe_open(self.path, "pt") as file:
+                if (file.metadata() or {}).get("fingerprint") != self.fingerprint:
+                    return None
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError):
+            return None
+
+    def save_if_due(self, state: Callable[[], State]) -> None:
+        """Write the state, if the last time is long enough ago.
+
+        Raises:
+            InputError: the system refuses to write.
+        """
+        if time.monotonic() - self._saved < self.interval:
+            return
+        with atomic_write(self.path) as tmp_path:
+            tensors = {name: tensor.contiguous().clone() for name, tensor in state().items()}
+            save_file(tensors, tmp_path, {"fingerprint": self.fingerprint})
+        self._saved = time.monotonic()
+
+
+def fingerprint(settings: str, files: Iterable[Path]) -> str:
+    """A digest of all that determines a chain: settings, files of data and code, and PyTorch."""
+    parts = [settings, torch.__version__, *map(sha256, files)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 def sample(
     model: BayesMF,
     train: Ratings,
@@ -56,19 +95,14 @@ def sample(
     user_features: Sequence[Feature],
     item_features: Sequence[Feature],
     gibbs: Gibbs,
-    priors: Priors | None = None,
     checkpoint: ChainCheckpoint | None = None,
 ) -> Iterator[Sweep]:
-    """Draw samples into `model`, and yield after each sweep.
+    """Draw samples into `model`, on the CPU, and yield after each sweep.
 
     All randomness comes from torch's global generator: seed that, and the results repeat to the
-    bit. The user-day effects are left out where the ratings have no times.
-
-    Args:
-        model: on the CPU.
-        valid: to watch; nothing is chosen by it.
-        checkpoint: where the state is saved now and then. A chain that finds one there yields its
-            sweeps again, then resumes from it, with the same samples as without interruption.
+    bit. The user-day effects are left out where the ratings have no times. Nothing is chosen by
+    `valid`. A chain that finds its state in `checkpoint` yields its sweeps again, then resumes,
+    with the same samples as without interruption.
 
     Raises:
         InputError: the numbers are no longer finite.
@@ -80,9 +114,8 @@ def sample(
     users, items = torch.tensor(train.users), torch.tensor(train.items)
     user_days = None
     if gibbs.days and train.timestamps is not None:
-        days, user_days = torch.unique(
-            user_day_ids(users, torch.tensor(train.timestamps)), return_inverse=True
-        )
+        ids = user_day_ids(users, torch.tensor(train.timestamps))
+        days, user_days = torch.unique(ids, return_inverse=True)
         model.set_days(days)
     sampler = Sampler(
         users,
@@ -92,17 +125,29 @@ def sample(
         EntitySide(n_users, d - 1, user_features),
         EntitySide(n_items, d - 1, item_features),
         gibbs.user_noise,
-        priors or Priors(),
+        Priors(),
     )
+    chain = nn.ModuleDict({"model": model, "sampler": sampler})
     monitor = ValidationMonitor(model, valid)
     thinned = thinned_indices(gibbs.burn_in, gibbs.n_sweeps, n_samples)
     # No ratings vary more. The posterior mean of a new user's noise would be infinite otherwise.
     max_variance = ((model.high - model.low) / 2) ** 2
     sweeps: list[Sweep] = []
-    if checkpoint and (state := checkpoint.load()):
-        sweeps = [Sweep(int(number), *losses) for number, *losses in state["sweeps"].tolist()]
-        _restore(state, model, sampler, monitor, max(0, len(sweeps) - gibbs.burn_in))
+    if checkpoint and (saved := checkpoint.load()):
+        sweeps = [Sweep(int(number), *losses) for number, *losses in saved["sweeps"].tolist()]
+        chain.load_state_dict(saved, strict=False)  # it has more
+        monitor.total, monitor.count = saved["monitor"], max(0, len(sweeps) - gibbs.burn_in)
+        torch.set_rng_state(saved["rng_state"])
         yield from sweeps
+
+    def state() -> State:
+        return {
+            **chain.state_dict(),
+            "sweeps": torch.tensor([astuple(sweep) for sweep in sweeps], dtype=torch.float64),
+            "monitor": monitor.total,
+            "rng_state": torch.get_rng_state(),
+        }
+
     for number in range(len(sweeps), gibbs.n_sweeps):
         started = time.perf_counter()
         residuals = sweep_or_raise(sampler, number + 1)
@@ -119,7 +164,7 @@ def sample(
         noise = float(sampler.noise.mean())
         sweeps.append(Sweep(number + 1, train_loss, valid_loss, noise, seconds))
         if checkpoint:
-            checkpoint.save_if_due(lambda: _state(model, sampler, monitor, sweeps))
+            checkpoint.save_if_due(state)
         yield sweeps[-1]
 
 
@@ -136,8 +181,7 @@ def sweep_or_raise(sampler: Sampler, number: int) -> Tensor:
     if not residuals.isfinite().all():
         hint = "Set user_noise to false." if sampler.user_noise else "Are they all the same?"
         raise InputError(
-            f"sampling diverged in sweep {number}: the ratings leave no noise to be estimated. "
-            + hint
+            f"sampling diverged in sweep {number}: the ratings leave no noise to estimate. {hint}"
         )
     return residuals
 
@@ -155,10 +199,8 @@ class ValidationMonitor:
 
     def loss(self, sampler: Sampler, averaged: bool) -> float:
         """The mean squared error in stars² of this sweep, or of the mean with those before it."""
-        predicted = self.model.mean + scores(
-            sampler.user_side.rows.index_select(0, self.users),
-            sampler.item_side.rows.index_select(0, self.items),
-        )
+        rows = sampler.user_side.rows, sampler.item_side.rows
+        predicted = self.model.mean + scores(*rows, self.users, self.items)
         if self.known is not None:
             predicted += torch.where(self.known, sampler.days[self.day], 0.0)
         predicted.clamp_(self.model.low, self.model.high)
@@ -172,25 +214,3 @@ class ValidationMonitor:
 def thinned_indices(start: int, stop: int, n: int) -> Tensor:
     """(n,) integers from `start` up to `stop`, at equal distances, the last one stop - 1."""
     return start + ((stop - start) * torch.arange(1, n + 1) + n - 1) // n - 1
-
-
-def _state(
-    model: BayesMF, sampler: Sampler, monitor: ValidationMonitor, sweeps: list[Sweep]
-) -> State:
-    return {
-        **sampler.state(),
-        **{f"{MODEL}{name}": tensor for name, tensor in model.state_dict().items()},
-        "sweeps": torch.tensor([astuple(sweep) for sweep in sweeps], dtype=torch.float64),
-        "monitor": monitor.total,
-        "rng_state": torch.get_rng_state(),
-    }
-
-
-def _restore(
-    state: State, model: BayesMF, sampler: Sampler, monitor: ValidationMonitor, n_averaged: int
-) -> None:
-    sampler.restore(state)
-    samples = {name.removeprefix(MODEL): state[name] for name in state if name.startswith(MODEL)}
-    model.load_state_dict(samples)
-    monitor.total, monitor.count = state["monitor"], n_averaged
-    torch.set_rng_state(state["rng_state"])

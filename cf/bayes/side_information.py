@@ -1,7 +1,5 @@
 """What is known of users and items besides their ratings, as columns of numbers."""
 
-from typing import TypeAlias
-
 import numpy as np
 import pandas as pd
 import torch
@@ -13,9 +11,8 @@ from cf.core.config import Gibbs
 from cf.core.ratings import Indices, Ratings
 from cf.training.item_features import genre_columns
 
-Columns: TypeAlias = NDArray[np.float32]
+Columns = NDArray[np.float32]
 YEAR_BANDWIDTH = 3.0  # years: standard deviation of the bump at each year of release
-N_COMPONENTS = 200  # of who rated what; the RMSE with all differs by no more than seeds do
 EPS = 1e-6  # a standard deviation below it is rounding error
 
 
@@ -23,20 +20,17 @@ class Feature:
     """A matrix F of features, ready for regressions on it.
 
     Columns are scaled by one factor, so that the mean squared norm of a row is 1, and F is
-    represented by the eigenvectors V of FᵀF: regression coefficients in F V are independent.
-
-    Attributes:
-        name: of the feature, as in params.yaml.
-        eigenvalues: (r,) of FᵀF, those that are not 0.
+    represented by the eigenvectors V of FᵀF: regression coefficients in F V are independent. The
+    eigenvalues, (r,), are those that are not 0; the name is that in params.yaml.
     """
 
-    def __init__(self, name: str, columns: Columns, tolerance: float = 1e-6) -> None:
+    def __init__(self, name: str, columns: Columns) -> None:
         self.name = name
         f = torch.tensor(columns, dtype=torch.float64)
         rms_norm = f.square().mean(0).sum().sqrt()
         f *= 1 / rms_norm if rms_norm > EPS else 0.0
         eigenvalues, vectors = torch.linalg.eigh(torch.mm(f.T, f))
-        nonzero = eigenvalues > tolerance * eigenvalues[-1]
+        nonzero = eigenvalues > 1e-6 * eigenvalues[-1]
         self.eigenvalues = eigenvalues[nonzero].float()
         self._basis = torch.mm(f, vectors[:, nonzero]).float()
 
@@ -62,46 +56,37 @@ def drop_unavailable(gibbs: Gibbs, train: Ratings, items: pd.DataFrame) -> Gibbs
     return gibbs.model_copy(update=off)
 
 
-def user_features(gibbs: Gibbs, train: Ratings, n_users: int, n_items: int) -> list[Feature]:
-    """The users' features that are switched on."""
-    if not gibbs.user_implicit:
-        return []
-    columns = cooccurrence_features(train.users, train.items, n_users, n_items)
-    return [Feature("user_implicit", columns)]
-
-
-def item_features(
+def features(
     gibbs: Gibbs, train: Ratings, n_users: int, n_items: int, items: pd.DataFrame
-) -> list[Feature]:
-    """The items' features that are switched on.
+) -> tuple[list[Feature], list[Feature]]:
+    """The users' and the items' features that are switched on.
 
-    Args:
-        items: (n_items rows) genres, joined by "|", and year; used only if switched on.
+    `items` has genres, joined by "|", and year, which are used only if switched on.
     """
-    found = []
+    of_users, of_items = [], []
+    if gibbs.user_implicit:
+        columns = cooccurrence_features(train.users, train.items, n_users, n_items)
+        of_users.append(Feature("user_implicit", columns))
     if gibbs.genres:
-        found.append(Feature("genres", genre_columns(items).to_numpy()))
+        of_items.append(Feature("genres", genre_columns(items).to_numpy()))
     if gibbs.year:
-        found.append(Feature("year", year_bumps(items["year"].to_numpy(np.float64))))
+        of_items.append(Feature("year", year_bumps(items["year"].to_numpy(np.float64))))
     if gibbs.popularity:
-        found.append(Feature("popularity", popularity(train.items, n_items)))
+        of_items.append(Feature("popularity", popularity(train.items, n_items)))
     if gibbs.item_implicit:
         columns = cooccurrence_features(train.items, train.users, n_items, n_users)
-        found.append(Feature("item_implicit", columns))
-    return found
+        of_items.append(Feature("item_implicit", columns))
+    return of_users, of_items
 
 
 def year_bumps(years: NDArray[np.float64]) -> Columns:
     """A column for each year of release, a Gaussian bump around that year, centered.
 
-    Args:
-        years: (n,), NaN where unknown: filled with the median.
+    An unknown year, NaN, is taken for the median of the (n,) years.
     """
     filled = np.where(np.isnan(years), np.nanmedian(years), years)
-    centers = np.unique(filled)
-    columns: Columns = np.exp(
-        -0.5 * ((filled[:, None] - centers) / YEAR_BANDWIDTH) ** 2, dtype=np.float32
-    )
+    distances = (filled[:, None] - np.unique(filled)) / YEAR_BANDWIDTH
+    columns: Columns = np.exp(-0.5 * distances**2, dtype=np.float32)
     columns -= columns.mean(0)
     return columns
 
@@ -109,8 +94,8 @@ def year_bumps(years: NDArray[np.float64]) -> Columns:
 def popularity(items: Indices, n_items: int) -> Columns:
     """The logarithm of an item's number of ratings, and its square, (n_items, 2), standardized.
 
-    In training, every rated item has at least one rating: the one that is being fitted. Counting
-    it would leak, so counts are leave-one-out, and an item with one rating looks like a cold one.
+    The rating that is being fitted would leak, so counts are leave-one-out: an item with one rating
+    looks like a cold one.
     """
     counts = np.maximum(np.bincount(items, minlength=n_items) - 1, 0)
     logs = np.log1p(counts)
@@ -151,11 +136,11 @@ def normalized_interactions(
     return sparse.csr_array((weights[rows], (rows, others)), shape=(n_rows, n_others))
 
 
-def truncated_svd(matrix: sparse.csr_array, n_components: int = N_COMPONENTS) -> Columns:
+def truncated_svd(matrix: sparse.csr_array, n_components: int = 200) -> Columns:
     """U S of the matrix's largest singular values: C with C Cᵀ close to M Mᵀ.
 
-    Returns:
-        (n_rows, n_components), or fewer columns where the matrix has fewer rows or columns.
+    It has `n_components` columns, or fewer where the matrix has fewer rows or columns. With more
+    than 200 the RMSE differs by no more than seeds do.
     """
     from sklearn.utils.extmath import randomized_svd  # takes a second to import
 

@@ -26,8 +26,7 @@ class BayesMF(Model):
     Attributes:
         user_rows: (n_samples, n_users, 1 + n_factors), the bias first; item_rows alike.
         day_effects: (n_samples, n_days) in stars.
-        noise: (n_samples, n_users) variance of each user's ratings about the sum, in stars², at
-            most that of ratings which are all at the ends of the range.
+        noise: (n_samples, n_users) variance of a user's ratings about the sum, in stars².
         day_variance: (n_samples,) of the effects of user-days that train does not have, in stars².
         days: (n_days,) the user-days of day_effects, as `user_day_ids` numbers them, ascending.
         mean: of the training ratings, in stars.
@@ -97,12 +96,12 @@ class BayesMF(Model):
         dense = len(distinct_users) * len(distinct_items) <= 2 * len(users)
         for p, q, effects in zip(self.user_rows, self.item_rows, self.day_effects, strict=True):
             if dense:
-                table = all_scores(
-                    p.index_select(0, distinct_users), q.index_select(0, distinct_items)
-                )
+                rows, columns = p.index_select(0, distinct_users), q.index_select(0, distinct_items)
+                table = rows[:, :1] + columns[:, 0]
+                table.addmm_(rows[:, 1:], columns[:, 1:].T)
                 predicted = table.flatten().index_select(0, cells)
             else:
-                predicted = scores(p.index_select(0, users), q.index_select(0, items))
+                predicted = scores(p, q, users, items)
             predicted += self.mean
             if known is not None:
                 predicted += torch.where(known, effects.index_select(0, day), 0.0)
@@ -123,18 +122,13 @@ class BayesMF(Model):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def scores(user_rows: Tensor, item_rows: Tensor) -> Tensor:
-    """b_u + c_i + p_u · q_i: (B,) of (B, d) and (B, d), the biases first."""
-    factors = user_rows.new_ones(user_rows.shape[1])
+def scores(user_rows: Tensor, item_rows: Tensor, users: Tensor, items: Tensor) -> Tensor:
+    """b_u + c_i + p_u · q_i of (B,) users and items; the rows are (n, d), the biases first."""
+    p, q = user_rows.index_select(0, users), item_rows.index_select(0, items)
+    factors = p.new_ones(p.shape[1])
     factors[0] = 0
     # As a product with ones, which takes half the time of a sum over so short a dimension.
-    return (user_rows * item_rows).mv(factors).add_(user_rows[:, 0]).add_(item_rows[:, 0])
-
-
-def all_scores(user_rows: Tensor, item_rows: Tensor) -> Tensor:
-    """The `scores` of all pairs: (U, I) of (U, d) and (I, d)."""
-    biases = user_rows[:, :1] + item_rows[:, 0]
-    return biases.addmm_(user_rows[:, 1:], item_rows[:, 1:].T)
+    return (p * q).mv(factors).add_(p[:, 0]).add_(q[:, 0])
 
 
 def user_day_ids(users: Tensor, times: Tensor) -> Tensor:
