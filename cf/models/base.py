@@ -19,11 +19,9 @@ class Model(nn.Module):
     """A model that predicts ratings; `forward(users, items)` takes (B,) indices, gives (B,) stars.
 
     A subclass lives in a file of its own, whose name is the model's name in params.yaml, and is
-    built as `Subclass(config, n_users, n_items, rating_range)`.
-
-    A class that declares `item_features` is given the (n_items, n_columns) tensor of them as a
-    fifth argument, which it hands on to this class: they are `self.item_columns` then, fixed, and
-    saved with the model.
+    built as `Subclass(config, n_users, n_items, rating_range)`. If it declares `item_features`,
+    it is given the (n_items, n_columns) tensor of them as a fifth argument, which it hands on to
+    this class: they are `self.item_columns` then, fixed, and saved with the model.
 
     Attributes:
         Config: what the model takes from its `model` section, besides `name`.
@@ -48,10 +46,6 @@ class Model(nn.Module):
         if item_columns is not None:
             self.register_buffer("item_columns", item_columns)
 
-    def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """The predicted stars, (B,), of (B,) users and (B,) items."""
-        raise NotImplementedError
-
     def loss(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:
         """Training loss: a scalar, or (n_members,) for an ensemble of independent members.
 
@@ -70,10 +64,7 @@ class Model(nn.Module):
 
 
 def embedding(n_rows: int, n_factors: int, init_range: Range) -> nn.Embedding:
-    """A table with a row of factors for each user or item, uniform in `init_range`.
-
-    A bias is a table with one factor.
-    """
+    """A table with a row of factors, or one bias, for each user or item, uniform in the range."""
     weight = torch.empty(n_rows, n_factors).uniform_(*init_range)
     table: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)  # type: ignore[no-untyped-call]
     return table
@@ -102,13 +93,9 @@ def find(name: str) -> type[Model]:
             f"cf/models/{name}.py."
         )
     module = importlib.import_module(f"cf.models.{name}")
-    models = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Model)
-        and value.__module__ == module.__name__
-    ]
+    classes = (value for value in vars(module).values() if isinstance(value, type))
+    own = (cls for cls in classes if cls.__module__ == module.__name__)
+    models = [cls for cls in own if issubclass(cls, Model)]
     if len(models) != 1:
         raise InputError(
             f"cf/models/{name}.py: expected one class that is a Model, got {len(models)}."
@@ -117,11 +104,7 @@ def find(name: str) -> type[Model]:
 
 
 def predict(
-    model: Model,
-    users: Indices,
-    items: Indices,
-    times: Indices | None = None,
-    chunk: int = 65536,
+    model: Model, users: Indices, items: Indices, times: Indices | None = None, chunk: int = 65536
 ) -> Stars:
     """The model's predictions, (n,) in stars; arguments as for `predict_mean_and_std`."""
     return predict_mean_and_std(model, users, items, times, chunk)[0]
@@ -129,29 +112,19 @@ def predict(
 
 @torch.no_grad()
 def predict_mean_and_std(
-    model: Model,
-    users: Indices,
-    items: Indices,
-    times: Indices | None = None,
-    chunk: int = 65536,
+    model: Model, users: Indices, items: Indices, times: Indices | None = None, chunk: int = 65536
 ) -> tuple[Stars, Stars | None]:
-    """The model's predictions and their standard deviations, without dropout, chunk by chunk.
+    """The model's predictions and their standard deviations, (n,) each in stars, without dropout.
+
+    None instead of the deviations of a model that has none. The model is left in evaluation mode.
 
     Args:
-        model: in any mode; left in evaluation mode.
-        users: (n,) indices.
-        items: (n,) indices.
         times: (n,) in seconds since 1970 UTC, for models that take them; None where unknown.
         chunk: rows at a time, which bounds the memory.
-
-    Returns:
-        (n,) each in stars; None instead of the deviations of a model that has none.
     """
     model.eval()
     device = next(model.parameters()).device
-    inputs = [users, items]
-    if model.takes_time and times is not None:
-        inputs.append(times)
+    inputs = [users, items, *([times] if model.takes_time and times is not None else [])]
     means, deviations = [], []
     for start in range(0, max(1, len(users)), chunk):
         batch = (torch.tensor(array[start : start + chunk], device=device) for array in inputs)

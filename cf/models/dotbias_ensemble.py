@@ -39,9 +39,8 @@ class DotBiasEnsemble(Model):
         """Each member's prediction in stars, (B, n_members), in (low, high)."""
         products = self.user_factors(users) * self.item_factors(items)
         dots = products.unflatten(1, self.shape).sum(2)
-        return sigmoid_range(
-            dots + self.user_bias(users) + self.item_bias(items), self.low, self.high
-        )
+        logits = dots + self.user_bias(users) + self.item_bias(items)
+        return sigmoid_range(logits, self.low, self.high)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """The predicted stars, (B,), in (low, high)."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,13 @@ SETTINGS = "model.json"
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a model is built from.
+    """What a model is built from."""
 
-    Attributes:
-        model: its name and its own settings, as in params.yaml.
-        rating_range: lowest and highest rating, in stars.
-        item_columns: (n_items, n_columns) item features, for a class that declares some.
-    """
-
-    model: dict[str, Any]
+    model: dict[str, Any]  # its name and its own settings, as in params.yaml
     n_users: int
     n_items: int
-    rating_range: tuple[float, float]
-    item_columns: Tensor | None = field(default=None, repr=False, compare=False)
+    rating_range: tuple[float, float]  # in stars
+    item_columns: Tensor | None = None  # (n_items, n_columns), for a class that declares features
 
     @classmethod
     def from_data(
@@ -43,9 +37,7 @@ class ModelSpec:
     ) -> "ModelSpec":
         """The spec for a data set, with the item features that the model's class declares.
 
-        Args:
-            items: of data/encoded/items.parquet.
-            context: begins error messages.
+        `items` is data/encoded/items.parquet; `context` begins error messages.
 
         Raises:
             InputError: no such model, or no such feature.

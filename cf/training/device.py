@@ -9,17 +9,12 @@ import torch
 from cf.core.errors import InputError
 from cf.training.checkpoint import ModelSpec
 
-TENSORS_PER_PARAMETER = 4  # the weight, its gradient, and two of Adam's
-
 
 def choose(name: str, context: str) -> torch.device:
     """The device called `name`; auto is CUDA where there is one, else the CPU.
 
-    Args:
-        context: begins error messages.
-
     Raises:
-        InputError: no such device on this machine.
+        InputError: no such device on this machine; `context` begins the message.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -50,13 +45,10 @@ def prepare(device: torch.device, n_threads: int, seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def check_memory(
-    spec: ModelSpec, context: str, device: torch.device, n_tensors: int = TENSORS_PER_PARAMETER
-) -> None:
+def check_memory(spec: ModelSpec, context: str, device: torch.device, n_tensors: int = 4) -> None:
     """Refuse a model whose training does not fit into the memory that is free.
 
-    Args:
-        n_tensors: of a parameter's size that training holds for each.
+    Training holds `n_tensors` for each parameter: the weight, its gradient, and two of Adam's.
 
     Raises:
         InputError: it does not fit; the message says how much is needed and free.
@@ -68,10 +60,8 @@ def check_memory(
         needed: float = sum(sizes) * n_tensors
     except RuntimeError:  # more bytes than can be counted
         needed = math.inf
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-    else:
-        free = psutil.virtual_memory().available
+    on_gpu = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
     if needed > free:
         raise InputError(
             f"{context}: training needs {needed / 2**30:.1f} GiB for {spec.n_users} users and "

@@ -20,10 +20,7 @@ from torch.nn.functional import embedding
 
 from cf.models.base import Model
 
-CLOSED_FORMS = {
-    "cf.models.dotbias.DotBias",
-    "cf.models.dotbias_ensemble.DotBiasEnsemble",
-}
+CLOSED_FORMS = {"cf.models.dotbias.DotBias", "cf.models.dotbias_ensemble.DotBiasEnsemble"}
 """Classes whose loss `_dot_bias_loss` computes: by name, since a training imports its own model's
 file only. A subclass computes its own."""
 
@@ -38,7 +35,7 @@ def fast_gradients(model: Model) -> Iterator[None]:
     tables = {
         name: _Table(module)
         for name, module in model.named_modules()
-        if type(module) is nn.Embedding and _selects_rows_only(module)
+        if type(module) is nn.Embedding and _is_plain(module)
     }
     for table in tables.values():
         table.module.forward = partial(_look_up, table)  # type: ignore[method-assign]
@@ -53,27 +50,24 @@ def fast_gradients(model: Model) -> Iterator[None]:
             del table.module.forward
 
 
-def _selects_rows_only(module: nn.Embedding) -> bool:
+def _is_plain(table: nn.Embedding) -> bool:
     """Whether the table is trained, and without any of nn.Embedding's options."""
-    options = module.padding_idx is not None, module.max_norm, module.scale_grad_by_freq
-    return module.weight.requires_grad and not any((*options, module.sparse))
+    options = table.padding_idx is not None, table.max_norm, table.scale_grad_by_freq, table.sparse
+    return table.weight.requires_grad and not any(options)
 
 
 class _Table:
     """An `nn.Embedding` in training.
 
-    Attributes:
-        rows: the weight without autograd.
-        gradient: (n_rows, n_factors), `weight.grad` from the first look-up of a step on.
-        touched: indices of rows of `gradient` that may not be zero.
-        version: of `gradient` after the last change made here; autograd, where the weight is used
-            directly, and users' code may change it too.
+    `gradient` is `weight.grad` from the first look-up of a step on. `version` is that after the
+    last change made here: autograd, where the weight is used directly, and users' code change it
+    too.
     """
 
     def __init__(self, module: nn.Embedding) -> None:
         self.module, self.weight = module, module.weight
         self.rows, self.gradient = module.weight.detach(), torch.zeros_like(module.weight)
-        self.touched: list[Tensor] = []
+        self.touched: list[Tensor] = []  # indices of rows of the gradient that may not be zero
         self.version = self.gradient._version
 
     def add_gradient(self, indices: Tensor, gradient: Tensor) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cf.core.config import Schedule
@@ -17,27 +18,17 @@ from cf.core.ratings import Ratings
 from cf.models.base import Model, predict
 from cf.training.fast_gradients import fast_gradients
 from cf.training.optim import Optimizer
-from cf.training.schedule import learning_rates
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One pass over the training ratings.
+    """One pass over the training ratings. Losses are mean squared errors in stars²."""
 
-    Attributes:
-        epoch: from 1.
-        train_loss: mean squared error in stars² over the epoch's batches as they were met, each
-            rating weighing the same; dropout on.
-        valid_loss: mean squared error in stars² of the validation ratings after the epoch.
-        learning_rate: mean over the epoch's steps.
-        seconds: wall time of the epoch, without validation.
-    """
-
-    epoch: int
-    train_loss: float
-    valid_loss: float
-    learning_rate: float
-    seconds: float
+    epoch: int  # from 1
+    train_loss: float  # of the batches as they were met, each rating weighing the same; dropout on
+    valid_loss: float  # after the epoch
+    learning_rate: float  # mean over the epoch's steps
+    seconds: float  # wall time, without validation
 
     def metrics(self) -> dict[str, float]:
         """The numbers under the names they have in MLflow, the same for every model."""
@@ -58,15 +49,11 @@ def fit(
     batch_size: int,
     on_batch: Callable[[int], None] = lambda n_ratings: None,
 ) -> Iterator[EpochResult]:
-    """Train `model` in place, and yield after each epoch.
+    """Train `model` in place, on the device it is on, and yield after each epoch.
 
     The order of the ratings is drawn anew each epoch from torch's global generator, as is
-    dropout: seed that, and the results repeat to the bit.
-
-    Args:
-        model: on the device to train on.
-        batch_size: ratings a step; the last batch of an epoch may be shorter.
-        on_batch: called after each step with the number of its ratings.
+    dropout: seed that, and the results repeat to the bit. The last batch of an epoch may be
+    shorter. `on_batch` is called after each step with the number of its ratings.
 
     Raises:
         InputError: the model's forward has another shape than (B,), or the loss is no longer
@@ -106,17 +93,34 @@ def fit(
         yield EpochResult(epoch, train_loss, valid_loss, float(rates.mean()), seconds)
 
 
+def learning_rates(schedule: Schedule, n_batches: int) -> Iterator[NDArray[np.float64]]:
+    """The learning rates of each epoch's steps, (n_batches,) an epoch.
+
+    With cosine annealing a phase's rate falls from its start to 0 along half a cosine, and the
+    next phase starts anew. The first `warm_up` share of the first phase's steps runs at a
+    hundredth of its rate, while the cosine goes on below.
+
+    Source:
+        fastai 0.7 `CosAnneal`; Loshchilov and Hutter 2017, "SGDR", equation 5.
+    """
+    n_warm_up = schedule.warm_up * n_batches * schedule.n_epochs[0]
+    for n_epochs, rate in schedule.phases:
+        for epoch in range(n_epochs):
+            step = np.arange(epoch * n_batches, (epoch + 1) * n_batches)
+            rates = np.full(n_batches, rate)
+            if schedule.anneal == "cosine":
+                rates *= (1 + np.cos(np.pi * step / (n_epochs * n_batches))) / 2
+            rates[step < n_warm_up] = rate / 100
+            yield rates
+        n_warm_up = 0.0
+
+
 @torch.no_grad()
 def check_forward(model: Model, users: Tensor, items: Tensor) -> None:
     """Return if the model predicts one number a row, for all rows given and for one alone.
 
-    Nothing is drawn from torch's generators. A (B, 1) would be broadcast against (B,) ratings to
-    a loss over all pairs of rows.
-
-    Args:
-        model: in any mode; left in evaluation mode.
-        users: (B,) indices.
-        items: (B,) indices.
+    Nothing is drawn from torch's generators, and the model is left in evaluation mode. A (B, 1)
+    would be broadcast against (B,) ratings to a loss over all pairs of rows.
 
     Raises:
         InputError: the shape is another; the message names the model's file.

@@ -11,13 +11,9 @@ from cf.core.errors import InputError
 
 
 def genre_columns(items: pd.DataFrame) -> pd.DataFrame:
-    """A column a genre, 1 for items of that genre and else 0, centered; none if none is known.
+    """(n_items, n_genres) float32, 1 for items of that genre and else 0, centered.
 
-    Args:
-        items: with the column genres, names joined by "|".
-
-    Returns:
-        (n_items, n_genres) float32, in alphabetical order.
+    `items` has the column genres, names joined by "|". They are in alphabetical order.
     """
     columns = items["genres"].str.get_dummies("|").drop(columns="", errors="ignore")
     numbers = columns.to_numpy(np.float32)
@@ -25,13 +21,9 @@ def genre_columns(items: pd.DataFrame) -> pd.DataFrame:
 
 
 def year_column(items: pd.DataFrame) -> pd.DataFrame:
-    """The year of release as one standardized column, 0 where unknown; none if none is known.
+    """The year of release standardized, (n_items, 1) float32, 0 where it is missing in `items`.
 
-    Args:
-        items: with the column year, missing where unknown.
-
-    Returns:
-        (n_items, 1) or (n_items, 0), float32.
+    (n_items, 0) if none is known.
     """
     years = items[["year"]].astype(np.float64)
     deviation = years.std(ddof=0).replace(0.0, 1.0)
@@ -45,13 +37,10 @@ def item_columns(items: pd.DataFrame, features: Sequence[str], context: str) -> 
     """The columns of the features that a model declares, side by side: (n_items, n_columns).
 
     A feature that the data set knows nothing of has no columns, so the model is trained without.
-
-    Args:
-        items: of data/encoded/items.parquet: genres and year by index.
-        context: begins the error message.
+    `items` is data/encoded/items.parquet: genres and year by index.
 
     Raises:
-        InputError: there is no such feature.
+        InputError: there is no such feature; `context` begins the message.
     """
     if unknown := [name for name in features if name not in FEATURES]:
         raise InputError(

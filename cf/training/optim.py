@@ -14,17 +14,14 @@ class Optimizer:
 
     The first step of torch.optim's own classes imports torch._dynamo, which takes 1.5 to 4 s a
     process, more than an epoch. So the operators under them are called directly, which also
-    saves a twentieth of a step; tests hold the updates to torch.optim's.
-
-    Attributes:
-        param_groups: one: its `params`, and their learning rate `lr`, 0 until it is set.
-        state: lists of a tensor per parameter.
+    saves a twentieth of a step; tests hold the updates to torch.optim's. The options are the
+    operator's. The learning rate is 0 until it is set.
     """
 
-    def __init__(self, params: Iterable[nn.Parameter]) -> None:
-        self.params = list(params)
+    def __init__(self, params: Iterable[nn.Parameter], **options: float | bool) -> None:
+        self.params, self.options = list(params), options
         self.param_groups: list[dict[str, Any]] = [{"params": self.params, "lr": 0.0}]
-        self.state: list[list[Tensor]] = []
+        self.state: list[list[Tensor]] = []  # lists of a tensor per parameter
 
     def zero_grad(self) -> None:
         """Drop the gradients."""
@@ -37,11 +34,10 @@ class Optimizer:
         grads = [param.grad for param in self.params]
         reached = [i for i, grad in enumerate(grads) if grad is not None]
         lists: list[list[Any]] = [self.params, grads, *self.state]
-        self._update(
-            self.param_groups[0]["lr"], *([tensors[i] for i in reached] for tensors in lists)
-        )
+        chosen = ([tensors[i] for i in reached] for tensors in lists)
+        self._update(*chosen, lr=self.param_groups[0]["lr"], **self.options)
 
-    def _update(self, lr: float, params: list[Any], grads: list[Any], *state: list[Any]) -> None:
+    def _update(self, *lists: list[Any], **options: Any) -> None:
         raise NotImplementedError
 
 
@@ -51,23 +47,13 @@ class SGD(Optimizer):
     def __init__(
         self, params: Iterable[nn.Parameter], momentum: float, weight_decay: float
     ) -> None:
-        super().__init__(params)
-        self.momentum, self.weight_decay = momentum, weight_decay
+        fixed = {"dampening": 0.0, "nesterov": False, "maximize": False, "is_first_step": False}
+        super().__init__(params, momentum=momentum, weight_decay=weight_decay, **fixed)
         self.state = [[zeros_like(param) for param in self.params]] if momentum else []
 
-    def _update(self, lr: float, params: list[Any], grads: list[Any], *state: list[Any]) -> None:
-        torch._fused_sgd_(
-            params,
-            grads,
-            state[0] if state else [],
-            lr=lr,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            dampening=0.0,
-            nesterov=False,
-            maximize=False,
-            is_first_step=False,
-        )
+    def _update(self, *lists: list[Any], **options: Any) -> None:
+        params, grads, *momenta = lists
+        torch._fused_sgd_(params, grads, momenta[0] if momenta else [], **options)
 
 
 class Adam(Optimizer):
@@ -80,33 +66,19 @@ class Adam(Optimizer):
     def __init__(
         self, params: Iterable[nn.Parameter], betas: Sequence[float], weight_decay: float
     ) -> None:
-        super().__init__(params)
-        self.betas, self.weight_decay = betas, weight_decay
+        fixed = {"eps": 1e-8, "amsgrad": False, "maximize": False}
+        beta1, beta2 = betas
+        super().__init__(params, beta1=beta1, beta2=beta2, weight_decay=weight_decay, **fixed)
         means, squares = ([zeros_like(param) for param in self.params] for _ in range(2))
         self.state = [means, squares, [torch.zeros((), device=p.device) for p in self.params]]
 
-    def _update(self, lr: float, params: list[Any], grads: list[Any], *state: list[Any]) -> None:
-        means, squares, steps = state
+    def _update(self, *lists: list[Any], **options: Any) -> None:
+        params, grads, means, squares, steps = lists
         torch._foreach_add_(steps, 1)
-        torch._fused_adam_(
-            params,
-            grads,
-            means,
-            squares,
-            [],
-            steps,
-            lr=lr,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            weight_decay=self.weight_decay,
-            eps=1e-8,
-            amsgrad=False,
-            maximize=False,
-        )
+        torch._fused_adam_(params, grads, means, squares, [], steps, **options)
 
 
 def build(settings: config.SGD | config.Adam, params: Iterable[nn.Parameter]) -> Optimizer:
     """The optimizer that params.yaml asks for."""
-    if isinstance(settings, config.SGD):
-        return SGD(params, settings.momentum, settings.weight_decay)
-    return Adam(params, settings.betas, settings.weight_decay)
+    cls = SGD if isinstance(settings, config.SGD) else Adam
+    return cls(params, **settings.model_dump(exclude={"name"}))
