@@ -7,8 +7,7 @@ import pandas as pd
 
 from cf.core.ratings import Indices, Stars
 
-CELLS_PER_CHUNK = 2**22
-"""Users times resamples worked on at once: about 100 MB, whatever the number of users."""
+CELLS_PER_CHUNK = 2**22  # users times resamples worked on at once: about 100 MB
 
 ROUNDING = 2**20
 """Sums of squared errors are rounded to 1/2²⁰ stars², far below what matters.
@@ -36,11 +35,9 @@ def resample(
     if len(lengths) > 1 or not len(observed):
         raise ValueError(f"expected arrays of one length, not 0, got lengths {sorted(lengths)}")
     _, positions, counts = np.unique(users, return_inverse=True, return_counts=True)
-    squares = [
-        np.bincount(positions, (predicted.astype(np.float64) - observed) ** 2)
-        for predicted in predictions.values()
-    ]
-    table = np.column_stack([*(np.round(np.array(squares) * ROUNDING) / ROUNDING), counts])
+    errors = (predicted.astype(np.float64) - observed for predicted in predictions.values())
+    squares = np.array([np.bincount(positions, error**2) for error in errors])
+    table = np.column_stack([*(np.round(squares * ROUNDING) / ROUNDING), counts])
     n_users = len(counts)
     rng = np.random.default_rng(seed)
     sums = np.empty((n_resamples, table.shape[1]))

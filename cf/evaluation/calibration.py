@@ -15,11 +15,8 @@ from cf.core.ratings import Indices, Stars
 from cf.evaluation import strata
 from cf.evaluation.metrics import Summary, errors
 
-COVERAGE = {level: f"coverage_{level}" for level in (50, 80, 95)}
-"""The intervals whose coverage is in the reports, in percent, and its names there."""
-
+COVERAGE = {level: f"coverage_{level}" for level in (50, 80, 95)}  # in percent: names in reports
 METRICS = ("nll", *COVERAGE.values())
-"""The keys of a `summary`."""
 
 Floats = NDArray[np.float64]
 
@@ -41,11 +38,8 @@ def nll(mean: Stars, sd: Stars, observed: Stars) -> float:
 def coverage(mean: Stars, sd: Stars, observed: Stars, levels: Sequence[float]) -> Floats:
     """The fraction of ratings within the central normal interval of each level, (n_levels,).
 
-    It is the level itself where the model is calibrated. Intervals may extend beyond the range of
-    ratings.
-
-    Args:
-        levels: (n_levels,) probabilities in (0, 1).
+    Levels are probabilities in (0, 1). The fraction is the level itself where the model is
+    calibrated. Intervals may extend beyond the range of ratings.
 
     Source:
         Dawid 1984, "Statistical Theory: The Prequential Approach"; Gneiting, Balabdaoui and
@@ -67,12 +61,10 @@ def coverage_curves(
     means: Mapping[str, Stars], sds: Mapping[str, Stars], observed: Stars
 ) -> pd.DataFrame:
     """The coverage of the intervals of every level from 1% to 99%: model, level, coverage."""
-    levels = [level / 100 for level in range(1, 100)]
-    rows = [
-        (name, level, covered)
-        for name, sd in sds.items()
-        for level, covered in enumerate(coverage(means[name], sd, observed, levels), start=1)
-    ]
+    rows = []
+    for name, sd in sds.items():
+        covered = coverage(means[name], sd, observed, [level / 100 for level in range(1, 100)])
+        rows += [(name, level, fraction) for level, fraction in enumerate(covered, start=1)]
     return pd.DataFrame(rows, columns=["model", "level", "coverage"])
 
 
@@ -81,10 +73,9 @@ def error_by_decile(
 ) -> pd.DataFrame:
     """Predicted and actual error in each decile of the predicted standard deviations.
 
-    Returns:
-        model; decile, from 1 (fewer than ten rows are a decile each); in stars predicted_sd, the
-        root of the mean predicted variance, and rmse with the ends of its 95% interval, rmse_low
-        and rmse_high, NaN where there are few users.
+    The columns are model; decile, from 1 (fewer than ten rows are a decile each); in stars
+    predicted_sd, the root of the mean predicted variance, and rmse with the ends of its 95%
+    interval, rmse_low and rmse_high, NaN where there are few users.
     """
     n, rows = len(observed), []
     for name, sd in sds.items():

@@ -40,12 +40,9 @@ def candidate(rmse: Mapping[str, float], part: str, split_method: str) -> str | 
 def decide(new: ModelVersion, champion: ModelVersion | None, is_only_version: bool) -> Decision:
     """Whether `new` is the champion: with a lower RMSE on the same data set and split.
 
-    The answer for the champion itself is the same each time: it stays, for the same reason.
-
-    Args:
-        champion: today's; None where no version has the alias.
-        is_only_version: whether no version but `new` is registered. Otherwise somebody has removed
-            the alias, and a person has to set it again.
+    The answer for the champion itself is the same each time: it stays, for the same reason. Where
+    no version has the alias, `champion` is None. If `new` is not the only version then, somebody
+    has removed the alias, and a person has to set it again.
     """
     if champion is None:
         if is_only_version:
@@ -57,11 +54,8 @@ def decide(new: ModelVersion, champion: ModelVersion | None, is_only_version: bo
         return Decision(True, "champion: the alias was set by hand")
     other = f"version {champion.version}"
     if (new.dataset_sha256, new.split_sha256) != (champion.dataset_sha256, champion.split_sha256):
-        return Decision(
-            False,
-            f"no champion: {other} is of another data set or split and cannot be compared. "
-            "Set the alias by hand to replace it.",
-        )
+        problem = f"{other} is of another data set or split and cannot be compared"
+        return Decision(False, f"no champion: {problem}. Set the alias by hand to replace it.")
     promote = new.rmse < champion.rmse
     verdict, relation = ("champion", "below") if promote else ("no champion", "not below")
     rmse = f"RMSE {new.rmse:.6f} is {relation} {champion.rmse:.6f}"

@@ -13,17 +13,14 @@ from cf.core import io
 def compare(rmse: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
     """Each model compared with the best, fold by fold: a row per model, the best first.
 
-    Folds share most of their training rows, so the variance of the mean difference is larger
-    than over independent folds: by 1 / (k - 1) of the variance of one fold, with k folds.
+    Of each model's RMSEs, (k, n_seeds) in stars; less than two folds raise ValueError. Folds share
+    most of their training rows, so the variance of the mean difference is larger than over
+    independent folds: by 1 / (k - 1) of the variance of one fold.
 
-    Args:
-        rmse: of each model, (k, n_seeds) in stars, k >= 2; others raise ValueError.
-
-    Returns:
-        In stars: rmse, the mean over folds and seeds; sd_folds, the standard deviation over folds
-        of the mean over seeds; sd_seeds, the standard deviation over seeds within a fold, missing
-        with one seed; to_best, the mean difference to the best model's RMSE, with its 95% interval
-        from low to high; tied, whether that contains 0.
+    The columns, in stars: rmse, the mean over folds and seeds; sd_folds, the standard deviation
+    over folds of the mean over seeds; sd_seeds, the standard deviation over seeds within a fold,
+    missing with one seed; to_best, the mean difference to the best model's RMSE, with its 95%
+    interval from low to high; tied, whether that contains 0.
 
     Source:
         Nadeau and Bengio 2003, "Inference for the Generalization Error", section 3: the
@@ -49,9 +46,8 @@ def compare(rmse: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
 
 def run_metrics(compared: pd.DataFrame) -> dict[str, dict[str, float]]:
     """What each model's run over all folds has in MLflow, of the frame that `compare` returns."""
-    names = ["sd_folds", "sd_seeds", "to_best"]
-    metrics = compared.set_index("model")[["rmse", *names]].round(io.DECIMALS)
-    metrics = metrics.rename(columns={name: f"rmse_{name}" for name in names})
+    names = {"rmse": "rmse"} | {key: f"rmse_{key}" for key in ("sd_folds", "sd_seeds", "to_best")}
+    metrics = compared.set_index("model")[list(names)].rename(columns=names).round(io.DECIMALS)
     return {
         str(model): {str(name): float(value) for name, value in row.dropna().items()}
         for model, row in metrics.iterrows()

@@ -51,10 +51,8 @@ def build(
 ) -> pd.DataFrame:
     """One row per model with the columns of `DTYPES`, the lowest RMSE first.
 
-    Args:
-        bootstrap: as `bootstrap.resample` returns it.
-        notebook: whether the notebook's RMSE is comparable.
-        n_leaked: held-out rows that are in train as well.
+    `bootstrap` is what `bootstrap.resample` returns, `notebook` whether the notebook's RMSE is
+    comparable, and `n_leaked` the number of held-out rows that are in train as well.
     """
     board = pd.DataFrame(metrics.values(), index=list(metrics), columns=list(DTYPES))
     board["model"] = board.index

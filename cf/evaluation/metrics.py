@@ -16,10 +16,9 @@ Summary = dict[str, float | None]
 
 def errors(predicted: Stars, observed: Stars) -> NDArray[np.float64]:
     """Predicted minus observed, (n,) in stars."""
-    if predicted.shape != observed.shape or predicted.ndim != 1:
-        raise ValueError(
-            f"expected two arrays of shape (n,), got {predicted.shape} and {observed.shape}"
-        )
+    shapes = predicted.shape, observed.shape
+    if shapes[0] != shapes[1] or predicted.ndim != 1:
+        raise ValueError(f"expected two arrays of shape (n,), got {shapes[0]} and {shapes[1]}")
     if not len(observed):
         raise ValueError("no rows to compare")
     return predicted.astype(np.float64) - observed
@@ -43,8 +42,7 @@ def mae(predicted: Stars, observed: Stars) -> float:
 def summary(predicted: Stars, observed: Stars, cold: NDArray[np.bool_]) -> Summary:
     """All metrics of one model; its RMSE over warm or cold rows is None where there are no such.
 
-    Args:
-        cold: (n,) whether the row's user or item never occurs in train.
+    `cold`, (n,), says whether the row's user or item never occurs in train.
     """
     return {
         "rmse": rmse(predicted, observed),

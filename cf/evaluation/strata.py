@@ -15,8 +15,7 @@ from cf.core.ratings import Indices, Ratings, Stars
 
 Floats = NDArray[np.float64]
 
-MIN_USERS = 10
-"""Groups of fewer users have no intervals: so few say nothing about other users."""
+MIN_USERS = 10  # groups of fewer have no intervals: so few say nothing about other users
 
 
 def stratify(train: Ratings, held_out: Ratings, genres: "pd.Series[str]") -> list[pd.Series]:
@@ -24,10 +23,7 @@ def stratify(train: Ratings, held_out: Ratings, genres: "pd.Series[str]") -> lis
 
     By item_popularity and user_activity (training ratings of the item and of the user), warm_cold,
     genre (where there are genres; a row is in several), rating, and month and year of the rating,
-    in UTC (where there are timestamps).
-
-    Args:
-        genres: of each item by its index, names joined by "|", "" where there are none.
+    in UTC (where there are timestamps). `genres` has each item's, joined by "|", or "".
     """
     item_counts, user_counts = (
         np.bincount(known, minlength=1 + asked.max(initial=-1))[asked]
@@ -79,13 +75,13 @@ def by_genre(items: Indices, genres: "pd.Series[str]") -> pd.Series:
 def by_rating(values: Stars) -> pd.Series:
     """Rows by the observed rating, or by ten ranges of equal width where over 20 ratings differ."""
     distinct = np.unique(values)
-    if len(distinct) <= 20:
-        labels = [f"{value:g}" for value in distinct]
-        return _categorical(np.searchsorted(distinct, values), labels).rename("rating")
-    edges = np.linspace(distinct[0], distinct[-1], 11)
-    labels = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
-    bins = [-np.inf, *edges[1:-1], np.inf]  # so that the highest rating is in the last range
-    return _categorical(pd.cut(values, bins, right=False, labels=False), labels).rename("rating")
+    codes = np.searchsorted(distinct, values)
+    labels = [f"{value:g}" for value in distinct]
+    if len(distinct) > 20:
+        edges = np.linspace(distinct[0], distinct[-1], 11)
+        labels = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+        codes = np.searchsorted(edges[1:-1], values, side="right")
+    return _categorical(codes, labels).rename("rating")
 
 
 def _categorical(codes: Indices, labels: Sequence[str]) -> pd.Series:
@@ -102,10 +98,8 @@ def score(
 
     bias is the mean of predicted minus observed, to_best the RMSE minus the RMSE of the model that
     is best over all rows; _low and _high are the ends of 95% intervals, missing in groups of few
-    users.
-
-    They are those of the bootstrap over users to first order: the RMSE of a group is linearized in
-    its users, and the sum of squares of their influences is its variance. That costs one pass.
+    users. They are those of the bootstrap over users to first order: the RMSE of a group is
+    linearized in its users, and the sum of squares of their influences is its variance.
 
     Source:
         Efron 1982, "The Jackknife, the Bootstrap and Other Resampling Plans", chapter 6 (the
@@ -123,9 +117,8 @@ def _score_groups(
     """The rows of `score` of one stratum. A cell is the rows of one user in one group."""
     rows, group_of_row = groups.index.to_numpy(), groups.cat.codes.to_numpy(np.int64)
     n_groups = len(groups.cat.categories)
-    cells, cell_of_row, cell_sizes = np.unique(
-        users[rows] * n_groups + group_of_row, return_inverse=True, return_counts=True
-    )
+    cells = users[rows] * n_groups + group_of_row
+    cells, cell_of_row, cell_sizes = np.unique(cells, return_inverse=True, return_counts=True)
     group_of_cell = cells % n_groups
     n, n_users = np.bincount(group_of_row), np.bincount(group_of_cell)
     enough = np.where(n_users < MIN_USERS, np.nan, n_users)
