@@ -24,22 +24,15 @@ from cf.tuning import space
 class Trial:
     """One choice of values, trained and scored.
 
-    Attributes:
-        number: from 0, the baseline: the section as it stands.
-        parameters: the values tried, by dotted key.
-        losses: of each epoch, the mean squared error in stars² on the rows fitted, loss/train, and
-            on the holdout, loss/holdout.
-        state: FINISHED; KILLED, which is pruned for its high losses; or FAILED.
-        value: the holdout's loss after the last epoch; None unless FINISHED.
-        reason: why it FAILED; else empty.
+    Losses are mean squared errors in stars²: loss/train on the rows fitted, and loss/holdout.
     """
 
-    number: int
-    parameters: dict[str, Any]
-    losses: list[dict[str, float]]
-    state: str
-    value: float | None
-    reason: str
+    number: int  # from 0, the baseline: the section as it stands
+    parameters: dict[str, Any]  # the values tried, by dotted key
+    losses: list[dict[str, float]]  # of each epoch
+    state: str  # FINISHED; KILLED, which is pruned for its high losses; or FAILED
+    value: float | None  # the holdout's loss after the last epoch; None unless FINISHED
+    reason: str  # why it FAILED; else empty
 
 
 def search(
@@ -47,16 +40,12 @@ def search(
 ) -> Iterator[Trial]:
     """Trials that look for values of `training` with a lower loss, yielded as each ends.
 
-    The space is checked and the rows are divided before the first trial. That one, the baseline,
-    has the section's own values; the others are chosen by Optuna's TPE sampler. A trial is pruned
-    if its lowest loss is above the median of the finished trials' losses at the same epoch, but
-    not before half its epochs: early losses say little where the learning rate restarts. The same
-    arguments give the same trials.
-
-    Args:
-        train: the only ratings used: `tune.holdout` of them are held out, the others fitted.
-        spec: of the section as it stands.
-        context: begins error messages: the path of the params file.
+    The space is checked before the first trial. That one, the baseline, has the section's own
+    values, which `spec` is of; the others are chosen by Optuna's TPE sampler. Of `train`, the only
+    ratings used, `tune.holdout` are held out. A trial is pruned if its lowest loss is above the
+    median of the finished trials' losses at the same epoch, but not before half its epochs: early
+    losses say little where the learning rate restarts. The same arguments give the same trials.
+    `context`, the path of the params file, begins error messages.
 
     Raises:
         InputError: the space does not fit the section, or the holdout would be empty.
@@ -93,29 +82,21 @@ def best_first(trials: Sequence[Trial]) -> list[Trial]:
 def dvc_command(section: str, best: Trial, baseline_trial: Trial) -> str:
     """The line for a shell that runs the pipeline with the best trial's values.
 
-    Args:
-        section: of params.yaml, to which keys that the baseline lacks are added.
+    Keys that the baseline lacks are added to the section of params.yaml.
     """
-    overrides = [
-        f"{'' if key in baseline_trial.parameters else '+'}{section}.{key}={space.to_hydra(value)}"
-        for key, value in best.parameters.items()
-    ]
-    words = [word for override in overrides for word in ("-S", override)]
-    return shlex.join(["dvc", "exp", "run", *words])
+    words = ["dvc", "exp", "run"]
+    for key, value in best.parameters.items():
+        added = "" if key in baseline_trial.parameters else "+"
+        words += ["-S", f"{added}{section}.{key}={space.to_hydra(value)}"]
+    return shlex.join(words)
 
 
 def _trials(
-    fitted: Ratings,
-    holdout: Ratings,
-    training: Training,
-    tune: Tune,
-    spec: ModelSpec,
-    context: str,
+    fitted: Ratings, holdout: Ratings, training: Training, tune: Tune, spec: ModelSpec, context: str
 ) -> Iterator[Trial]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(
-        sampler=optuna.samplers.TPESampler(seed=tune.seed), pruner=optuna.pruners.MedianPruner()
-    )
+    sampler, pruner = optuna.samplers.TPESampler(seed=tune.seed), optuna.pruners.MedianPruner()
+    study = optuna.create_study(sampler=sampler, pruner=pruner)
     baseline = space.current_values(training, tune.space)
     known = {key: space.to_optuna(tune.space[key], value) for key, value in baseline.items()}
     known = {key: value for key, value in known.items() if value is not None}

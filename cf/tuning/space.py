@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import optuna
@@ -13,8 +14,6 @@ from cf.core.config import SearchDomain, Training, Tune
 from cf.core.config_errors import format_float
 from cf.core.errors import InputError
 from cf.training.checkpoint import ModelSpec
-
-SIGNIFICANT_DIGITS = 3  # of a number drawn: what is tried is what can be read and typed
 
 
 def with_overrides(training: Training, overrides: Mapping[str, Any], context: str) -> Training:
@@ -38,27 +37,19 @@ def with_overrides(training: Training, overrides: Mapping[str, Any], context: st
 
 def current_values(training: Training, space: Mapping[str, SearchDomain]) -> dict[str, Any]:
     """The section's own values at the keys of the space, less those left to a default."""
-    found = {}
-    for key in space:
-        value: Any = training.model_dump(mode="json", exclude_unset=True)
-        for part in key.split("."):
-            value = value.get(part)
-        if value is not None:
-            found[key] = value
-    return found
+    section: Any = training.model_dump(mode="json", exclude_unset=True)
+    found = {key: reduce(dict.get, key.split("."), section) for key in space}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def check(tune: Tune, training: Training, spec: ModelSpec, context: str) -> None:
     """Refuse a space with a key or a value that the section cannot have.
 
-    Each bound and each choice is put into the section, and the model built without memory.
-
-    Args:
-        spec: of the section as it stands.
-        context: begins error messages: the path of the params file.
+    Each bound and each choice is put into the section, which `spec` is of as it stands, and the
+    model built without memory.
 
     Raises:
-        InputError: the message names the key.
+        InputError: the message begins with `context`, the path of the params file, and the key.
     """
     _build(spec, f"{context}: {tune.section}.model")
     for key, domain in tune.space.items():
@@ -75,7 +66,7 @@ def suggest(trial: optuna.Trial, key: str, domain: SearchDomain) -> Any:
     if domain.type == "int":
         return trial.suggest_int(key, low, high, log=domain.log)
     number = trial.suggest_float(key, low, high, log=domain.log)
-    return min(max(float(f"{number:.{SIGNIFICANT_DIGITS}g}"), low), high)
+    return min(max(float(f"{number:.3g}"), low), high)  # what can be read and typed
 
 
 def to_optuna(domain: SearchDomain, value: Any) -> Any:
