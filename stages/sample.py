@@ -39,7 +39,7 @@ def main() -> None:
         import torch
 
         from cf.bayes import side_information
-        from cf.bayes.sample import ChainCheckpoint, fingerprint, sample
+        from cf.bayes.sample import ChainCheckpoint, sample
         from cf.models.bayesmf import BayesMF
         from cf.training import checkpoint, device
 
@@ -59,10 +59,8 @@ def main() -> None:
         sizes = provenance.n_users, provenance.n_items
         features = side_information.features(gibbs, train, *sizes, items)
         code = sorted(path for pattern in CODE for path in Path().glob(pattern))
-        chain = ChainCheckpoint(
-            paths.CHAINS / f"{name}.safetensors",
-            fingerprint(section.model_dump_json(), [*DATA, *code]),
-        )
+        parts = [section.model_dump_json(), torch.__version__, *map(io.sha256, [*DATA, *code])]
+        chain = ChainCheckpoint(paths.CHAINS / f"{name}.safetensors", fingerprint="\n".join(parts))
         sweeps = []
         with progress_bar(name, gibbs.n_sweeps) as bar:
             for sweep in sample(model, train, valid, *features, gibbs, chain):

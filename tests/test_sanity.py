@@ -58,9 +58,8 @@ def sampled(section: str, train: Ratings, valid: Ratings, n_sweeps: int) -> Star
     torch.manual_seed(sampling.seed)
     model = ModelSpec.from_data(sampling.model, FACTS, ITEMS, section).build(section)
     assert isinstance(model, BayesMF)
-    users = side_information.user_features(gibbs, train, N_USERS, N_ITEMS)
-    items = side_information.item_features(gibbs, train, N_USERS, N_ITEMS, ITEMS)
-    for _ in sample(model, train, valid, users, items, gibbs):
+    features = side_information.features(gibbs, train, N_USERS, N_ITEMS, ITEMS)
+    for _ in sample(model, train, valid, *features, gibbs):
         pass
     return base.predict(model, valid.users, valid.items)
 

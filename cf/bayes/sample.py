@@ -1,9 +1,8 @@
 """The posterior of a matrix factorization, sweep by sweep; an interrupted chain resumes."""
 
-import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from cf.bayes.gibbs import EntitySide, Priors, Sampler
 from cf.bayes.side_information import Feature
 from cf.core.config import Gibbs
 from cf.core.errors import InputError
-from cf.core.io import atomic_write, sha256
+from cf.core.io import atomic_write
 from cf.core.ratings import Ratings
 from cf.models.bayesmf import BayesMF, scores, user_day_ids
 
@@ -51,7 +50,7 @@ class Sweep:
 class ChainCheckpoint:
     """The state of a chain in a file, written every `interval` seconds until its model is saved.
 
-    The state of a chain with another fingerprint is ignored.
+    The fingerprint is of all that determines a chain; the state of another one is ignored.
     """
 
     def __init__(self, path: Path, fingerprint: str, interval: float = 30.0) -> None:
@@ -80,12 +79,6 @@ class ChainCheckpoint:
             tensors = {name: tensor.contiguous().clone() for name, tensor in state().items()}
             save_file(tensors, tmp_path, {"fingerprint": self.fingerprint})
         self._saved = time.monotonic()
-
-
-def fingerprint(settings: str, files: Iterable[Path]) -> str:
-    """A digest of all that determines a chain: settings, files of data and code, and PyTorch."""
-    parts = [settings, torch.__version__, *map(sha256, files)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def sample(
