@@ -114,7 +114,7 @@ def test_damped_means_by_hand() -> None:
     values, groups = np.array([1.0, 2.0, -4.0]), np.array([0, 0, 2])
     assert damped_means(values, groups, 4, damping=1.0).tolist() == [1.0, 0.0, -2.0, 0.0]
     assert damped_means(values, groups, 4, damping=0.0).tolist() == [1.5, 0.0, -4.0, 0.0]
-    with pytest.raises(ValueError, match="3 values for 2 groups"):
+    with pytest.raises(ValueError, match="same length"):
         damped_means(values, groups[:2], 4, damping=1.0)
 
 

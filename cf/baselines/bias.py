@@ -65,12 +65,7 @@ def damped_means(
 
     A group's sum is divided by its size plus `damping`, >= 0, as if it held that many more zeros;
     an empty group gets 0.
-
-    Raises:
-        ValueError: values and groups differ in length.
     """
-    if len(values) != len(groups):
-        raise ValueError(f"{len(values)} values for {len(groups)} groups")
     sums = np.bincount(groups, weights=values, minlength=n_groups)
     sizes = np.bincount(groups, minlength=n_groups) + damping
     means: NDArray[np.float64] = sums / np.maximum(sizes, np.finfo(float).tiny)

@@ -10,11 +10,9 @@ from cf.core.ratings import Indices, Stars
 CELLS_PER_CHUNK = 2**22  # users times resamples worked on at once: about 100 MB
 
 ROUNDING = 2**20
-"""Sums of squared errors are rounded to 1/2²⁰ stars², far below what matters.
-
-Their sums are then exact up to 8·10⁹ stars², whatever the order in which a machine adds them:
-models with equal predictions get equal RMSEs to the bit, on any number of threads.
-"""
+"""Sums of squared errors are rounded to 1/2²⁰ stars², far below what matters. Their sums are then
+exact up to 8·10⁹ stars², whatever the order in which a machine adds them: models with equal
+predictions get equal RMSEs to the bit, on any number of threads."""
 
 
 def resample(

@@ -8,7 +8,7 @@ from cf.core import io
 from cf.core.provenance import Provenance, SplitInfo
 from cf.evaluation import calibration
 from cf.evaluation.bootstrap import intervals
-from cf.evaluation.metrics import Summary, prefix_of
+from cf.evaluation.metrics import Summary, of_run
 
 NOTEBOOK_MSE = {"dot": 1.134128, "dotbias_sgd": 0.7794, "dotbias": 0.734226, "embnet": 0.772758}
 """Validation MSE after the last epoch, in stars², as the notebook prints it."""
@@ -73,9 +73,8 @@ def build(
 
 def run_metrics(metrics: Mapping[str, Summary], board: pd.DataFrame) -> dict[str, dict[str, float]]:
     """What each model's run has in MLflow: metrics and the RMSE's interval; test/rmse on test."""
-    prefix = prefix_of(board["part"].iloc[0])
-    found = {}
-    for name, low, high in board[["model", "rmse_low", "rmse_high"]].itertuples(index=False):
-        values = metrics[name] | {"rmse_low": low, "rmse_high": high}
-        found[name] = {f"{prefix}{key}": float(x) for key, x in values.items() if x is not None}
-    return found
+    rows = board[["model", "part", "rmse_low", "rmse_high"]].itertuples(index=False)
+    return {
+        name: of_run(metrics[name] | {"rmse_low": low, "rmse_high": high}, part)
+        for name, part, low, high in rows
+    }

@@ -55,6 +55,7 @@ def summary(predicted: Stars, observed: Stars, cold: NDArray[np.bool_]) -> Summa
     }
 
 
-def prefix_of(part: str) -> str:
-    """What the names of metrics on a part of the held-out rows begin with in MLflow."""
-    return "" if part == "valid" else f"{part}/"
+def of_run(metrics: Summary, part: str) -> dict[str, float]:
+    """What a model's run has in MLflow: test/rmse on the part test of the held-out rows."""
+    prefix = "" if part == "valid" else f"{part}/"
+    return {f"{prefix}{name}": float(value) for name, value in metrics.items() if value is not None}

@@ -11,7 +11,7 @@ from cf.baselines.base import Scorer, chunks, interaction_matrix, top_k
 from cf.core import io
 from cf.core.errors import InputError
 from cf.core.ratings import Indices, Ratings
-from cf.evaluation.metrics import prefix_of
+from cf.evaluation.metrics import of_run
 
 METHODS = ("time", "leave_last")  # splits that hold out what users rated last
 
@@ -150,8 +150,6 @@ def evaluate_lists(
 
 def run_metrics(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     """What each model's run has in MLflow, of reports/ranking.csv; test/ndcg_at_k on test."""
-    metrics = table.filter(like="_at_").round(io.DECIMALS).to_dict("records")
-    return {
-        model: {f"{prefix_of(part)}{name}": value for name, value in values.items()}
-        for model, part, values in zip(table["model"], table["part"], metrics, strict=True)
-    }
+    metrics: list[Any] = table.filter(like="_at_").round(io.DECIMALS).to_dict("records")
+    rows = zip(table["model"], table["part"], metrics, strict=True)
+    return {model: of_run(values, part) for model, part, values in rows}

@@ -32,12 +32,8 @@ def fast_gradients(model: Model) -> Iterator[None]:
     All look-ups of the model's `nn.Embedding` tables are replaced, and the whole loss of the
     classes in `CLOSED_FORMS`. `zero_grad` must set `weight.grad` to None, as torch.optim does.
     """
-    tables = {
-        name: _Table(module)
-        for name, module in model.named_modules()
-        if type(module) is nn.Embedding and _is_plain(module)
-    }
-    for table in tables.values():
+    tables = [_Table(m) for m in model.modules() if type(m) is nn.Embedding and _is_plain(m)]
+    for table in tables:
         table.module.forward = partial(_look_up, table)  # type: ignore[method-assign]
     name = f"{type(model).__module__}.{type(model).__qualname__}"
     if name in CLOSED_FORMS and len(tables) == 4:  # fewer where one is frozen
@@ -46,7 +42,7 @@ def fast_gradients(model: Model) -> Iterator[None]:
         yield
     finally:
         vars(model).pop("loss", None)
-        for table in tables.values():
+        for table in tables:
             del table.module.forward
 
 
@@ -97,7 +93,7 @@ def _look_up(table: _Table, indices: Tensor) -> Tensor:
 
 
 def _dot_bias_loss(
-    model: Any, tables: dict[str, _Table], users: Tensor, items: Tensor, ratings: Tensor
+    model: Any, tables: list[_Table], users: Tensor, items: Tensor, ratings: Tensor
 ) -> Tensor:
     """The loss of `DotBias`, a scalar, or of `DotBiasEnsemble`, (n_members,).
 
@@ -105,7 +101,7 @@ def _dot_bias_loss(
     s = sigmoid(p · q + b + c), the gradient of a squared error by the logit is
     2 (high - low) (predicted - rating) s (1 - s); that of the logit by p is q, and so on.
     """
-    user_factors, item_factors, user_bias, item_bias = tables.values()
+    user_factors, item_factors, user_bias, item_bias = tables
     p, q = user_factors.rows.index_select(0, users), item_factors.rows.index_select(0, items)
     b, c = user_bias.rows.index_select(0, users), item_bias.rows.index_select(0, items)
     n_members, width = b.shape[1], model.high - model.low

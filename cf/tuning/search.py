@@ -73,8 +73,7 @@ def best_first(trials: Sequence[Trial]) -> list[Trial]:
     """
     finished = [trial for trial in trials if trial.value is not None]
     if not finished:
-        reasons = [trial.reason for trial in trials if trial.reason]
-        first = f" The first failure: {reasons[0]}" if reasons else ""
+        first = next((f" The first failure: {each.reason}" for each in trials if each.reason), "")
         raise InputError(f"none of {len(trials)} trials finished.{first}")
     return sorted(finished, key=lambda trial: (trial.value, trial.number))
 
