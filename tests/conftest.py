@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ settings.register_profile("cf", deadline=None)  # machines differ in speed
 settings.load_profile("cf")
 
 ROOT = Path(__file__).parent.parent
+
+# A shell ignores Ctrl-C in what it runs in the background, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

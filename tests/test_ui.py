@@ -285,7 +285,7 @@ def test_a_project_that_has_moved_is_told_and_an_interrupt_ends_the_server(
     with serving(moved) as (address, process, printed):
         assert printed[1].startswith("This project has moved: ")
         process.send_signal(signal.SIGINT)
-        output, complaints = process.communicate()
+        output, complaints = process.communicate(timeout=60)
         assert (process.returncode, output.strip(), complaints) == (0, "", "")
     with socket.socket() as free:  # so MLflow has ended as well
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
