@@ -170,32 +170,42 @@ record = {
     "dataset": {"name": "toy"}, "parameters": {"n_factors": n_factors, "fold": fold},
     "tags": {"model": "dot"}, "started": 5, "ended": 6, "status": "FINISHED",
 }
-row = {"model": "dot", "n_users": 9, "n_left_out": 1, "ndcg_at_10": 0.25, "behind_low": 0}
-row["behind_high"] = 0
 json.dump(metrics, open("reports/metrics.json", "w"))
 json.dump({"dataset": "toy"}, open("reports/data.json", "w"))
 json.dump(record, open("runs/dot.json", "w"))
+"""
+RANK = """
+row = {"model": "dot", "n_users": 9, "n_left_out": 1, "ndcg_at_10": 0.25, "behind_low": 0}
+row["behind_high"] = 0
 print(*row, sep=",", file=open("reports/ranking.csv", "w"))
 print(*row.values(), sep=",", file=open("reports/ranking.csv", "a"))
 """
-STAGE = {
-    "cmd": "python train.py",
-    "deps": ["train.py"],
-    "params": ["train_dot", "split", "evaluate"],
-    "outs": [{path: {"cache": False}} for path in ("runs/dot.json", "reports/ranking.csv")],
-    "metrics": [{f"reports/{name}.json": {"cache": False}} for name in ("metrics", "data")],
+STAGES = {
+    "evaluate": {
+        "cmd": "python train.py",
+        "deps": ["train.py"],
+        "params": ["train_dot", "split", "evaluate"],
+        "outs": [{"runs/dot.json": {"cache": False}}],
+        "metrics": [{f"reports/{name}.json": {"cache": False}} for name in ("metrics", "data")],
+    },
+    "rank": {
+        "cmd": "python rank.py",
+        "deps": ["rank.py", "runs/dot.json"],
+        "outs": [{"reports/ranking.csv": {"cache": False}}],
+    },
 }
 
 
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that has run once: its one stage trains nothing, and takes no time for it."""
+    """A project that has run once: its stages train nothing, and take no time for it."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("reports", "runs"):
         (folder / name).mkdir()
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     (folder / "train.py").write_text(TRAIN)
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"rank": STAGE}}))
+    (folder / "rank.py").write_text(RANK)
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}))
     (folder / ".gitignore").write_text("/reports/grid.png\n/reports/cv.csv\n")
     who = (["config", "user.name", "n"], ["config", "user.email", "e@x.org"])
     for command in (
@@ -235,7 +245,7 @@ def test_a_grid_draws_what_finished_and_reports_what_failed(project: Made) -> No
     axes = ["train_dot.model.n_factors=13,3", "train_dot.optimizer.weight_decay=0.0"]
     with pytest.raises(InputError) as caught:
         grid.main(axes, 2)
-    assert str(caught.value).startswith("grid-13-0.0 failed:\nRunning stage 'rank'")
+    assert str(caught.value).startswith("grid-13-0.0 failed:\nRunning stage 'evaluate'")
     assert "train: too many factors" in str(caught.value)
     folder, records = project
     assert (folder / "reports/grid.png").exists()

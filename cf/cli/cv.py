@@ -26,7 +26,7 @@ def main() -> None:
     sections = config.parse_yaml(paths.PARAMS.read_text(encoding="utf-8"))
     trained = [name.removeprefix("train_") for name in sections if name.startswith("train_")]
     planned = plan(cv, trained)
-    if failures := experiments.run(planned, cv.jobs, PREFIX):
+    if failures := experiments.run(planned, cv.jobs, PREFIX, target="evaluate"):
         raise InputError(failures)
 
     found = experiments.results(planned)
