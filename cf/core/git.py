@@ -14,24 +14,24 @@ from cf.core.config import flatten_params, parse_yaml
 
 def head_commit() -> tuple[str, str] | None:
     """The last commit's hash and subject; None where there is none or git cannot be asked."""
-    output = _git("-c", "log.showSignature=false", "log", "-1", "--format=%H %s")
-    sha, _, subject = output.strip().partition(" ")
+    line = output("-c", "log.showSignature=false", "log", "-1", "--format=%H %s")
+    sha, _, subject = line.strip().partition(" ")
     return (sha, subject) if sha else None
 
 
-def read_at_head(path: Path) -> dict[str, Any] | None:
-    """A JSON or YAML file as the last commit has it; None if it has none that can be read."""
+def read_at_head(path: Path) -> dict[str, Any]:
+    """A JSON or YAML file as the last commit has it; empty if it has none that can be read."""
     parse: Callable[[str], Any] = json.loads if path.suffix == ".json" else parse_yaml
     try:
-        content = parse(_git("show", f"HEAD:./{path.as_posix()}"))
+        content = parse(output("show", f"HEAD:./{path.as_posix()}"))
     except (ValueError, yaml.YAMLError):
-        return None
-    return content if isinstance(content, dict) else None
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def changed_params(model: str) -> dict[str, Any]:
     """The parameters of a model's training that the last commit, if it has it, has otherwise."""
-    before = read_at_head(paths.PARAMS) or {}
+    before = read_at_head(paths.PARAMS)
     if f"train_{model}" not in before:
         return {}
     now = parse_yaml(paths.PARAMS.read_text(encoding="utf-8"))
@@ -47,7 +47,7 @@ def _training_params(sections: dict[str, Any], model: str) -> dict[str, Any]:
     return {"dataset": ingest.get("dataset"), **split_params, **flatten_params(training)}
 
 
-def _git(*arguments: str) -> str:
+def output(*arguments: str) -> str:
     """What git prints; nothing where it fails or there is none."""
     try:
         process = subprocess.run(["git", *arguments], capture_output=True, check=True)

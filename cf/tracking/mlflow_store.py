@@ -8,10 +8,9 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TypeVar
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
@@ -32,8 +31,6 @@ from cf.tracking.record import RunRecord
 MODEL, ALIAS = "cf", "champion"
 BATCH_SIZE = 1000  # metrics that MLflow takes at once
 LOCK_FILE = "lock_file"  # the tag of a run that goes on: host and path
-
-T = TypeVar("T")
 
 
 class MlflowStore:
@@ -67,21 +64,18 @@ class MlflowStore:
         if not lock.is_locked:
             lock.acquire()
         try:
-            self._write(record, lock_file)
-        finally:
-            if record.status != "RUNNING":
-                lock_file.unlink(missing_ok=True)
-                lock.release()
-
-    def _write(self, record: RunRecord, lock_file: Path) -> None:
-        if record.status == "RUNNING" and record.id in self._run_ids:
-            self._log_epochs(self._run_ids[record.id], record)
-        else:
+            if record.status == "RUNNING" and record.id in self._run_ids:
+                self._log_epochs(self._run_ids[record.id], record)
+                return
             run = self._find(record.experiment, record.id) or self._create(record, lock_file)
             if not run.info.status == record.status != "RUNNING":  # not all of it is there
                 self._log_execution(run, record)
             self._log_results(run, record)
             self._run_ids[record.id] = run.info.run_id
+        finally:
+            if record.status != "RUNNING":
+                lock_file.unlink(missing_ok=True)
+                lock.release()
 
     def _find(self, experiment: str, record_id: str) -> Run | None:
         query = f"tags.execution = '{record_id}'"
@@ -89,26 +83,24 @@ class MlflowStore:
         return next(iter(found), None)
 
     def _create(self, record: RunRecord, lock_file: Path) -> Run:
-        experiment = self._experiment(record.experiment)
         place = f"{socket.gethostname()}:{lock_file}"
         tags = {**record.tags, "execution": record.id, LOCK_FILE: place}
         if 0 < record.ended < self.started:
             tags["backfilled"] = "true"
-        return self._once(
-            record.id,
-            lambda: self.client.create_run(experiment, record.started, tags, record.name),
-        )
+        experiment = self._experiment(record.experiment)
+        self._try_once(record.id)
+        return self.client.create_run(experiment, record.started, tags, record.name)
 
-    def _once(self, what: str, create: Callable[[], T]) -> T:
-        """What `create` makes, unless that was tried before: its answer may be lost on the way.
+    def _try_once(self, what: str) -> None:
+        """Nothing, before something is created for the first time.
 
         Raises:
-            TimeoutError: it was tried before. Another process will find what was made, if it was.
+            TimeoutError: it was tried before, and the answer may be lost on the way. Another
+                process will find what was made, if it was.
         """
         if what in self._attempted:
             raise TimeoutError("the server was too slow to answer")
         self._attempted.add(what)
-        return create()
 
     def _log_execution(self, run: Run, record: RunRecord) -> None:
         """Log what belongs to the execution itself, and its end, which comes last."""
@@ -143,17 +135,12 @@ class MlflowStore:
     def _log_results(self, run: Run, record: RunRecord) -> None:
         """Log what came to be known later, as far as the run has it otherwise or not at all."""
         run_id, now = run.info.run_id, int(time.time() * 1000)
-        changed = [
-            Metric(name, value, now, 0)
-            for name, value in record.metrics.items()
-            if run.data.metrics.get(name) != value
-        ]
+        changed = record.metrics.items() - run.data.metrics.items()
         if changed:
-            self.client.log_batch(run_id, changed)
+            self.client.log_batch(run_id, [Metric(*metric, now, 0) for metric in changed])
         self._log_pictures(run, record.pictures)
         self._log_reports(run, record.reports)
-        above = self._find(record.experiment, record.parent) if record.parent else None
-        if above:
+        if record.parent and (above := self._find(record.experiment, record.parent)):
             self.client.set_tag(run_id, "mlflow.parentRunId", above.info.run_id)
         if record.candidate:
             with self.lock:
@@ -185,18 +172,17 @@ class MlflowStore:
     def _register(self, run_id: str, record: RunRecord) -> None:
         """Register the run's model once, and the decision whether it is the champion."""
         if not self.client.search_registered_models(f"name = '{MODEL}'"):
-            description = "The best models, by version."
-            self.client.create_registered_model(MODEL, description=description)
-        found = self.client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
-        made = next(iter(found), None) or self._once(
-            f"version {record.id}",
-            lambda: self.client.create_model_version(MODEL, f"runs:/{run_id}/model", run_id),
-        )
+            self.client.create_registered_model(MODEL, description="The best models, by version.")
+        mine = f"name = '{MODEL}' and run_id = '{run_id}'"
+        found = list(self.client.search_model_versions(mine))
+        if not found:
+            self._try_once(f"version {record.id}")
+            found = [self.client.create_model_version(MODEL, f"runs:/{run_id}/model", run_id)]
         tags = {key: record.tags[key] for key in ("dataset_sha256", "split_sha256", "model")}
-        self._tag_version(made.version, rmse=str(record.metrics["rmse"]), **tags)
-        new = self._version(made.version)
-        aliases = self.client.get_registered_model(MODEL).aliases
-        before = self._version(aliases[ALIAS]) if ALIAS in aliases else None
+        self._tag_version(found[0].version, rmse=str(record.metrics["rmse"]), **tags)
+        new = self._version(found[0].version)
+        number = self.client.get_registered_model(MODEL).aliases.get(ALIAS)
+        before = self._version(number) if number else None
         only = len(self.client.search_model_versions(f"name = '{MODEL}'")) == 1
         decision = champion.decide(new, before, only)
         self._tag_version(new.version, decision=decision.reason)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from cf.core import io, paths
+from cf.core import git, io, paths
 from cf.core.config import Sampling, Tracking, Training, flatten_params
 from cf.core.errors import InputError
 from cf.core.provenance import Provenance, SplitInfo
@@ -41,15 +41,12 @@ class RunRecord:
     Attributes:
         id: of this execution and no other; a tag of its run in MLflow.
         experiment: MLflow's, in which the run is.
-        name: of the run.
         parameters: hyperparameters under flat names.
         dataset: the fields of MLflow's data set.
-        started: in ms since 1970 UTC.
-        ended: in ms since 1970 UTC; 0 while it runs.
+        started, ended: in ms since 1970 UTC; ended is 0 while it runs.
         status: RUNNING, FINISHED, FAILED or KILLED.
         epochs: step, time (ms) and metrics of each.
-        files: path of each model file, relative to the project, and its SHA-256.
-        metrics: of the trained model.
+        files: SHA-256 of each model file, by its path relative to the project.
         pictures: path of each figure that exists for all models, by the name they share.
         reports: paths of figures and pages about several models.
         parent: id of the record that this is a part of; or empty.
@@ -93,12 +90,11 @@ def new_training_record(
 ) -> RunRecord:
     """The record of a training, or of a search for its parameters, that starts now.
 
-    Args:
-        changed: parameters that differ from the last commit's; they are part of the run's name.
+    `changed`, the parameters that differ from the last commit's, are part of the run's name.
     """
-    dvc_name = os.environ.get("DVC_EXP_NAME")
-    named = [f"{key}={value}" for key, value in (changed or {}).items()]
-    ending = [*(["..."] if len(named) > 2 else []), *([f"({dvc_name})"] if dvc_name else [])]
+    words = [model, *(f"{key}={value}" for key, value in (changed or {}).items())]
+    if len(words) > 3:
+        words[3:] = ["..."]
     parameters = {
         **flatten_params(section.model_dump(mode="json")),
         "dataset": provenance.dataset,
@@ -111,12 +107,14 @@ def new_training_record(
         "dataset_requested": provenance.requested,
         "dataset_sha256": provenance.sha256,
         "split_sha256": split.sha256,
-        **({"dvc_experiment": dvc_name} if dvc_name else {}),
         "mlflow.note.content": _note(parameters),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": Path(sys.argv[0]).name,
         **_user_and_commit(),
     }
+    if dvc_name := os.environ.get("DVC_EXP_NAME"):
+        words.append(f"({dvc_name})")
+        tags["dvc_experiment"] = dvc_name
     sizes = {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
     dataset = {
         "name": provenance.dataset,
@@ -125,8 +123,7 @@ def new_training_record(
         "source": json.dumps({"source": provenance.source, "sha256": provenance.sha256}),
         "profile": json.dumps(sizes),
     }
-    name = " ".join([model, *named[:2], *ending])
-    return RunRecord(uuid4().hex, experiment, name, parameters, tags, dataset, _now())
+    return RunRecord(uuid4().hex, experiment, " ".join(words), parameters, tags, dataset, _now())
 
 
 def group(name: str, records: Sequence[RunRecord]) -> RunRecord:
@@ -190,10 +187,9 @@ class Recorder:
         failed: whether MLflow lacks something of the records; known once the block has ended.
     """
 
-    def __init__(self, process: "subprocess.Popen[str] | None", timeout_s: float | None) -> None:
+    def __init__(self, process: "subprocess.Popen[str] | None") -> None:
         self.failed = False
         self._process = process
-        self._timeout_s = timeout_s
         self._open: dict[str, tuple[RunRecord, Path | None]] = {}  # running or not handed over
         self._sent: dict[str, float] = {}
 
@@ -225,20 +221,19 @@ class Recorder:
             record.status, record.ended = status, _now()
             self._send(record, path)
 
-    def _wait(self) -> None:
+    def _wait(self, timeout_s: float | None) -> None:
         if not self._process:
             return
         try:
-            self._process.communicate(timeout=self._timeout_s)
-            self.failed = self._process.returncode != 0
+            self._process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self.failed = True
             print(
-                f"warning: MLflow was not done within {self._timeout_s:.0f} s. The results are "
-                "not affected. `make sync` records them later.",
+                f"warning: MLflow was not done within {timeout_s:.0f} s. The results are not "
+                "affected. `make sync` records them later.",
                 file=sys.stderr,
             )
+        self.failed = self._process.wait() != 0
 
 
 @contextmanager
@@ -250,14 +245,14 @@ def recording(settings: Tracking, timeout_s: float | None = TIMEOUT_S) -> Iterat
     Args:
         timeout_s: seconds to wait at most; None: until all is recorded.
     """
-    recorder = Recorder(_start_process() if settings.enabled else None, timeout_s)
+    recorder = Recorder(_start_process() if settings.enabled else None)
     try:
         yield recorder
     except BaseException as error:
         recorder._end("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
     finally:
-        recorder._wait()
+        recorder._wait(timeout_s)
 
 
 def _start_process() -> "subprocess.Popen[str]":
@@ -289,18 +284,13 @@ def _note(parameters: Mapping[str, Any]) -> str:
 
 def _user_and_commit() -> dict[str, str]:
     """Tags for who runs this and, where this folder is the root of a git repository, from what."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
     tags = {}
     with suppress(OSError, KeyError):  # a container may know of no user
         tags["mlflow.user"] = getpass.getuser()
-    with suppress(OSError, subprocess.CalledProcessError):  # no git, no repository, no commit
-        if Path(git("rev-parse", "--show-toplevel")).resolve() == Path.cwd():
-            tags["mlflow.source.git.commit"] = git("rev-parse", "HEAD")
-            others = (f":!{path}" for path in MADE_BY_DVC)
-            changed = git("status", "--porcelain", "--", ".", *others)
-            tags["git_dirty"] = str(bool(changed)).lower()
+    head = git.head_commit()
+    if head and not git.output("rev-parse", "--show-prefix").strip():
+        tags["mlflow.source.git.commit"], _ = head
+        others = (f":!{path}" for path in MADE_BY_DVC)
+        changed = git.output("status", "--porcelain", "--", ".", *others)
+        tags["git_dirty"] = str(bool(changed)).lower()
     return tags

@@ -10,9 +10,9 @@ Json = dict[str, Any]
 
 
 def _section(name: str, columns: int, **more: int) -> Json:
-    section = {"uuid": name, "name": name, "display": True, "columns": columns, **more}
     # reordered: metrics of later versions come last instead of in alphabetical order
-    return {**section, "isReordered": True}
+    section = {"display": True, "columns": columns, **more, "isReordered": True}
+    return {"uuid": name, "name": name, **section}
 
 
 def _card(kind: str, name: str, section: str, **more: Any) -> Json:
@@ -78,7 +78,4 @@ VIEW = {
         *(_bars(metric, METRICS, shown=False) for metric in HIDDEN),
     ],
 }
-EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",
-    TAG: json.dumps(VIEW),
-}
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development", TAG: json.dumps(VIEW)}
