@@ -14,7 +14,7 @@ from cf.core.provenance import Provenance, SplitInfo
 from cf.reporting import gallery, html
 from cf.reporting.gallery import Results
 from cf.reporting.html import Commit
-from cf.reporting.save import save
+from cf.reporting.style import save
 from cf.tracking.record import RunRecord, read_all, recording, set_figures
 
 TEXT = dict.fromkeys(("model", "label", "dataset", "part"), "str")
@@ -66,13 +66,10 @@ def write_page(results: Results, split: SplitInfo) -> None:
     """Write reports/index.html."""
     head = git.head_commit()
     page = html.render(
-        leaderboard=results.leaderboard,
-        ranking=results.ranking,
+        results,
         metrics=io.read_json(paths.METRICS),
         data=io.read_json(paths.DATA),
         params=config.parse_yaml(paths.PARAMS.read_text(encoding="utf-8")),
-        trained=list(results.histories),
-        provenance=results.provenance,
         split=split,
         figures={path.stem: path.read_bytes() for path in paths.VECTOR_FIGURES.glob("*.svg")},
         commit=Commit(*head, *map(git.read_at_head, COMMITTED)) if head else None,

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cf.reporting import figures
-from cf.reporting.save import save
-from cf.reporting.style import model_styles
+from cf.reporting.style import model_styles, save
 
 RANGE = (0.5, 5.0)
 COLUMNS = ["epoch", "train_loss", "valid_loss", "learning_rate"]
@@ -30,7 +29,7 @@ def texts(figure: Figure) -> str:
 
 
 def loss_curves(burn_in: dict[str, int] | None = None, **histories: pd.DataFrame) -> Figure:
-    return figures.loss_curves(histories, model_styles(histories), "Loss: toy", burn_in)
+    return figures.loss_curves(histories, model_styles(histories), "Loss: toy", burn_in or {})
 
 
 def test_styles_differ_and_baselines_are_gray() -> None:
@@ -247,7 +246,7 @@ def test_nothing_leaves_the_paper() -> None:
     histories = {name: history(1.2, 0.9) for name in ("dot", "a_model_with_a_long_name")}
     histories["gibbs"] = history(9.9, 0.9, last="noise_precision")
     drawn = [
-        figures.loss_curves(histories, model_styles(histories), long),
+        figures.loss_curves(histories, model_styles(histories), long, {}),
         figures.activity(pd.Series([3, 2]), pd.Series(range(11_999, 0, -1)), long),
         calibration("dot", "a_model_with_a_long_name", "a_model_whose_name_is_longer_still"),
         figures.predicted_against_observed(

@@ -121,7 +121,9 @@ def test_one_model_and_one_row() -> None:
 
 
 def figure(results: Results, name: str, n_left_out: int = 2) -> Figure:
-    return dict(gallery.strata_figures(results, n_left_out))[name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gallery, "N_LEFT_OUT", n_left_out)
+        return dict(gallery.strata_figures(results))[name]
 
 
 def labels(figure: Figure) -> list[str]:

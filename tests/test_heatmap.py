@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from cf.reporting import heatmap
-from cf.reporting.save import save
+from cf.reporting import figures
+from cf.reporting.style import save
 from tests.test_figures import RANGE, leaves_the_paper
 
 matplotlib.use("agg")
@@ -16,7 +16,7 @@ matplotlib.use("agg")
 def crosstab(values: np.ndarray, titles: dict[int, str | None]) -> Figure:
     rows, columns = values.shape
     table = pd.DataFrame(values, np.arange(1, rows + 1), np.arange(10, 10 + columns))
-    return heatmap.crosstab_heatmap(table, pd.Series(titles, dtype=object), RANGE, "Crosstab: toy")
+    return figures.crosstab_heatmap(table, pd.Series(titles, dtype=object), RANGE, "Crosstab: toy")
 
 
 def test_crosstab_annotates_ratings_and_leaves_the_others_blank() -> None:
@@ -42,7 +42,7 @@ def test_crosstab_names_items_by_title_and_id_and_users_by_id() -> None:
     assert labels == ["The Matrix  10", "11", "Star Wars: Episode IV…  12", "13"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["1", "2"]
     assert figure.axes[1].get_ylabel() == "rating (stars)"
-    assert len(heatmap._item_label("W" * 60, 7)) < 30
+    assert len(figures._item_label("W" * 60, 7)) < 30
     assert not leaves_the_paper(crosstab(np.full((15, 15), 4.5), {10: "A first title, quite long"}))
 
 
@@ -62,7 +62,7 @@ def test_grid_has_the_values_and_the_lowest_in_bold(tmp_path: Path) -> None:
         pd.Index([10, 50], name="model.n_factors"),
         pd.Index([0.00001, 0.001], name="optimizer.weight_decay"),
     )
-    figure = heatmap.grid_heatmap(rmse, "RMSE: toy")
+    figure = figures.grid_heatmap(rmse, "RMSE: toy")
     axes = figure.axes[0]
     texts = {text.get_text(): text for text in axes.texts}
     assert set(texts) == {"0.9000", "0.8500", "0.8750"}

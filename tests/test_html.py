@@ -71,22 +71,25 @@ class Page(HTMLParser):
 
 def render(**changed: Any) -> str:
     inputs: dict[str, Any] = {
-        "ranking": pd.DataFrame({"model": []}),
         "metrics": scores(),
         "data": DATA,
         "params": sections(),
-        "trained": TRAINED,
-        "provenance": PROVENANCE,
         "split": SPLIT,
         "figures": {"loss_curves": svg("Loss"), "predicted_dot": svg("Predicted: dot")},
         "commit": None,
     }
-    inputs |= changed
-    return html.render(**{"leaderboard": leaderboard(inputs["metrics"]), **inputs})
+    inputs |= {name: changed.pop(name) for name in inputs if name in changed}
+    found: dict[str, Any] = {
+        "leaderboard": leaderboard(inputs["metrics"]),
+        "ranking": pd.DataFrame({"model": []}),
+        "histories": dict.fromkeys(changed.pop("trained", TRAINED)),
+        "provenance": PROVENANCE,
+    }
+    return html.render(replace(toy_results(), **found | changed), **inputs)
 
 
 def commit(metrics: Any, params: Any = None, data: Any = None) -> Commit:
-    return Commit("0123456789abcdef", "Widen <dot>", metrics, data or DATA, params)
+    return Commit("0123456789abcdef", "Widen <dot>", metrics, data or DATA, params or {})
 
 
 def test_every_model_the_best_first_beside_the_notebook() -> None:
@@ -246,7 +249,7 @@ def test_metrics_of_another_shape_do_no_harm(before: dict[str, Any]) -> None:
 
 def test_no_commit_and_a_commit_without_metrics_are_said() -> None:
     assert "this is no git repository" in render(commit=None)
-    page = Page(render(commit=commit(None)))
+    page = Page(render(commit=commit({})))
     assert "0123456789 (“Widen <dot>”), has no reports/metrics.json" in page.text
 
 
@@ -309,6 +312,7 @@ def test_figures_in_order_and_unknown_ones_too() -> None:
     ]
     assert page.all("img")[0]["width"] == "768"
     assert "New one" in page.text
+    assert "Who rated what A blank cell is a rating that could be predicted." in page.text
     assert 'id="figures"' not in render(figures={})
 
 

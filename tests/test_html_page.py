@@ -1,5 +1,6 @@
 """The report in a browser: nothing but the file is read, and it fits every screen and paper."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from cf.reporting import gallery, html
 from cf.reporting.html import Commit
-from cf.reporting.save import save
+from cf.reporting.style import save
 from tests.results import (
     PROVENANCE,
     SPLIT,
@@ -59,14 +60,17 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = {f"train_{model}": sections()["train_embnet"] for model in models} | sections()
     committed = {**params, "train_dot": {**params["train_dot"], "seed": 2}}
     data = {"dataset": "ml-latest-small", "part": "valid"}
-    text = html.render(
+    results = replace(
+        toy_results(),
         leaderboard=leaderboard(now, spread=0.1),
-        ranking=toy_results().ranking,
+        histories=dict.fromkeys(models),
+        provenance=PROVENANCE,
+    )
+    text = html.render(
+        results,
         metrics=now,
         data=data,
         params=params,
-        trained=models,
-        provenance=PROVENANCE,
         split=SPLIT,
         figures={path.stem: path.read_bytes() for path in folder.glob("*.svg")},
         commit=Commit("0123456789" * 4, "A subject of " + 60 * "x", before, data, committed),

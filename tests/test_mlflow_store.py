@@ -217,8 +217,8 @@ def test_parts_of_a_whole_are_its_children(project: Runs) -> None:
     folds = [finished("one"), finished("two")]
     folds[1].parameters["n_factors"] = 5
     upsert(*folds)
-    above = group("cv dot", folds)
-    upsert(above, *folds)
+    Path("cv.csv").write_text("folds")
+    upsert(*group("cv dot", folds, Path("cv.csv"), {}))
     found = {run.info.run_name: run for run in project()}
     assert sorted(found) == ["cv dot", "one", "two"]
     for name in ("one", "two"):

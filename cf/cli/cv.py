@@ -40,10 +40,7 @@ def main() -> None:
         for model, metrics in cross_validation.run_metrics(compared).items():
             if model in trained:
                 folds = [experiments.read_record(revision, model) for revision in found["rev"]]
-                over_folds = group(f"cv {model}", folds)
-                over_folds.metrics.update(metrics)
-                over_folds.reports = [paths.CV.as_posix()]
-                for record in (over_folds, *folds):
+                for record in group(f"cv {model}", folds, paths.CV, metrics):
                     recorder.upsert(record)
     title = f"{found['dataset'].iloc[0]}: {cv.n_folds} folds, {len(cv.seeds)} seeds each"
     Console(highlight=False).print(cv_table(compared, title))

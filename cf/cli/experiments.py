@@ -78,11 +78,7 @@ def run(
 
 
 def results(names: Iterable[str]) -> pd.DataFrame:
-    """The finished experiments among `names`, in that order: revision, parameters and metrics.
-
-    Returns:
-        A row an experiment, by name; columns as those of `dvc exp show`.
-    """
+    """The finished experiments among `names`, in that order, with `dvc exp show`'s columns."""
     shown = pd.DataFrame(dvc.api.exp_show()).set_index("Experiment")
     shown = shown.rename(columns=lambda name: name.removeprefix(f"{paths.METRICS}:"))
     found = shown.loc[[name for name in names if name in shown.index]]
@@ -91,20 +87,12 @@ def results(names: Iterable[str]) -> pd.DataFrame:
 
 
 def read_at(revision: str, path: Path) -> str:
-    """The text of a file that an experiment made, if git tracks it.
-
-    Raises:
-        InputError: it is not there.
-    """
+    """The text of a file that an experiment made and git tracks; else raises `InputError`."""
     return _output("git", "show", f"{revision}:./{path.as_posix()}")
 
 
 def read_record(revision: str, model: str) -> RunRecord:
-    """The record of a model's training in an experiment.
-
-    Raises:
-        InputError: there is none.
-    """
+    """The record of a model's training in an experiment; as `read_at` where there is none."""
     return RunRecord(**json.loads(read_at(revision, paths.RUNS / f"{model}.json")))
 
 
@@ -146,11 +134,7 @@ def _last_lines(log: str) -> str:
 
 
 def _output(*command: str) -> str:
-    """What a command prints.
-
-    Raises:
-        InputError: it fails; its own words say why.
-    """
+    """What a command prints; raises `InputError` in its own words if it fails."""
     done = subprocess.run(
         command, env=_environment(), capture_output=True, encoding="utf-8", check=False
     )

@@ -9,8 +9,8 @@ import yaml
 from cf.cli import experiments
 from cf.core import config, io, paths
 from cf.core.errors import InputError
-from cf.reporting.heatmap import grid_heatmap
-from cf.reporting.save import save
+from cf.reporting.figures import grid_heatmap
+from cf.reporting.style import save
 from cf.tracking.record import group, recording
 
 PREFIX = "grid"
@@ -20,15 +20,13 @@ DEFAULT_AXES = [
 ]
 
 
-def main(axes: Sequence[str], jobs: int) -> None:
+def main(axes: Sequence[str] | None, jobs: int) -> None:
     """Run the experiments, draw the model's RMSE, and give the grid a run over theirs in MLflow.
-
-    Args:
-        axes: of the grid, as `train_dotbias.model.n_factors=10,25,50`.
 
     Raises:
         InputError: an axis is not one, or experiments failed. Those that finished are drawn.
     """
+    axes = axes or DEFAULT_AXES
     if len(axes) != 2:
         raise InputError(
             f"expected two parameters, got {len(axes)}. `cf grid --help` has examples."
@@ -69,18 +67,13 @@ def record_grid(settings: config.Tracking, model: str, revisions: Sequence[str])
     records = [experiments.read_record(revision, model) for revision in revisions]
     trained = [record for record in records if record.id != current]
     if trained:
-        over_grid = group(f"grid {model}", trained)
-        over_grid.reports = [paths.GRID.as_posix()]
         with recording(settings, timeout_s=None) as recorder:
-            for record in (over_grid, *trained):
+            for record in group(f"grid {model}", trained, paths.GRID, {}):
                 recorder.upsert(record)
 
 
 def parse_axis(text: str) -> tuple[str, list[float]]:
-    """The dotted key of a parameter and its values, ascending.
-
-    Args:
-        text: the key, `=` and the values between commas.
+    """The dotted key of a parameter and its values, ascending, from `key=value,value,...`.
 
     Raises:
         InputError: it is no parameter of a training section, or the values are no numbers.

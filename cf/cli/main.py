@@ -5,6 +5,7 @@ waits for no library.
 """
 
 import sys
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -38,6 +39,11 @@ app = typer.Typer(
 )
 
 
+def run(command: str, *arguments: Any) -> None:
+    """Do a command's work: call `main` of its file."""
+    import_module(f"cf.cli.{command}").main(*arguments)
+
+
 @app.command()
 def show() -> None:
     """Print the leaderboard, and where to look next.
@@ -46,9 +52,7 @@ def show() -> None:
     Example:
       dvc repro && cf show
     """
-    from cf.cli import show
-
-    show.main()
+    run("show")
 
 
 @app.command()
@@ -63,9 +67,7 @@ def tune() -> None:
     Example:
       dvc repro split && cf tune
     """
-    from cf.cli import tune
-
-    tune.main()
+    run("tune")
 
 
 @app.command()
@@ -88,9 +90,7 @@ def grid(
           train_dotbias.optimizer.weight_decay=0.00005,0.0001,0.0002
       cf grid --jobs 4 train_embnet.model.n_hidden=5,10 train_embnet.seed=1,2
     """
-    from cf.cli import grid
-
-    grid.main(axes or grid.DEFAULT_AXES, jobs)
+    run("grid", axes, jobs)
 
 
 @app.command()
@@ -105,9 +105,7 @@ def cv() -> None:
     Example:
       cf cv
     """
-    from cf.cli import cv
-
-    cv.main()
+    run("cv")
 
 
 @app.command()
@@ -121,9 +119,7 @@ def rank() -> None:
     Example:
       cf rank     (its files: dvc exp apply rank-time)
     """
-    from cf.cli import rank
-
-    rank.main()
+    run("rank")
 
 
 @app.command()
@@ -139,9 +135,7 @@ def ui(
       cf ui
       cf ui --port 5001
     """
-    from cf.cli import ui
-
-    ui.main(port)
+    run("ui", port)
 
 
 @app.command()
@@ -155,6 +149,4 @@ def sync() -> None:
       git pull && dvc pull && cf sync
       MLFLOW_TRACKING_URI=https://mlflow.example.org cf sync
     """
-    from cf.cli import sync
-
-    sync.main()
+    run("sync")

@@ -60,11 +60,7 @@ def with_results(
 
 
 def check_files(records: Mapping[str, RunRecord]) -> None:
-    """Nothing, if the models are those that the trainings made.
-
-    Raises:
-        InputError: a file is missing or another.
-    """
+    """Raise `InputError` if a file of a model is missing, or another than its training made."""
     for name, record in records.items():
         for file, digest in record.files.items():
             if not Path(file).is_file() or io.sha256(Path(file)) != digest:

@@ -72,14 +72,12 @@ def trial_record(trial: Trial, search: RunRecord) -> RunRecord:
 
     Its parameters have the flat names of a training's run, to compare by.
     """
+    names = (key.removesuffix(".name").rpartition(".")[2] for key in trial.parameters)
     record = RunRecord(
         id=f"{search.id}-{trial.number}",
         experiment=search.experiment,
         name=f"trial {trial.number}",
-        parameters={
-            key.removesuffix(".name").rpartition(".")[2]: value
-            for key, value in trial.parameters.items()
-        },
+        parameters=dict(zip(names, trial.parameters.values(), strict=True)),
         tags={},
         dataset=search.dataset,
         started=int(time.time() * 1000),
@@ -108,26 +106,20 @@ def show(title: str, section: str, trials: Sequence[Trial]) -> None:
 
 
 def trials_table(title: str, trials: Sequence[Trial]) -> Table:
-    """The baseline and the best trials beside it, a column each.
-
-    Raises:
-        InputError: as for `best_first`.
-    """
-    baseline_trial, *others = trials
-    best = [trial for trial in best_first(trials) if trial in others][:N_SHOWN]
-    shown = {"yours": baseline_trial, **{f"trial {trial.number}": trial for trial in best}}
-    cells = {
-        heading: {
-            "RMSE": "" if trial.value is None else f"{trial.value**0.5:.4f}",
-            "loss": "" if trial.value is None else f"{trial.value:.4f}",
-            **{key: to_hydra(value) for key, value in trial.parameters.items()},
-        }
-        for heading, trial in shown.items()
-    }
+    """The baseline and the best trials beside it, a column each."""
+    best = [trial for trial in best_first(trials) if trial is not trials[0]][:N_SHOWN]
     table = Table(title=title, caption="loss: mean squared error in stars² on the holdout")
-    for heading in ("", *cells):
-        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
-    rows = pd.DataFrame(cells).fillna("")
+    table.add_column(overflow="fold")
+    cells = []
+    for trial in (trials[0], *best):
+        name, loss = f"trial {trial.number}" if trial.number else "yours", trial.value
+        table.add_column(name, justify="right", overflow="fold")
+        scores = {"RMSE": "", "loss": ""}
+        if loss is not None:
+            scores = {"RMSE": f"{loss**0.5:.4f}", "loss": f"{loss:.4f}"}
+        tried = {key: to_hydra(value) for key, value in trial.parameters.items()}
+        cells.append(scores | tried)
+    rows = pd.DataFrame(cells).fillna("").T
     names = [str(key).rpartition(".")[2] for key in rows.index]
     for name, key in zip(names, rows.index, strict=True):
         table.add_row(name if names.count(name) == 1 else key, *map(Text, rows.loc[key]))

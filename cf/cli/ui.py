@@ -38,7 +38,13 @@ def main(port: int = 5000) -> None:
     )
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
     if uri.startswith(("http://", "https://")):
-        show(page(uri, find_experiment(uri, experiment)))
+        try:
+            show(page(uri, find_experiment(uri, experiment)))
+        except requests.RequestException as error:
+            raise InputError(
+                f"MLFLOW_TRACKING_URI is {uri}, which does not answer: {error}. Without that "
+                "variable, `make ui` shows this machine's runs."
+            ) from None
         return
     if uri:
         raise InputError(
@@ -53,8 +59,7 @@ def main(port: int = 5000) -> None:
     with tempfile.TemporaryFile("w+") as log:
         server, address = start_server(port, log), f"http://{HOST}:{port}"
         try:
-            wait_for(server, address, log)
-            found = find_experiment(address, experiment)
+            found = wait_for_experiment(server, address, experiment, log)
             if found is None:
                 raise no_runs
             if not found["artifact_location"].startswith(artifacts()):
@@ -74,20 +79,14 @@ def main(port: int = 5000) -> None:
 
 
 def check_port(port: int) -> None:
-    """Nothing, if the port is free.
-
-    Raises:
-        InputError: somebody else has it.
-    """
-    with socket.socket() as here:
-        here.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            here.bind((HOST, port))
-        except OSError as error:
-            raise InputError(
-                f"port {port} of {HOST} cannot be had: {error.strerror}. Perhaps `make ui` runs "
-                f"already; else take another: make ui PORT={port % 65535 + 1}"
-            ) from None
+    """Raise `InputError` if somebody else has the port."""
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError as error:
+        raise InputError(
+            f"port {port} of {HOST} cannot be had: {os.strerror(error.errno or 0)}. Perhaps `make "
+            f"ui` runs already; else take another: make ui PORT={port % 65535 + 1}"
+        ) from None
 
 
 def start_server(port: int, log: IO[str]) -> "subprocess.Popen[bytes]":
@@ -106,16 +105,13 @@ def artifacts() -> str:
     return paths.STORE.resolve().with_name("artifacts").as_uri()
 
 
-def wait_for(server: "subprocess.Popen[bytes]", address: str, log: IO[str]) -> None:
-    """Wait until the server answers.
-
-    Raises:
-        InputError: it ended instead.
-    """
+def wait_for_experiment(
+    server: "subprocess.Popen[bytes]", address: str, name: str, log: IO[str]
+) -> dict[str, Any] | None:
+    """The experiment as soon as the server answers; raises `InputError` if it ends instead."""
     while server.poll() is None:
         with suppress(requests.RequestException):
-            requests.get(f"{address}/health", timeout=10).raise_for_status()
-            return
+            return find_experiment(address, name)
         time.sleep(0.1)
     log.seek(0)
     errors = [line.strip() for line in log if "Error" in line]
@@ -128,26 +124,18 @@ def wait_for(server: "subprocess.Popen[bytes]", address: str, log: IO[str]) -> N
 def find_experiment(server: str, name: str) -> dict[str, Any] | None:
     """An experiment as the server describes it; None if there is none, or not for this user.
 
-    Raises:
-        InputError: no answer.
+    Raises `requests.RequestException` if there is no answer.
     """
     user, password = (os.environ.get(f"MLFLOW_TRACKING_{key}") for key in ("USERNAME", "PASSWORD"))
-    try:
-        answer = requests.get(
-            f"{server}/api/2.0/mlflow/experiments/get-by-name",
-            {"experiment_name": name},
-            auth=(user, password) if user and password else None,
-            timeout=10,
-        )
-        found: dict[str, Any] = answer.json()["experiment"]
-    except (requests.JSONDecodeError, KeyError):
-        return None
-    except requests.RequestException as error:
-        raise InputError(
-            f"MLFLOW_TRACKING_URI is {server}, which does not answer: {error}. Without that "
-            "variable, `make ui` shows this machine's runs."
-        ) from None
-    return found
+    answer = requests.get(
+        f"{server}/api/2.0/mlflow/experiments/get-by-name",
+        {"experiment_name": name},
+        auth=(user, password) if user and password else None,
+        timeout=10,
+    )
+    with suppress(requests.JSONDecodeError, KeyError):
+        return dict(answer.json()["experiment"])
+    return None
 
 
 def page(server: str, experiment: dict[str, Any] | None) -> str:

@@ -1,10 +1,13 @@
 """Frames to matplotlib figures: nothing is read, saved or shown here.
 
-Titles are given whole: what is shown, of which data set and model.
+Titles are given whole: what is shown, of which data set and model. Styles are those of the models
+drawn, or of more.
 """
 
+import re
 import textwrap
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -12,23 +15,16 @@ import numpy as np
 import pandas as pd
 import seaborn
 from matplotlib import pyplot
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
-from cf.reporting.style import (
-    COLORS,
-    FILL,
-    GRAY,
-    INK,
-    RC_PARAMS,
-    Style,
-    apply_layout,
-    new_figure,
-    with_commas,
-)
+from cf.reporting.style import COLORS, FILL, GRAY, INK, RC_PARAMS, Style, apply_layout, new_figure
 
+DASHED: Any = {"ls": "--", "lw": 1.1, "mfc": "white"}
+WITH_COMMAS = "{x:,.0f}"
 BLUES = LinearSegmentedColormap.from_list("blues", ["#D3E3F3", "#6BAED6", "#2171B5", "#08306B"])
 
 
@@ -37,7 +33,7 @@ def loss_curves(
     histories: Mapping[str, pd.DataFrame],
     styles: Mapping[str, Style],
     title: str,
-    burn_in: Mapping[str, int] | None = None,
+    burn_in: Mapping[str, int],
 ) -> Figure:
     """Training and validation loss: by epoch of gradient descent, and by sweep of a sampler.
 
@@ -47,30 +43,26 @@ def loss_curves(
     Args:
         histories: epoch (from 1), train_loss and valid_loss in stars², and noise_precision if
             the model is sampled; a row per epoch, perhaps none.
-        styles: of these models at least.
-        title: of the figure.
         burn_in: sweeps before the first sample, by sampled model.
     """
     last = {name: rows["valid_loss"].iloc[-1] for name, rows in histories.items() if len(rows)}
     order = sorted(last, key=lambda name: (np.isnan(last[name]), last[name]))
-    sampled = [name for name in order if "noise_precision" in histories[name]]
-    kinds = {"epoch": [name for name in order if name not in sampled], "sweep": sampled}
-    kinds = {unit: names for unit, names in kinds.items() if names} or {"epoch": []}
+    units = ["sweep" if "noise_precision" in histories[name] else "epoch" for name in order]
+    kinds = sorted(set(units)) or ["epoch"]
     n_columns = 1 + len(order) // 16
     figure = new_figure(title, (3 * len(kinds) + 1 + 1.8 * n_columns, 4.4))
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
-    lines = {}
-    for axes, (unit, names) in zip(panels, kinds.items(), strict=True):
-        for name in names:
-            rows, label = histories[name], f"{last[name]:.3f}  {name}"
-            look: dict[str, Any] = {"color": styles[name].color, "marker": styles[name].marker}
-            look["markevery"] = max(1, len(rows) // 8)
-            axes.plot(rows["epoch"], rows["train_loss"], ls="--", lw=1.1, mfc="white", **look)
-            (lines[name],) = axes.plot(rows["epoch"], rows["valid_loss"], label=label, **look)
-            if end := (burn_in or {}).get(name):
-                axes.axvline(end, color=GRAY, lw=1, ls=":")
-                at = {"transform": axes.get_xaxis_transform(), "va": "top", "color": INK}
-                axes.text(end, 0.99, " end of burn-in", **at)
+    lines = []
+    for name, unit in zip(order, units, strict=True):
+        axes, rows, label = panels[kinds.index(unit)], histories[name], f"{last[name]:.3f}  {name}"
+        look: dict[str, Any] = {**vars(styles[name]), "markevery": max(1, len(rows) // 8)}
+        axes.plot(rows["epoch"], rows["train_loss"], **DASHED, **look)
+        lines += axes.plot(rows["epoch"], rows["valid_loss"], label=label, **look)
+        if end := burn_in.get(name):
+            axes.axvline(end, color=GRAY, lw=1, ls=":")
+            at = {"transform": axes.get_xaxis_transform(), "va": "top", "color": INK}
+            axes.text(end, 0.99, " end of burn-in", **at)
+    for axes, unit in zip(panels, kinds, strict=True):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlabel(unit)
         axes.grid(axis="y")
@@ -81,14 +73,10 @@ def loss_curves(
         panels[0].set_ylim(low - 0.05 * (limit - low), limit)
         panels[0].set_title(f"losses above {limit:.2f} are not shown", loc="left")
     text: dict[str, Any] = {"title": "last validation loss", "alignment": "left"}
-    handles = [lines[name] for name in order]
-    figure.legend(handles=handles, loc="outside right upper", ncols=n_columns, **text)
-    look = {"color": INK, "marker": "o"}
-    handles = [
-        Line2D([], [], label="validation", **look),
-        Line2D([], [], label="training", ls="--", lw=1.1, mfc="white", **look),
-    ]
-    figure.legend(handles=handles, loc="outside right lower")
+    figure.legend(handles=lines, loc="outside right upper", ncols=n_columns, **text)
+    solid = Line2D([], [], label="validation", color=INK, marker="o")
+    dashed = Line2D([], [], label="training", color=INK, marker="o", **DASHED)
+    figure.legend(handles=[solid, dashed], loc="outside right lower")
     return apply_layout(figure)
 
 
@@ -99,17 +87,11 @@ def predicted_against_observed(
     rating_range: tuple[float, float],
     title: str,
 ) -> Figure:
-    """Counts of (predicted, observed) pairs, one row of bins a rating, and both histograms.
+    """Counts of (predicted, observed) in stars, one row of bins a rating, and both histograms.
 
     Both axes show the range of ratings and a sixth of its width on either side, whatever the
     predictions, so that models compare; the text above counts the predictions that leave the
     range and the axes.
-
-    Args:
-        predicted: (n,) in stars.
-        observed: (n,) in stars.
-        rating_range: lowest and highest rating that the data set allows, in stars.
-        title: of the figure.
 
     Source: the notebook, `sns.jointplot(preds, y, kind='hex')`.
     """
@@ -156,7 +138,7 @@ def predicted_against_observed(
     sizes = y.value_counts()
     grid.ax_marg_y.barh(sizes.index, sizes, height=0.84 * step, color=FILL)
     scale = figure.add_axes((0.89, 0.08, 0.02, 0.66))
-    ticks: dict[str, Any] = {"ticks": LogLocator(subs=(1, 3)), "format": FuncFormatter(with_commas)}
+    ticks: dict[str, Any] = {"ticks": LogLocator(subs=(1, 3)), "format": WITH_COMMAS}
     figure.colorbar(cells, cax=scale, label="number of ratings", **ticks)
     scale.minorticks_off()
     return figure
@@ -184,27 +166,23 @@ def calibration(
         coverage: model, level in percent and coverage in [0, 1].
         deciles: model, decile, predicted_sd, rmse, rmse_low and rmse_high in stars; NaN where
             there is no interval.
-        styles: of these models at least.
-        title: of the figure.
     """
     figure = new_figure(title, (8.6, 5.2))
     shares, errors = figure.subplots(1, 2)
     for name, curve in coverage.groupby("model", sort=False):
-        style, decile = styles[str(name)], deciles[deciles["model"] == name]
-        look: dict[str, Any] = {"color": style.color, "marker": style.marker}
+        look, decile = vars(styles[str(name)]), deciles[deciles["model"] == name]
         shares.plot(curve["level"], 100 * curve["coverage"], label=name, markevery=(9, 10), **look)
         ends = decile["predicted_sd"], decile["rmse_low"], decile["rmse_high"]
-        errors.vlines(*ends, color=style.color, lw=1, alpha=0.5)
+        errors.vlines(*ends, color=look["color"], lw=1, alpha=0.5)
         errors.plot(decile["predicted_sd"], decile["rmse"], lw=0.7, **look)
     shares.set(xlabel="level of the prediction interval (%)", ylabel="coverage (% of ratings)")
-    shares.set_title(
-        "coverage of prediction intervals;\nabove the diagonal they are too wide", loc="left"
-    )
+    title = "coverage of prediction intervals;\nabove the diagonal they are too wide"
+    shares.set_title(title, loc="left")
     errors.set(xlabel="predicted standard deviation (stars)", ylabel="RMSE (stars)")
-    errors.set_title(
-        "deciles of predicted standard deviation (bars: 95%);\nabove the diagonal it is too small",
-        loc="left",
+    title = (
+        "deciles of predicted standard deviation (bars: 95%);\nabove the diagonal it is too small"
     )
+    errors.set_title(title, loc="left")
     values = deciles[["predicted_sd", "rmse", "rmse_low", "rmse_high"]].to_numpy(float)
     low, high = np.nanmin(values), np.nanmax(values)
     margin = 0.05 * (high - low) or 0.1
@@ -214,9 +192,8 @@ def calibration(
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid()
-    handles, labels = shares.get_legend_handles_labels()
-    n_columns = max(1, int(8.6 / (0.6 + 0.09 * max(map(len, labels)))))
-    figure.legend(handles, labels, loc="outside lower left", ncols=n_columns)
+    n_columns = max(1, int(8.6 / (0.6 + 0.09 * coverage["model"].str.len().max())))
+    figure.legend(loc="outside lower left", ncols=n_columns)
     return apply_layout(figure)
 
 
@@ -224,16 +201,11 @@ def calibration(
 def activity(user_counts: "pd.Series[int]", item_counts: "pd.Series[int]", title: str) -> Figure:
     """Ratings of each user and of each item against its rank, on logarithmic axes.
 
-    Args:
-        user_counts: ratings of each user, > 0, the most first, as `value_counts` gives them.
-        item_counts: of each item.
-        title: of the figure.
+    The counts, > 0, are in order, the most first, as `value_counts` gives them.
     """
     figure = new_figure(title, (8, 4))
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, counts, what in zip(
-        panels, (user_counts, item_counts), ("user", "item"), strict=True
-    ):
+    users, items = figure.subplots(1, 2, sharey=True)
+    for axes, counts, what in ((users, user_counts, "user"), (items, item_counts, "item")):
         n = len(counts)
         # A few hundred ranks, evenly spaced on the axis, look the same as a hundred thousand.
         ranks = np.unique(np.geomspace(1, max(1, n), 400).round().astype(int))[:n]
@@ -242,8 +214,8 @@ def activity(user_counts: "pd.Series[int]", item_counts: "pd.Series[int]", title
         axes.fill_between(ranks, ranked, 0.8, color=FILL, alpha=0.4, lw=0)
         axes.set(xscale="log", yscale="log", xlim=(0.8, 1.25 * max(10, n)), ylim=(0.8, None))
         axes.set(xlabel=f"rank of the {what}", ylabel=f"number of ratings of the {what}")
-        axes.xaxis.set_major_formatter(with_commas)
-        axes.yaxis.set_major_formatter(with_commas)
+        axes.xaxis.set_major_formatter(WITH_COMMAS)
+        axes.yaxis.set_major_formatter(WITH_COMMAS)
         axes.minorticks_off()
         axes.grid()
         if n:
@@ -260,17 +232,13 @@ def activity(user_counts: "pd.Series[int]", item_counts: "pd.Series[int]", title
 def ranking(metrics: pd.DataFrame, styles: Mapping[str, Style], title: str) -> Figure:
     """Each model's ranking metrics as bars with their values, a panel per metric.
 
-    Args:
-        metrics: a row per model, from the top down, and a column per metric, under its heading.
-        styles: of these models at least.
-        title: of the figure.
+    `metrics` has a row per model, from the top down, and a column per metric, under its heading.
     """
     figure = new_figure(title, (9.6, 1.4 + 0.3 * len(metrics)))
     panels = figure.subplots(1, len(metrics.columns), sharey=True, squeeze=False)[0]
     for axes, (heading, values) in zip(panels, metrics.items(), strict=True):
-        bars = axes.barh(
-            metrics.index, values, color=[styles[name].color for name in metrics.index]
-        )
+        colors = [styles[name].color for name in metrics.index]
+        bars = axes.barh(metrics.index, values, color=colors)
         labels = [f"{value:.2f}" if value >= 1 else f"{value:.4f}" for value in values]
         axes.bar_label(bars, labels, padding=3)
         axes.set_title(str(heading), loc="left")
@@ -279,3 +247,70 @@ def ranking(metrics: pd.DataFrame, styles: Mapping[str, Style], title: str) -> F
         axes.spines["bottom"].set_visible(False)
     panels[0].invert_yaxis()
     return apply_layout(figure)
+
+
+@matplotlib.rc_context(RC_PARAMS)
+def crosstab_heatmap(
+    table: pd.DataFrame,
+    item_titles: "pd.Series[str]",
+    rating_range: tuple[float, float],
+    title: str,
+) -> Figure:
+    """A table of user ids by item ids as cells in the color of their rating, with its value.
+
+    Ratings are in stars; where there is none, NaN, a cell is blank. `item_titles` are by item id;
+    where a title is missing, the id stands alone.
+    """
+    (low, high), (n_rows, n_columns) = rating_range, table.shape
+    labels = [_item_label(item_titles.get(item), item) for item in table.columns]
+    longest = max(map(len, labels), default=0)
+    figure = new_figure(title, (3.4 + 0.44 * n_columns, 1.4 + 0.05 * longest + 0.36 * n_rows))
+    axes = figure.add_subplot()
+    # One color a rating, so that neighbors such as 4.5 and 5 can be told apart.
+    step = rating_step(pd.Series(table.to_numpy().ravel()).dropna(), rating_range)
+    colors = matplotlib.colormaps["RdYlBu"].resampled(round((high - low) / step) + 1)
+    _heatmap(
+        axes, table, "g", {"label": "rating (stars)", "shrink": 0.8},
+        cmap=colors, vmin=low - step / 2, vmax=high + step / 2,
+    )  # fmt: skip
+    axes.set_xticklabels(labels, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set(xlabel="item: title and id; a blank cell is not rated", ylabel="user id")
+    return apply_layout(figure)
+
+
+@matplotlib.rc_context(RC_PARAMS)
+def grid_heatmap(rmse: pd.DataFrame, title: str) -> Figure:
+    """RMSE in stars over two parameters as colored cells with their values, the lowest in bold.
+
+    The index and the columns of `rmse` have the parameters' names and values; NaN, where an
+    experiment failed, is a blank cell.
+    """
+    n_rows, n_columns = rmse.shape
+    digits = partial(np.format_float_positional, trim="-")  # 0.00005, not 5e-05
+    rmse = rmse.rename(index=digits, columns=digits)
+    figure = new_figure(title, (3.2 + 0.9 * n_columns, 1.8 + 0.55 * n_rows))
+    axes = figure.add_subplot()
+    _heatmap(axes, rmse, ".4f", {"label": "validation RMSE (stars)"}, cmap="viridis")
+    lowest = f"{np.nanmin(rmse.to_numpy()):.4f}"
+    for text in axes.texts:
+        text.set_fontweight("bold" if text.get_text() == lowest else "normal")
+    return apply_layout(figure)
+
+
+def _heatmap(
+    axes: Axes, table: pd.DataFrame, fmt: str, colorbar: dict[str, Any], **look: Any
+) -> None:
+    """seaborn's, with a tick at every row and column and a color bar that layouts can move."""
+    look |= {"annot": True, "fmt": fmt, "linewidths": 1.5, "linecolor": "white"}
+    colorbar |= {"use_gridspec": False}
+    seaborn.heatmap(table, ax=axes, xticklabels=True, yticklabels=True, cbar_kws=colorbar, **look)
+    axes.tick_params(length=0, rotation=0)
+
+
+def _item_label(title: object, item: object) -> str:
+    """A label of at most about 30 characters: no bracketed parts, the article in front, the id."""
+    name = re.sub(r"\s*\([^)]*\)", "", title if isinstance(title, str) else "")
+    name = re.sub(r"^(.*), (The|A|An)$", r"\2 \1", name)
+    if len(name) > 24:
+        name = (textwrap.shorten(name, 24, placeholder="") or name[:23]).rstrip(" -:,") + "…"
+    return f"{name}  {item}".strip()

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from cf.core.names import models_of
 from cf.core.provenance import SUBSET_LABELS, Provenance
-from cf.reporting import figures, heatmap
+from cf.reporting import figures
 from cf.reporting.small_multiples import Panel, small_multiples
 from cf.reporting.style import Style, model_styles
 
@@ -72,7 +72,7 @@ def draw(results: Results) -> Iterator[tuple[str, Figure]]:
     table = top_crosstab(results.ratings, N_TOP)
     titles = results.items.set_index("item_id")["title"]
     title = f"Ratings of the most rated items by the most active users: {dataset}"
-    yield "crosstab", heatmap.crosstab_heatmap(table, titles, rating_range, title)
+    yield "crosstab", figures.crosstab_heatmap(table, titles, rating_range, title)
 
     title = f"Training and validation loss: {dataset}"
     yield "loss_curves", figures.loss_curves(results.histories, styles, title, results.burn_in)
@@ -84,10 +84,8 @@ def draw(results: Results) -> Iterator[tuple[str, Figure]]:
     for name in results.histories:
         title = f"Predicted against observed {rated} ratings: {dataset}, {name}"
         pairs = results.predictions[name], results.predictions["observed"]
-        yield (
-            f"predicted_{name}",
-            figures.predicted_against_observed(*pairs, rating_range, title),
-        )
+        drawn = figures.predicted_against_observed(*pairs, rating_range, title)
+        yield f"predicted_{name}", drawn
     if len(results.ranking):
         metrics = results.ranking.set_index("model").filter(like="_at_").rename(columns=_heading)
         title = f"Ranking metrics on the {rated} ratings: {dataset}"
@@ -111,15 +109,13 @@ def top_crosstab(ratings: pd.DataFrame, n_top: int) -> pd.DataFrame:
     return table.reindex(index=users, columns=items)
 
 
-def strata_figures(results: Results, n_left_out: int = N_LEFT_OUT) -> Iterator[tuple[str, Figure]]:
+def strata_figures(results: Results) -> Iterator[tuple[str, Figure]]:
     """RMSE in groups of ratings, and its difference to the best model's.
 
-    Args:
-        n_left_out: how many of the models with the highest RMSE are left out, of more than
-            twice as many.
+    The `N_LEFT_OUT` models with the highest RMSE are left out of more than twice as many.
     """
     rmse = results.leaderboard.set_index("model")["rmse"]
-    n_shown = len(rmse) - n_left_out if len(rmse) > 2 * n_left_out else len(rmse)
+    n_shown = len(rmse) - N_LEFT_OUT if len(rmse) > 2 * N_LEFT_OUT else len(rmse)
     best, lowest = str(rmse.index[0]), float(rmse.iloc[0])
     styles = {str(name): results.styles[str(name)] for name in rmse.index[:n_shown]}
     note = "In brackets: number of ratings. Bar: 95% interval; hollow: under 10 users."
@@ -128,20 +124,16 @@ def strata_figures(results: Results, n_left_out: int = N_LEFT_OUT) -> Iterator[t
         note += f" Left out, highest RMSE: {' and '.join(left_out)}."
     of = f"by group of {SUBSET_LABELS[results.part]} ratings: {results.provenance.dataset}"
     panels = _panels(results.strata)
-    yield (
-        "strata_rmse",
-        small_multiples(
-            panels, "rmse", styles, "RMSE (stars)", (0, 4 * lowest), note, f"RMSE {of}"
-        ),
-    )
+
+    def draw(metric: str, what: str, limits: tuple[float, float], note: str) -> tuple[str, Figure]:
+        labels = f"{what} (stars)", limits, note, f"{what} {of}"
+        return f"strata_{metric}", small_multiples(panels, metric, styles, *labels)
+
+    yield draw("rmse", "RMSE", (0, 4 * lowest), note)
     del styles[best]
     difference = f"RMSE \N{MINUS SIGN} RMSE of {best}"
-    axis, limits = f"{difference} (stars)", (-lowest, lowest)
     note = f"Below 0: better than {best}. {note}"
-    yield (
-        "strata_to_best",
-        small_multiples(panels, "to_best", styles, axis, limits, note, f"{difference} {of}"),
-    )
+    yield draw("to_best", difference, (-lowest, lowest), note)
 
 
 def _panels(strata: pd.DataFrame) -> list[Panel]:

@@ -4,7 +4,7 @@ import re
 import xml.etree.ElementTree as ET
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -14,9 +14,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cf.core.config_errors import format_float
 from cf.core.io import round_floats
-from cf.core.provenance import SUBSET_LABELS, Provenance, SplitInfo
+from cf.core.provenance import SUBSET_LABELS, SplitInfo
 from cf.evaluation import calibration
 from cf.evaluation.leaderboard import NOTEBOOKS_BEST
+from cf.reporting.gallery import Results
 
 Scores = Mapping[str, Mapping[str, Any]]
 
@@ -26,93 +27,36 @@ MODELS_PER_TABLE = 6
 DECIMALS = 4
 """Metrics that agree to these are shown as equal."""
 
-FIGURES = {
-    "loss_curves": (
-        "Loss curves",
-        "Solid: validation set; dashed: training set. A model overfits where the dashed line falls "
-        "and the solid one does not. After burn-in, a sampler's solid line is the loss of its mean "
-        "prediction so far.",
-    ),
-    "strata_to_best": (
-        "Which model wins where",
-        "Below the line, a model has a lower RMSE than the best model. The bars are paired 95% "
-        "confidence intervals: a bar that misses the line is a significant difference, but among "
-        "so many groups a few are by chance.",
-    ),
-    "strata_rmse": (
-        "RMSE by group",
-        "By observed rating, predictions that shrink towards the mean have the largest errors at "
-        "both ends.",
-    ),
-    "calibration": (
-        "Calibration",
-        "Left: the share of ratings inside the prediction intervals of each level. Right: where "
-        "the deciles follow the diagonal, a model knows which of its predictions are uncertain.",
-    ),
-    "ranking": ("Top-N recommendations", "Longer is more; scales differ between metrics."),
-    "predicted": (
-        "Predicted against observed",
-        "The darker (on a dark page, the brighter) a cell, the more ratings it holds. A perfect "
-        "model has them all on the dashed diagonal.",
-    ),
-    "activity": (
-        "Users and items",
-        "The number of ratings of each user and of each item, most active first. Where the line "
-        "falls steeply, a few of them have most of the ratings.",
-    ),
-    "crosstab": ("Who rated what", "A blank cell is a rating that could be predicted."),
-}
-"""Heading and explanation of each kind of figure, in the order of the page."""
-
-COLUMNS = {
-    "model": ("Model", ""),
-    "rmse": ("RMSE", "95% interval"),
-    "to_best": ("Behind the best", "95% interval"),
-    "to_notebook": (f"Behind {NOTEBOOKS_BEST}", "95% interval"),
-    "mae": ("MAE", ""),
-    "rmse_warm": ("Warm", "RMSE"),
-    "rmse_cold": ("Cold", "RMSE"),
-    "notebook_rmse": ("Notebook", "RMSE"),
-}
-"""Heading of each column of the leaderboard, and a word on it; all are in stars."""
-
 PIPELINE_PARAMS = re.compile(r"(ingest|split|evaluate|rank|train_\w+)\.")
 """The parameters that results depend on."""
 
 
 @dataclass(frozen=True)
 class Commit:
-    """The results that a git commit has; None where it has no such file that can be read.
+    """The results that a git commit has; empty where it has no such file that can be read.
 
-    Attributes:
-        sha: of the commit.
-        subject: the first line of its message.
-        metrics: its reports/metrics.json.
-        data: its reports/data.json.
-        params: its params.yaml.
+    `subject` is the first line of its message, the others are its reports/metrics.json,
+    reports/data.json and params.yaml.
     """
 
     sha: str
     subject: str
-    metrics: Mapping[str, Any] | None
-    data: Mapping[str, Any] | None
-    params: Mapping[str, Any] | None
+    metrics: Mapping[str, Any]
+    data: Mapping[str, Any]
+    params: Mapping[str, Any]
 
     @property
     def is_readable(self) -> bool:
         """Whether its metrics have the shape of today's."""
-        metrics = self.metrics or {}
-        return bool(metrics) and all(isinstance(scores, dict) for scores in metrics.values())
+        shapes = {isinstance(scores, dict) for scores in self.metrics.values()}
+        return shapes == {True}
 
 
 def render(
-    leaderboard: pd.DataFrame,
-    ranking: pd.DataFrame,
+    results: Results,
     metrics: Scores,
     data: Mapping[str, Any],
     params: Mapping[str, Any],
-    trained: Sequence[str],
-    provenance: Provenance,
     split: SplitInfo,
     figures: Mapping[str, bytes],
     commit: Commit | None,
@@ -120,48 +64,42 @@ def render(
     """The page, which needs no other file and no network.
 
     Args:
-        leaderboard: as reports/leaderboard.csv, one row at least.
-        ranking: as reports/ranking.csv; it may have no rows.
-        metrics: as reports/metrics.json, of the same models.
-        data: as reports/data.json.
+        metrics, data: as reports/<name>.json, of the models on the leaderboard.
         params: the sections of params.yaml.
-        trained: the models that are no baselines.
         figures: SVG by file name without suffix; of one model: predicted_<model>.
         commit: what to compare with; None where there is no git or no commit.
     """
+    leaderboard, ranking, provenance = results.leaderboard, results.ranking, results.provenance
     rows = leaderboard.astype(object).where(leaderboard.notna(), None).to_dict("records")
     order = list(leaderboard["model"])
-    models = [name for name in order if name in trained]
+    models = [name for name in order if name in results.histories]
     differing, common = compare_params({m: flatten(params.get(f"train_{m}")) for m in models})
     hidden = {name for name in ("to_notebook", "notebook_rmse") if leaderboard[name].isna().all()}
     if order[0] == NOTEBOOKS_BEST:
         hidden.add("to_notebook")  # it is the difference to the best
-    return (
-        _environment()
-        .get_template("html.html.jinja")
-        .render(
-            rows=rows,
-            columns={key: text for key, text in COLUMNS.items() if key not in hidden},
-            scale=_scale(leaderboard),
-            rated=SUBSET_LABELS[rows[0]["part"]],
-            coverage=calibration.COVERAGE.values(),
-            intervals=[(f"{level}% interval", "coverage") for level in calibration.COVERAGE],
-            trained=trained,
-            provenance=provenance,
-            fallback=PurePath(provenance.requested).name != provenance.dataset,
-            split=split,
-            subset_labels=SUBSET_LABELS,
-            commit=commit,
-            ranked=ranking.to_dict("records"),
-            k="".join(ranking.columns.str.extract("ndcg_at_(.*)", expand=False).dropna()),
-            changes=changes(commit, metrics, data, order) if commit else None,
-            changed_params=changed_params(commit.params, params) if commit else [],
-            groups=list(_groups(figures, order)),
-            models=models,
-            models_per_table=MODELS_PER_TABLE,
-            differing=differing,
-            common=common,
-        )
+    template = _environment().get_template("html.html.jinja")
+    return template.render(
+        rows=rows,
+        hidden=hidden,
+        notebooks_best=NOTEBOOKS_BEST,
+        scale=_scale(leaderboard),
+        rated=SUBSET_LABELS[rows[0]["part"]],
+        coverage=calibration.COVERAGE,
+        trained=results.histories,
+        provenance=provenance,
+        fallback=PurePath(provenance.requested).name != provenance.dataset,
+        split=split,
+        subset_labels=SUBSET_LABELS,
+        commit=commit,
+        ranked=ranking.to_dict("records"),
+        k="".join(ranking.columns.str.extract("ndcg_at_(.*)", expand=False).dropna()),
+        changes=changes(commit, metrics, data, order) if commit else None,
+        changed_params=changed_params(commit.params, params) if commit else [],
+        figures=_images(figures, order),
+        models=models,
+        models_per_table=MODELS_PER_TABLE,
+        differing=differing,
+        common=common,
     )
 
 
@@ -176,8 +114,7 @@ def changes(
     """
     if not commit.is_readable or _about(commit.metrics, commit.data) != _about(metrics, data):
         return None
-    before = commit.metrics or {}
-    found = []
+    before, found = commit.metrics, []
     for model in [*order, *(name for name in before if name not in metrics)]:
         if round_floats(before.get(model), DECIMALS) == round_floats(metrics.get(model), DECIMALS):
             continue
@@ -193,15 +130,13 @@ def changes(
     return found
 
 
-def changed_params(
-    before: Mapping[str, Any] | None, now: Mapping[str, Any]
-) -> list[tuple[str, str, str]]:
+def changed_params(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(key, value before, value now) of the pipeline's parameters whose values differ.
 
     Models that are new or gone are left out.
     """
-    shared = [section for section in now if section in (before or {})]
-    old, new = (flatten({name: params[name] for name in shared}) for params in (before or {}, now))
+    shared = [section for section in now if section in before]
+    old, new = (flatten({name: params[name] for name in shared}) for params in (before, now))
     return [
         (key, old.get(key, DASH), new.get(key, DASH))
         for key in dict.fromkeys([*new, *old])
@@ -212,10 +147,7 @@ def changed_params(
 def compare_params(
     params: Mapping[str, Mapping[str, str]],
 ) -> tuple[dict[str, dict[str, tuple[str, bool]]], dict[str, str]]:
-    """The parameters in which models differ, and those that all share.
-
-    Args:
-        params: values by key, by model.
+    """The parameters in which models differ, and those that all share; `params` by model.
 
     Returns:
         By key: each model's value and whether it stands out, being rarer than another; and the
@@ -228,14 +160,11 @@ def compare_params(
     for key in sorted(keys, key=lambda key: parts.index(key.partition(".")[0])):
         row = {model: values.get(key, DASH) for model, values in params.items()}
         counts = Counter(row.values())
-        if len(counts) == 1:
-            common[key] = next(iter(counts))
+        (most_common, most), *others = counts.most_common()
+        if others:
+            differing[key] = {m: (v, v != DASH and counts[v] < most) for m, v in row.items()}
         else:
-            most = max(counts.values())
-            differing[key] = {
-                model: (value, value != DASH and counts[value] < most)
-                for model, value in row.items()
-            }
+            common[key] = most_common
     return differing, common
 
 
@@ -256,11 +185,10 @@ def _text(value: Any) -> str:
     return format_float(value) if isinstance(value, float) else str(value)
 
 
-def _about(metrics: Any, data: Mapping[str, Any] | None) -> tuple[Any, ...]:
+def _about(metrics: Scores, data: Mapping[str, Any]) -> tuple[Any, ...]:
     """What the metrics are of: data set, part, rows and cold rows."""
     first: Mapping[str, Any] = next(iter(metrics.values()), {})
-    about = data or {}
-    return about.get("dataset"), about.get("part", "valid"), first.get("n"), first.get("n_cold")
+    return data.get("dataset"), data.get("part", "valid"), first.get("n"), first.get("n_cold")
 
 
 def _scale(leaderboard: pd.DataFrame) -> tuple[float, float]:
@@ -269,18 +197,14 @@ def _scale(leaderboard: pd.DataFrame) -> tuple[float, float]:
     return low, max(min(high, 1.5 * leaderboard["rmse_high"].iloc[0]), low + 1e-6)
 
 
-def _groups(
-    figures: Mapping[str, bytes], order: Sequence[str]
-) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
-    """Heading, explanation and figures of each kind; those of models in `order`."""
-    kinds = FIGURES | {name: (name.replace("_", " ").capitalize(), "") for name in figures}
-    shown: set[str] = set()
-    for kind, (heading, text) in kinds.items():
-        names = [kind, *(f"{kind}_{model}" for model in order)]
-        names = [name for name in names if name in figures and name not in shown]
-        shown |= set(names)
-        if names:
-            yield heading, text, [_image(name, figures[name]) for name in names]
+def _images(figures: Mapping[str, bytes], order: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Images by kind: predicted, its models in `order`, or else the name of the figure."""
+    places = {f"predicted_{model}": place for place, model in enumerate(order)}
+    images: dict[str, list[dict[str, Any]]] = {}
+    for name in sorted(figures, key=lambda name: places.get(name, -1)):
+        kind = "predicted" if name in places else name
+        images.setdefault(kind, []).append(_image(name, figures[name]))
+    return images
 
 
 def _image(name: str, svg: bytes) -> dict[str, Any]:
@@ -306,6 +230,7 @@ def _environment() -> Environment:
     environment.filters["percent"] = lambda value: f"{value:.1%}"
     environment.filters["count"] = lambda value: f"{value:,}" if isinstance(value, int) else "?"
     environment.filters["pair"] = lambda heading: (heading, "")
+    environment.filters["interval"] = lambda level: (f"{level}% interval", "coverage")
     return environment
 
 
@@ -316,6 +241,5 @@ def _decimals(value: float | None, decimals: int = DECIMALS) -> str:
 def _signed(value: float | None, decimals: int = DECIMALS) -> str:
     if value is None:
         return DASH
-    text = f"{abs(value):.{decimals}f}"
-    sign = "" if float(text) == 0 else "\N{MINUS SIGN}" if value < 0 else "+"
-    return sign + text
+    text = f"{value:+z.{decimals}f}"  # z: 0 for -0
+    return text.lstrip("+") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")

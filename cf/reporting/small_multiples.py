@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -40,10 +39,8 @@ class Panel:
     @cached_property
     def labels(self) -> list[str]:
         """The name and size of each group."""
-        groups = self.rows.drop_duplicates("label")
-        return [
-            f"{label} ({_short(n)})" for label, n in zip(groups["label"], groups["n"], strict=True)
-        ]
+        groups = self.rows.drop_duplicates("label")[["label", "n"]].itertuples(index=False)
+        return [f"{label} ({_short(n)})" for label, n in groups]
 
     @property
     def n_slots(self) -> int:
@@ -63,16 +60,9 @@ def small_multiples(
 ) -> Figure:
     """The panels in lines, each line on one scale, the models of a group next to each other.
 
-    Bars are intervals; a point without one is hollow. What lies beyond the limits is an arrow
-    at the edge.
-
-    Args:
-        metric: the column to draw; its interval is in <metric>_low and <metric>_high.
-        styles: of the models to draw.
-        ylabel: what is drawn, with its unit.
-        limits: that no scale exceeds.
-        note: what to know in order to read the figure.
-        title: of the figure.
+    Bars are intervals, from the columns <metric>_low to <metric>_high; a point without one is
+    hollow. No scale exceeds the limits: what lies beyond is an arrow at the edge. Models without
+    a style are not drawn; the note stands below the title.
     """
     lines = _lines(panels)
     n_slots = max(sum(panel.n_slots for panel in line) for line in lines)
@@ -98,11 +88,8 @@ def small_multiples(
             _draw(axes, panel, metric, styles)
             axes.tick_params(labelleft=panel is line[0])
             left += box[2] + BETWEEN
-    handles = [
-        Line2D([], [], label=name, color=style.color, marker=style.marker, ls="")
-        for name, style in styles.items()
-    ]
-    figure.legend(handles=handles, loc="lower left", ncols=n_columns, handletextpad=0.2)
+    points = [Line2D([], [], ls="", **vars(style)) for style in styles.values()]
+    figure.legend(points, styles, loc="lower left", ncols=n_columns, handletextpad=0.2)
     return figure
 
 
@@ -146,8 +133,8 @@ def _draw(axes: Axes, panel: Panel, metric: str, styles: Mapping[str, Style]) ->
         if panel.ordered:
             axes.plot(x, np.where(inside, value, np.nan), color=style.color, lw=0.7, alpha=0.6)
         for mask, face in ((inside & has_bar, style.color), (inside & ~has_bar, "white")):
-            look: dict[str, Any] = {"color": style.color, "marker": style.marker, "mfc": face}
             if mask.any():  # what is empty and not clipped would count as a point at the corner
+                look = {**vars(style), "mfc": face}
                 axes.plot(x[mask], value[mask], ls="", ms=4, clip_on=False, **look)
         for place, end in zip(x[~inside], np.clip(value[~inside], low, high), strict=True):
             tail = end + 0.15 * (low - high if end == high else high - low)

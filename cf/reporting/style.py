@@ -1,12 +1,17 @@
-"""How every figure looks: colors, markers, type, title."""
+"""How every figure looks and is saved: colors, markers, type, title."""
 
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import cycle, repeat
+from pathlib import Path
 from typing import Any
 
+import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from cf.core.io import atomic_write
 
 # Okabe and Ito's colors, those that read on white. Seven colors and eight markers have no
 # common divisor, so 56 models all look different.
@@ -48,18 +53,9 @@ class Style:
 
 def model_styles(models: Iterable[str], baselines: Iterable[str] = ()) -> dict[str, Style]:
     """The style of each model, by its place among `models`; baselines are gray."""
-    styles = {
-        name: Style(COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)])
-        for place, name in enumerate(models)
-    }
-    for place, name in enumerate(baselines):
-        styles[name] = Style(GRAY, MARKERS[-1 - place % len(MARKERS)])
-    return styles
-
-
-def with_commas(number: float, _place: float = 0) -> str:
-    """A whole number with commas between thousands, for the ticks of an axis."""
-    return f"{number:,.0f}"
+    colored = zip(models, map(Style, cycle(COLORS), cycle(MARKERS)), strict=False)
+    gray = zip(baselines, map(Style, repeat(GRAY), cycle(MARKERS[::-1])), strict=False)
+    return dict([*colored, *gray])
 
 
 def new_figure(title: str, size: tuple[float, float]) -> Figure:
@@ -73,3 +69,19 @@ def apply_layout(figure: Figure) -> Figure:
     """The figure with nothing cut off or overlapping, settled once instead of at each drawing."""
     ConstrainedLayoutEngine().execute(figure)
     return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as what the suffix of `path` says: .png, 144 dots an inch, or .svg.
+
+    The same figure gives the same bytes: the file does not say when it was made.
+
+    Raises:
+        InputError: the system refused to write.
+    """
+    settings: Any = {**RC_PARAMS, "svg.hashsalt": "cf", "svg.fonttype": "path"}
+    metadata: dict[str, Any] = {"Title": figure.get_suptitle().replace("\n", " ")}
+    if path.suffix == ".svg":
+        metadata["Date"] = None
+    with matplotlib.rc_context(settings), atomic_write(path) as tmp_path:
+        figure.savefig(tmp_path, dpi=144, metadata=metadata)

@@ -83,11 +83,11 @@ def cv_table(compared: pd.DataFrame, title: str) -> Table:
 def split_table(info: SplitInfo, dataset: str) -> Table:
     """The size of each subset of a split, and how much of it is cold."""
     settings = ", ".join(f"{key} {value}" for key, value in info.settings.items())
+    title = f"{dataset} split by {info.method}: {settings}"
     rows = (
         [part, *(f"{counts[key]:,}" if key in counts else "" for key in SPLIT_HEADINGS)]
         for part, counts in info.parts.items()
     )
-    title = f"{dataset} split by {info.method}: {settings}"
     return _table(title, ["part", *SPLIT_HEADINGS.values()], rows)
 
 

@@ -92,11 +92,9 @@ class MlflowStore:
         return self.client.create_run(experiment, record.started, tags, record.name)
 
     def _try_once(self, what: str) -> None:
-        """Nothing, before something is created for the first time.
+        """Raise `TimeoutError` if this was tried before: its answer may be lost on the way.
 
-        Raises:
-            TimeoutError: it was tried before, and the answer may be lost on the way. Another
-                process will find what was made, if it was.
+        Another process will find what was made, if it was.
         """
         if what in self._attempted:
             raise TimeoutError("the server was too slow to answer")
@@ -194,13 +192,8 @@ class MlflowStore:
 
     def _version(self, number: int | str) -> champion.ModelVersion:
         tags = self.client.get_model_version(MODEL, str(number)).tags
-        return champion.ModelVersion(
-            version=int(number),
-            rmse=float(tags.get("rmse", "inf")),
-            dataset_sha256=tags.get("dataset_sha256", ""),
-            split_sha256=tags.get("split_sha256", ""),
-            decision=tags.get("decision", ""),
-        )
+        texts = {key: tags.get(key, "") for key in ("dataset_sha256", "split_sha256", "decision")}
+        return champion.ModelVersion(int(number), float(tags.get("rmse", "inf")), **texts)
 
     def _tag_version(self, number: int | str, **tags: str) -> None:
         for key, value in tags.items():

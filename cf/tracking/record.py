@@ -22,7 +22,6 @@ from cf.core.config import Sampling, Tracking, Training, flatten_params
 from cf.core.errors import InputError
 from cf.core.provenance import Provenance, SplitInfo
 
-TIMEOUT_S = 60.0
 INTERVAL_S = 0.25
 """Seconds between two states of a running record that are handed over: enough for a live chart."""
 
@@ -126,10 +125,12 @@ def new_training_record(
     return RunRecord(uuid4().hex, experiment, " ".join(words), parameters, tags, dataset, _now())
 
 
-def group(name: str, records: Sequence[RunRecord]) -> RunRecord:
-    """The record of a finished execution whose parts the given ones are, which become its children.
+def group(
+    name: str, records: Sequence[RunRecord], report: Path, metrics: Mapping[str, float]
+) -> list[RunRecord]:
+    """The record of a finished execution, then its parts, `records`, which become its children.
 
-    It has the parameters and tags that all of them share.
+    It has the parameters and tags that all of them share, the report and the metrics.
     """
     first, *others = records
 
@@ -145,11 +146,13 @@ def group(name: str, records: Sequence[RunRecord]) -> RunRecord:
         tags=shared("tags"),
         dataset=first.dataset,
         started=min(record.started for record in records),
+        metrics=dict(metrics),
+        reports=[report.as_posix()],
     )
     above.finish()
     for record in records:
         record.parent = above.id
-    return above
+    return [above, *records]
 
 
 def read_all(split: SplitInfo) -> dict[str, RunRecord]:
@@ -237,13 +240,11 @@ class Recorder:
 
 
 @contextmanager
-def recording(settings: Tracking, timeout_s: float | None = TIMEOUT_S) -> Iterator[Recorder]:
+def recording(settings: Tracking, timeout_s: float | None = 60) -> Iterator[Recorder]:
     """A recorder whose process imports MLflow while the block works, and is awaited at its end.
 
-    A record that still runs when the block fails is FAILED, or KILLED after an interrupt.
-
-    Args:
-        timeout_s: seconds to wait at most; None: until all is recorded.
+    A record that still runs when the block fails is FAILED, or KILLED after an interrupt. The
+    process is given up after `timeout_s` seconds; with None, never.
     """
     recorder = Recorder(_start_process() if settings.enabled else None)
     try:
