@@ -6,6 +6,7 @@ stage works, and no failure of it can harm the stage. Usage: python -m cf.tracki
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable
@@ -22,8 +23,8 @@ LAST_TRIES = 3  # after the stage has ended: others may create the same at the s
 SLOW_S = 5.0
 
 
-def main() -> None:
-    """Record until the stage has ended; exit status 1 and a warning if something is missing."""
+def main() -> int:
+    """Record until the stage has ended; 1 and a warning if something is missing, else 0."""
     inbox: SimpleQueue[str] = SimpleQueue()  # so that the stage never waits
     reader = Thread(target=read, args=(sys.stdin, inbox), daemon=True)
     reader.start()
@@ -61,8 +62,11 @@ def main() -> None:
             f"warning: MLflow did not record all of this: {reason}\n"
             "         The results are not affected. `make sync` records them later.",
             file=sys.stderr,
+            flush=True,
         )
-        sys.exit(1)
+    if store:
+        store.close()
+    return 1 if pending else 0
 
 
 def read(lines: Iterable[str], inbox: SimpleQueue[str]) -> None:
@@ -79,4 +83,4 @@ def latest(lines: Iterable[str]) -> dict[str, RunRecord]:
 
 
 if __name__ == "__main__":
-    main()
+    os._exit(main())  # at once: taking MLflow's modules down takes Python a second

@@ -18,6 +18,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 # None within a request: a server too slow to answer would create twice. Whole upserts are repeated.
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"  # all is there when `upsert` returns
 
 from filelock import FileLock, Timeout
 from mlflow import Image, MlflowClient
@@ -242,6 +243,12 @@ class MlflowStore:
                     self.client.set_terminated(run_id, "KILLED")
                     self.client.delete_tag(run_id, LOCK_FILE)
                 lock_file.unlink()
+
+    def close(self) -> None:
+        """Leave the project's own store in one file."""
+        if not self.uri:
+            with closing(sqlite3.connect(self.folder / "mlflow.db", timeout=20)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _own_store(self) -> MlflowClient:
         """A client of the project's own store, which is made if it is missing."""
