@@ -34,7 +34,7 @@ def main() -> None:
         n_items=ratings["item_id"].nunique(),
         rating_range=source.rating_range,
     )
-    io.write_dataclass(paths.PROVENANCE, provenance)
+    io.write_json(paths.PROVENANCE, provenance)
     print(
         f"{provenance.dataset}: {provenance.n_ratings:,} ratings of {provenance.n_items:,} items "
         f"by {provenance.n_users:,} users"

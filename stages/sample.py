@@ -59,7 +59,7 @@ def main() -> None:
         sizes = provenance.n_users, provenance.n_items
         features = side_information.features(gibbs, train, *sizes, items)
         code = sorted(path for pattern in CODE for path in Path().glob(pattern))
-        parts = [section.model_dump_json(), torch.__version__, *map(io.sha256, [*DATA, *code])]
+        parts = [section.model_dump_json(), torch.__version__, *map(io.digest, [*DATA, *code])]
         chain = ChainCheckpoint(paths.CHAINS / f"{name}.safetensors", fingerprint="\n".join(parts))
         sweeps = []
         with progress_bar(name, gibbs.n_sweeps) as bar:

@@ -22,8 +22,8 @@ def main() -> None:
     for name, subset in subsets.items():
         io.write_parquet(paths.SPLIT_FILES[name], subset)
     info = describe(subsets, settings)
-    io.write_dataclass(paths.SPLIT_INFO, info)
-    io.write_dataclass(paths.SPLIT_PROVENANCE, provenance)
+    io.write_json(paths.SPLIT_INFO, info)
+    io.write_json(paths.SPLIT_PROVENANCE, provenance)
     console = Console(highlight=False)
     console.print(split_table(info, provenance.dataset))
     if info.n_leaked:

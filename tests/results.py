@@ -111,15 +111,15 @@ def toy_split(method: str) -> None:
     io.write_parquet(paths.TRAIN, ratings.take(np.arange(500)).to_frame())
     io.write_parquet(paths.VALID, ratings.take(np.arange(500, 600)).to_frame())
     facts = SplitInfo(0.2, 1, "ab", method=method)
-    io.write_dataclass(paths.SPLIT_INFO, facts)
+    io.write_json(paths.SPLIT_INFO, facts)
     source = Provenance("toy", "toy", "", "", 600, n_users, n_items, (1.0, 5.0))
-    io.write_dataclass(paths.SPLIT_PROVENANCE, source)
+    io.write_json(paths.SPLIT_PROVENANCE, source)
     model = {"name": "dot", "n_factors": 2, "init_range": [0.0, 0.1]}
     spec = ModelSpec(model, n_users, n_items, (1.0, 5.0))
     save(paths.MODELS / "plain", spec.build("plain"), spec)
     tags = {"split_sha256": "ab"}
     record = RunRecord("id", "cf", "plain", {}, tags, {}, started=0, status="FINISHED")
-    io.write_dataclass(paths.RUNS / "plain.json", record)
+    io.write_json(paths.RUNS / "plain.json", record)
 
 
 def toy_scores() -> dict[str, dict[str, Any]]:

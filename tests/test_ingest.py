@@ -242,7 +242,7 @@ def test_a_full_disk_leaves_nothing_half_written(project, cached, monkeypatch):
 def test_the_stage_imports_nothing_heavy(project, cached):
     code = (
         "import sys, stages.ingest; "
-        "print(sorted({'torch', 'mlflow', 'dvc', 'requests', 'pooch'} & set(sys.modules)))"
+        "print(sorted({'torch', 'mlflow', 'dvc', 'requests'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, capture_output=True, text=True).stdout == "[]\n"

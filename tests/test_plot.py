@@ -23,11 +23,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     paths.PARAMS.write_text("train_dot: {seed: 1}\ntracking: {enabled: false, experiment: cf}\n")
     toy = toy_results()
-    io.write_dataclass(paths.PROVENANCE, toy.provenance)
+    io.write_json(paths.PROVENANCE, toy.provenance)
     io.write_parquet(paths.RATINGS, toy.ratings)
     io.write_parquet(paths.ITEMS, toy.items)
     io.write_parquet(paths.PREDICTIONS, toy.predictions)
-    io.write_dataclass(paths.SPLIT_INFO, SplitInfo(0.2, 1, "ab", parts={"train": {"n": 320}}))
+    io.write_json(paths.SPLIT_INFO, SplitInfo(0.2, 1, "ab", parts={"train": {"n": 320}}))
     for path, frame in (
         (paths.STRATA, toy.strata),
         (paths.RANKING, toy.ranking),
@@ -40,7 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in toy.histories:
         tags = {"split_sha256": "ab"}
         record = RunRecord("id", "cf", name, {}, tags, {}, started=0, status="FINISHED")
-        io.write_dataclass(paths.RUNS / f"{name}.json", record)
+        io.write_json(paths.RUNS / f"{name}.json", record)
     io.write_json(paths.METRICS, toy_scores())
     io.write_json(paths.DATA, {"dataset": "toy-stars", "part": "valid"})
     return folder

@@ -47,7 +47,7 @@ def test_ratings_survive_the_disk(tmp_path: Path, timestamps: bool) -> None:
 
 def test_facts_survive_the_disk(tmp_path: Path) -> None:
     facts = SplitInfo(0.2, 42, "ab")
-    io.write_dataclass(tmp_path / "split.json", facts)
+    io.write_json(tmp_path / "split.json", facts)
     assert io.read_dataclass(tmp_path / "split.json", SplitInfo) == facts
 
 

@@ -14,7 +14,7 @@ from mlflow.entities import Run
 
 from cf.core import config
 from cf.core.errors import InputError
-from cf.core.io import read_dataclass, write_dataclass
+from cf.core.io import read_dataclass, write_json
 from cf.tracking.record import RunRecord, new_training_record, read_all, recording
 from tests.records import (
     LOSSES,
@@ -89,11 +89,11 @@ def test_only_finished_trainings_on_this_split_are_read(
     monkeypatch.chdir(tmp_path)
     finished, running, other = new(), new(), new()
     finished.finish()
-    write_dataclass(Path("runs/dot.json"), finished)
-    write_dataclass(Path("runs/killed.json"), running)
+    write_json(Path("runs/dot.json"), finished)
+    write_json(Path("runs/killed.json"), running)
     assert read_all(SPLIT) == {"dot": finished}
     other.tags["split_sha256"] = "another"
-    write_dataclass(Path("runs/other.json"), other)
+    write_json(Path("runs/other.json"), other)
     with pytest.raises(InputError, match=r"runs/other.json: other was trained on other rows"):
         read_all(SPLIT)
 

@@ -61,8 +61,8 @@ def project(tmp_path: Path, planted: Pair, monkeypatch: pytest.MonkeyPatch) -> P
     write(tmp_path / "params.yaml", RATES)
     io.write_parquet(paths.TRAIN, planted[0].to_frame())
     io.write_parquet(paths.ENCODED_ITEMS, pd.DataFrame({"genres": [""] * 80, "year": np.nan}))
-    io.write_dataclass(paths.SPLIT_PROVENANCE, PROVENANCE)
-    io.write_dataclass(paths.SPLIT_INFO, SPLIT)
+    io.write_json(paths.SPLIT_PROVENANCE, PROVENANCE)
+    io.write_json(paths.SPLIT_INFO, SPLIT)
     return tmp_path
 
 

@@ -63,7 +63,7 @@ def check_files(records: Mapping[str, RunRecord]) -> None:
     """Raise `InputError` if a file of a model is missing, or another than its training made."""
     for name, record in records.items():
         for file, digest in record.files.items():
-            if not Path(file).is_file() or io.sha256(Path(file)) != digest:
+            if not Path(file).is_file() or io.digest(Path(file)) != digest:
                 raise InputError(
                     f"{file}: this is not what the training in {paths.RUNS / name}.json made. "
                     "Bring it back with `dvc checkout` or `dvc pull`, or train again with "

@@ -10,15 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
 
 from cf.core.errors import InputError
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 pa.set_memory_pool(pa.system_memory_pool())  # gives freed memory back, as the default does not
 
@@ -50,10 +47,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
             tmp_path.unlink()
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal digits."""
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """The digest of a file's content, in hexadecimal digits."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
@@ -106,8 +103,8 @@ def round_floats(content: Any, decimals: int = DECIMALS) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON that reads well in a diff: indented, one line at the end."""
-    text = json.dumps(content, indent=2, allow_nan=False)
+    """Write JSON, perhaps of a dataclass, that reads well in a diff."""
+    text = json.dumps(content, indent=2, allow_nan=False, default=asdict)
     with atomic_write(path) as tmp_path:
         tmp_path.write_text(text + "\n", encoding="utf-8")
 
@@ -118,13 +115,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_dataclass(path: Path, instance: "DataclassInstance") -> None:
-    """Write a dataclass as JSON."""
-    write_json(path, asdict(instance))
-
-
 def read_dataclass(path: Path, cls: type[T]) -> T:
-    """The `cls` that `write_dataclass` wrote."""
+    """The dataclass `cls` that `write_json` wrote."""
     content = read_json(path)
     with _reading(path):
         return cls(**content)

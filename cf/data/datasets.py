@@ -1,11 +1,13 @@
 """Which data sets there are, and a verified file of the one asked for."""
 
 import difflib
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
+
+from cf.core import io
 from cf.core.errors import InputError
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens"
@@ -89,13 +91,16 @@ def cache_folder() -> Path:
     """The folder that holds data sets: CF_DATA_HOME, else the platform's cache folder."""
     home = os.environ.get("CF_DATA_HOME")
     root = os.environ.get("DVC_ROOT", "")  # of the project, also for experiments run elsewhere
-    return Path(root, home).expanduser() if home else _platform_folder()
+    return Path(root, home).expanduser() if home else platformdirs.user_cache_path("cf")
 
 
 def download_folder() -> Path:
     """The folder that downloads go to: the cache, or the platform's where that is read-only."""
     folder = cache_folder()
-    return folder if _is_writable(folder) else _platform_folder()
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    # root may write anywhere; a folder that nobody may write to is meant to stay as it is
+    writable = os.access(existing, os.W_OK) and existing.stat().st_mode & 0o222
+    return folder if writable else platformdirs.user_cache_path("cf")
 
 
 def local_file(path: str, rating_range: tuple[float, float]) -> Source:
@@ -106,18 +111,17 @@ def local_file(path: str, rating_range: tuple[float, float]) -> Source:
     """
     try:
         file = Path(path).expanduser()
-        exists = file.is_file()
-    except (OSError, RuntimeError) as error:  # a name that is too long, or of no user
+        if file.is_file():
+            return Source(file, file.name, file.name, file.name, io.digest(file), rating_range)
+    except (OSError, RuntimeError) as error:  # not readable, a name that is too long, or of no user
         raise InputError(f"params.yaml: ingest.dataset: {path[:80]}: {error}.") from None
-    if not exists:
-        close = difflib.get_close_matches(path, REGISTRY, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        got = "a folder" if file.is_dir() else "neither a data set nor an existing file"
-        raise InputError(
-            f"params.yaml: ingest.dataset: {path} is {got}.{hint} Give one of "
-            f"{', '.join(REGISTRY)}, or the path of your own .csv, .tsv or .parquet file."
-        )
-    return Source(file, file.name, file.name, file.name, _hexdigest(file, "sha256"), rating_range)
+    close = difflib.get_close_matches(path, REGISTRY, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    got = "a folder" if file.is_dir() else "neither a data set nor an existing file"
+    raise InputError(
+        f"params.yaml: ingest.dataset: {path} is {got}.{hint} Give one of "
+        f"{', '.join(REGISTRY)}, or the path of your own .csv, .tsv or .parquet file."
+    )
 
 
 def fetch(name: str, fallback: str | None) -> Source:
@@ -129,32 +133,6 @@ def fetch(name: str, fallback: str | None) -> Source:
     Raises:
         InputError: neither can be reached, or as `cf.data.download`.
     """
-    try:
-        return _from_cache(REGISTRY[name], name) or _from_publisher(name, fallback)
-    except PermissionError as error:
-        hint = "Set CF_DATA_HOME to a folder that you may read."
-        raise InputError(f"{error.filename}: permission denied. {hint}") from None
-
-
-def _from_cache(dataset: Dataset, requested: str, warning: str | None = None) -> Source | None:
-    for file in dataset.files:
-        for folder in dict.fromkeys([cache_folder(), download_folder()]):
-            path = folder / file.name
-            if path.is_file():
-                algorithm, expected = file.digest.split(":")
-                if (got := _hexdigest(path, algorithm)) != expected:
-                    raise InputError(
-                        f"{path}: wrong {algorithm}: expected {expected}, got {got}. It is "
-                        f"damaged, or not what {file.origin} is. Delete it and run the same "
-                        "command again: it is then downloaded anew."
-                    )
-                return _source(path, dataset, file, requested, warning)
-    return None
-
-
-def _from_publisher(name: str, fallback: str | None) -> Source:
-    from cf.data import download  # pooch and requests: time that a cached file need not pay
-
     reasons: dict[str, str] = {}  # host -> why it cannot be reached
     by_hand = f"By hand: download {REGISTRY[name].files[0].origin} and put it, still zipped, into "
     by_hand += str(cache_folder())
@@ -166,49 +144,49 @@ def _from_publisher(name: str, fallback: str | None) -> Source:
                 f"{problem} {candidate} is used INSTEAD: all results are about {candidate}. "
                 f"`dvc repro -f ingest` tries again. {by_hand}."
             )
-        if cached := _from_cache(dataset, name, warning):
-            return cached
-        for file in dataset.files:
-            host = "pip" if file.by_pip else file.origin.split("/")[2]
-            if host not in reasons:
-                path = download_folder() / file.name
-                get = download.by_pip if file.by_pip else download.by_https
-                try:
-                    get(file.origin, path, file.digest)
-                except download.UnreachableError as error:
-                    reasons[host] = str(error)
-                else:
-                    return _source(path, dataset, file, name, warning)
+        try:
+            if found := _find(dataset) or _download(dataset, reasons):
+                path, file = found
+                origin = f"wheel of {file.origin}" if file.by_pip else file.origin
+                sha256 = io.digest(path)
+                return Source(path, candidate, name, origin, sha256, dataset.rating_range, warning)
+        except OSError as error:
+            hint = "Check its permissions, or set CF_DATA_HOME to a folder that you may read."
+            raise InputError(f"{error.filename}: {error.strerror}. {hint}") from None
         answers = "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
         problem = f"{name} cannot be reached: {answers}."
     other = "" if fallback else ", or allow other data with ingest.fallback: ml-100k in params.yaml"
     raise InputError(f"{problem} {by_hand}{other}.")
 
 
-def _source(
-    path: Path, dataset: Dataset, file: RemoteFile, requested: str, warning: str | None
-) -> Source:
-    origin = f"wheel of {file.origin}" if file.by_pip else file.origin
-    sha256 = _hexdigest(path, "sha256")
-    return Source(path, dataset.name, requested, origin, sha256, dataset.rating_range, warning)
+def _find(dataset: Dataset) -> tuple[Path, RemoteFile] | None:
+    for file in dataset.files:
+        for folder in (cache_folder(), download_folder()):
+            path = folder / file.name
+            if path.is_file():
+                algorithm, expected = file.digest.split(":")
+                if (got := io.digest(path, algorithm)) != expected:
+                    raise InputError(
+                        f"{path}: wrong {algorithm}: expected {expected}, got {got}. It is "
+                        f"damaged, or not what {file.origin} is. Delete it and run the same "
+                        "command again: it is then downloaded anew."
+                    )
+                return path, file
+    return None
 
 
-def _hexdigest(path: Path, algorithm: str) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, algorithm).hexdigest()
-    except OSError as error:
-        problem = f"{path}: cannot be read: {error.strerror}. Check its permissions."
-        raise InputError(problem) from None
+def _download(dataset: Dataset, reasons: dict[str, str]) -> tuple[Path, RemoteFile] | None:
+    """A file that a host gives; in `reasons`, hosts that do not, and why, which are not asked."""
+    from cf.data import download  # requests: time that a cached file need not pay
 
-
-def _platform_folder() -> Path:
-    import platformdirs
-
-    return platformdirs.user_cache_path("cf")
-
-
-def _is_writable(folder: Path) -> bool:
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    # root may write anywhere; a folder that nobody may write to is meant to stay as it is
-    return os.access(existing, os.W_OK) and bool(existing.stat().st_mode & 0o222)
+    for file in dataset.files:
+        host = "pip" if file.by_pip else file.origin.split("/")[2]
+        if host not in reasons:
+            path = download_folder() / file.name
+            get = download.by_pip if file.by_pip else download.by_https
+            try:
+                get(file.origin, path, file.digest)
+                return path, file
+            except download.UnreachableError as error:
+                reasons[host] = str(error)
+    return None

@@ -1,4 +1,4 @@
-"""Published files, whole and verified: over HTTPS with pooch, or as a wheel with pip.
+"""Published files, whole and verified: over HTTPS, or as a wheel with pip.
 
 Afterwards `target` is the file of that digest, algorithm and hexadecimal digits joined by a colon,
 or it is not there and InputError is raised: the transfer broke off, it is not the file expected, or
@@ -11,20 +11,18 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from errno import ENOSPC
 from pathlib import Path
 
-import pooch
 import requests
 from filelock import FileLock, Timeout
 from requests.adapters import HTTPAdapter
 from rich import filesize
-from rich.progress import Task
 from urllib3.exceptions import NameResolutionError
 from urllib3.util import Retry
 
+from cf.core import io
 from cf.core.errors import InputError
 from cf.core.progress import progress_bar
 
@@ -41,49 +39,9 @@ class UnreachableError(Exception):
     """Nothing can be had from a host: no name, no route, no answer in time, or a refusal."""
 
 
-class _Bar:
-    """A rich progress bar with the methods that pooch expects."""
-
-    total = 0  # bytes; pooch sets it
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-
-    def update(self, n: int) -> None:
-        self.task.total = self.total
-        self.task.completed += n
-        self.task.fields["text"] = filesize.decimal(int(self.task.completed))
-
-    def reset(self) -> None:
-        self.task.completed = 0
-
-    def close(self) -> None:
-        pass
-
-
 def by_https(url: str, target: Path, digest: str) -> None:
     """Download `url`; it raises UnreachableError where the host does not answer, or refuses."""
-    pooch.get_logger().setLevel("ERROR")
-    timeouts = (CONNECT_TIMEOUT, READ_TIMEOUT)
-    with _locked(target):
-        if target.exists():
-            return
-        _wait_for_answer(url)
-        reason = ""
-        for _ in range(N_ATTEMPTS):
-            try:
-                with progress_bar(target.name, 0) as task:
-                    downloader = pooch.HTTPDownloader(_Bar(task), 1 << 18, timeout=timeouts)
-                    pooch.retrieve(url, digest, target.name, target.parent, downloader=downloader)
-            except requests.RequestException as error:
-                reason = _explain(error)
-            except ValueError as error:  # of the digest
-                raise _wrong_file(url, str(error)) from None
-            else:
-                return
-    raise InputError(
-        f"{url}: the transfer broke off {N_ATTEMPTS} times ({reason}). Run the same command again."
-    )
+    _download(_transfer, url, target, digest)
 
 
 def by_pip(requirement: str, target: Path, digest: str) -> None:
@@ -91,25 +49,68 @@ def by_pip(requirement: str, target: Path, digest: str) -> None:
 
     It raises UnreachableError where pip is missing, finds nothing, or takes too long.
     """
-    with _locked(target):
-        if target.exists():
-            return
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as folder:
-            _run_pip(requirement, folder)
-            wheel = next(Path(folder).glob("*.whl"), None)
-            if wheel is None:
-                raise UnreachableError(f"it brought no wheel of {requirement}")
-            algorithm, expected = digest.split(":")
-            if (got := pooch.file_hash(wheel, algorithm)) != expected:
-                problem = f"wrong {algorithm}: expected {expected}, got {got}."
-                raise _wrong_file(requirement, problem)
-            wheel.replace(target)
+    _download(_run_pip, requirement, target, digest)
 
 
-def _run_pip(requirement: str, folder: str) -> None:
+def _download(get: Callable[[str, Path], Path], origin: str, target: Path, digest: str) -> None:
+    """Have `get` put the file into a folder, and move it to `target` if it is the right one."""
+    lock = target.with_name(f".{target.name}.lock")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=LOCK_TIMEOUT):
+            if target.exists():  # another process has downloaded it meanwhile
+                return
+            with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as folder:
+                arrived = get(origin, Path(folder))
+                algorithm, expected = digest.split(":")
+                if (got := io.digest(arrived, algorithm)) != expected:
+                    raise InputError(
+                        f"{origin}: wrong {algorithm}: expected {expected}, got {got}. What "
+                        "arrived is deleted; run the same command again. If this repeats, a proxy "
+                        "alters it or its publisher replaced it: do not use it."
+                    )
+                arrived.replace(target)
+    except Timeout:
+        raise InputError(
+            f"{lock}: another process has been downloading {target.name} for long. Wait for it "
+            "or end it, then run the same command again."
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"cannot write {target}: {error.strerror or error}. Free some space, or set "
+            "CF_DATA_HOME to a folder that can be written to, and run the same command again."
+        ) from error
+
+
+def _transfer(url: str, folder: Path) -> Path:
+    _wait_for_answer(url)
+    arrived = folder / Path(url).name
+    reason = ""
+    for _ in range(N_ATTEMPTS):
+        try:
+            with (
+                progress_bar(arrived.name, 0) as bar,
+                requests.get(url, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)) as answer,
+                arrived.open("wb") as file,
+            ):
+                answer.raise_for_status()
+                bar.total = int(answer.headers.get("Content-Length", 0))
+                for chunk in answer.iter_content(1 << 18):
+                    file.write(chunk)
+                    bar.completed += len(chunk)
+                    bar.fields["text"] = filesize.decimal(int(bar.completed))
+                return arrived
+        except requests.RequestException as error:
+            reason = _explain(error)
+    raise InputError(
+        f"{url}: the transfer broke off {N_ATTEMPTS} times ({reason}). Run the same command again."
+    )
+
+
+def _run_pip(requirement: str, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--no-input", "--retries=1", "--timeout=8"]
-    command += ["--dest", folder, requirement]
+    command += ["--dest", str(folder), requirement]
     try:
         result = subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", timeout=PIP_TIMEOUT
@@ -121,33 +122,10 @@ def _run_pip(requirement: str, folder: str) -> None:
     if result.returncode:
         lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
         raise UnreachableError(lines[-1].removeprefix("ERROR: "))
-
-
-def _wrong_file(origin: str, problem: str) -> InputError:
-    return InputError(
-        f"{origin}: {problem} What arrived is deleted; run the same command again. If this "
-        "repeats, a proxy alters it or its publisher replaced it: do not use it."
-    )
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """While the block runs, no other process downloads `target`."""
-    lock = target.with_name(f".{target.name}.lock")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock, timeout=LOCK_TIMEOUT):
-            yield
-    except Timeout:
-        raise InputError(
-            f"{lock}: another process has been downloading {target.name} for long. Wait for it "
-            "or end it, then run the same command again."
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"cannot write {target}: {error.strerror or error}. Free some space, or set "
-            "CF_DATA_HOME to a folder that can be written to, and run the same command again."
-        ) from error
+    wheel = next(folder.glob("*.whl"), None)
+    if wheel is None:
+        raise UnreachableError(f"it brought no wheel of {requirement}")
+    return wheel
 
 
 def _wait_for_answer(url: str) -> None:

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from mlflow import Image, MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 
-from cf.core.io import sha256
+from cf.core import io
 from cf.evaluation import champion
 from cf.tracking import ui_view
 from cf.tracking.record import RunRecord
@@ -113,7 +113,7 @@ class MlflowStore:
                 self.client.log_inputs(run_id, [dataset])
         self._log_epochs(run_id, record)
         for file, digest in record.files.items():
-            if Path(file).exists() and sha256(Path(file)) == digest:  # not another training's
+            if Path(file).exists() and io.digest(Path(file)) == digest:  # not another training's
                 self.client.log_artifact(run_id, file, "model")
         if record.status != "RUNNING":
             self.client.set_terminated(run_id, record.status, record.ended)
@@ -152,7 +152,7 @@ class MlflowStore:
         charts for images. An image is a new file at each call.
         """
         for name, path in pictures.items():
-            digest = sha256(Path(path))
+            digest = io.digest(Path(path))
             if run.data.tags.get(f"{name}_sha256") != digest:
                 with tempfile.TemporaryDirectory() as folder:
                     copy = shutil.copy(path, Path(folder, name).with_suffix(Path(path).suffix))
@@ -161,7 +161,7 @@ class MlflowStore:
                 self.client.set_tag(run.info.run_id, f"{name}_sha256", digest)
 
     def _log_reports(self, run: Run, paths: Sequence[str]) -> None:
-        content = "".join(sha256(Path(path)) for path in paths)
+        content = "".join(io.digest(Path(path)) for path in paths)
         digest = hashlib.sha256(content.encode()).hexdigest()
         if paths and run.data.tags.get("report_sha256") != digest:
             for path in paths:

@@ -76,7 +76,7 @@ class RunRecord:
     def finish(self, files: Sequence[Path] = (), status: str = "FINISHED") -> None:
         """Set end, status and the digests of the model's files."""
         self.ended, self.status = _now(), status
-        self.files = {file.as_posix(): io.sha256(file) for file in files}
+        self.files = {file.as_posix(): io.digest(file) for file in files}
 
 
 def new_training_record(
