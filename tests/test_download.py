@@ -3,7 +3,9 @@ import os
 import socket
 import threading
 from errno import ENOSPC
+from pathlib import Path
 
+import pooch
 import pytest
 from filelock import FileLock
 
@@ -147,12 +149,11 @@ def test_a_proxy_is_used(target, monkeypatch):
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(target, monkeypatch):
-    def full(self, size):
-        if self.request.method == "GET":
-            yield b"half"
-            raise OSError(ENOSPC, os.strerror(ENOSPC))
+    def full(self, url, output_file, pooch):
+        Path(output_file).write_bytes(b"half")
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
 
-    monkeypatch.setattr(download.requests.Response, "iter_content", full)
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", full)
     with serving(CONTENT) as server, pytest.raises(InputError) as caught:
         fetch(server.url, target)
     for part in (str(target), "No space left on device", "Free some space", "CF_DATA_HOME"):

@@ -177,7 +177,7 @@ def _find(dataset: Dataset) -> tuple[Path, RemoteFile] | None:
 
 def _download(dataset: Dataset, reasons: dict[str, str]) -> tuple[Path, RemoteFile] | None:
     """A file that a host gives; in `reasons`, hosts that do not, and why, which are not asked."""
-    from cf.data import download  # requests: time that a cached file need not pay
+    from cf.data import download  # pooch and requests: time that a cached file need not pay
 
     for file in dataset.files:
         host = "pip" if file.by_pip else file.origin.split("/")[2]

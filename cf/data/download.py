@@ -1,4 +1,4 @@
-"""Published files, whole and verified: over HTTPS, or as a wheel with pip.
+"""Published files, whole and verified: over HTTPS with pooch, or as a wheel with pip.
 
 Afterwards `target` is the file of that digest, algorithm and hexadecimal digits joined by a colon,
 or it is not there and InputError is raised: the transfer broke off, it is not the file expected, or
@@ -15,10 +15,12 @@ from collections.abc import Callable
 from errno import ENOSPC
 from pathlib import Path
 
+import pooch
 import requests
 from filelock import FileLock, Timeout
 from requests.adapters import HTTPAdapter
 from rich import filesize
+from rich.progress import Task
 from urllib3.exceptions import NameResolutionError
 from urllib3.util import Retry
 
@@ -82,23 +84,36 @@ def _download(get: Callable[[str, Path], Path], origin: str, target: Path, diges
         ) from error
 
 
+class _Bar:
+    """A rich progress bar with the methods that pooch expects."""
+
+    total = 0  # bytes; pooch sets it
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def update(self, n: int) -> None:
+        self.task.total = self.total
+        self.task.completed += n
+        self.task.fields["text"] = filesize.decimal(int(self.task.completed))
+
+    def reset(self) -> None:
+        self.task.completed = 0
+
+    def close(self) -> None:
+        pass
+
+
 def _transfer(url: str, folder: Path) -> Path:
     _wait_for_answer(url)
     arrived = folder / Path(url).name
     reason = ""
     for _ in range(N_ATTEMPTS):
         try:
-            with (
-                progress_bar(arrived.name, 0) as bar,
-                requests.get(url, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)) as answer,
-                arrived.open("wb") as file,
-            ):
-                answer.raise_for_status()
-                bar.total = int(answer.headers.get("Content-Length", 0))
-                for chunk in answer.iter_content(1 << 18):
-                    file.write(chunk)
-                    bar.completed += len(chunk)
-                    bar.fields["text"] = filesize.decimal(int(bar.completed))
+            with progress_bar(arrived.name, 0) as task:
+                timeouts = (CONNECT_TIMEOUT, READ_TIMEOUT)
+                download = pooch.HTTPDownloader(_Bar(task), 1 << 18, timeout=timeouts)
+                download(url, arrived, None)
                 return arrived
         except requests.RequestException as error:
             reason = _explain(error)
