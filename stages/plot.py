@@ -19,8 +19,6 @@ from cf.tracking.record import RunRecord, read_all, recording, set_figures
 
 TEXT = dict.fromkeys(("model", "label", "dataset", "part"), "str")
 """Columns of tables that are text, whatever it looks like."""
-COMMITTED = (paths.METRICS, paths.DATA, paths.PARAMS)
-"""Files that the page compares with those of the last commit."""
 
 
 @exit_on_input_error
@@ -65,6 +63,7 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
 def write_page(results: Results, split: SplitInfo) -> None:
     """Write reports/index.html."""
     head = git.head_commit()
+    before = map(git.read_at_head, (paths.METRICS, paths.DATA, paths.PARAMS))
     page = html.render(
         results,
         metrics=io.read_json(paths.METRICS),
@@ -72,7 +71,7 @@ def write_page(results: Results, split: SplitInfo) -> None:
         params=config.parse_yaml(paths.PARAMS.read_text(encoding="utf-8")),
         split=split,
         figures={path.stem: path.read_bytes() for path in paths.VECTOR_FIGURES.glob("*.svg")},
-        commit=Commit(*head, *map(git.read_at_head, COMMITTED)) if head else None,
+        commit=Commit(*head, *before) if head else None,
     )
     with io.atomic_write(paths.REPORT) as tmp_path:
         tmp_path.write_text(page, encoding="utf-8", newline="\n")

@@ -92,7 +92,7 @@ def tuples(frame):
 
 def published(name, path, url="https://files.grouplens.org/x.zip", *others):
     """A registry entry for the file at `path`."""
-    return Dataset(name, (0.5, 5.0), (remote_file(path, f"{name}.zip", url), *others))
+    return Dataset((0.5, 5.0), (remote_file(path, f"{name}.zip", url), *others))
 
 
 def remote_file(path, name, origin, by_pip=False):

@@ -70,7 +70,6 @@ def test_the_registry_is_complete_and_pinned():
     sizes = ["latest-small", "100k", "1m", "10m", "20m", "25m", "32m"]
     assert list(REGISTRY) == [f"ml-{size}" for size in sizes]
     for name, dataset in REGISTRY.items():
-        assert dataset.name == name
         assert dataset.files[0].origin.endswith(f"movielens/{name}.zip")
         assert dataset.rating_range == (1.0 if name in ("ml-100k", "ml-1m") else 0.5, 5.0)
         for file in dataset.files:
@@ -121,7 +120,7 @@ def test_an_md5_is_checked_where_no_sha256_is_known(cache, wanted, monkeypatch):
     content = wanted.read_bytes()
     digest = f"md5:{hashlib.md5(content).hexdigest()}"
     file = datasets.RemoteFile("ml-1m.zip", ORIGIN, digest)
-    monkeypatch.setitem(REGISTRY, "ml-1m", datasets.Dataset("ml-1m", (1.0, 5.0), (file,)))
+    monkeypatch.setitem(REGISTRY, "ml-1m", datasets.Dataset((1.0, 5.0), (file,)))
     (cache / "ml-1m.zip").write_bytes(content)
     assert fetch("ml-1m", None).sha256 == hashlib.sha256(content).hexdigest()
     (cache / "ml-1m.zip").write_bytes(content[:-1] + b"x")

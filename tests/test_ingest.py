@@ -139,7 +139,7 @@ def test_the_same_input_gives_the_same_bytes(project, cached):
 def test_a_fallback_warns_and_tells_its_true_name(project, tmp_path, monkeypatch, capsys):
     wheel = movielens_zip(tmp_path / "cache" / "r-1.whl", "ml-100k.inter")
     file = remote_file(wheel, "r-1.whl", "r==1", by_pip=True)
-    entry = datasets.Dataset("ml-100k", (1.0, 5.0), (file,))
+    entry = datasets.Dataset((1.0, 5.0), (file,))
     monkeypatch.setitem(datasets.REGISTRY, "ml-100k", entry)
     write_params(project, "ml-25m")
     ingest.main()

@@ -80,19 +80,16 @@ class Split(BaseConfig):
     @model_validator(mode="after")
     def _leaves_rows_for_train(self) -> "Split":
         used = self.used
-        problem = ""
         if self.test and used.get("fraction", 0) >= 0.5:
             both = f"{self.fraction:g} for valid and as much for test"
-            problem = f"fraction: {both} leaves nothing to train on: choose less than 0.5"
-        elif self.test and used.get("n_folds", 3) < 3:
-            problem = "n_folds: 2 folds are valid and test: choose 3 or more to train on"
-        elif used.get("fold", 0) >= self.n_folds:
+            raise ValueError(f"fraction: {both} leaves nothing to train on: choose less than 0.5")
+        if self.test and used.get("n_folds", 3) < 3:
+            raise ValueError("n_folds: 2 folds are valid and test: choose 3 or more to train on")
+        if used.get("fold", 0) >= self.n_folds:
             folds = f"{self.n_folds} folds of n_folds, which are 0 to {self.n_folds - 1}"
-            problem = f"fold: {self.fold} is none of the {folds}"
-        elif self.method == "file" and not self.file:
-            problem = "file: the method file needs the path of one"
-        if problem:
-            raise ValueError(problem)
+            raise ValueError(f"fold: {self.fold} is none of the {folds}")
+        if self.method == "file" and not self.file:
+            raise ValueError("file: the method file needs the path of one")
         return self
 
     @property
@@ -254,28 +251,30 @@ class SearchDomain(BaseConfig):
         foreign = {"low", "high", "log"} if self.type == "choice" else {"values"}
         if needless := sorted(foreign & self.model_fields_set):
             raise ValueError(f"{', '.join(needless)} means nothing to {self.type}: remove it")
-        if problem := self._wrong_values() if self.type == "choice" else self._wrong_bounds():
-            raise ValueError(problem)
+        if self.type == "choice":
+            self._check_values()
+        else:
+            self._check_bounds()
         return self
 
-    def _wrong_values(self) -> str:
-        for value in self.values or []:
-            parts = value if isinstance(value, list) else [value]
-            if not all(isinstance(part, str | int | float | None) for part in parts):
-                return f"values are numbers, text or lists of these, got {value!r}"
-        return "" if self.values else "a choice needs values: one or more to choose from"
+    def _check_values(self) -> None:
+        if not self.values:
+            raise ValueError("a choice needs values: one or more to choose from")
+        for value in self.values:
+            for part in value if isinstance(value, list) else [value]:
+                if not isinstance(part, str | int | float | None):
+                    raise ValueError(f"values are numbers, text or lists of these, got {value!r}")
 
-    def _wrong_bounds(self) -> str:
+    def _check_bounds(self) -> None:
         low, high = self.low, self.high
         if low is None or high is None:
-            return f"{self.type} needs both low and high"
+            raise ValueError(f"{self.type} needs both low and high")
         if not low < high:
-            return f"low must be below high, got {low:g} and {high:g}"
+            raise ValueError(f"low must be below high, got {low:g} and {high:g}")
         if self.log and low <= 0:
-            return f"log needs low above 0, got {low:g}"
+            raise ValueError(f"log needs low above 0, got {low:g}")
         if self.type == "int" and not (low.is_integer() and high.is_integer()):
-            return f"int needs whole numbers, got {low:g} and {high:g}"
-        return ""
+            raise ValueError(f"int needs whole numbers, got {low:g} and {high:g}")
 
 
 class Tune(BaseConfig):

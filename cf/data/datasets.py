@@ -30,9 +30,8 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set, its lowest and highest rating in stars, and the files to try, in this order."""
+    """A data set's lowest and highest rating in stars, and the files to try, in this order."""
 
-    name: str
     rating_range: tuple[float, float]
     files: tuple[RemoteFile, ...]
 
@@ -76,7 +75,6 @@ DIGESTS = {
 }
 REGISTRY = {
     name: Dataset(
-        name,
         rating_range=(1.0 if name in ("ml-100k", "ml-1m") else 0.5, 5.0),
         files=(
             RemoteFile(f"{name}.zip", f"{GROUPLENS}/{name}.zip", digest),

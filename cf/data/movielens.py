@@ -24,7 +24,7 @@ YEAR = r"\(([0-9]{4})(?:[-\u2013]\s*(?:[0-9]{4})?)?\)$"
 
 
 class Layout(NamedTuple):
-    """How a MovieLens file is laid out; with a header, the first line names the fields.
+    """How a MovieLens file is laid out; header is 0 where the first line names the fields.
 
     Of the `fields` of a rating, those that are not in RATING_TYPES are left out. The member
     `items` of the file holds the items: item_id, title, and genres or the flags they are made from.
@@ -35,7 +35,7 @@ class Layout(NamedTuple):
     items: str
     item_separator: str
     item_fields: tuple[str, ...]
-    has_header: bool
+    header: int | None
 
 
 FIELDS = tuple(RATING_TYPES)
@@ -45,49 +45,43 @@ ITEM_FIELDS = ("item_id", "title", "genres")
 FLAGGED_FIELDS = ("item_id", "title", "_date", "_video", "_url", "_unknown", *GENRES)
 WHEEL_FIELDS = ("item_id", "title", "in_brackets", "genres")
 LAYOUTS = {
-    "ratings.csv": Layout(",", FIELDS, "movies.csv", ",", ITEM_FIELDS, has_header=True),
-    "ratings.dat": Layout(":", DAT_FIELDS, "movies.dat", "::", ITEM_FIELDS, has_header=False),
-    "u.data": Layout("\t", FIELDS, "u.item", "|", FLAGGED_FIELDS, has_header=False),
-    "ml-100k.inter": Layout("\t", FIELDS, "ml-100k.item", "\t", WHEEL_FIELDS, has_header=True),
+    "ratings.csv": Layout(",", FIELDS, "movies.csv", ",", ITEM_FIELDS, header=0),
+    "ratings.dat": Layout(":", DAT_FIELDS, "movies.dat", "::", ITEM_FIELDS, header=None),
+    "u.data": Layout("\t", FIELDS, "u.item", "|", FLAGGED_FIELDS, header=None),
+    "ml-100k.inter": Layout("\t", FIELDS, "ml-100k.item", "\t", WHEEL_FIELDS, header=0),
 }
 
 
 def read(path: Path, rating_range: tuple[float, float]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The ratings and items of a MovieLens zip, or of the wheel that holds ml-100k.
 
-    Args:
-        path: of a published file, whose digest has been checked.
-        rating_range: lowest and highest rating allowed, in stars.
-
-    Returns:
-        Ratings (user_id int64, item_id int64, rating float32 in stars, timestamp int64 in
-        seconds since 1970 UTC) in the file's order, and items (item_id int64, title, year Int32
-        or NA, genres: names joined by "|", or ""). A title keeps the year it ends in.
+    Ratings (user_id int64, item_id int64, rating float32 in stars, timestamp int64 in seconds since
+    1970 UTC) are in the file's order. Items have item_id int64, title with the year it ends in,
+    year Int32 or NA, and genres: names joined by "|", or "".
 
     Raises:
-        InputError: ratings that cannot be used.
+        InputError: a rating cannot be used, or is not within `rating_range`, in stars.
     """
     with zipfile.ZipFile(path) as archive:
         members = {PurePosixPath(name).name: name for name in archive.namelist()}
         name = next(name for name in LAYOUTS if name in members)
         layout = LAYOUTS[name]
-        header = 0 if layout.has_header else None
         with archive.open(members[name]) as member:
             ratings = pd.read_csv(
                 member,
                 sep=layout.separator,
                 names=layout.fields,
-                header=header,
+                header=layout.header,
                 usecols=list(RATING_TYPES),
                 dtype=RATING_TYPES,
             )
-        items = _read_items(archive.read(members[layout.items]), layout, header)
-    first_line = 1 + layout.has_header
+        items = _read_items(archive.read(members[layout.items]), layout)
+    first_line = 1 if layout.header is None else 2
     validate(ratings, rating_range, str(path), lambda row: f"{name} line {row + first_line}")
     return ratings, items
 
 
-def _read_items(content: bytes, layout: Layout, header: int | None) -> pd.DataFrame:
+def _read_items(content: bytes, layout: Layout) -> pd.DataFrame:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -97,7 +91,7 @@ def _read_items(content: bytes, layout: Layout, header: int | None) -> pd.DataFr
         StringIO(text),
         sep=separator,
         names=layout.item_fields,
-        header=header,
+        header=layout.header,
         dtype="str",
         na_filter=False,
         quoting=csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE,

@@ -84,9 +84,8 @@ def per_user(users: Indices, fraction: float, seed: int, test: bool = False) -> 
     rank, size = _rank_in_group(users[order])
     n_valid = np.clip((fraction * size + 0.5).astype(np.int64), 1, np.maximum(size - 1, 0))
     n_test = np.minimum(n_valid, np.maximum(size - 1 - n_valid, 0)) * test
-    codes = np.full(len(users), TRAIN, np.int8)
-    codes[order[rank < n_valid + n_test]] = TEST
-    codes[order[rank < n_valid]] = VALID
+    codes = np.empty(len(users), np.int8)
+    codes[order] = np.select([rank < n_valid, rank < n_valid + n_test], [VALID, TEST], TRAIN)
     why = f"split.fraction: {fraction} of each user's ratings"
     return _from_codes(codes, test, why, "data whose users have more ratings, or another method")
 
@@ -108,12 +107,10 @@ def by_time(timestamps: Indices | None, fraction: float, test: bool = False) -> 
             f"params.yaml: split.method: time needs {n_subsets} different timestamps for "
             f"{n_subsets} subsets, got {len(cuts) + (n > 0)} in {n} ratings. Choose another method."
         )
-    codes = np.full(n, TRAIN, np.int8)
-    last = _nearest(cuts[test:], n - int(fraction * n))
+    chosen = [_nearest(cuts[test:], n - int(fraction * n))]
     if test:
-        first = _nearest(cuts[cuts < last], n - int(2 * fraction * n))
-        codes[timestamps >= ordered[first]] = VALID
-    codes[timestamps >= ordered[last]] = TEST if test else VALID
+        chosen.insert(0, _nearest(cuts[cuts < chosen[0]], n - int(2 * fraction * n)))
+    codes = np.searchsorted(ordered[chosen], timestamps, side="right")
     why = f"split.fraction: {fraction} of {n} ratings"
     return _from_codes(codes, test, why, "another fraction")
 
@@ -129,10 +126,8 @@ def leave_last(
     order = np.argsort(_require_timestamps(timestamps, "leave_last"), kind="stable")[::-1]
     rank, size = _rank_in_group(users[order])
     enough = size > n_last * (1 + test)
-    codes = np.full(len(users), TRAIN, np.int8)
-    codes[order[enough & (rank < n_last * (1 + test))]] = VALID
-    if test:
-        codes[order[enough & (rank < n_last)]] = TEST
+    codes = np.empty(len(users), np.int8)  # the last are in the last subset, then one by one down
+    codes[order] = np.where(enough, np.maximum(1 + test - rank // n_last, TRAIN), TRAIN)
     return _from_codes(codes, test, f"split.n_last: {n_last} a user", "a smaller number")
 
 
@@ -145,12 +140,10 @@ def k_fold(n: int, n_folds: int, fold: int, seed: int, test: bool = False) -> Su
     Source:
         Stone 1974, "Cross-Validatory Choice and Assessment of Statistical Predictions".
     """
-    folds = np.empty(n, np.int64)
-    folds[np.random.RandomState(seed).permutation(n)] = np.arange(n) * n_folds // max(n, 1)
-    codes = np.full(n, TRAIN, np.int8)
-    codes[folds == fold] = VALID
-    if test:
-        codes[folds == (fold + 1) % n_folds] = TEST
+    codes = np.empty(n, np.int8)
+    folds = np.arange(n) * n_folds // max(n, 1)
+    held_out = [folds == fold, test & (folds == (fold + 1) % n_folds)]
+    codes[np.random.RandomState(seed).permutation(n)] = np.select(held_out, [VALID, TEST], TRAIN)
     why = f"split.n_folds: fold {fold} of {n_folds} of {n} ratings"
     return _from_codes(codes, test, why, "fewer folds")
 
@@ -207,7 +200,7 @@ def _nearest(cuts: Indices, wanted: int) -> int:
     return int(cuts[np.argmin(np.abs(cuts - wanted))])
 
 
-def _from_codes(codes: NDArray[np.int8], test: bool, why: str, hint: str) -> Subsets:
+def _from_codes(codes: NDArray[np.integer], test: bool, why: str, hint: str) -> Subsets:
     names = list(SUBSET_LABELS)[: 2 + test]
     subsets = {name: np.flatnonzero(codes == code) for code, name in enumerate(names)}
     return _check_sizes(subsets, why, hint)

@@ -25,13 +25,10 @@ def validate(
 ) -> None:
     """Refuse ratings that cannot be used, and give the others the types `RATING_TYPES`.
 
-    The types change in place, as a copy of many ratings would cost as much memory again.
-
-    Args:
-        ratings: columns user_id, item_id, rating and perhaps timestamp; NA where empty.
-        rating_range: lowest and highest rating allowed, in stars.
-        name: of the file, to begin messages with.
-        locate: says where in the file a row is, given its number from 0.
+    `ratings` has the columns user_id, item_id, rating and perhaps timestamp, NA where empty. The
+    types change in place, as a copy of many ratings would cost as much memory again. `rating_range`
+    is the lowest and highest rating allowed, in stars. Messages begin with `name`, the file's, and
+    `locate` says where in it a row is, given its number from 0.
 
     Raises:
         InputError: no rows; an empty value; a rating that is NaN, infinite or out of range; a
