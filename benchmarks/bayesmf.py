@@ -20,8 +20,7 @@ from cf.bayes import side_information
 from cf.bayes.sample import Sweep, sample
 from cf.core import config, io, paths
 from cf.core.config import Sampling
-from cf.core.provenance import Provenance
-from cf.core.ratings import Ratings, is_cold
+from cf.core.ratings import Provenance, Ratings, is_cold
 from cf.data import split as splitting
 from cf.evaluation import calibration, metrics
 from cf.models import base

@@ -17,8 +17,7 @@ from cf.bayes.side_information import Feature
 from cf.core import config, io, paths
 from cf.core.config import Gibbs, Sampling
 from cf.core.errors import exit_on_input_error
-from cf.core.provenance import Provenance
-from cf.core.ratings import Ratings, Stars
+from cf.core.ratings import Provenance, Ratings, Stars
 from cf.data import split as splitting
 from cf.evaluation import metrics
 from cf.models.bayesmf import user_day_ids

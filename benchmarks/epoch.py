@@ -15,8 +15,7 @@ from torch import nn
 
 from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
-from cf.core.provenance import Provenance
-from cf.core.ratings import Ratings
+from cf.core.ratings import Provenance, Ratings
 from cf.training import device as devices
 from cf.training import optim as optimizers
 from cf.training.checkpoint import ModelSpec

@@ -4,7 +4,7 @@ import sys
 
 from cf.core import io, paths
 from cf.core.errors import InputError, exit_on_input_error
-from cf.core.provenance import Provenance, SplitInfo
+from cf.core.ratings import Provenance, SplitInfo
 from cf.evaluation import leaderboard
 
 EXPECTED = {

@@ -18,8 +18,7 @@ from torch import Tensor
 from cf.core import config, io, paths
 from cf.core.config import Training
 from cf.core.errors import exit_on_input_error
-from cf.core.provenance import Provenance
-from cf.core.ratings import Ratings
+from cf.core.ratings import Provenance, Ratings
 from cf.data import split as splitting
 from cf.evaluation import metrics
 from cf.models import base

@@ -9,8 +9,7 @@ from cf.baselines.bias import Bias, GlobalMean
 from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
 from cf.core.names import KEYS, SD
-from cf.core.provenance import Provenance, SplitInfo
-from cf.core.ratings import Ratings, Stars, is_cold
+from cf.core.ratings import Provenance, Ratings, SplitInfo, Stars, is_cold
 from cf.evaluation import bootstrap, calibration, champion, leaderboard, metrics, strata
 from cf.reporting.tables import leaderboard_table
 from cf.tracking.record import read_all, recording

@@ -5,7 +5,7 @@ import sys
 from cf.core import config, io, paths
 from cf.core.config import Ingest
 from cf.core.errors import exit_on_input_error
-from cf.core.provenance import Provenance
+from cf.core.ratings import Provenance
 from cf.data import datasets, movielens, ratings_file
 
 

@@ -10,7 +10,7 @@ import matplotlib
 from cf.core import config, git, io, paths
 from cf.core.errors import exit_on_input_error
 from cf.core.names import KEYS
-from cf.core.provenance import Provenance, SplitInfo
+from cf.core.ratings import Provenance, SplitInfo
 from cf.reporting import gallery, html
 from cf.reporting.gallery import Results
 from cf.reporting.html import Commit

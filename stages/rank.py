@@ -9,8 +9,7 @@ from rich.console import Console
 from cf.baselines.base import Scorer, rating_scorer
 from cf.core import config, io, paths
 from cf.core.errors import InputError, exit_on_input_error
-from cf.core.provenance import Provenance, SplitInfo
-from cf.core.ratings import Ratings
+from cf.core.ratings import Provenance, Ratings, SplitInfo
 from cf.evaluation import ranking
 from cf.reporting.tables import ranking_table
 from cf.tracking.record import RunRecord, read_all, recording

@@ -9,8 +9,7 @@ from cf.core import config, git, io, paths
 from cf.core.errors import InputError, exit_on_input_error
 from cf.core.names import parse_model_name
 from cf.core.progress import progress_bar
-from cf.core.provenance import Provenance, SplitInfo
-from cf.core.ratings import Ratings
+from cf.core.ratings import Provenance, Ratings, SplitInfo
 from cf.tracking.record import new_training_record, recording
 
 DATA = (paths.TRAIN, paths.VALID, paths.SPLIT_PROVENANCE, paths.ENCODED_ITEMS)

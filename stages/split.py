@@ -4,7 +4,7 @@ from rich.console import Console
 
 from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
-from cf.core.provenance import Provenance
+from cf.core.ratings import Provenance
 from cf.data.describe import describe
 from cf.data.split import split
 from cf.reporting.tables import leakage, split_table

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cf.core import config
-from cf.core.provenance import Provenance, SplitInfo
+from cf.core.ratings import Provenance, SplitInfo
 from cf.tracking.record import Recorder, RunRecord, new_training_record, recording
 
 PROVENANCE = Provenance(

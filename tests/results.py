@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cf.core import io, paths
-from cf.core.provenance import Provenance, SplitInfo
-from cf.core.ratings import Ratings
+from cf.core.ratings import Provenance, Ratings, SplitInfo
 from cf.evaluation.leaderboard import build
 from cf.reporting.gallery import Results
 from cf.tracking.record import RunRecord

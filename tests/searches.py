@@ -4,8 +4,7 @@ from typing import Any
 
 from cf.core import config
 from cf.core.config import Training, Tune
-from cf.core.provenance import Provenance, SplitInfo
-from cf.core.ratings import Ratings
+from cf.core.ratings import Provenance, Ratings, SplitInfo
 from cf.training.checkpoint import ModelSpec
 from cf.tuning.search import Trial, search
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from cf.core import io
-from cf.core.provenance import Provenance, SplitInfo
+from cf.core.ratings import Provenance, SplitInfo
 from cf.evaluation.leaderboard import DTYPES, build, is_notebooks, run_metrics
 from cf.reporting.tables import leaderboard_table
 

@@ -11,7 +11,7 @@ import yaml
 
 import cf.models
 from cf.core.errors import InputError
-from cf.core.provenance import Provenance
+from cf.core.ratings import Provenance
 from cf.models import base
 from cf.training import checkpoint as checkpoints
 from cf.training.checkpoint import ModelSpec

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cf.core import io, paths
-from cf.core.provenance import SplitInfo
+from cf.core.ratings import SplitInfo
 from cf.tracking.record import RunRecord
 from stages import plot
 from tests.results import git, score, toy_results, toy_scores

@@ -5,8 +5,7 @@ import pytest
 
 from cf.core import io
 from cf.core.errors import InputError
-from cf.core.provenance import Provenance, SplitInfo
-from cf.core.ratings import Ratings, is_cold
+from cf.core.ratings import Provenance, Ratings, SplitInfo, is_cold
 
 
 def some(timestamps: bool) -> Ratings:

@@ -14,8 +14,7 @@ from cf.bayes import side_information
 from cf.bayes.sample import sample
 from cf.core import config
 from cf.core.config import Sampling, Training
-from cf.core.provenance import Provenance
-from cf.core.ratings import Ratings, Stars
+from cf.core.ratings import Provenance, Ratings, Stars
 from cf.data.describe import count_leaked
 from cf.evaluation import metrics
 from cf.models import base

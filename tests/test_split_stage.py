@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from cf.core import io, paths
-from cf.core.provenance import SplitInfo
-from cf.core.ratings import Ratings
+from cf.core.ratings import Ratings, SplitInfo
 from stages import encode, evaluate, ingest, split
 
 HERE = Path(__file__).parent.parent

@@ -17,7 +17,7 @@ from benchmarks.peers.systems import LISTS, STARS
 from benchmarks.peers.table import Measured, table
 from cf.core import io, paths
 from cf.core.errors import InputError
-from cf.core.provenance import Provenance
+from cf.core.ratings import Provenance
 
 THREADS = (
     "OMP_NUM_THREADS",

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from cf.core import config, io, paths
 from cf.core.config import Rank
-from cf.core.provenance import Provenance
-from cf.core.ratings import Indices, Ratings
+from cf.core.ratings import Indices, Provenance, Ratings
 from cf.evaluation import ranking
 from cf.evaluation.ranking import RankingTask
 

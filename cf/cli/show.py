@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from cf.core import io, paths
-from cf.core.provenance import Provenance
+from cf.core.ratings import Provenance
 from cf.evaluation import leaderboard
 from cf.reporting.tables import leaderboard_table
 

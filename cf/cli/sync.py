@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cf.core import config, io, paths
 from cf.core.errors import InputError
-from cf.core.provenance import SplitInfo
+from cf.core.ratings import SplitInfo
 from cf.evaluation import champion, leaderboard, ranking
 from cf.tracking.record import RunRecord, read_all, recording, set_figures
 

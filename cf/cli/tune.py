@@ -12,8 +12,7 @@ from rich.text import Text
 from cf.core import config, io, paths
 from cf.core.errors import InputError
 from cf.core.progress import progress_bar
-from cf.core.provenance import Provenance, SplitInfo
-from cf.core.ratings import Ratings
+from cf.core.ratings import Provenance, Ratings, SplitInfo
 from cf.tracking.record import RunRecord, new_training_record, recording
 from cf.training.checkpoint import ModelSpec
 from cf.tuning.search import Trial, best_first, dvc_command, search

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cf.core.config import Split
-from cf.core.provenance import SplitInfo
+from cf.core.ratings import SplitInfo
 
 Counts = dict[str, int]
 

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from cf.core.config import Split
 from cf.core.errors import InputError
-from cf.core.provenance import SUBSET_LABELS
-from cf.core.ratings import Indices
+from cf.core.ratings import SUBSET_LABELS, Indices
 from cf.data import user_file
 from cf.data.user_file import Column
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from cf.core import io
-from cf.core.provenance import Provenance, SplitInfo
+from cf.core.ratings import Provenance, SplitInfo
 from cf.evaluation import calibration
 from cf.evaluation.bootstrap import intervals
 from cf.evaluation.metrics import Summary, of_run

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cf.core.names import models_of
-from cf.core.provenance import SUBSET_LABELS, Provenance
+from cf.core.ratings import SUBSET_LABELS, Provenance
 from cf.reporting import figures
 from cf.reporting.small_multiples import Panel, small_multiples
 from cf.reporting.style import Style, model_styles

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cf.core.config_errors import format_float
 from cf.core.io import round_floats
-from cf.core.provenance import SUBSET_LABELS, SplitInfo
+from cf.core.ratings import SUBSET_LABELS, SplitInfo
 from cf.evaluation import calibration
 from cf.evaluation.leaderboard import NOTEBOOKS_BEST
 from cf.reporting.gallery import Results

@@ -7,7 +7,7 @@ import pandas as pd
 from rich import box
 from rich.table import Table
 
-from cf.core.provenance import SUBSET_LABELS, SplitInfo
+from cf.core.ratings import SUBSET_LABELS, SplitInfo
 
 COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": 0, "show_edge": False}
 

@@ -20,7 +20,7 @@ from uuid import uuid4
 from cf.core import git, io, paths
 from cf.core.config import Sampling, Tracking, Training, flatten_params
 from cf.core.errors import InputError
-from cf.core.provenance import Provenance, SplitInfo
+from cf.core.ratings import Provenance, SplitInfo
 
 INTERVAL_S = 0.25
 """Seconds between two states of a running record that are handed over: enough for a live chart."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cf.core import config, io
 from cf.core.errors import InputError
-from cf.core.provenance import Provenance
+from cf.core.ratings import Provenance
 from cf.models import base
 from cf.training.item_features import item_columns
 
