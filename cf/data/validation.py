@@ -1,7 +1,6 @@
 """Whether ratings can be used, and if not, the first row that cannot."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,10 +9,7 @@ from numpy.typing import NDArray
 
 from cf.core.errors import InputError
 
-RATING_TYPES: dict[str, np.dtype[Any]] = {
-    name: np.dtype("float32" if name == "rating" else "int64")
-    for name in ("user_id", "item_id", "rating", "timestamp")
-}
+RATING_TYPES = {"user_id": "int64", "item_id": "int64", "rating": "float32", "timestamp": "int64"}
 ITEM_TYPES = {"item_id": "int64", "title": "str", "year": "Int32", "genres": "str"}
 
 
@@ -51,7 +47,7 @@ def validate(
             f"{column} is empty",
             "Fill in or remove such rows; for a timestamp, or set ingest.columns.timestamp: null.",
         )
-        ratings[column] = ratings[column].astype(RATING_TYPES[column])
+        ratings[column] = ratings[column].astype(np.dtype(RATING_TYPES[column]))
         pa.default_memory_pool().release_unused()  # what the column was read into
     values = ratings["rating"].to_numpy()
     lowest, highest = map(np.float32, rating_range)
