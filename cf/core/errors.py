@@ -5,9 +5,6 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec
-
-P = ParamSpec("P")
 
 
 class InputError(Exception):
@@ -18,13 +15,13 @@ class InputError(Exception):
     """
 
 
-def exit_on_input_error(main: Callable[P, None]) -> Callable[P, None]:
+def exit_on_input_error(main: Callable[[], None]) -> Callable[[], None]:
     """`main`, which prints an `InputError`'s message and exits with status 1, or 130 on Ctrl-C."""
 
     @functools.wraps(main)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+    def run() -> None:
         try:
-            main(*args, **kwargs)
+            main()
         except InputError as error:
             name = os.environ.get("DVC_STAGE") or Path(sys.argv[0]).stem
             sys.exit(f"{name}: {error}")
