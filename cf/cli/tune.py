@@ -1,10 +1,10 @@
 """A search for better values of a training section: cf tune."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,10 +13,10 @@ from cf.core import config, io, paths
 from cf.core.errors import InputError
 from cf.core.progress import progress_bar
 from cf.core.ratings import Provenance, Ratings, SplitInfo
+from cf.reporting.html import param_text
 from cf.tracking.record import RunRecord, new_training_record, recording
 from cf.training.checkpoint import ModelSpec
 from cf.tuning.search import Trial, best_first, dvc_command, search
-from cf.tuning.space import to_hydra
 
 N_SHOWN = 4  # best trials: with the baseline, what fits into 80 columns
 
@@ -90,36 +90,36 @@ def trial_record(trial: Trial, search: RunRecord) -> RunRecord:
 
 def show(title: str, section: str, trials: Sequence[Trial]) -> None:
     """Print the best trials, and the command that trains with the best one's values."""
-    best, baseline_trial = best_first(trials)[0], trials[0]
-    counts = {"trials": len(trials)}
+    best, baseline = best_first(trials), trials[0]
+    states = Counter(trial.state for trial in trials)
+    title += f": {len(trials)} trials"
     for word, state in (("pruned", "KILLED"), ("failed", "FAILED")):
-        counts[word] = sum(trial.state == state for trial in trials)
-    counted = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        title += f", {states[state]} {word}" if states[state] else ""
     console = Console(highlight=False)
-    console.print(trials_table(f"{title}: {counted}", trials))
-    if best is baseline_trial:
+    others = [trial for trial in best if trial is not baseline]
+    console.print(trials_table(title, [baseline, *others[:N_SHOWN]]))
+    if best[0] is baseline:
         console.print(f"No trial beat the values that {section} has: keep them.")
         return
     console.print("Train with the best values, and score them on the validation rows:\n")
-    print(dvc_command(section, best, baseline_trial))  # on one line, which rich would break
+    print(dvc_command(section, best[0], baseline))  # on one line, which rich would break
 
 
 def trials_table(title: str, trials: Sequence[Trial]) -> Table:
-    """The baseline and the best trials beside it, a column each."""
-    best = [trial for trial in best_first(trials) if trial is not trials[0]][:N_SHOWN]
+    """A column of each trial, first the baseline, with a row of each parameter."""
     table = Table(title=title, caption="loss: mean squared error in stars² on the holdout")
     table.add_column(overflow="fold")
     cells = []
-    for trial in (trials[0], *best):
-        name, loss = f"trial {trial.number}" if trial.number else "yours", trial.value
+    for trial in trials:
+        name = f"trial {trial.number}" if trial.number else "yours"
         table.add_column(name, justify="right", overflow="fold")
-        scores = {"RMSE": "", "loss": ""}
-        if loss is not None:
-            scores = {"RMSE": f"{loss**0.5:.4f}", "loss": f"{loss:.4f}"}
-        tried = {key: to_hydra(value) for key, value in trial.parameters.items()}
+        tried = {key: param_text(value) for key, value in trial.parameters.items()}
+        loss = trial.value
+        scores = {} if loss is None else {"RMSE": f"{loss**0.5:.4f}", "loss": f"{loss:.4f}"}
         cells.append(scores | tried)
-    rows = pd.DataFrame(cells).fillna("").T
-    names = [str(key).rpartition(".")[2] for key in rows.index]
-    for name, key in zip(names, rows.index, strict=True):
-        table.add_row(name if names.count(name) == 1 else key, *map(Text, rows.loc[key]))
+    keys = list(dict.fromkeys(["RMSE", "loss", *(key for column in cells for key in column)]))
+    names = [key.rpartition(".")[2] for key in keys]
+    for name, key in zip(names, keys, strict=True):
+        values = (Text(column.get(key, "")) for column in cells)
+        table.add_row(name if names.count(name) == 1 else key, *values)
     return table

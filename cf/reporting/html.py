@@ -173,15 +173,15 @@ def flatten(section: Any) -> dict[str, str]:
     if not isinstance(section, Mapping):
         return {}
     flat = pd.json_normalize(dict(section)).to_dict("records")[0]
-    return {str(key): _text(value) for key, value in flat.items()}
+    return {str(key): param_text(value) for key, value in flat.items()}
 
 
-def _text(value: Any) -> str:
+def param_text(value: Any) -> str:
     """A value as params.yaml has it: 0.00001, not 1e-05."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, list):
-        return f"[{', '.join(map(_text, value))}]"
+        return f"[{', '.join(map(param_text, value))}]"
     return format_float(value) if isinstance(value, float) else str(value)
 
 

@@ -1,15 +1,19 @@
 """The search: trial after trial, each a short training scored on a part of the train rows."""
 
+import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import optuna
 import torch
 from optuna.trial import TrialState
 
-from cf.core.config import Training, Tune
+from cf.core import config
+from cf.core.config import SearchDomain, Training, Tune
 from cf.core.errors import InputError
 from cf.core.ratings import Ratings
 from cf.data.split import random_split
@@ -17,7 +21,6 @@ from cf.training import device as devices
 from cf.training import optim as optimizers
 from cf.training.checkpoint import ModelSpec
 from cf.training.fit import EpochResult, fit
-from cf.tuning import space
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def search(
         Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization", section 4, as in
         Optuna's TPESampler; Golovin et al. 2017, "Google Vizier", section 3.2: median stopping.
     """
-    space.check(tune, training, spec, context)
+    _check_space(tune, training, spec, context)
     if not int(tune.holdout * len(train)):
         raise InputError(
             f"{context}: tune.holdout: {tune.holdout} of {len(train)} training ratings holds out "
@@ -86,7 +89,7 @@ def dvc_command(section: str, best: Trial, baseline_trial: Trial) -> str:
     words = ["dvc", "exp", "run"]
     for key, value in best.parameters.items():
         added = "" if key in baseline_trial.parameters else "+"
-        words += ["-S", f"{added}{section}.{key}={space.to_hydra(value)}"]
+        words += ["-S", f"{added}{section}.{key}={json.dumps(value, ensure_ascii=False)}"]
     return shlex.join(words)
 
 
@@ -96,19 +99,19 @@ def _trials(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler, pruner = optuna.samplers.TPESampler(seed=tune.seed), optuna.pruners.MedianPruner()
     study = optuna.create_study(sampler=sampler, pruner=pruner)
-    baseline = space.current_values(training, tune.space)
-    known = {key: space.to_optuna(tune.space[key], value) for key, value in baseline.items()}
+    baseline = _current_values(training, tune.space)
+    known = {key: _to_optuna(tune.space[key], value) for key, value in baseline.items()}
     known = {key: value for key, value in known.items() if value is not None}
     study.enqueue_trial(known)
     for number in range(tune.n_trials):
         trial = study.ask()
         keys = tune.space if number else known
-        suggested = {key: space.suggest(trial, key, tune.space[key]) for key in keys}
+        suggested = {key: _suggest(trial, key, tune.space[key]) for key in keys}
         parameters = suggested if number else baseline
         losses: list[dict[str, float]] = []
         state, reason = "FINISHED", ""
         try:
-            tried = space.with_overrides(training, parameters, context) if number else training
+            tried = _with_overrides(training, parameters, context) if number else training
             n_epochs = sum(tried.schedule.n_epochs)
             for epoch in _epochs(fitted, holdout, tried, spec, context):
                 losses.append({"loss/train": epoch.train_loss, "loss/holdout": epoch.valid_loss})
@@ -134,3 +137,66 @@ def _epochs(
     model = spec.build(f"{context}.model").to(device)
     optimizer = optimizers.build(training.optimizer, model.parameters())
     yield from fit(model, fitted, holdout, optimizer, training.schedule, training.batch_size)
+
+
+def _with_overrides(training: Training, overrides: Mapping[str, Any], context: str) -> Training:
+    """The section with the values of `overrides`, by dotted key, in place of its own."""
+    section = training.model_dump(mode="json", exclude_unset=True)
+    for key, value in overrides.items():
+        *outer, last = key.split(".")
+        inner: Any = section
+        for part in outer:
+            inner = inner.get(part)
+            if not isinstance(inner, dict):
+                known = ", ".join(Training.model_fields)
+                raise InputError(f"{context}.{key}: {part} has no keys. The section's: {known}.")
+        inner[last] = value
+    return config.validate(section, context, Training)
+
+
+def _current_values(training: Training, space: Mapping[str, SearchDomain]) -> dict[str, Any]:
+    """The section's own values at the keys of the space, less those left to a default."""
+    section: Any = training.model_dump(mode="json", exclude_unset=True)
+    found = {key: reduce(dict.get, key.split("."), section) for key in space}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _check_space(tune: Tune, training: Training, spec: ModelSpec, context: str) -> None:
+    """Put each bound and each choice into the section, and build its model without memory."""
+    _build(spec, f"{context}: {tune.section}.model")
+    for key, domain in tune.space.items():
+        for value in _extremes(domain):
+            changed = _with_overrides(training, {key: value}, f"{context}: tune.space")
+            _build(replace(spec, model=changed.model), f"{context}: tune.space.model")
+
+
+def _suggest(trial: optuna.Trial, key: str, domain: SearchDomain) -> Any:
+    """The value of `key` that the study wants tried."""
+    if domain.values is not None:
+        return domain.values[trial.suggest_categorical(key, range(len(domain.values)))]
+    low, high = _extremes(domain)
+    if domain.type == "int":
+        return trial.suggest_int(key, low, high, log=domain.log)
+    number = trial.suggest_float(key, low, high, log=domain.log)
+    return min(max(float(f"{number:.3g}"), low), high)  # what can be read and typed
+
+
+def _to_optuna(domain: SearchDomain, value: Any) -> Any:
+    """The value as the study knows it: an index of a choice; None outside the domain."""
+    if domain.values is not None:
+        return domain.values.index(value) if value in domain.values else None
+    low, high = _extremes(domain)
+    numbers = (int,) if domain.type == "int" else (int, float)
+    return value if type(value) in numbers and low <= value <= high else None
+
+
+def _extremes(domain: SearchDomain) -> list[Any]:
+    if domain.values is not None:
+        return domain.values
+    ends: list[Any] = [domain.low, domain.high]
+    return [int(end) for end in ends] if domain.type == "int" else ends
+
+
+def _build(spec: ModelSpec, context: str) -> None:
+    with torch.device("meta"), suppress(RuntimeError):  # one that is too large fails as a trial
+        spec.build(context)
