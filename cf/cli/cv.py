@@ -16,11 +16,7 @@ PREFIX = "cv"
 
 
 def main() -> None:
-    """Run the folds, compare the models, and give each model a run over its folds in MLflow.
-
-    Raises:
-        InputError: a section of params.yaml is not valid, or an experiment failed.
-    """
+    """Run the folds, compare the models, and give each model a run over its folds in MLflow."""
     cv = config.load(paths.PARAMS, "cv", config.Cv)
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
     sections = config.parse_yaml(paths.PARAMS.read_text(encoding="utf-8"))

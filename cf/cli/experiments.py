@@ -35,14 +35,9 @@ def run(
 ) -> str:
     """What DVC says of the experiments that failed; empty if all finished.
 
-    Args:
-        experiments: the parameters to change, by dotted key, of each experiment by its name.
-        jobs: pipelines at a time.
-        prefix: earlier experiments whose names begin with it and a hyphen are removed.
-        target: the last stage to run; the whole pipeline where there is none.
-
-    Raises:
-        InputError: DVC cannot run experiments here; its message says why.
+    `experiments` are the parameters to change, by dotted key, of each by its name; `jobs` of them
+    run at a time, up to the stage `target` if there is one. Earlier experiments whose names begin
+    with the prefix and a hyphen are removed. Raises `InputError` if DVC cannot run any here.
     """
     names = _output("dvc", "exp", "list", "--name-only").split()
     if earlier := [name for name in names if name.startswith(f"{prefix}-")]:
@@ -61,20 +56,20 @@ def run(
                 stages = (re.findall(r"^Running stage '(.+)':", log, re.M) for log in logs.values())
                 bar.fields["text"] = ", ".join(found[-1] if found else "..." for found in stages)
                 for name in [name for name in running if running[name].poll() is not None]:
-                    failed = running.pop(name).returncode != 0
+                    failed, log = running.pop(name).returncode != 0, logs[name]
                     attempts[name] += 1
-                    is_locked = any(text in logs[name] for text in LOCKED)
-                    if failed and is_locked and attempts[name] < ATTEMPTS:
+                    if failed and any(text in log for text in LOCKED) and attempts[name] < ATTEMPTS:
                         waiting.append(name)
                         continue
                     if failed:
-                        failures.setdefault(_last_lines(logs[name]), []).append(name)
+                        failures.setdefault(_last_lines(log), []).append(name)
                     bar.completed += 1
                     print(f"{name}: {'failed' if failed else 'done'}")
         finally:
             _stop(running.values())
-    in_order = {text: sorted(failures[text], key=list(experiments).index) for text in failures}
-    return "\n".join(f"{', '.join(in_order[text])} failed:\n{text}" for text in failures)
+    place = list(experiments).index
+    named = ((", ".join(sorted(names, key=place)), text) for text, names in failures.items())
+    return "\n".join(f"{names} failed:\n{text}" for names, text in named)
 
 
 def results(names: Iterable[str]) -> pd.DataFrame:
@@ -114,13 +109,12 @@ def _start(
 
 def _stop(processes: Iterable["subprocess.Popen[bytes]"]) -> None:
     """End what still runs, and what it started: an interrupt first, as from the keyboard."""
-    deadline = time.monotonic() + GRACE_S
     for process in processes:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGINT)
     for process in processes:
         with suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.0, deadline - time.monotonic()))
+            process.wait(GRACE_S)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # what is left of it and of its stage
         process.wait()

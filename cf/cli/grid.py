@@ -23,8 +23,7 @@ DEFAULT_AXES = [
 def main(axes: Sequence[str] | None, jobs: int) -> None:
     """Run the experiments, draw the model's RMSE, and give the grid a run over theirs in MLflow.
 
-    Raises:
-        InputError: an axis is not one, or experiments failed. Those that finished are drawn.
+    Raises `InputError` if experiments failed; those that finished are drawn.
     """
     axes = axes or DEFAULT_AXES
     if len(axes) != 2:
@@ -51,25 +50,17 @@ def main(axes: Sequence[str] | None, jobs: int) -> None:
         ).unstack()
         title = f"Validation RMSE of {model}: {found['dataset'].iloc[0]}"
         save(grid_heatmap(rmse, title), paths.GRID)
-        record_grid(settings, model, list(found["rev"]))
+        path = paths.RUNS / f"{model}.json"
+        current = io.read_json(path)["id"] if path.exists() else None
+        records = [experiments.read_record(revision, model) for revision in found["rev"]]
+        # An experiment with the values of params.yaml trained nothing: it has dvc repro's record.
+        if trained := [record for record in records if record.id != current]:
+            with recording(settings, timeout_s=None) as recorder:
+                for record in group(f"grid {model}", trained, paths.GRID, {}):
+                    recorder.upsert(record)
         print(f"{paths.GRID}: RMSE of {model} over {' and '.join(keys)}")
     if failures:
         raise InputError(failures)
-
-
-def record_grid(settings: config.Tracking, model: str, revisions: Sequence[str]) -> None:
-    """Give the grid a run in MLflow, with the picture, over those of its trainings.
-
-    An experiment with the values of params.yaml trained nothing: it has the run of `dvc repro`.
-    """
-    path = paths.RUNS / f"{model}.json"
-    current = io.read_json(path)["id"] if path.exists() else None
-    records = [experiments.read_record(revision, model) for revision in revisions]
-    trained = [record for record in records if record.id != current]
-    if trained:
-        with recording(settings, timeout_s=None) as recorder:
-            for record in group(f"grid {model}", trained, paths.GRID, {}):
-                recorder.upsert(record)
 
 
 def parse_axis(text: str) -> tuple[str, list[float]]:

@@ -9,27 +9,10 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from cf.core.errors import InputError
 
-
-class Commands(TyperGroup):
-    """Commands that end in one plain line where the input cannot be used."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command; exit with status 1 after an `InputError`, with 130 after Ctrl-C."""
-        try:
-            return super().invoke(ctx)
-        except InputError as error:
-            print(f"cf {ctx.invoked_subcommand}: {error}", file=sys.stderr)
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
-
-
 app = typer.Typer(
-    cls=Commands,
     help="Collaborative filtering as a workflow. Run it in the project's folder.",
     no_args_is_help=True,
     add_completion=False,
@@ -40,8 +23,14 @@ app = typer.Typer(
 
 
 def run(command: str, *arguments: Any) -> None:
-    """Do a command's work: call `main` of its file."""
-    import_module(f"cf.cli.{command}").main(*arguments)
+    """Call `main` of a command's file; where the input cannot be used, end in one plain line."""
+    try:
+        import_module(f"cf.cli.{command}").main(*arguments)
+    except InputError as error:
+        print(f"cf {command}: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 @app.command()

@@ -15,11 +15,7 @@ NAME = "rank-time"
 
 
 def main() -> None:
-    """Run the pipeline up to the stage rank as an experiment of DVC, and print its table.
-
-    Raises:
-        InputError: the experiment failed.
-    """
+    """Run the pipeline up to the stage rank as an experiment of DVC, and print its table."""
     if failure := experiments.run({NAME: {"split.method": "time"}}, 1, "rank", target="rank"):
         raise InputError(failure)
     (found,) = experiments.results([NAME]).to_dict("records")

@@ -12,11 +12,7 @@ from cf.tracking.record import RunRecord, read_all, recording, set_figures
 
 
 def main() -> None:
-    """Make MLflow say what the records in runs/ and the results of these trainings say.
-
-    Raises:
-        InputError: tracking is off, or a model is not the one that its record is about.
-    """
+    """Make MLflow say what the records in runs/ and the results of these trainings say."""
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
     if not settings.enabled:
         raise InputError(f"{paths.PARAMS}: tracking.enabled is false. Set it to true to sync.")

@@ -22,11 +22,7 @@ N_SHOWN = 4  # best trials: with the baseline, what fits into 80 columns
 
 
 def main() -> None:
-    """Search the space that the section tune of params.yaml describes; Ctrl-C ends it early.
-
-    Raises:
-        InputError: a section of params.yaml is not valid, there is no split, or no trial finished.
-    """
+    """Search the space that the section tune of params.yaml describes; Ctrl-C ends it early."""
     tune = config.load(paths.PARAMS, "tune", config.Tune)
     if config.is_sampled(paths.PARAMS, tune.section):
         raise InputError(

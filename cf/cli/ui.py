@@ -26,48 +26,62 @@ SETTINGS = {
 
 
 def main(port: int = 5000) -> None:
-    """Serve MLflow's pages until Ctrl-C; or print where the team's server has them.
-
-    Raises:
-        InputError: there are no runs, the port is taken, or the server does not answer.
-    """
-    experiment = config.load(paths.PARAMS, "tracking", config.Tracking).experiment
-    no_runs = InputError(
-        f"no runs of the experiment {experiment} yet. `make repro` trains; after a pull, `make "
-        "sync` makes the runs of what was trained elsewhere."
-    )
+    """Serve MLflow's pages until Ctrl-C; or print where the team's server has them."""
+    name = config.load(paths.PARAMS, "tracking", config.Tracking).experiment
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
     if uri.startswith(("http://", "https://")):
         try:
-            show(page(uri, find_experiment(uri, experiment)))
+            show(uri, find_experiment(uri, name))
         except requests.RequestException as error:
             raise InputError(
                 f"MLFLOW_TRACKING_URI is {uri}, which does not answer: {error}. Without that "
                 "variable, `make ui` shows this machine's runs."
             ) from None
-        return
-    if uri:
+    elif uri:
         raise InputError(
             f"MLFLOW_TRACKING_URI is {uri}: expected http://... or nothing, which is the store in "
             f"{paths.STORE}. For any other: mlflow ui --backend-store-uri {uri}"
         )
+    else:
+        serve(name, port)
+
+
+def serve(name: str, port: int) -> None:
+    """Show the project's own store until Ctrl-C; raises `InputError` where it has no runs."""
+    no_runs = InputError(
+        f"no runs of the experiment {name} yet. `make repro` trains; after a pull, `make sync` "
+        "makes the runs of what was trained elsewhere."
+    )
     if not paths.STORE.exists():
         raise no_runs
-    check_port(port)
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError as error:
+        raise InputError(
+            f"port {port} of {HOST} cannot be had: {os.strerror(error.errno or 0)}. Perhaps `make "
+            f"ui` runs already; else take another: make ui PORT={port % 65535 + 1}"
+        ) from None
     print("MLflow starts ...", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that MLflow ends with this
+    artifacts = paths.STORE.resolve().with_name("artifacts").as_uri()
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
+        *("--backend-store-uri", f"sqlite:///{paths.STORE.resolve()}", "--workers", "1"),
+        *("--default-artifact-root", artifacts),
+        *("--uvicorn-opts", "--log-level warning --timeout-graceful-shutdown 1"),
+    ]
     with tempfile.TemporaryFile("w+") as log:
-        server, address = start_server(port, log), f"http://{HOST}:{port}"
+        server = subprocess.Popen(command, env={**os.environ, **SETTINGS}, stdout=log, stderr=log)
         try:
-            found = wait_for_experiment(server, address, experiment, log)
+            found = wait_for_experiment(server, f"http://{HOST}:{port}", name, log)
             if found is None:
                 raise no_runs
-            if not found["artifact_location"].startswith(artifacts()):
+            if not found["artifact_location"].startswith(artifacts):
                 print(
                     "This project has moved: MLflow looks for the files of these runs where it "
                     "was. `make sync` starts a new experiment, with the runs of today's models."
                 )
-            show(page(address, found), "   (Ctrl-C ends it)")
+            show(f"http://{HOST}:{port}", found, "   (Ctrl-C ends it)")
             server.wait()
         except KeyboardInterrupt:
             print()
@@ -76,33 +90,6 @@ def main(port: int = 5000) -> None:
             with suppress(subprocess.TimeoutExpired):  # it tidies up its memory at leisure
                 server.wait(timeout=1)
             server.kill()
-
-
-def check_port(port: int) -> None:
-    """Raise `InputError` if somebody else has the port."""
-    try:
-        socket.create_server((HOST, port)).close()
-    except OSError as error:
-        raise InputError(
-            f"port {port} of {HOST} cannot be had: {os.strerror(error.errno or 0)}. Perhaps `make "
-            f"ui` runs already; else take another: make ui PORT={port % 65535 + 1}"
-        ) from None
-
-
-def start_server(port: int, log: IO[str]) -> "subprocess.Popen[bytes]":
-    """MLflow's server of the project's store, which takes some seconds until it answers."""
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
-        *("--backend-store-uri", f"sqlite:///{paths.STORE.resolve()}", "--workers", "1"),
-        *("--default-artifact-root", artifacts()),
-        *("--uvicorn-opts", "--log-level warning --timeout-graceful-shutdown 1"),
-    ]
-    return subprocess.Popen(command, env={**os.environ, **SETTINGS}, stdout=log, stderr=log)
-
-
-def artifacts() -> str:
-    """Where the files of this project's runs are."""
-    return paths.STORE.resolve().with_name("artifacts").as_uri()
 
 
 def wait_for_experiment(
@@ -138,18 +125,17 @@ def find_experiment(server: str, name: str) -> dict[str, Any] | None:
     return None
 
 
-def page(server: str, experiment: dict[str, Any] | None) -> str:
-    """The address of an experiment's comparison charts, in cf's view if the experiment has it."""
-    if experiment is None:
-        return f"{server}/#/experiments"
-    query = {"compareRunsMode": "CHART", "workflowType": "machine_learning"}
-    if ui_view.TAG in {tag["key"] for tag in experiment.get("tags", [])}:
-        query["viewStateShareKey"] = ui_view.KEY
-    return f"{server}/#/experiments/{experiment['experiment_id']}/runs?{urlencode(query)}"
+def show(server: str, experiment: dict[str, Any] | None, hint: str = "") -> None:
+    """Print the address of an experiment's charts, and open it where there is somebody to see it.
 
-
-def show(address: str, hint: str = "") -> None:
-    """Print where the page is, and open it where there is somebody to see it."""
+    They are in cf's view if the experiment has it.
+    """
+    address = f"{server}/#/experiments"
+    if experiment:
+        query = {"compareRunsMode": "CHART", "workflowType": "machine_learning"}
+        if ui_view.TAG in {tag["key"] for tag in experiment.get("tags", [])}:
+            query["viewStateShareKey"] = ui_view.KEY
+        address += f"/{experiment['experiment_id']}/runs?{urlencode(query)}"
     print(f"MLflow: {address}{hint}", flush=True)
     windows = sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & {*os.environ}
     if sys.stdout.isatty() and windows:

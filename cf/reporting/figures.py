@@ -55,7 +55,7 @@ def loss_curves(
     lines = []
     for name, unit in zip(order, units, strict=True):
         axes, rows, label = panels[kinds.index(unit)], histories[name], f"{last[name]:.3f}  {name}"
-        look: dict[str, Any] = {**vars(styles[name]), "markevery": max(1, len(rows) // 8)}
+        look: Any = {**vars(styles[name]), "markevery": max(1, len(rows) // 8)}
         axes.plot(rows["epoch"], rows["train_loss"], **DASHED, **look)
         lines += axes.plot(rows["epoch"], rows["valid_loss"], label=label, **look)
         if end := burn_in.get(name):
@@ -71,7 +71,7 @@ def loss_curves(
     low = min(axes.dataLim.y0 for axes in panels)
     if max(axes.dataLim.y1 for axes in panels) > limit:
         panels[0].set_ylim(low - 0.05 * (limit - low), limit)
-        panels[0].set_title(f"losses above {limit:.2f} are not shown", loc="left")
+        panels[0].set_title(f"losses above {limit:.2f} are not shown")
     text: dict[str, Any] = {"title": "last validation loss", "alignment": "left"}
     figure.legend(handles=lines, loc="outside right upper", ncols=n_columns, **text)
     solid = Line2D([], [], label="validation", color=INK, marker="o")
@@ -176,13 +176,11 @@ def calibration(
         errors.vlines(*ends, color=look["color"], lw=1, alpha=0.5)
         errors.plot(decile["predicted_sd"], decile["rmse"], lw=0.7, **look)
     shares.set(xlabel="level of the prediction interval (%)", ylabel="coverage (% of ratings)")
-    title = "coverage of prediction intervals;\nabove the diagonal they are too wide"
-    shares.set_title(title, loc="left")
+    shares.set_title("coverage of prediction intervals;\nabove the diagonal they are too wide")
     errors.set(xlabel="predicted standard deviation (stars)", ylabel="RMSE (stars)")
-    title = (
+    errors.set_title(
         "deciles of predicted standard deviation (bars: 95%);\nabove the diagonal it is too small"
     )
-    errors.set_title(title, loc="left")
     values = deciles[["predicted_sd", "rmse", "rmse_low", "rmse_high"]].to_numpy(float)
     low, high = np.nanmin(values), np.nanmax(values)
     margin = 0.05 * (high - low) or 0.1
@@ -222,8 +220,7 @@ def activity(user_counts: "pd.Series[int]", item_counts: "pd.Series[int]", title
             share = counts.iloc[: -(-n // 10)].sum() / counts.sum()
             axes.set_title(
                 f"{n:,} {what}s: median {counts.median():,g} ratings, maximum {counts.max():,};\n"
-                f"the top 10% have {share:.0%} of the ratings",
-                loc="left",
+                f"the top 10% have {share:.0%} of the ratings"
             )
     return apply_layout(figure)
 
@@ -241,7 +238,7 @@ def ranking(metrics: pd.DataFrame, styles: Mapping[str, Style], title: str) -> F
         bars = axes.barh(metrics.index, values, color=colors)
         labels = [f"{value:.2f}" if value >= 1 else f"{value:.4f}" for value in values]
         axes.bar_label(bars, labels, padding=3)
-        axes.set_title(str(heading), loc="left")
+        axes.set_title(str(heading))
         axes.margins(x=0.35)
         axes.tick_params(length=0, labelbottom=False)
         axes.spines["bottom"].set_visible(False)

@@ -15,7 +15,7 @@ from cf.reporting.style import Style, model_styles
 N_TOP = 15
 N_LEFT_OUT = 2
 MAX_MONTHS = 36
-PANELS = {
+PANELS = {  # title and whether its groups are ordered, in the order of the figure
     "item_popularity": ("training ratings of the item", True),
     "user_activity": ("training ratings of the user", True),
     "rating": ("observed rating (stars)", True),
@@ -24,34 +24,22 @@ PANELS = {
     "month": ("month of the rating", True),
     "year": ("year of the rating", True),
 }
-"""Title of each panel and whether its groups are ordered, in the order of the figure."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """The frames that the figures are drawn from; ratings and errors are in stars.
-
-    Attributes:
-        ratings: user_id, item_id and rating: all ratings.
-        items: item_id and title; a title may be missing.
-        part: the held-out rows that the models are evaluated on: valid or test.
-        predictions: as reports/predictions.parquet.
-        histories: as reports/history/<model>.csv, by model.
-        burn_in: sweeps before the first sample, by sampled model.
-        leaderboard, strata, ranking, coverage, deciles: as reports/<name>.csv; the last three may
-            be empty.
-    """
+    """What the figures are drawn from, mostly as files of reports/; ratings and errors in stars."""
 
     provenance: Provenance
-    ratings: pd.DataFrame
-    items: pd.DataFrame
-    part: str
+    ratings: pd.DataFrame  # user_id, item_id and rating: all ratings
+    items: pd.DataFrame  # item_id and title; a title may be missing
+    part: str  # the held-out rows that the models are evaluated on: valid or test
     predictions: pd.DataFrame
-    histories: Mapping[str, pd.DataFrame]
-    burn_in: Mapping[str, int]
+    histories: Mapping[str, pd.DataFrame]  # by model, as reports/history/<model>.csv
+    burn_in: Mapping[str, int]  # sweeps before the first sample, by sampled model
     leaderboard: pd.DataFrame
     strata: pd.DataFrame
-    ranking: pd.DataFrame
+    ranking: pd.DataFrame  # this one and the next two may be empty
     coverage: pd.DataFrame
     deciles: pd.DataFrame
 

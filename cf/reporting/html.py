@@ -22,34 +22,24 @@ from cf.reporting.gallery import Results
 Scores = Mapping[str, Mapping[str, Any]]
 
 DASH = "\N{EN DASH}"
-MODELS_PER_TABLE = 6
-"""More models go on in a further table, so that none is wider than a sheet of paper."""
-DECIMALS = 4
-"""Metrics that agree to these are shown as equal."""
-
-PIPELINE_PARAMS = re.compile(r"(ingest|split|evaluate|rank|train_\w+)\.")
-"""The parameters that results depend on."""
+DECIMALS = 4  # metrics that agree to these are shown as equal
+PIPELINE_PARAMS = re.compile(r"(ingest|split|evaluate|rank|train_\w+)\.")  # results depend on them
 
 
 @dataclass(frozen=True)
 class Commit:
-    """The results that a git commit has; empty where it has no such file that can be read.
-
-    `subject` is the first line of its message, the others are its reports/metrics.json,
-    reports/data.json and params.yaml.
-    """
+    """The results that a git commit has; empty where it has no such file that can be read."""
 
     sha: str
-    subject: str
-    metrics: Mapping[str, Any]
-    data: Mapping[str, Any]
-    params: Mapping[str, Any]
+    subject: str  # the first line of its message
+    metrics: Mapping[str, Any]  # reports/metrics.json
+    data: Mapping[str, Any]  # reports/data.json
+    params: Mapping[str, Any]  # params.yaml
 
     @property
     def is_readable(self) -> bool:
         """Whether its metrics have the shape of today's."""
-        shapes = {isinstance(scores, dict) for scores in self.metrics.values()}
-        return shapes == {True}
+        return {isinstance(scores, dict) for scores in self.metrics.values()} == {True}
 
 
 def render(
@@ -70,20 +60,20 @@ def render(
         commit: what to compare with; None where there is no git or no commit.
     """
     leaderboard, ranking, provenance = results.leaderboard, results.ranking, results.provenance
-    rows = leaderboard.astype(object).where(leaderboard.notna(), None).to_dict("records")
     order = list(leaderboard["model"])
     models = [name for name in order if name in results.histories]
     differing, common = compare_params({m: flatten(params.get(f"train_{m}")) for m in models})
     hidden = {name for name in ("to_notebook", "notebook_rmse") if leaderboard[name].isna().all()}
     if order[0] == NOTEBOOKS_BEST:
         hidden.add("to_notebook")  # it is the difference to the best
+    low, high = leaderboard["rmse_low"].min(), leaderboard["rmse_high"].max()
+    high = min(high, 1.5 * leaderboard["rmse_high"].iloc[0])  # one far off does not widen the axis
     template = _environment().get_template("html.html.jinja")
     return template.render(
-        rows=rows,
+        rows=leaderboard.astype(object).where(leaderboard.notna(), None).to_dict("records"),
         hidden=hidden,
         notebooks_best=NOTEBOOKS_BEST,
-        scale=_scale(leaderboard),
-        rated=SUBSET_LABELS[rows[0]["part"]],
+        scale=(low, max(high, low + 1e-6)),
         coverage=calibration.COVERAGE,
         trained=results.histories,
         provenance=provenance,
@@ -97,7 +87,6 @@ def render(
         changed_params=changed_params(commit.params, params) if commit else [],
         figures=_images(figures, order),
         models=models,
-        models_per_table=MODELS_PER_TABLE,
         differing=differing,
         common=common,
     )
@@ -191,29 +180,23 @@ def _about(metrics: Scores, data: Mapping[str, Any]) -> tuple[Any, ...]:
     return data.get("dataset"), data.get("part", "valid"), first.get("n"), first.get("n_cold")
 
 
-def _scale(leaderboard: pd.DataFrame) -> tuple[float, float]:
-    """The ends of the axis of intervals, in stars: a model that is far off does not widen it."""
-    low, high = leaderboard["rmse_low"].min(), leaderboard["rmse_high"].max()
-    return low, max(min(high, 1.5 * leaderboard["rmse_high"].iloc[0]), low + 1e-6)
-
-
 def _images(figures: Mapping[str, bytes], order: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Images by kind: predicted, its models in `order`, or else the name of the figure."""
+    """Images by kind: predicted, its models in `order`, or else the name of the figure.
+
+    Each is one of its own, so that its ids do not clash and its scripts do not run.
+    """
     places = {f"predicted_{model}": place for place, model in enumerate(order)}
     images: dict[str, list[dict[str, Any]]] = {}
     for name in sorted(figures, key=lambda name: places.get(name, -1)):
-        kind = "predicted" if name in places else name
-        images.setdefault(kind, []).append(_image(name, figures[name]))
+        root = ET.fromstring(figures[name])
+        _, _, *size = (round(float(pt) * 4 / 3) for pt in root.attrib["viewBox"].split())
+        image = {
+            "title": root.findtext("{http://www.w3.org/2000/svg}title") or name,
+            "size": size,
+            "uri": f"data:image/svg+xml;base64,{b64encode(figures[name]).decode()}",
+        }
+        images.setdefault("predicted" if name in places else name, []).append(image)
     return images
-
-
-def _image(name: str, svg: bytes) -> dict[str, Any]:
-    """The figure as an image of its own, whose ids do not clash and whose scripts do not run."""
-    root = ET.fromstring(svg)
-    _, _, width, height = (round(float(pt) * 4 / 3) for pt in root.attrib["viewBox"].split())
-    title = root.findtext("{http://www.w3.org/2000/svg}title") or name
-    uri = f"data:image/svg+xml;base64,{b64encode(svg).decode()}"
-    return {"title": title, "width": width, "height": height, "uri": uri}
 
 
 def _environment() -> Environment:
@@ -225,12 +208,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["decimals"] = _decimals
-    environment.filters["signed"] = _signed
-    environment.filters["percent"] = lambda value: f"{value:.1%}"
-    environment.filters["count"] = lambda value: f"{value:,}" if isinstance(value, int) else "?"
-    environment.filters["pair"] = lambda heading: (heading, "")
-    environment.filters["interval"] = lambda level: (f"{level}% interval", "coverage")
+    environment.filters |= {
+        "decimals": _decimals,
+        "signed": _signed,
+        "percent": "{:.1%}".format,
+        "count": lambda value: f"{value:,}" if isinstance(value, int) else "?",
+        "pair": lambda heading: (heading, ""),
+        "interval": lambda level: (f"{level}% interval", "coverage"),
+    }
     return environment
 
 

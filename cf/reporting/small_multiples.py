@@ -25,15 +25,12 @@ are as wide as their groups are many: constrained layout cannot do that."""
 class Panel:
     """One way to group rows.
 
-    Attributes:
-        title: what the groups have in common.
-        ordered: whether groups follow each other, so that lines may join them.
-        rows: label, model, n (rows in the group), and a metric with the ends of its interval,
-            which are NaN where it has none; the same labels in the same order for each model.
+    `rows` has label, model, n (rows in the group), and a metric with the ends of its interval,
+    which are NaN where it has none; the same labels in the same order for each model.
     """
 
-    title: str
-    ordered: bool
+    title: str  # what the groups have in common
+    ordered: bool  # whether groups follow each other, so that lines may join them
     rows: pd.DataFrame
 
     @cached_property
@@ -145,7 +142,7 @@ def _draw(axes: Axes, panel: Panel, metric: str, styles: Mapping[str, Style]) ->
         positions, panel.labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=8
     )
     axes.tick_params(axis="x", length=0)
-    axes.set_title(panel.title, loc="left")
+    axes.set_title(panel.title)
     axes.grid(axis="y")
     for place in positions[1::2]:
         axes.axvspan(place - 0.5, place + 0.5, color="#F4F4F4", lw=0, zorder=0)

@@ -28,6 +28,7 @@ RC_PARAMS: Any = {
     "axes.labelsize": 10,
     "axes.spines.right": False,
     "axes.spines.top": False,
+    "axes.titlelocation": "left",
     "axes.titlesize": 9,
     "figure.facecolor": "white",
     "figure.titlesize": 12,
@@ -81,7 +82,6 @@ def save(figure: Figure, path: Path) -> None:
     """
     settings: Any = {**RC_PARAMS, "svg.hashsalt": "cf", "svg.fonttype": "path"}
     metadata: dict[str, Any] = {"Title": figure.get_suptitle().replace("\n", " ")}
-    if path.suffix == ".svg":
-        metadata["Date"] = None
+    metadata |= {"Date": None} if path.suffix == ".svg" else {}
     with matplotlib.rc_context(settings), atomic_write(path) as tmp_path:
         figure.savefig(tmp_path, dpi=144, metadata=metadata)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 
 from cf.core.ratings import SUBSET_LABELS, SplitInfo
 
@@ -103,10 +103,9 @@ def _table(
     title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], **options: Any
 ) -> Table:
     """A table with the first column to the left and never wrapped, the others to the right."""
-    table = Table(title=title, **options)
-    table.add_column(headings[0], no_wrap=True)
-    for heading in headings[1:]:
-        table.add_column(heading, justify="right")
+    first, *others = headings
+    columns = [Column(first, no_wrap=True), *(Column(name, justify="right") for name in others)]
+    table = Table(*columns, title=title, **options)
     for row in rows:
         table.add_row(*row)
     return table

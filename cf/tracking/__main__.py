@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable
+from itertools import chain
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ SLOW_S = 5.0
 def main() -> int:
     """Record until the stage has ended; 1 and a warning if something is missing, else 0."""
     inbox: SimpleQueue[str] = SimpleQueue()  # so that the stage never waits
-    reader = Thread(target=read, args=(sys.stdin, inbox), daemon=True)
+    reader = Thread(target=read, args=(inbox,), daemon=True)
     reader.start()
     store: MlflowStore | None = None
     pending: dict[str, RunRecord] = {}  # that still run, or could not be written
@@ -35,7 +35,8 @@ def main() -> int:
     while last_tries > 0:
         lines = [] if closed else [inbox.get(), *(inbox.get() for _ in range(inbox.qsize()))]
         closed = closed or "" in lines
-        arrived = latest(lines)
+        whole = (line for line in lines if line.endswith("\n"))  # a stage may die while writing
+        arrived = {record.id: record for record in (RunRecord(**json.loads(x)) for x in whole)}
         pending |= arrived
         for record in list((pending if closed else arrived).values()):
             if closed and record.status == "RUNNING":  # the stage that would have ended it is dead
@@ -69,17 +70,10 @@ def main() -> int:
     return 1 if pending else 0
 
 
-def read(lines: Iterable[str], inbox: SimpleQueue[str]) -> None:
-    """Put each line into the inbox, and an empty one when the stage has ended or died."""
-    for line in lines:
+def read(inbox: SimpleQueue[str]) -> None:
+    """Put each line that the stage writes into the inbox, and an empty one when it has ended."""
+    for line in chain(sys.stdin, [""]):
         inbox.put(line)
-    inbox.put("")
-
-
-def latest(lines: Iterable[str]) -> dict[str, RunRecord]:
-    """The last state of each record, by id."""
-    whole = (line for line in lines if line.endswith("\n"))  # a stage may be killed while writing
-    return {record.id: record for record in (RunRecord(**json.loads(line)) for line in whole)}
 
 
 if __name__ == "__main__":

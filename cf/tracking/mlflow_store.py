@@ -8,7 +8,6 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -39,10 +38,8 @@ class MlflowStore:
 
     Where an experiment of DVC runs, the project is the folder that `DVC_ROOT` names. A record's
     lock file is held by the process that writes the record, and as long as the record runs: so
-    others see whether a run that is marked as running still has a process to end it.
-
-    Args:
-        started: in ms since 1970 UTC; runs of records that had ended before are backfilled.
+    others see whether a run that is marked as running still has a process to end it. Runs of
+    records that had ended before `started`, in ms since 1970 UTC, are backfilled.
     """
 
     def __init__(self, started: int) -> None:
@@ -138,7 +135,12 @@ class MlflowStore:
         if changed:
             self.client.log_batch(run_id, [Metric(*metric, now, 0) for metric in changed])
         self._log_pictures(run, record.pictures)
-        self._log_reports(run, record.reports)
+        content = "".join(io.digest(Path(path)) for path in record.reports)
+        digest = hashlib.sha256(content.encode())
+        if record.reports and run.data.tags.get("report_sha256") != digest.hexdigest():
+            for path in record.reports:
+                self.client.log_artifact(run_id, path, "report")
+            self.client.set_tag(run_id, "report_sha256", digest.hexdigest())
         if record.parent and (above := self._find(record.experiment, record.parent)):
             self.client.set_tag(run_id, "mlflow.parentRunId", above.info.run_id)
         if record.candidate:
@@ -159,14 +161,6 @@ class MlflowStore:
                     self.client.log_artifact(run.info.run_id, copy)
                 self.client.log_image(run.info.run_id, Image(path), key=name, step=0)
                 self.client.set_tag(run.info.run_id, f"{name}_sha256", digest)
-
-    def _log_reports(self, run: Run, paths: Sequence[str]) -> None:
-        content = "".join(io.digest(Path(path)) for path in paths)
-        digest = hashlib.sha256(content.encode()).hexdigest()
-        if paths and run.data.tags.get("report_sha256") != digest:
-            for path in paths:
-                self.client.log_artifact(run.info.run_id, path, "report")
-            self.client.set_tag(run.info.run_id, "report_sha256", digest)
 
     def _register(self, run_id: str, record: RunRecord) -> None:
         """Register the run's model once, and the decision whether it is the champion."""

@@ -22,8 +22,7 @@ from cf.core.config import Sampling, Tracking, Training, flatten_params
 from cf.core.errors import InputError
 from cf.core.ratings import Provenance, SplitInfo
 
-INTERVAL_S = 0.25
-"""Seconds between two states of a running record that are handed over: enough for a live chart."""
+INTERVAL_S = 0.25  # between two states of a running record: enough for a live chart
 
 MADE_BY_DVC = ("dvc.lock", "reports", "runs")
 NOTE = (
@@ -37,37 +36,25 @@ NOTE = (
 class RunRecord:
     """One execution, as MLflow shows it: a training, a search and its trials, a cross-validation.
 
-    Attributes:
-        id: of this execution and no other; a tag of its run in MLflow.
-        experiment: MLflow's, in which the run is.
-        parameters: hyperparameters under flat names.
-        dataset: the fields of MLflow's data set.
-        started, ended: in ms since 1970 UTC; ended is 0 while it runs.
-        status: RUNNING, FINISHED, FAILED or KILLED.
-        epochs: step, time (ms) and metrics of each.
-        files: SHA-256 of each model file, by its path relative to the project.
-        pictures: path of each figure that exists for all models, by the name they share.
-        reports: paths of figures and pages about several models.
-        parent: id of the record that this is a part of; or empty.
-        candidate: whether its model is registered, perhaps as the champion.
+    Times are in ms since 1970 UTC; paths are relative to the project.
     """
 
-    id: str
-    experiment: str
+    id: str  # of this execution and no other; a tag of its run in MLflow
+    experiment: str  # MLflow's, in which the run is
     name: str
-    parameters: dict[str, Any]
+    parameters: dict[str, Any]  # hyperparameters under flat names
     tags: dict[str, str]
-    dataset: dict[str, str]
+    dataset: dict[str, str]  # the fields of MLflow's data set
     started: int
-    ended: int = 0
-    status: str = "RUNNING"
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    files: dict[str, str] = field(default_factory=dict)
+    ended: int = 0  # while it runs
+    status: str = "RUNNING"  # or FINISHED, FAILED, KILLED
+    epochs: list[dict[str, Any]] = field(default_factory=list)  # step, time and metrics of each
+    files: dict[str, str] = field(default_factory=dict)  # SHA-256 of each model file, by path
     metrics: dict[str, float] = field(default_factory=dict)
-    pictures: dict[str, str] = field(default_factory=dict)
-    reports: list[str] = field(default_factory=list)
-    parent: str = ""
-    candidate: bool = False
+    pictures: dict[str, str] = field(default_factory=dict)  # paths, by a name that models share
+    reports: list[str] = field(default_factory=list)  # paths of what is about several models
+    parent: str = ""  # id of the record that this is a part of
+    candidate: bool = False  # whether its model is registered, perhaps as the champion
 
     def log_epoch(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add the metrics of an epoch that has just ended."""
@@ -92,8 +79,7 @@ def new_training_record(
     `changed`, the parameters that differ from the last commit's, are part of the run's name.
     """
     words = [model, *(f"{key}={value}" for key, value in (changed or {}).items())]
-    if len(words) > 3:
-        words[3:] = ["..."]
+    words[3:] = ["..."] if len(words) > 3 else []
     parameters = {
         **flatten_params(section.model_dump(mode="json")),
         "dataset": provenance.dataset,
@@ -132,18 +118,17 @@ def group(
 
     It has the parameters and tags that all of them share, the report and the metrics.
     """
-    first, *others = records
 
-    def shared(kind: str) -> dict[str, Any]:
-        values = getattr(first, kind).items()
-        return {k: v for k, v in values if all(getattr(o, kind).get(k) == v for o in others)}
+    def shared(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {k: v for k, v in values[0].items() if all(each.get(k) == v for each in values)}
 
+    first = records[0]
     above = RunRecord(
         id=uuid4().hex,
         experiment=first.experiment,
         name=name,
-        parameters=shared("parameters"),
-        tags=shared("tags"),
+        parameters=shared([record.parameters for record in records]),
+        tags=shared([record.tags for record in records]),
         dataset=first.dataset,
         started=min(record.started for record in records),
         metrics=dict(metrics),
@@ -184,14 +169,10 @@ def set_figures(records: Mapping[str, RunRecord]) -> None:
 
 
 class Recorder:
-    """Hands records to the process that writes to MLflow.
-
-    Attributes:
-        failed: whether MLflow lacks something of the records; known once the block has ended.
-    """
+    """Hands records to the process that writes to MLflow."""
 
     def __init__(self, process: "subprocess.Popen[str] | None") -> None:
-        self.failed = False
+        self.failed = False  # at the end: whether MLflow lacks something of the records
         self._process = process
         self._open: dict[str, tuple[RunRecord, Path | None]] = {}  # running or not handed over
         self._sent: dict[str, float] = {}
@@ -203,40 +184,18 @@ class Recorder:
         times a second at most, and the process writes only the last of the states it was given.
         """
         self._open[record.id] = record, path
-        now = time.monotonic()
-        if record.status != "RUNNING" or now - self._sent.get(record.id, -INTERVAL_S) >= INTERVAL_S:
-            self._sent[record.id] = now
-            self._send(record, path)
-
-    def _send(self, record: RunRecord, path: Path | None) -> None:
+        now, is_running = time.monotonic(), record.status == "RUNNING"
+        if is_running and now - self._sent.get(record.id, -INTERVAL_S) < INTERVAL_S:
+            return
+        self._sent[record.id] = now
         fields = {name: value for name, value in asdict(record).items() if value}
         if path:
             io.write_json(path, fields)
-        if record.status != "RUNNING":
-            self._open.pop(record.id, None)
+        if not is_running:
+            del self._open[record.id]
         if self._process and self._process.stdin:
             with suppress(BrokenPipeError):  # it has said why it ended
                 print(json.dumps(fields), file=self._process.stdin, flush=True)
-
-    def _end(self, status: str) -> None:
-        """End the records that still run."""
-        for record, path in list(self._open.values()):
-            record.status, record.ended = status, _now()
-            self._send(record, path)
-
-    def _wait(self, timeout_s: float | None) -> None:
-        if not self._process:
-            return
-        try:
-            self._process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            print(
-                f"warning: MLflow was not done within {timeout_s:.0f} s. The results are not "
-                "affected. `make sync` records them later.",
-                file=sys.stderr,
-            )
-        self.failed = self._process.wait() != 0
 
 
 @contextmanager
@@ -246,14 +205,28 @@ def recording(settings: Tracking, timeout_s: float | None = 60) -> Iterator[Reco
     A record that still runs when the block fails is FAILED, or KILLED after an interrupt. The
     process is given up after `timeout_s` seconds; with None, never.
     """
-    recorder = Recorder(_start_process() if settings.enabled else None)
+    process = _start_process() if settings.enabled else None
+    recorder = Recorder(process)
     try:
         yield recorder
     except BaseException as error:
-        recorder._end("FAILED" if isinstance(error, Exception) else "KILLED")
+        for record, path in list(recorder._open.values()):
+            record.status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            record.ended = _now()
+            recorder.upsert(record, path)
         raise
     finally:
-        recorder._wait(timeout_s)
+        if process:
+            try:
+                process.communicate(timeout=timeout_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                print(
+                    f"warning: MLflow was not done within {timeout_s:.0f} s. The results are not "
+                    "affected. `make sync` records them later.",
+                    file=sys.stderr,
+                )
+            recorder.failed = process.wait() != 0
 
 
 def _start_process() -> "subprocess.Popen[str]":
