@@ -66,8 +66,7 @@ def main(axes: Sequence[str] | None, jobs: int) -> None:
 def parse_axis(text: str) -> tuple[str, list[float]]:
     """The dotted key of a parameter and its values, ascending, from `key=value,value,...`.
 
-    Raises:
-        InputError: it is no parameter of a training section, or the values are no numbers.
+    Raises `InputError` if it is no parameter of a training section or a value is no number.
     """
     key, _, listed = text.partition("=")
     try:

@@ -68,16 +68,10 @@ def trial_record(trial: Trial, search: RunRecord) -> RunRecord:
     Its parameters have the flat names of a training's run, to compare by.
     """
     names = (key.removesuffix(".name").rpartition(".")[2] for key in trial.parameters)
-    record = RunRecord(
-        id=f"{search.id}-{trial.number}",
-        experiment=search.experiment,
-        name=f"trial {trial.number}",
-        parameters=dict(zip(names, trial.parameters.values(), strict=True)),
-        tags={},
-        dataset=search.dataset,
-        started=int(time.time() * 1000),
-        parent=search.id,
-    )
+    parameters = dict(zip(names, trial.parameters.values(), strict=True))
+    key, name, now = f"{search.id}-{trial.number}", f"trial {trial.number}", int(time.time() * 1000)
+    record = RunRecord(key, search.experiment, name, parameters, {}, search.dataset, now)
+    record.parent = search.id
     for step, losses in enumerate(trial.losses, start=1):
         record.log_epoch(step, losses)
     record.finish(status=trial.state)

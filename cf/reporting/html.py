@@ -53,11 +53,9 @@ def render(
 ) -> str:
     """The page, which needs no other file and no network.
 
-    Args:
-        metrics, data: as reports/<name>.json, of the models on the leaderboard.
-        params: the sections of params.yaml.
-        figures: SVG by file name without suffix; of one model: predicted_<model>.
-        commit: what to compare with; None where there is no git or no commit.
+    Metrics and data are as in reports/<name>.json, `params` are the sections of params.yaml, and
+    `figures` SVG by file name without suffix. The commit, None where there is none, is what to
+    compare with.
     """
     leaderboard, ranking, provenance = results.leaderboard, results.ranking, results.provenance
     order = list(leaderboard["model"])
@@ -97,9 +95,8 @@ def changes(
 ) -> list[tuple[str, float | None, float | None, float | None, str]] | None:
     """The models whose metrics differ from the commit's, in `order`, then those that are gone.
 
-    Returns:
-        Of each: its name, its RMSE before and now in stars (None where there was or is none), the
-        difference and a verdict. None where the two are not about the same rows.
+    Of each: its name, its RMSE before and now in stars (None where there was or is none), the
+    difference and a verdict. None where the two are not about the same rows.
     """
     if not commit.is_readable or _about(commit.metrics, commit.data) != _about(metrics, data):
         return None
@@ -138,9 +135,7 @@ def compare_params(
 ) -> tuple[dict[str, dict[str, tuple[str, bool]]], dict[str, str]]:
     """The parameters in which models differ, and those that all share; `params` by model.
 
-    Returns:
-        By key: each model's value and whether it stands out, being rarer than another; and the
-        shared values.
+    By key: each model's value and whether it stands out, being rarer than another; shared values.
     """
     keys = list(dict.fromkeys(key for values in params.values() for key in values))
     # Keys of one subsection side by side, in the order of the first model that has it.

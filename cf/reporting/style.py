@@ -75,10 +75,7 @@ def apply_layout(figure: Figure) -> Figure:
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as what the suffix of `path` says: .png, 144 dots an inch, or .svg.
 
-    The same figure gives the same bytes: the file does not say when it was made.
-
-    Raises:
-        InputError: the system refused to write.
+    The same figure gives the same bytes. Raises `InputError` if the system refuses to write.
     """
     settings: Any = {**RC_PARAMS, "svg.hashsalt": "cf", "svg.fonttype": "path"}
     metadata: dict[str, Any] = {"Title": figure.get_suptitle().replace("\n", " ")}

@@ -12,12 +12,8 @@ import time
 from itertools import chain
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING
 
 from cf.tracking.record import RunRecord
-
-if TYPE_CHECKING:
-    from cf.tracking.mlflow_store import MlflowStore
 
 LAST_TRIES = 3  # after the stage has ended: others may create the same at the same time
 SLOW_S = 5.0
@@ -28,7 +24,7 @@ def main() -> int:
     inbox: SimpleQueue[str] = SimpleQueue()  # so that the stage never waits
     reader = Thread(target=read, args=(inbox,), daemon=True)
     reader.start()
-    store: MlflowStore | None = None
+    store = None
     pending: dict[str, RunRecord] = {}  # that still run, or could not be written
     error: Exception | None = None
     closed, last_tries = False, LAST_TRIES
@@ -44,9 +40,9 @@ def main() -> int:
             began = time.monotonic()
             try:
                 if store is None:
-                    from cf.tracking import mlflow_store  # late: the inbox is open by now
+                    from cf.tracking.mlflow_store import MlflowStore  # late: the inbox is open
 
-                    store = mlflow_store.MlflowStore(int(sys.argv[1]))
+                    store = MlflowStore(int(sys.argv[1]))
                 store.upsert(record)
                 if record.status != "RUNNING":
                     del pending[record.id]

@@ -2,11 +2,9 @@
 
 import hashlib
 import os
-import shutil
 import socket
 import sqlite3
 import sys
-import tempfile
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -154,13 +152,11 @@ class MlflowStore:
         charts for images. An image is a new file at each call.
         """
         for name, path in pictures.items():
-            digest = io.digest(Path(path))
+            digest, run_id = io.digest(Path(path)), run.info.run_id
             if run.data.tags.get(f"{name}_sha256") != digest:
-                with tempfile.TemporaryDirectory() as folder:
-                    copy = shutil.copy(path, Path(folder, name).with_suffix(Path(path).suffix))
-                    self.client.log_artifact(run.info.run_id, copy)
-                self.client.log_image(run.info.run_id, Image(path), key=name, step=0)
-                self.client.set_tag(run.info.run_id, f"{name}_sha256", digest)
+                self.client.log_image(run_id, Image(path), artifact_file=f"{name}.png")
+                self.client.log_image(run_id, Image(path), key=name, step=0)
+                self.client.set_tag(run_id, f"{name}_sha256", digest)
 
     def _register(self, run_id: str, record: RunRecord) -> None:
         """Register the run's model once, and the decision whether it is the champion."""

@@ -143,9 +143,8 @@ def group(
 def read_all(split: SplitInfo) -> dict[str, RunRecord]:
     """The record of each model's training in runs/, by the model's name, as far as it finished.
 
-    Raises:
-        InputError: a file is damaged, or a model was trained on another split, so that its
-            training rows may be held out now.
+    Raises `InputError` if a file is damaged, or if a model was trained on another split: its
+    training rows may be held out now.
     """
     found = {path: io.read_dataclass(path, RunRecord) for path in sorted(paths.RUNS.glob("*.json"))}
     for path, record in found.items():

@@ -6,44 +6,37 @@ from typing import Any
 KEY = "cf"
 TAG = f"mlflow.sharedViewState.{KEY}"
 
-Json = dict[str, Any]
+LOSS, PREDICTIONS, METRICS = "loss", "predictions", "Model metrics"
 
 
-def _section(name: str, columns: int, **more: int) -> Json:
+def _section(name: str, columns: int, **more: int) -> dict[str, Any]:
     # reordered: metrics of later versions come last instead of in alphabetical order
     section = {"display": True, "columns": columns, **more, "isReordered": True}
     return {"uuid": name, "name": name, **section}
 
 
-def _card(kind: str, name: str, section: str, **more: Any) -> Json:
+def _card(kind: str, name: str, section: str, **more: Any) -> dict[str, Any]:
     card = {"uuid": name, "type": kind, "displayName": name, "metricSectionId": section}
     return {**card, "runsCountToCompare": 10, "isGenerated": True, "deleted": False, **more}
 
 
-def _lines(metric: str, section: str) -> Json:
-    return _card(
-        "LINE",
-        metric,
-        section,
-        metricKey=metric,
-        lineSmoothness=0,
-        scaleType="linear",
-        xAxisScaleType="log",  # 200 sweeps of one model beside 3 epochs of another
-        xAxisKey="step",
-        yAxisKey="metric",
-        yAxisExpressions=[],
-        range={},
-        useGlobalXaxisKey=True,
-        useGlobalLineSmoothing=True,
-    )
+def _lines(section: str, *metrics: str) -> list[dict[str, Any]]:
+    look = {
+        "lineSmoothness": 0,
+        "scaleType": "linear",
+        "xAxisScaleType": "log",  # 200 sweeps of one model beside 3 epochs of another
+        "xAxisKey": "step",
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "range": {},
+        "useGlobalXaxisKey": True,
+        "useGlobalLineSmoothing": True,
+    }
+    return [_card("LINE", metric, section, metricKey=metric, **look) for metric in metrics]
 
 
-def _bars(metric: str, section: str, shown: bool = True) -> Json:
-    return _card("BAR", metric, section, metricKey=metric, deleted=not shown)
-
-
-def _images(name: str, section: str) -> Json:
-    return _card("IMAGE", name, section, imageKeys=[name], step=0, showRunParams=False)
+def _bars(*metrics: str, deleted: bool = False) -> list[dict[str, Any]]:
+    return [_card("BAR", name, METRICS, metricKey=name, deleted=deleted) for name in metrics]
 
 
 # The page of runs as MLflow's own "Fraction" would keep it: a tag of the experiment, which a link
@@ -54,11 +47,7 @@ COLUMNS = {
     "attributes.`Description`": 320,
     "attributes.`Dataset`": 210,
 }
-HIDDEN = (  # counts, bounds, and what few models have: in the table if asked for
-    *("rmse_low", "rmse_high", "n", "n_cold"),
-    *("nll", "coverage_50", "coverage_80", "coverage_95"),
-)
-LOSS, PREDICTIONS, METRICS = "loss", "predictions", "Model metrics"
+PICTURES = "predicted_vs_observed"
 VIEW = {
     "orderByKey": "metrics.`rmse`",
     "orderByAsc": True,
@@ -71,11 +60,13 @@ VIEW = {
         _section(METRICS, columns=3),
     ],
     "compareRunCharts": [
-        *(_lines(metric, LOSS) for metric in ("loss/valid", "loss/train")),
-        _images("predicted_vs_observed", PREDICTIONS),
-        *(_bars(metric, METRICS) for metric in ("rmse", "rmse_warm", "rmse_cold", "mae", "mse")),
-        *(_lines(metric, METRICS) for metric in ("learning_rate", "seconds_per_epoch")),
-        *(_bars(metric, METRICS, shown=False) for metric in HIDDEN),
+        *_lines(LOSS, "loss/valid", "loss/train"),
+        _card("IMAGE", PICTURES, PREDICTIONS, imageKeys=[PICTURES], step=0, showRunParams=False),
+        *_bars("rmse", "rmse_warm", "rmse_cold", "mae", "mse"),
+        *_lines(METRICS, "learning_rate", "seconds_per_epoch"),
+        # counts, bounds, and what few models have: in the table if asked for
+        *_bars("rmse_low", "rmse_high", "n", "n_cold", deleted=True),
+        *_bars("nll", "coverage_50", "coverage_80", "coverage_95", deleted=True),
     ],
 }
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development", TAG: json.dumps(VIEW)}

@@ -69,11 +69,7 @@ def search(
 
 
 def best_first(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials that finished, the lowest loss first.
-
-    Raises:
-        InputError: none finished; the message has the reason of the first that failed.
-    """
+    """The trials that finished, the lowest loss first; raises `InputError` if none did."""
     finished = [trial for trial in trials if trial.value is not None]
     if not finished:
         first = next((f" The first failure: {each.reason}" for each in trials if each.reason), "")
@@ -82,13 +78,10 @@ def best_first(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def dvc_command(section: str, best: Trial, baseline_trial: Trial) -> str:
-    """The line for a shell that runs the pipeline with the best trial's values.
-
-    Keys that the baseline lacks are added to the section of params.yaml.
-    """
+    """The line for a shell that runs the pipeline with the best trial's values."""
     words = ["dvc", "exp", "run"]
     for key, value in best.parameters.items():
-        added = "" if key in baseline_trial.parameters else "+"
+        added = "" if key in baseline_trial.parameters else "+"  # a key that the section lacks
         words += ["-S", f"{added}{section}.{key}={json.dumps(value, ensure_ascii=False)}"]
     return shlex.join(words)
 
