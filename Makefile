@@ -82,6 +82,7 @@ $(PACKAGES) $(PEERS):
 		|| { echo "cf needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(@D) \
 		|| { echo "On Debian: apt install python3-venv, then again." >&2; exit 1; }
+	@echo "Installing the packages of $<: some minutes, once ..."
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 

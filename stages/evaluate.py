@@ -24,6 +24,10 @@ def main() -> None:
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
     n_leaked = split.n_leaked_in(params.part)
     records = read_all(split)
+    for name in set(config.trained_models(paths.PARAMS)) - set(records):
+        print(
+            f"WARNING: {name} is not scored: params.yaml has it, but no stage of dvc.yaml made it."
+        )
     train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
     held_out = Ratings.from_frame(io.read_parquet(paths.SPLIT_FILES[params.part]))
     genres = io.read_parquet(paths.ENCODED_ITEMS, ["genres"])["genres"]

@@ -25,7 +25,10 @@ def main() -> None:
     part = evaluate.part
     save(ranking.evaluate_lists({}, None, rank.k, part), {})
     if split.method not in ranking.METHODS:
-        print(f"Not on a {split.method} split: `dvc exp run -S split.method=time` ranks.")
+        print(
+            f"Nothing to rank: the split is {split.method}, and lists are evaluated where the "
+            "latest ratings are held out. `make rank` does that, aside."
+        )
         return
     split.n_leaked_in(part)  # raises where there is no such part
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)

@@ -65,7 +65,7 @@ def main() -> None:
             for sweep in sample(model, train, valid, *features, gibbs, chain):
                 bar.completed += 1
                 bar.fields["text"] = (
-                    f"epoch {sweep.epoch}/{gibbs.n_sweeps}  train {sweep.train_loss:.4f}  "
+                    f"sweep {sweep.epoch}/{gibbs.n_sweeps}  MSE train {sweep.train_loss:.4f}  "
                     f"valid {sweep.valid_loss:.4f}"
                 )
                 sweeps.append(sweep)

@@ -58,7 +58,7 @@ def main() -> None:
                 model, train, valid, optimizer, section.schedule, section.batch_size, advance
             ):
                 bar.fields["text"] = (
-                    f"epoch {epoch.epoch}/{n_epochs}  train {epoch.train_loss:.4f}  "
+                    f"epoch {epoch.epoch}/{n_epochs}  MSE train {epoch.train_loss:.4f}  "
                     f"valid {epoch.valid_loss:.4f}"
                 )
                 epochs.append(epoch)

@@ -62,6 +62,15 @@ def test_mlflow_has_the_numbers_that_git_has(recorder: FakeRecorder) -> None:
     assert record.metrics == {name: value for name, value in expected.items() if value is not None}
 
 
+def test_a_model_that_nothing_trained_is_named(
+    recorder: FakeRecorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with paths.PARAMS.open("a") as params:
+        params.write("train_forgotten: {}\n")
+    evaluate.main()
+    assert "WARNING: forgotten is not scored: params.yaml has it" in capsys.readouterr().out
+
+
 def test_the_same_results_are_the_same_files(recorder: FakeRecorder) -> None:
     before = [path.read_bytes() for path in TRACKED]
     path = paths.RUNS / "plain.json"

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from cf.core.errors import InputError
 from cf.training.item_features import genre_columns, item_columns, year_column
@@ -27,9 +28,15 @@ def test_columns_are_side_by_side_in_the_order_declared() -> None:
 
 def test_what_the_data_does_not_have_has_no_columns() -> None:
     nothing = pd.DataFrame({"genres": ["", ""], "year": [np.nan, np.nan]})
-    assert item_columns(nothing, ("genres", "year"), "cf/models/x.py").shape == (2, 0)
+    found = item_columns(nothing, ("genres", "year"), "cf/models/x.py")
+    assert (found.shape, found.dtype) == ((2, 0), torch.float32)
     one_year = pd.DataFrame({"genres": ["", ""], "year": [1990.0, 1990.0]})
     assert not item_columns(one_year, ("year",), "cf/models/x.py").any()
+
+
+def test_a_name_without_a_tuple_is_text() -> None:
+    with pytest.raises(InputError, match=r"cf/models/x.py: .* write \('genres',\)"):
+        item_columns(pd.DataFrame({"genres": ["a"]}), "genres", "cf/models/x.py")
 
 
 def test_an_unknown_feature_is_named() -> None:

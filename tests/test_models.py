@@ -10,6 +10,7 @@ import torch
 import yaml
 
 import cf.models
+from cf.core.config import BaseConfig
 from cf.core.errors import InputError
 from cf.core.ratings import Provenance
 from cf.models import base
@@ -194,7 +195,54 @@ def test_item_columns_are_saved_and_a_data_set_without_them_trains_without() -> 
     assert bare(users, items).isfinite().all()
 
 
+class WithoutColumns(base.Model):
+    """Declares features, and takes none."""
+
+    class Config(BaseConfig):
+        """Nothing."""
+
+    item_features = ("year",)
+
+    def __init__(
+        self, config: BaseConfig, n_users: int, n_items: int, rating_range: list[float]
+    ) -> None:
+        super().__init__(config, n_users, n_items, rating_range)
+
+
+class KeepsColumns(WithoutColumns):
+    """Takes the columns of its features, and does not hand them on."""
+
+    def __init__(
+        self,
+        config: BaseConfig,
+        n_users: int,
+        n_items: int,
+        rating_range: list[float],
+        columns: torch.Tensor,
+    ) -> None:
+        super().__init__(config, n_users, n_items, rating_range)
+
+
+@pytest.mark.parametrize(
+    ("cls", "said"),
+    [
+        (WithoutColumns, "expected the arguments config, .*, rating_range, item_columns: too many"),
+        (KeepsColumns, "hand item_columns on to super"),
+    ],
+)
+def test_a_model_with_features_takes_their_columns(
+    monkeypatch: pytest.MonkeyPatch, cls: type[base.Model], said: str
+) -> None:
+    monkeypatch.setattr(base, "find", lambda _: cls)
+    spec = ModelSpec.from_data({"name": "mine"}, FACTS, ITEMS, "test")
+    with pytest.raises(InputError, match=rf"cf/models/mine.py: {cls.__name__}.__init__: {said}"):
+        spec.build("test")
+
+
 def test_an_unknown_model_lists_those_there_are() -> None:
+    context = "params.yaml: train_x.model"
+    with pytest.raises(InputError, match=r"^params.yaml: train_x.model.name: no model is called"):
+        ModelSpec({"name": "dotbia"}, 7, 9, (0.5, 5.0)).build(context)
     with pytest.raises(InputError, match=r"'dotbia'.*dot, dotbias, dotbias_ensemble, .*embnet"):
         base.find("dotbia")
 

@@ -25,8 +25,8 @@ class GlobalMean:
 class Bias:
     """Global mean plus user and item biases, with `damping` as in `damped_means`.
 
-    They are fitted in turn, each to the residuals of the others, until they converge: that is ridge
-    regression on the two ids. Users and items without ratings have 0.
+    They are fitted in turn, 20 times, each to the residuals of the others: that is ridge regression
+    on the two ids. Users and items without ratings have 0.
 
     Source:
         Koren, Bell and Volinsky 2009, "Matrix Factorization Techniques for Recommender

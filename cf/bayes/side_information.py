@@ -1,4 +1,4 @@
-"""What is known of users and items besides their ratings, as columns of numbers."""
+"""Side information of users and items, as columns of numbers for the Gibbs sampler."""
 
 import numpy as np
 import pandas as pd

@@ -318,6 +318,11 @@ def validate(values: Any, context: str, schema: type[S]) -> S:
         raise InputError("\n".join(messages)) from None
 
 
+def trained_models(path: Path) -> list[str]:
+    """The models of the training sections in the params file at `path`."""
+    return [name.removeprefix("train_") for name in _sections(path) if name.startswith("train_")]
+
+
 def is_sampled(path: Path, section: str) -> bool:
     """Whether a training section of the params file at `path` is a `Sampling`."""
     values = _sections(path).get(section)

@@ -7,7 +7,7 @@ from cf.models.base import Model, embedding, sigmoid_range
 
 
 class DotBias(Model):
-    """r(u, i) = low + (high - low) · sigmoid(p_u · q_i + b_u + b_i)
+    """r(u, i) = low + (high - low) · sigmoid(p_u · q_i + b_u + c_i)
 
     The sigmoid keeps predictions inside the rating range, so the extreme ratings themselves are
     only approached. A cold item is predicted from its user's bias alone.

@@ -7,7 +7,7 @@ from cf.models.base import Model, embedding, sigmoid_range
 
 
 class DotBiasEnsemble(Model):
-    """r(u, i) = mean over members of low + (high - low) · sigmoid(p_u · q_i + b_u + b_i)
+    """r(u, i) = mean over members of low + (high - low) · sigmoid(p_u · q_i + b_u + c_i)
 
     The members differ in where they start, and learn from the same batches, each from its own
     error: every member ends as it would if trained alone. Their errors partly cancel. A row of

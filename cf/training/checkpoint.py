@@ -1,5 +1,6 @@
 """A trained model as two files without executable data: weights and the settings to rebuild it."""
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,13 +53,23 @@ class ModelSpec:
         """The untrained model on torch's default device; `context` begins error messages.
 
         Raises:
-            InputError: no such model, or settings that are not its own.
+            InputError: no such model, settings that are not its own, or another signature.
         """
         cls = _find_class(self.model, context)
         settings = {key: value for key, value in self.model.items() if key != "name"}
         own = config.validate(settings, context, cls.Config)
         columns = (self.item_columns,) if cls.item_features else ()
-        return cls(own, self.n_users, self.n_items, list(self.rating_range), *columns)
+        arguments = own, self.n_users, self.n_items, list(self.rating_range), *columns
+        place = f"cf/models/{self.model['name']}.py: {cls.__name__}.__init__"
+        try:
+            inspect.signature(cls).bind(*arguments)
+        except TypeError as error:
+            needed = "config, n_users, n_items, rating_range" + ", item_columns" * len(columns)
+            raise InputError(f"{place}: expected the arguments {needed}: {error}.") from None
+        model = cls(*arguments)
+        if columns and not hasattr(model, "item_columns"):
+            raise InputError(f"{place}: hand item_columns on to super().__init__, as the last one.")
+        return model
 
 
 def save(folder: Path, model: base.Model, spec: ModelSpec) -> list[Path]:
@@ -93,4 +104,7 @@ def _find_class(model: Mapping[str, Any], context: str) -> type[base.Model]:
     name = model.get("name")
     if not isinstance(name, str):
         raise InputError(f"{context}.name: expected a model's name, got {name!r}.")
-    return base.find(name)
+    try:
+        return base.find(name)
+    except InputError as error:
+        raise InputError(f"{context}.name: {error}") from None

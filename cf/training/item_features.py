@@ -1,4 +1,4 @@
-"""What is known of items besides their ratings, as columns of numbers for models."""
+"""Item features as columns of numbers, for models that are trained with gradients."""
 
 from collections.abc import Sequence
 
@@ -42,10 +42,14 @@ def item_columns(items: pd.DataFrame, features: Sequence[str], context: str) -> 
     Raises:
         InputError: there is no such feature; `context` begins the message.
     """
+    if isinstance(features, str):
+        raise InputError(
+            f"{context}: item_features: expected names in a tuple, got text: write ({features!r},)."
+        )
     if unknown := [name for name in features if name not in FEATURES]:
         raise InputError(
             f"{context}: item_features: there is no feature {unknown[0]!r}. Choose from "
             f"{', '.join(FEATURES)}, or add one to cf/training/item_features.py."
         )
     columns = [FEATURES[name](items) for name in features]
-    return torch.tensor(np.concatenate(columns, axis=1)).contiguous()
+    return torch.tensor(np.concatenate(columns, axis=1), dtype=torch.float32).contiguous()

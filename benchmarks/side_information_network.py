@@ -1,6 +1,7 @@
 """What a two-layer network over bayesmf's features reaches: on a slice of train, then on valid.
 
-Its settings were chosen on the slice. Usage: python -m benchmarks.embnet [MEMBERS]
+Its settings were chosen on the slice.
+Usage: python -m benchmarks.side_information_network [MEMBERS]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """What each ingredient of dotbias_ensemble is worth, on slices of the training rows.
 
-No validation row is read. Usage: python -m benchmarks.presets [SLICES]
+No validation row is read. Usage: python -m benchmarks.ensemble_variants [SLICES]
 """
 
 import math
@@ -99,7 +99,7 @@ def changed(training: Training, changes: dict[str, Any]) -> Training:
         for name in outer:
             inner = inner[name]
         inner[last] = value
-    return config.validate(values, "benchmarks.presets", Training)
+    return config.validate(values, "benchmarks.ensemble_variants", Training)
 
 
 def decays(model: base.Model, train: Ratings, variant: Variant, decay: float) -> list[Tensor]:
