@@ -19,10 +19,7 @@ from cf.core.errors import InputError
 from cf.tracking import ui_view
 
 HOST = "127.0.0.1"
-SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # for evaluations of language models
-}
+NEEDLESS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def main(port: int = 5000) -> None:
@@ -71,7 +68,7 @@ def serve(name: str, port: int) -> None:
         *("--uvicorn-opts", "--log-level warning --timeout-graceful-shutdown 1"),
     ]
     with tempfile.TemporaryFile("w+") as log:
-        server = subprocess.Popen(command, env={**os.environ, **SETTINGS}, stdout=log, stderr=log)
+        server = subprocess.Popen(command, env={**os.environ, **NEEDLESS}, stdout=log, stderr=log)
         try:
             found = wait_for_experiment(server, f"http://{HOST}:{port}", name, log)
             if found is None:

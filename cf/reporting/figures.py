@@ -40,10 +40,9 @@ def loss_curves(
     The axis ends at three times the lowest validation loss, so that a model that starts far off
     does not flatten the others. The legend has each model's last validation loss.
 
-    Args:
-        histories: epoch (from 1), train_loss and valid_loss in stars², and noise_precision if
-            the model is sampled; a row per epoch, perhaps none.
-        burn_in: sweeps before the first sample, by sampled model.
+    A history has epoch (from 1), train_loss and valid_loss in stars², and noise_precision if the
+    model is sampled; perhaps no row. `burn_in` has each sampled model's sweeps before the first
+    sample.
     """
     last = {name: rows["valid_loss"].iloc[-1] for name, rows in histories.items() if len(rows)}
     order = sorted(last, key=lambda name: (np.isnan(last[name]), last[name]))
@@ -160,12 +159,9 @@ def calibration(
 ) -> Figure:
     """Coverage of prediction intervals, and RMSE by decile of the predicted standard deviation.
 
-    Perfectly calibrated, both panels have all points on the dashed diagonal.
-
-    Args:
-        coverage: model, level in percent and coverage in [0, 1].
-        deciles: model, decile, predicted_sd, rmse, rmse_low and rmse_high in stars; NaN where
-            there is no interval.
+    Perfectly calibrated, both panels have all points on the dashed diagonal. `coverage` has model,
+    level in percent and coverage in [0, 1]; `deciles` has model, decile, predicted_sd, rmse,
+    rmse_low and rmse_high in stars, NaN where there is no interval.
     """
     figure = new_figure(title, (8.6, 5.2))
     shares, errors = figure.subplots(1, 2)

@@ -67,13 +67,11 @@ def draw(results: Results) -> Iterator[tuple[str, Figure]]:
     yield from strata_figures(results)
     if len(results.coverage):
         title = f"Calibration on the {rated} ratings: {dataset}"
-        curves = results.coverage, results.deciles
-        yield "calibration", figures.calibration(*curves, styles, title)
+        yield "calibration", figures.calibration(results.coverage, results.deciles, styles, title)
     for name in results.histories:
         title = f"Predicted against observed {rated} ratings: {dataset}, {name}"
         pairs = results.predictions[name], results.predictions["observed"]
-        drawn = figures.predicted_against_observed(*pairs, rating_range, title)
-        yield f"predicted_{name}", drawn
+        yield f"predicted_{name}", figures.predicted_against_observed(*pairs, rating_range, title)
     if len(results.ranking):
         metrics = results.ranking.set_index("model").filter(like="_at_").rename(columns=_heading)
         title = f"Ranking metrics on the {rated} ratings: {dataset}"

@@ -34,13 +34,10 @@ RC_PARAMS: Any = {
     "figure.titlesize": 12,
     "font.size": 9,
     "grid.color": "#E4E4E4",
-    "legend.fontsize": 9,
     "legend.frameon": False,
     "lines.linewidth": 1.6,
     "lines.markersize": 5.5,
     "text.parse_math": False,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
 }
 
 

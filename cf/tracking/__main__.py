@@ -27,8 +27,8 @@ def main() -> int:
     store = None
     pending: dict[str, RunRecord] = {}  # that still run, or could not be written
     error: Exception | None = None
-    closed, last_tries = False, LAST_TRIES
-    while last_tries > 0:
+    closed, tries = False, 0
+    while tries < LAST_TRIES and (pending or not closed):
         lines = [] if closed else [inbox.get(), *(inbox.get() for _ in range(inbox.qsize()))]
         closed = closed or "" in lines
         whole = (line for line in lines if line.endswith("\n"))  # a stage may die while writing
@@ -36,7 +36,7 @@ def main() -> int:
         pending |= arrived
         for record in list((pending if closed else arrived).values()):
             if closed and record.status == "RUNNING":  # the stage that would have ended it is dead
-                record.status, record.ended = "KILLED", int(time.time() * 1000)
+                record.finish(status="KILLED")
             began = time.monotonic()
             try:
                 if store is None:
@@ -49,10 +49,10 @@ def main() -> int:
             except Exception as failure:  # whatever it is, the stage goes on
                 error = failure
                 if not reader.is_alive() and time.monotonic() - began > SLOW_S:
-                    last_tries = 0  # a server that does not answer will not do so next time
+                    tries = LAST_TRIES  # a server that does not answer will not do so next time
                     break
         if closed:
-            last_tries = last_tries - 1 if pending else 0
+            tries += 1
     if pending:
         reason = next(iter(str(error).strip().splitlines()), repr(error))
         print(

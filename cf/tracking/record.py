@@ -25,11 +25,10 @@ from cf.core.ratings import Provenance, SplitInfo
 INTERVAL_S = 0.25  # between two states of a running record: enough for a live chart
 
 MADE_BY_DVC = ("dvc.lock", "reports", "runs")
-NOTE = (
+NOTE = (  # the description of a run: what it has parameters for
     *("n_factors {n_factors}", "{optimizer} {learning_rate}", "decay {weight_decay}"),
     *("{n_epochs} epochs", "{n_sweeps} sweeps", "dropout {dropout}", "init_range {init_range}"),
 )
-"""The description of a run: what it has parameters for."""
 
 
 @dataclass
@@ -210,8 +209,7 @@ def recording(settings: Tracking, timeout_s: float | None = 60) -> Iterator[Reco
         yield recorder
     except BaseException as error:
         for record, path in list(recorder._open.values()):
-            record.status = "FAILED" if isinstance(error, Exception) else "KILLED"
-            record.ended = _now()
+            record.finish(status="FAILED" if isinstance(error, Exception) else "KILLED")
             recorder.upsert(record, path)
         raise
     finally:

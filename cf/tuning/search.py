@@ -48,10 +48,8 @@ def search(
     ratings used, `tune.holdout` are held out. A trial is pruned if its lowest loss is above the
     median of the finished trials' losses at the same epoch, but not before half its epochs: early
     losses say little where the learning rate restarts. The same arguments give the same trials.
-    `context`, the path of the params file, begins error messages.
-
-    Raises:
-        InputError: the space does not fit the section, or the holdout would be empty.
+    `context`, the path of the params file, begins error messages: `InputError` is raised if the
+    space does not fit the section, or if the holdout would be empty.
 
     Source:
         Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization", section 4, as in
