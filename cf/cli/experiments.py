@@ -52,10 +52,11 @@ def run(
                     name = waiting.popleft()
                     running[name] = _start(name, experiments[name], target, Path(folder, name))
                 time.sleep(INTERVAL_S)
+                ended = [name for name in running if running[name].poll() is not None]
                 logs = {name: Path(folder, name).read_text(errors="replace") for name in running}
                 stages = (re.findall(r"^Running stage '(.+)':", log, re.M) for log in logs.values())
                 bar.fields["text"] = ", ".join(found[-1] if found else "..." for found in stages)
-                for name in [name for name in running if running[name].poll() is not None]:
+                for name in ended:
                     failed, log = running.pop(name).returncode != 0, logs[name]
                     attempts[name] += 1
                     if failed and any(text in log for text in LOCKED) and attempts[name] < ATTEMPTS:
