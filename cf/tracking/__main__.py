@@ -9,11 +9,16 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from itertools import chain
 from queue import SimpleQueue
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from cf.tracking.record import RunRecord
+
+if TYPE_CHECKING:
+    from cf.tracking.mlflow_store import MlflowStore
 
 LAST_TRIES = 3  # after the stage has ended: others may create the same at the same time
 SLOW_S = 5.0
@@ -24,7 +29,9 @@ def main() -> int:
     inbox: SimpleQueue[str] = SimpleQueue()  # so that the stage never waits
     reader = Thread(target=read, args=(inbox,), daemon=True)
     reader.start()
-    store = None
+    store: MlflowStore | None = None
+    with suppress(Exception):  # it is tried again when there is a record
+        store = open_store()
     pending: dict[str, RunRecord] = {}  # that still run, or could not be written
     error: Exception | None = None
     closed, tries = False, 0
@@ -39,10 +46,7 @@ def main() -> int:
                 record.finish(status="KILLED")
             began = time.monotonic()
             try:
-                if store is None:
-                    from cf.tracking.mlflow_store import MlflowStore  # late: the inbox is open
-
-                    store = MlflowStore(int(sys.argv[1]))
+                store = store or open_store()
                 store.upsert(record)
                 if record.status != "RUNNING":
                     del pending[record.id]
@@ -64,6 +68,13 @@ def main() -> int:
     if store:
         store.close()
     return 1 if pending else 0
+
+
+def open_store() -> "MlflowStore":
+    """MLflow's store; only here is MLflow imported, when the inbox is open and the stage works."""
+    from cf.tracking.mlflow_store import MlflowStore
+
+    return MlflowStore(int(sys.argv[1]))
 
 
 def read(inbox: SimpleQueue[str]) -> None:
