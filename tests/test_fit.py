@@ -70,6 +70,36 @@ def test_the_reported_train_loss_weighs_a_short_last_batch_as_what_it_is(planted
     )
 
 
+def test_models_see_one_scale_and_answer_on_the_datas(planted: Pair) -> None:
+    """Ratings from 10 to 100 train as those from 0.5 to 5 do, and so do ratings from -10 to 10."""
+    expected, plain = trained(planted), dotbias_of(planted, (0.5, 5.0))
+    for factor, offset in ((20.0, 0.0), (20 / 4.5, -10 - 10 / 4.5)):
+        train, valid = (
+            replace(part, values=(part.values * factor + offset).astype(np.float32))
+            for part in planted
+        )
+        rating_range = 0.5 * factor + offset, 5.0 * factor + offset
+        model, epochs = dotbias_of((train, valid), rating_range)
+        for one, other in zip(expected, epochs, strict=True):
+            assert other.train_loss == pytest.approx(factor**2 * one.train_loss, rel=1e-4)
+            assert other.valid_loss == pytest.approx(factor**2 * one.valid_loss, rel=1e-4)
+        found = base.predict(model, valid.users, valid.items)
+        alike = base.predict(plain[0], valid.users, valid.items) * factor + offset
+        np.testing.assert_allclose(found, alike, rtol=1e-3, atol=1e-3)
+
+
+def dotbias_of(
+    pair: Pair, rating_range: tuple[float, float]
+) -> tuple[base.Model, list[EpochResult]]:
+    """dotbias trained on ratings of this range, as `trained` does."""
+    device.prepare(torch.device("cpu"), n_threads=1, seed=0)
+    settings = {"name": "dotbias", "n_factors": 3, "init_range": [-0.3, 0.3]}
+    spec = ModelSpec(settings, n_users=60, n_items=80, rating_range=rating_range)
+    model = spec.build("test")
+    optimizer = optim.Adam(model.parameters(), (0.9, 0.999), weight_decay=0.0)
+    return model, list(fit(model, *pair, optimizer, schedule(), batch_size=64))
+
+
 def test_every_rating_is_seen_once_an_epoch(planted: Pair) -> None:
     seen: list[int] = []
     model = dotbias()

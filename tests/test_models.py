@@ -283,8 +283,9 @@ def test_a_member_becomes_what_it_becomes_alone(weight_decay: float) -> None:
 
 
 def small(name: str, **settings: Any) -> base.Model:
-    model = {"name": name, "n_factors": 2, "init_range": [0.0, 0.1], **settings}
-    return ModelSpec(model, n_users=1, n_items=1, rating_range=(1.0, 5.0)).build("test").eval()
+    cls = base.find(name)
+    own = cls.Config(**{"n_factors": 2, "init_range": [0.0, 0.1], **settings})
+    return cls(own, 1, 1, [1.0, 5.0]).eval()
 
 
 def test_dot_by_hand() -> None:

@@ -56,6 +56,26 @@ def test_planted_ratings_and_their_noise_are_recovered(planted: Pair) -> None:
     assert 0.72 < inside < 0.88  # of 80% intervals
 
 
+def test_a_chain_on_another_scale_answers_on_it(planted: Pair) -> None:
+    """Ratings from 10 to 100 as those from 0.5 to 5: the same chain, on their scale."""
+    plain, expected = sampled(planted, n_sweeps=30)
+    train, valid = (replace(part, values=part.values * 20) for part in planted)
+    torch.manual_seed(0)
+    model = BayesMF(BayesMF.Config(n_factors=2, n_samples=100), 60, 80, [0.5, 5.0])
+    model.factor = 20.0
+    sweeps = list(sample(model, train, valid, [], [], settings(n_sweeps=30)))
+    assert sweeps[-1].train_loss == pytest.approx(400 * expected[-1].train_loss, rel=1e-3)
+    assert sweeps[-1].valid_loss == pytest.approx(400 * expected[-1].valid_loss, rel=1e-3)
+    assert sweeps[-1].noise_precision == pytest.approx(expected[-1].noise_precision / 400, rel=1e-3)
+    pairs = valid.users, valid.items
+    for one, other in zip(
+        base.predict_mean_and_std(plain, *pairs),
+        base.predict_mean_and_std(model, *pairs),
+        strict=True,
+    ):
+        np.testing.assert_allclose(other, 20 * one, rtol=1e-2)
+
+
 def test_the_error_bar_of_a_user_without_ratings_is_no_wider_than_the_range(planted: Pair) -> None:
     known = planted[0].users < 6
     few = planted[0].take(np.flatnonzero(known))

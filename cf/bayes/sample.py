@@ -18,6 +18,7 @@ from cf.core.config import Gibbs
 from cf.core.errors import InputError
 from cf.core.io import atomic_write
 from cf.core.ratings import Ratings
+from cf.models.base import on_model_scale
 from cf.models.bayesmf import BayesMF, scores, user_day_ids
 
 State = dict[str, Tensor]
@@ -101,7 +102,8 @@ def sample(
         InputError: the numbers are no longer finite.
     """
     model.eval()
-    model.mean.fill_(float(train.values.mean(dtype=np.float64)))
+    mean = float(train.values.mean(dtype=np.float64))
+    model.mean.fill_((mean - model.offset) / model.factor)
     n_samples, n_users, d = model.user_rows.shape
     n_items = model.item_rows.shape[1]
     users, items = torch.tensor(train.users), torch.tensor(train.items)
@@ -113,7 +115,7 @@ def sample(
     sampler = Sampler(
         users,
         items,
-        torch.tensor(train.values) - model.mean,
+        on_model_scale(model, train.values) - model.mean,
         user_days,
         EntitySide(n_users, d - 1, user_features),
         EntitySide(n_items, d - 1, item_features),
@@ -152,9 +154,9 @@ def sample(
             model.day_effects[index] = sampler.days
             if user_days is not None:
                 model.day_variance[index] = (1 / sampler.day_precision).clamp(max=max_variance)
-        valid_loss = monitor.loss(sampler, averaged=number >= gibbs.burn_in)
-        train_loss = float(residuals.square().mean())
-        noise = float(sampler.noise.mean())
+        valid_loss = model.factor**2 * monitor.loss(sampler, averaged=number >= gibbs.burn_in)
+        train_loss = model.factor**2 * float(residuals.square().mean())
+        noise = float(sampler.noise.mean()) / model.factor**2
         sweeps.append(Sweep(number + 1, train_loss, valid_loss, noise, seconds))
         if checkpoint:
             checkpoint.save_if_due(state)
@@ -185,7 +187,7 @@ class ValidationMonitor:
     def __init__(self, model: BayesMF, valid: Ratings) -> None:
         self.model = model
         self.users, self.items = torch.tensor(valid.users), torch.tensor(valid.items)
-        self.values = torch.tensor(valid.values)
+        self.values = on_model_scale(model, valid.values)
         times = None if valid.timestamps is None else torch.tensor(valid.timestamps)
         self.day, self.known = model.find_days(self.users, times)
         self.total, self.count = torch.zeros(len(valid)), 0

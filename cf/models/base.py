@@ -14,6 +14,9 @@ from cf.core.config import BaseConfig, Range
 from cf.core.errors import InputError
 from cf.core.ratings import Indices, Stars
 
+MODEL_RANGE = (0.5, 5.0)
+"""The lowest and highest rating on the models' own scale, whatever they are in the data."""
+
 
 class Model(nn.Module):
     """A model that predicts ratings; `forward(users, items)` takes (B,) indices, gives (B,) stars.
@@ -33,6 +36,10 @@ class Model(nn.Module):
     takes_time: ClassVar[bool] = False
     item_features: ClassVar[tuple[str, ...]] = ()
     item_columns: Tensor
+    # A rating of the data is `factor` times the model's, plus `offset`: models see all ratings on
+    # the scale MODEL_RANGE, since learning rates and priors fit no other.
+    factor: float = 1.0
+    offset: float = 0.0
 
     def __init__(
         self,
@@ -61,6 +68,11 @@ class Model(nn.Module):
         None instead of the deviation here; a model that predicts one overrides this.
         """
         return self(users, items) if times is None else self(users, items, times), None
+
+
+def on_model_scale(model: Model, ratings: Stars) -> Tensor:
+    """The data's ratings on the scale of the model, (n,)."""
+    return torch.tensor((ratings - np.float32(model.offset)) / np.float32(model.factor))
 
 
 def embedding(n_rows: int, n_factors: int, init_range: Range) -> nn.Embedding:
@@ -129,7 +141,7 @@ def predict_mean_and_std(
     for start in range(0, max(1, len(users)), chunk):
         batch = (torch.tensor(array[start : start + chunk], device=device) for array in inputs)
         mean, deviation = model.predict_mean_and_std(*batch)
-        means.append(mean.cpu().numpy())
+        means.append(mean.cpu().numpy() * np.float32(model.factor) + np.float32(model.offset))
         if deviation is not None:
-            deviations.append(deviation.cpu().numpy())
+            deviations.append(deviation.cpu().numpy() * np.float32(model.factor))
     return np.concatenate(means), np.concatenate(deviations) if deviations else None

@@ -29,7 +29,7 @@ class ModelSpec:
     model: dict[str, Any]  # its name and its own settings, as in params.yaml
     n_users: int
     n_items: int
-    rating_range: tuple[float, float]  # in stars
+    rating_range: tuple[float, float]  # of the data
     item_columns: Tensor | None = None  # (n_items, n_columns), for a class that declares features
 
     @classmethod
@@ -59,7 +59,7 @@ class ModelSpec:
         settings = {key: value for key, value in self.model.items() if key != "name"}
         own = config.validate(settings, context, cls.Config)
         columns = (self.item_columns,) if cls.item_features else ()
-        arguments = own, self.n_users, self.n_items, list(self.rating_range), *columns
+        arguments = own, self.n_users, self.n_items, list(base.MODEL_RANGE), *columns
         place = f"cf/models/{self.model['name']}.py: {cls.__name__}.__init__"
         try:
             inspect.signature(cls).bind(*arguments)
@@ -69,6 +69,9 @@ class ModelSpec:
         model = cls(*arguments)
         if columns and not hasattr(model, "item_columns"):
             raise InputError(f"{place}: hand item_columns on to super().__init__, as the last one.")
+        (low, high), (model_low, model_high) = self.rating_range, base.MODEL_RANGE
+        model.factor = (high - low) / (model_high - model_low)
+        model.offset = low - model_low * model.factor
         return model
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from cf.core.config import Schedule
 from cf.core.errors import InputError
 from cf.core.ratings import Ratings
-from cf.models.base import Model, predict
+from cf.models.base import Model, on_model_scale, predict
 from cf.training.fast_gradients import fast_gradients
 from cf.training.optim import Optimizer
 
@@ -60,7 +60,8 @@ def fit(
             finite.
     """
     device = next(model.parameters()).device
-    arrays = [torch.tensor(a, device=device) for a in (train.users, train.items, train.values)]
+    values = on_model_scale(model, train.values)
+    arrays = [a.to(device) for a in (*map(torch.tensor, (train.users, train.items)), values)]
     check_forward(model, arrays[0][:batch_size], arrays[1][:batch_size])
     n_batches = -(-len(train) // batch_size)
     for epoch, rates in enumerate(learning_rates(schedule, n_batches), start=1):
@@ -81,7 +82,7 @@ def fit(
                 sizes.append(len(ratings))
                 on_batch(len(ratings))
         members = torch.stack(losses).cpu().double().reshape(n_batches, -1)
-        train_loss = float(np.average(members.mean(1), weights=sizes))
+        train_loss = model.factor**2 * float(np.average(members.mean(1), weights=sizes))
         seconds = time.perf_counter() - started
         errors = predict(model, valid.users, valid.items).astype(np.float64) - valid.values
         valid_loss = float(np.mean(errors**2))
