@@ -11,6 +11,12 @@ def interval(resampled: pd.Series) -> tuple[float, float]:
     return low, high
 
 
+@pytest.fixture
+def any_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cf.evaluation.bootstrap.MIN_USERS", 1)
+
+
+@pytest.mark.usefixtures("any_users")
 def test_two_users_worked_by_hand() -> None:
     """One user has an error of 1, the other three errors of 2: 1, √(13/4) or 2 stars."""
     predicted, observed = np.array([4, 5, 1, 2.0]), np.array([3, 3, 3, 4.0])
@@ -95,6 +101,15 @@ def test_chunks_change_nothing_but_memory(monkeypatch: pytest.MonkeyPatch) -> No
         assert (resample({"a": errors}, 0 * errors, users, 50, 1)["a"] == whole).all()
 
 
+def test_few_users_give_no_intervals() -> None:
+    errors, users = np.ones(10), np.arange(10)
+    assert resample({"dot": errors}, 0 * errors, users, 10, 1)["dot"].notna().all()
+    users[0] = 1
+    found = resample({"dot": errors}, 0 * errors, users, 10, 1)
+    assert intervals(found).isna().all(axis=None)
+
+
+@pytest.mark.usefixtures("any_users")
 def test_one_user_has_no_other_resample() -> None:
     predicted, observed = np.array([3.5, 4.5]), np.array([3.0, 5.0])
     drawn = resample({"dot": predicted}, observed, np.array([4, 4]), 10, 1)["dot"]

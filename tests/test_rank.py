@@ -35,7 +35,7 @@ def test_ranks_all_models_and_baselines_where_the_last_is_held_out(
     with pytest.raises(SystemExit, match=r"evaluate.part: there is no test part"):
         rank.main()
     paths.PARAMS.write_text(text)
-    paths.PARAMS.write_text(text.replace("relevant: 4.0", "relevant: 5.5"))
+    paths.PARAMS.write_text(text.replace("relevant: auto", "relevant: 5.5"))
     rank.main()
     assert "No lists are evaluated. params.yaml: rank.relevant: no user" in capsys.readouterr().out
     assert io.read_csv(paths.RANKING).empty

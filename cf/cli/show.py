@@ -1,6 +1,7 @@
 """Print the leaderboard and where to look next."""
 
 from rich.console import Console
+from rich.markup import escape
 
 from cf.core import io, paths
 from cf.core.ratings import Provenance
@@ -24,8 +25,9 @@ def main() -> None:
     console.print(leaderboard_table(board))
     facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     if facts.dataset != facts.requested:
+        names = f"{escape(facts.dataset)}, not {escape(facts.requested)}"
         console.print(
-            f"[bold red]{facts.dataset}, not {facts.requested}[/]: that could not be reached when "
-            "it was asked for. `dvc repro -f ingest` tries again."
+            f"[bold red]{names}[/]: that could not be reached when it was asked for. `dvc repro -f "
+            "ingest` tries again."
         )
     console.print(NEXT)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -97,7 +98,7 @@ def show(title: str, section: str, trials: Sequence[Trial]) -> None:
 
 def trials_table(title: str, trials: Sequence[Trial]) -> Table:
     """A column of each trial, first the baseline, with a row of each parameter."""
-    table = Table(title=title, caption="loss: mean squared error in stars² on the holdout")
+    table = Table(title=escape(title), caption="loss: mean squared error in stars² on the holdout")
     table.add_column(overflow="fold")
     cells = []
     for trial in trials:

@@ -14,9 +14,9 @@ def progress_bar(name: str, total: int) -> Iterator[Task]:
     `task.fields["text"]`.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns) as progress:

@@ -9,6 +9,9 @@ from cf.core.ratings import Indices, Stars
 
 CELLS_PER_CHUNK = 2**22  # users times resamples worked on at once: about 100 MB
 
+MIN_USERS = 10
+"""Fewer users give no intervals: they say too little about others."""
+
 ROUNDING = 2**20
 """Sums of squared errors are rounded to 1/2²⁰ stars², far below what matters. Their sums are then
 exact up to 8·10⁹ stars², whatever the order in which a machine adds them: models with equal
@@ -23,7 +26,8 @@ def resample(
     A resample draws as many users as there are, with replacement, each with all their rows, which
     are not independent: resampling rows would make intervals too narrow. All models are scored on
     the same resamples, so that their differences are paired. The order of rows does not matter;
-    other indices for the same users act like another seed.
+    other indices for the same users act like another seed. With fewer users than `MIN_USERS` all
+    are missing.
 
     Source:
         Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapters 8 (draw what is
@@ -37,6 +41,8 @@ def resample(
     squares = np.array([np.bincount(positions, error**2) for error in errors])
     table = np.column_stack([*(np.round(squares * ROUNDING) / ROUNDING), counts])
     n_users = len(counts)
+    if n_users < MIN_USERS:
+        return pd.DataFrame(np.nan, index=range(n_resamples), columns=list(predictions))
     rng = np.random.default_rng(seed)
     sums = np.empty((n_resamples, table.shape[1]))
     step = max(1, CELLS_PER_CHUNK // n_users)

@@ -6,6 +6,7 @@ or without rows, raise ValueError.
 """
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from cf.core.ratings import Stars
@@ -58,4 +59,4 @@ def summary(predicted: Stars, observed: Stars, cold: NDArray[np.bool_]) -> Summa
 def of_run(metrics: Summary, part: str) -> dict[str, float]:
     """What a model's run has in MLflow: test/rmse on the part test of the held-out rows."""
     prefix = "" if part == "valid" else f"{part}/"
-    return {f"{prefix}{name}": float(value) for name, value in metrics.items() if value is not None}
+    return {f"{prefix}{name}": float(value) for name, value in metrics.items() if pd.notna(value)}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,8 @@ import pandas as pd
 from cf.baselines.base import Scorer, chunks, interaction_matrix, top_k
 from cf.core import io
 from cf.core.errors import InputError
-from cf.core.ratings import Indices, Ratings
+from cf.core.ratings import Indices, Ratings, Stars
+from cf.evaluation.bootstrap import MIN_USERS
 from cf.evaluation.metrics import of_run
 
 METHODS = ("time", "leave_last")  # splits that hold out what users rated last
@@ -28,25 +29,35 @@ class RankingTask:
     n_relevant: Indices  # (n,) relevant items of each user counted
 
 
+def typical_rating(values: Stars) -> float:
+    """The rating that nearest to half of all ratings reach or exceed."""
+    levels, counts = np.unique(values, return_counts=True)
+    share = counts[::-1].cumsum()[::-1] / len(values)
+    return float(levels[np.abs(share - 0.5).argmin()])
+
+
 def make_task(
     train: Ratings,
     held_out: Ratings,
     n_users: int,
     n_items: int,
-    lowest_relevant: float,
+    lowest_relevant: float | Literal["auto"],
     exclude: Ratings | None = None,
 ) -> RankingTask:
     """The users that can be evaluated, and what is relevant to each.
 
-    An item is relevant where the user's held-out rating is at least `lowest_relevant` stars and
-    the user has not rated it before. Models do not know the ratings `exclude`, between train and
-    the held-out ones, but their items are not recommended to their users.
+    An item is relevant where the user's held-out rating is at least `lowest_relevant` (auto: the
+    `typical_rating` of train) and the user has not rated it before. Models do not know the ratings
+    `exclude`, between train and the held-out ones, but their items are not recommended to their
+    users.
 
     Raises:
         InputError: no user can be evaluated.
     """
     known = interaction_matrix(train, n_users, n_items)
     seen = known if exclude is None else known.maximum(interaction_matrix(exclude, *known.shape))
+    if lowest_relevant == "auto":
+        lowest_relevant = typical_rating(train.values)
     high = np.flatnonzero(held_out.values >= lowest_relevant)
     relevant = interaction_matrix(held_out.take(high), *known.shape)
     relevant -= relevant.multiply(seen)
@@ -122,14 +133,14 @@ def evaluate_lists(
         in bits, where an item that nobody rated counts like one that a single user rated; the
         metrics' names end in _at_ and k. behind: how far the NDCG is below the best one's, with the
         ends of the 95% interval of the paired difference over users, behind_low and behind_high,
-        too narrow with few users. n_users and n_left_out: users counted, and not. part.
+        missing with few users. n_users and n_left_out: users counted, and not. part.
     """
     rows = []
     if task:
         of_users = {name: user_metrics(items, task) for name, items in lists.items()}
         ndcg = pd.DataFrame({name: metrics["ndcg"] for name, metrics in of_users.items()})
         gaps = -ndcg.sub(ndcg[ndcg.mean().idxmax()], axis="index")
-        half = 1.96 * gaps.std(ddof=0) / np.sqrt(max(1, len(gaps) - 1))
+        half = 1.96 * gaps.std() / np.sqrt(len(gaps)) * (1 if len(gaps) >= MIN_USERS else np.nan)
         n_items = task.train.shape[1]
         n_raters = np.bincount(task.train.indices, minlength=n_items)
         n_active = np.count_nonzero(np.diff(task.train.indptr))

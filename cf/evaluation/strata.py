@@ -12,10 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cf.core.ratings import Indices, Ratings, Stars
+from cf.evaluation.bootstrap import MIN_USERS
 
 Floats = NDArray[np.float64]
-
-MIN_USERS = 10  # groups of fewer have no intervals: so few say nothing about other users
 
 
 def stratify(train: Ratings, held_out: Ratings, genres: "pd.Series[str]") -> list[pd.Series]:

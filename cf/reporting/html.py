@@ -64,8 +64,10 @@ def render(
     hidden = {name for name in ("to_notebook", "notebook_rmse") if leaderboard[name].isna().all()}
     if order[0] == NOTEBOOKS_BEST:
         hidden.add("to_notebook")  # it is the difference to the best
-    low, high = leaderboard["rmse_low"].min(), leaderboard["rmse_high"].max()
-    high = min(high, 1.5 * leaderboard["rmse_high"].iloc[0])  # one far off does not widen the axis
+    lows, highs = (
+        leaderboard[f"rmse_{end}"].fillna(leaderboard["rmse"]) for end in ("low", "high")
+    )
+    low, high = lows.min(), min(highs.max(), 1.5 * highs.iloc[0])  # one far off does not widen it
     template = _environment().get_template("html.html.jinja")
     return template.render(
         rows=leaderboard.astype(object).where(leaderboard.notna(), None).to_dict("records"),
@@ -79,7 +81,7 @@ def render(
         split=split,
         subset_labels=SUBSET_LABELS,
         commit=commit,
-        ranked=ranking.to_dict("records"),
+        ranked=ranking.astype(object).where(ranking.notna(), None).to_dict("records"),
         k="".join(ranking.columns.str.extract("ndcg_at_(.*)", expand=False).dropna()),
         changes=changes(commit, metrics, data, order) if commit else None,
         changed_params=changed_params(commit.params, params) if commit else [],

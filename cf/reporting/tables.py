@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 from rich import box
+from rich.markup import escape
 from rich.table import Column, Table
 
 from cf.core.ratings import SUBSET_LABELS, SplitInfo
@@ -27,7 +28,7 @@ def leaderboard_table(board: pd.DataFrame) -> Table:
     """reports/leaderboard.csv, with the calibration of models that predict standard deviations."""
     first = board.iloc[0]
     subset = SUBSET_LABELS[first["part"]]
-    title = f"{first['dataset']}: {first['n']} {subset} ratings, {first['n_cold']} cold"
+    title = f"{escape(first['dataset'])}: {first['n']} {subset} ratings, {first['n_cold']} cold"
     if first["n_leaked"]:
         title += f"\n[bold red]{leakage(first['n_leaked'])}[/]"
     others = {"mae": "MAE", "rmse_warm": "warm", "rmse_cold": "cold"}
@@ -36,6 +37,8 @@ def leaderboard_table(board: pd.DataFrame) -> Table:
     covered = [str(name) for name in board.filter(regex="^coverage_")]
     levels = "/".join(name.removeprefix("coverage_") for name in covered)
     caption = "95% intervals, in stars; tied: may be as good as the best"
+    if board["rmse_low"].isna().all():
+        caption = "in stars; too few users for intervals"
     rows: list[Sequence[str]] = []
     for row in board.to_dict("records"):
         interval = _range(row["rmse_low"], row["rmse_high"])
@@ -53,7 +56,7 @@ def leaderboard_table(board: pd.DataFrame) -> Table:
 def ranking_table(ranking: pd.DataFrame, title: str) -> Table:
     """reports/ranking.csv, with one row at least."""
     first = ranking.iloc[0]
-    title = f"{title}: {first['n_users']} users counted, {first['n_left_out']} left out"
+    title = f"{escape(title)}: {first['n_users']} users counted, {first['n_left_out']} left out"
     caption = "95% intervals of the NDCG behind the best one's; tied: may be as good"
     metrics = [str(name) for name in ranking.filter(like="_at_")]
     names, (k, *_) = zip(*(name.split("_at_") for name in metrics), strict=True)
@@ -77,13 +80,13 @@ def cv_table(compared: pd.DataFrame, title: str) -> Table:
         to_best = f"{row['to_best']:+.4f}", interval, "tied" if row["tied"] else ""
         cells = (_number(row[key]) for key in ("rmse", "sd_folds", "sd_seeds"))
         rows.append((row["model"], *cells, *(to_best if rows else ())))
-    return _table(title, headings, rows, caption=caption)
+    return _table(escape(title), headings, rows, caption=caption)
 
 
 def split_table(info: SplitInfo, dataset: str) -> Table:
     """The size of each subset of a split, and how much of it is cold."""
     settings = ", ".join(f"{key} {value}" for key, value in info.settings.items())
-    title = f"{dataset} split by {info.method}: {settings}"
+    title = f"{escape(dataset)} split by {info.method}: {settings}"
     rows = (
         [part, *(f"{counts[key]:,}" if key in counts else "" for key in SPLIT_HEADINGS)]
         for part, counts in info.parts.items()
@@ -107,7 +110,7 @@ def _table(
     columns = [Column(first, no_wrap=True), *(Column(name, justify="right") for name in others)]
     table = Table(*columns, title=title, **options)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     return table
 
 
@@ -116,7 +119,7 @@ def _behind(better: Sequence[Any], tied: bool, low: float, high: float) -> str:
 
 
 def _range(low: float, high: float) -> str:
-    return f"{low:.3f}\N{EN DASH}{high:.3f}"
+    return "" if pd.isna(low) else f"{low:.3f}\N{EN DASH}{high:.3f}"
 
 
 def _number(value: float) -> str:
