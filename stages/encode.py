@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cf.core import io, paths
 from cf.core.errors import exit_on_input_error
@@ -28,10 +29,16 @@ def encode(ratings: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index, pd.Index]:
     Returns:
         Ratings with user, item, the other columns, and row, the number from 0; user ids; item ids.
     """
-    user, user_ids = pd.factorize(ratings.pop("user_id"))
-    item, item_ids = pd.factorize(ratings.pop("item_id"))
+    user, user_ids = number(ratings.pop("user_id"))
+    item, item_ids = number(ratings.pop("item_id"))
     columns = {"user": user, "item": item, **ratings, "row": np.arange(len(ratings))}
     return pd.DataFrame(columns, copy=False), user_ids, item_ids
+
+
+def number(ids: pd.Series) -> tuple[NDArray[np.int64], pd.Index]:
+    """Each id's index, and the ids by index: whole numbers, or text."""
+    indices, unique = pd.factorize(ids)
+    return indices, unique if ids.dtype == "int64" else pd.Index(unique.astype("str"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A published data set, or the user's own file, to data/ingested."""
 
 import sys
+from dataclasses import replace
 
 from cf.core import config, io, paths
 from cf.core.config import Ingest
@@ -13,13 +14,15 @@ from cf.data import datasets, movielens, ratings_file
 def main() -> None:
     """Fetch the data set that params.yaml names, check it and write it down."""
     params = config.load(paths.PARAMS, "ingest", Ingest)
-    lowest, highest = params.rating_range
     if params.dataset in datasets.REGISTRY:
         source = datasets.fetch(params.dataset, params.fallback)
         ratings, items = movielens.read(source.path, source.rating_range)
     else:
-        source = datasets.local_file(params.dataset, (lowest, highest))
-        ratings, items = ratings_file.read(source.path, params.columns, source.rating_range)
+        files, source = datasets.local_files(params.dataset)
+        own = ratings_file.read(files, params)
+        ratings, items = own.ratings, own.items
+        source = replace(source, rating_range=own.rating_range)
+        print(*own.notes, sep="\n")
     if source.warning:
         print(f"WARNING: {source.warning}", file=sys.stderr)
     io.write_parquet(paths.RATINGS, ratings)

@@ -6,7 +6,7 @@ import pytest
 
 from cf.core.errors import InputError
 from cf.data import datasets, download
-from cf.data.datasets import REGISTRY, fetch, local_file
+from cf.data.datasets import REGISTRY, fetch, local_files
 from cf.data.download import UnreachableError
 from tests.ingest_files import movielens_zip, published, real_zip, remote_file
 
@@ -210,11 +210,11 @@ def test_an_error_of_a_download_is_no_reason_to_fall_back(cache, wanted, wheel, 
 def test_an_own_file_is_a_source(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("u,i,r\n1,2,3\n")
-    source = local_file(str(path), (1.0, 9.0))
+    files, source = local_files(str(path))
+    assert files == [path]
     assert (source.dataset, source.requested, source.origin) == ("mine.csv",) * 3
     assert source.path == path
     assert source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert source.rating_range == (1.0, 9.0)
 
 
 @pytest.mark.parametrize(
@@ -222,14 +222,26 @@ def test_an_own_file_is_a_source(tmp_path):
 )
 def test_a_missing_file_is_refused_with_what_there_is(given, hint):
     with pytest.raises(InputError) as caught:
-        local_file(given, (1.0, 5.0))
-    for part in (f"ingest.dataset: {given} is neither", hint, *REGISTRY, "your own .csv"):
+        local_files(given)
+    for part in (f"ingest.dataset: {given} is neither", hint, *REGISTRY, "your own ratings"):
         assert part in str(caught.value)
 
 
-def test_a_folder_is_no_file(tmp_path):
-    with pytest.raises(InputError, match="is a folder"):
-        local_file(str(tmp_path), (1.0, 5.0))
+def test_a_folder_is_all_its_tables(tmp_path):
+    with pytest.raises(InputError, match="is a folder without such files"):
+        local_files(str(tmp_path))
+    for name in ("b.csv.gz", "a.csv", "sub/c.parquet", ".hidden.csv", "notes.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    files, source = local_files(str(tmp_path))
+    assert [str(file.relative_to(tmp_path)) for file in files] == [
+        "a.csv",
+        "b.csv.gz",
+        "sub/c.parquet",
+    ]
+    assert source.dataset == tmp_path.name
+    (tmp_path / "a.csv").write_text("other")
+    assert local_files(str(tmp_path))[1].sha256 != source.sha256
 
 
 def test_the_real_file_is_the_pinned_one(monkeypatch):

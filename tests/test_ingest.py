@@ -184,7 +184,7 @@ def test_no_network_and_no_fallback_allowed(project, tmp_path):
         ("", ["is empty", "Expected a first line"]),
         ("u,i,r,t\n", ["holds no ratings", "at least one"]),
         ("u,i,t\n1,2,3\n", ["no column 'r'", "params.yaml: ingest.columns.rating"]),
-        ("u,i,r,t\n1,2,3,4\nx,2,3,4\n", ["line 3, column u", "'x'", "Correct or remove"]),
+        ("u,i,r,t\n1,2,3,4\n,2,3,4\n", ["line 3, column u", "a value", "Correct or remove"]),
         ("u,i,r,t\n1,2,3,4\n1,3,good,4\n", ["line 3, column r", "'good'", "Correct or remove"]),
         ("u,i,r,t\n1,2,nan,4\n", ["line 2", "not a finite", "Correct or remove"]),
         ("u,i,r,t\n1,2,inf,4\n", ["line 2", "not a finite", "Correct or remove"]),
@@ -207,12 +207,12 @@ def test_a_missing_file(project):
 
 
 def test_the_stage_ends_without_a_traceback(project):
-    (project / "mine.csv").write_text("u,i,r,t\n1,2,3,4\n1,x,3,4\n")
+    (project / "mine.csv").write_text("u,i,r,t\n1,2,3,4\n1,5,x,4\n")
     write_params(project, "mine.csv")
     command = [sys.executable, "-m", "stages.ingest"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
-    assert result.stderr.startswith("ingest: mine.csv, line 3, column i: expected a whole")
+    assert result.stderr.startswith("ingest: mine.csv, line 3, column r: expected a number")
     assert "Traceback" not in result.stderr
     assert outputs(project) == ["mine.csv", "params.yaml"]
 

@@ -45,6 +45,24 @@ def show() -> None:
 
 
 @app.command()
+def inspect(
+    file: Annotated[str, typer.Argument(help="a file, a folder, or a pattern in quotes")],
+    write: Annotated[bool, typer.Option("--write", help="into params.yaml")] = False,
+) -> None:
+    """Say what is in a file of ratings, and how to read it.
+
+    It finds out the format and which column is what, and says why, and which lines cannot be
+    read. The section of params.yaml that reads the file is printed, or written there.
+
+    \b
+    Examples:
+      cf inspect data/own/ratings.csv
+      cf inspect --write "data/own/*.csv.gz" && dvc repro
+    """
+    run("inspect", file, write)
+
+
+@app.command()
 def tune() -> None:
     """Search better values for one model's parameters.
 

@@ -47,13 +47,29 @@ class BaseConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+AUTO = "auto"
+"""Stands for a value that is recognized by the file's content."""
+
+
 class Columns(BaseConfig):
     """What the columns of the user's own file are called; timestamp: null if there is none."""
 
-    user_id: str
-    item_id: str
-    rating: str
-    timestamp: str | None
+    user_id: str = AUTO
+    item_id: str = AUTO
+    rating: str = AUTO
+    timestamp: str | None = AUTO
+
+
+class TextLayout(BaseConfig):
+    """How the user's own text file is laid out."""
+
+    encoding: str = AUTO
+    delimiter: str = AUTO
+    quote: str | None = AUTO
+    header: bool | Literal["auto"] = "auto"
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["auto", ".", ",", " ", "'"] | None = "auto"
+    time_unit: str = AUTO
 
 
 class Ingest(BaseConfig):
@@ -61,8 +77,11 @@ class Ingest(BaseConfig):
 
     dataset: str
     fallback: Literal["ml-100k"] | None
-    columns: Columns
-    rating_range: Range
+    columns: Columns = Columns()
+    layout: TextLayout = TextLayout()
+    rating_range: Range | Literal["auto"] = "auto"
+    repeats: Literal["refuse", "last", "first", "mean"] = "refuse"
+    missing: list[float] = []
 
 
 class Split(BaseConfig):
@@ -217,7 +236,7 @@ class Rank(BaseConfig):
     """How lists of recommended items are scored, and the baselines of ranking."""
 
     k: Annotated[int, Field(gt=0, le=1000)]
-    relevant: float
+    relevant: float | Literal["auto"]
     knn: Knn
     ease: Ease
 

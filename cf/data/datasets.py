@@ -3,12 +3,14 @@
 import difflib
 import os
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import platformdirs
 
 from cf.core import io
 from cf.core.errors import InputError
+from cf.data import table_file
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens"
 
@@ -101,25 +103,35 @@ def download_folder() -> Path:
     return folder if writable else platformdirs.user_cache_path("cf")
 
 
-def local_file(path: str, rating_range: tuple[float, float]) -> Source:
-    """The user's own file as a source of ratings.
+def local_files(path: str) -> tuple[list[Path], Source]:
+    """The user's own files, which a path, a folder or a pattern names, as a source of ratings.
 
     Raises:
-        InputError: no such file, or it cannot be read.
+        InputError: there is none, or one cannot be read.
     """
     try:
-        file = Path(path).expanduser()
-        if file.is_file():
-            return Source(file, file.name, file.name, file.name, io.digest(file), rating_range)
+        files = table_file.find(path)
+        digests = [io.digest(file) for file in files]
     except (OSError, RuntimeError) as error:  # not readable, a name that is too long, or of no user
         raise InputError(f"params.yaml: ingest.dataset: {path[:80]}: {error}.") from None
-    close = difflib.get_close_matches(path, REGISTRY, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    got = "a folder" if file.is_dir() else "neither a data set nor an existing file"
-    raise InputError(
-        f"params.yaml: ingest.dataset: {path} is {got}.{hint} Give one of "
-        f"{', '.join(REGISTRY)}, or the path of your own .csv, .tsv or .parquet file."
-    )
+    if not files:
+        close = difflib.get_close_matches(path, REGISTRY, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        got = (
+            "a folder without such files"
+            if Path(path).expanduser().is_dir()
+            else ("neither a data set nor an existing file")
+        )
+        raise InputError(
+            f"params.yaml: ingest.dataset: {path} is {got}.{hint} Give one of "
+            f"{', '.join(REGISTRY)}, or the path of your own ratings: a file, a folder, or a "
+            f"pattern such as data/own/*.csv. `cf inspect FILE` says what is in a file."
+        )
+    name = files[0].name if len(files) == 1 else Path(path).name
+    digest = digests[0]
+    if len(files) > 1:
+        digest = sha256("".join(digests).encode()).hexdigest()
+    return files, Source(files[0], name, name, name, digest, (0.0, 0.0))
 
 
 def fetch(name: str, fallback: str | None) -> Source:

@@ -1,53 +1,141 @@
-"""Ratings out of the user's own CSV, TSV or Parquet file."""
+"""Ratings out of the user's own files."""
 
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from cf.core.config import Columns
+from cf.core.config import AUTO, Ingest
 from cf.core.errors import InputError
-from cf.data import user_file
-from cf.data.user_file import Column
-from cf.data.validation import ITEM_TYPES, validate
+from cf.data import columns, table_file
+from cf.data.table_file import Collector, Table
+from cf.data.validation import ITEM_TYPES, merge_repeats, validate
+from cf.data.values import Ids, Numbers, Times
 
-NUMBER_IDS = "; ids that are not 64-bit whole numbers must be numbered first"
-NO_TIMES = ", or leave timestamps out: ingest.columns.timestamp: null in params.yaml"
-KINDS = {  # type, what a value is, and what else to do about a wrong one
-    "user_id": (pa.int64(), "a whole number", NUMBER_IDS),
-    "item_id": (pa.int64(), "a whole number", NUMBER_IDS),
-    "rating": (pa.float32(), "a number", ""),
-    "timestamp": (pa.int64(), "whole seconds since 1970", NO_TIMES),
+HINTS = {
+    "user_id": "; if signs separate thousands in ids, say so: ingest.layout.thousands",
+    "item_id": "; if signs separate thousands in ids, say so: ingest.layout.thousands",
+    "rating": "; if the decimal sign is a comma, say so: ingest.layout.decimal",
+    "timestamp": ", or say what times are in (ingest.layout.time_unit) or that there are none: "
+    "ingest.columns.timestamp: null in params.yaml",
 }
 
 
-def read(
-    path: Path, names: Columns, rating_range: tuple[float, float]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The ratings of the user's own file, and the items that occur in them.
+@dataclass(frozen=True)
+class RatingsFile:
+    """Ratings, and what was done to get them.
 
-    As `movielens.read` returns them, but without timestamp where the file has none, and of items,
-    in order of first appearance, only the ids are known.
+    Attributes:
+        ratings: user_id, item_id (int64, or categoricals of text where not all are whole numbers),
+            rating (float32) and, where there are times, timestamp (int64, seconds since 1970 UTC).
+        items: item_id, in order of first appearance; title, year and genres are not known.
+        n_repeats: rows of the same user and item that are left out.
+        rating_range: as stated, or the lowest and the highest.
+        notes: what was recognized, left out or merged, for people.
+    """
 
-    Args:
-        names: what the file calls its columns.
-        rating_range: lowest and highest rating allowed, in stars.
+    ratings: pd.DataFrame
+    items: pd.DataFrame
+    rating_range: tuple[float, float]
+    n_repeats: int
+    notes: list[str]
+
+
+def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
+    """The ratings of the user's own files.
 
     Raises:
-        InputError: as `user_file.read` and `validate`.
+        InputError: as `table_file.read_columns`, `choose_columns` and `validate`.
     """
-    given = {key: name for key, name in names.model_dump().items() if name is not None}
+    tables = [table_file.open_table(path, settings.layout) for path in paths]
+    chosen = choose_columns(tables, settings)
+    names = {key: name for key, (name, _) in chosen.items()}
+    ratings, sizes = table_file.read_columns(tables, names, collectors(settings, names), HINTS)
+    rows = np.arange(len(ratings))  # of the files, of those that stay
+    notes = [f"{key}: column {name}, {why}" for key, (name, why) in chosen.items()]
+    if settings.missing:
+        missing = ratings["rating"].isin([np.float32(mark) for mark in settings.missing])
+        ratings, rows = ratings[~missing].reset_index(drop=True), rows[~missing]
+        notes.append(f"{missing.sum():,} rows with a missing rating are left out")
+    n_repeats = 0
+    if settings.repeats != "refuse" and not ratings.empty:
+        merged = merge_repeats(ratings, settings.repeats)
+        if n_repeats := len(ratings) - len(merged):
+            notes.append(f"{n_repeats:,} repeats: {settings.repeats} of each user and item")
+        ratings = merged
+
+    def locate(row: int) -> str:
+        position = int(rows[row]) if settings.repeats == "refuse" else row
+        for table, size in zip(tables, sizes, strict=True):
+            if position < size:
+                file = f"{table.path.name} " if len(tables) > 1 else ""
+                return file + table.locate(position)
+            position -= size
+        raise IndexError(row)
+
+    name = str(paths[0] if len(paths) == 1 else paths[0].parent)
+    stated = None
+    if not isinstance(settings.rating_range, str):
+        stated = settings.rating_range[0], settings.rating_range[1]
+    validate(ratings, stated, name, locate)
+    item_ids = ratings["item_id"].drop_duplicates().reset_index(drop=True)
+    if item_ids.dtype != "int64":
+        item_ids = item_ids.astype("str")
+    types = {name: kind for name, kind in ITEM_TYPES.items() if name != "item_id"}
+    items = pd.DataFrame({"item_id": item_ids, "title": None, "year": None, "genres": ""})
+    values = ratings["rating"]
+    found = float(values.min()), float(values.max())
+    return RatingsFile(ratings, items.astype(types), stated or found, n_repeats, notes)
+
+
+def choose_columns(tables: Sequence[Table], settings: Ingest) -> dict[str, tuple[str, str]]:
+    """The columns of user, item, rating and time, and why, as `columns.choose`.
+
+    Raises:
+        InputError: a column that is stated is not there, or one that is needed is not found.
+    """
+    stated = settings.columns.model_dump()
+    given = {key: name for key, name in stated.items() if name not in (None, AUTO)}
     if len(set(given.values())) < len(given):
         raise InputError(
             f"params.yaml: ingest.columns: expected a different column for each, got {given}."
         )
-    columns = {}
-    for key, name in given.items():
-        null = " (null if there is none)" if key == "timestamp" else ""
-        if_missing = f"Name the column in params.yaml: ingest.columns.{key}{null}."
-        columns[key] = Column(name, *KINDS[key], if_missing)
-    ratings = user_file.read(path, columns)
-    validate(ratings, rating_range, str(path), partial(user_file.locate, path))
-    items = pd.DataFrame({"item_id": ratings["item_id"].unique(), "title": None, "year": None})
-    return ratings, items.assign(genres="").astype(ITEM_TYPES)
+    for table in tables:
+        for key, name in given.items():
+            if name not in table.names:
+                null = " (null if there is none)" if key == "timestamp" else ""
+                raise InputError(
+                    f"{table.path}: no column {name!r} for {key}, got {str(table.names)[:300]}. "
+                    f"Name the column in params.yaml: ingest.columns.{key}{null}."
+                )
+    first = tables[0]
+    fixed = {key: name for key, name in stated.items() if name != AUTO}
+    chosen = columns.choose(first.names, first.sample, fixed)
+    for key in ("user_id", "item_id", "rating"):
+        if key not in chosen:
+            raise InputError(
+                f"{first.path}: no column was recognized as {key} among {str(first.names)[:300]} "
+                f"({'; '.join(first.notes)}). Name it in params.yaml: ingest.columns.{key}; `cf "
+                "inspect FILE` shows what is recognized."
+            )
+    for table in tables[1:]:
+        if missing := [name for name, _ in chosen.values() if name not in table.names]:
+            raise InputError(
+                f"{table.path}: no column {missing[0]!r}, which {first.path} has. All files need "
+                "the same columns."
+            )
+    return chosen
+
+
+def collectors(settings: Ingest, names: Mapping[str, str]) -> dict[str, Collector]:
+    """What puts each of these columns together."""
+    layout = settings.layout
+    all_of_them: dict[str, Collector] = {
+        "user_id": Ids(layout.thousands),
+        "item_id": Ids(layout.thousands),
+        "rating": Numbers(layout.decimal, layout.thousands),
+        "timestamp": Times(layout.time_unit),
+    }
+    return {key: all_of_them[key] for key in names}

@@ -16,14 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from cf.core.config import Split
+from cf.core.config import Split, TextLayout
 from cf.core.errors import InputError
 from cf.core.ratings import SUBSET_LABELS, Indices
-from cf.data import user_file
-from cf.data.user_file import Column
+from cf.data import table_file
+from cf.data.values import Ids
 
 Subsets = dict[str, Indices]
 """The rows of train, of valid and, where it was asked for, of test."""
@@ -148,30 +147,34 @@ def k_fold(n: int, n_folds: int, fold: int, seed: int, test: bool = False) -> Su
 
 
 def from_file(path: Path, n: int, test: bool = False) -> Subsets:
-    """The subsets that the user's own .csv, .tsv or .parquet file names; `FILE_NEEDS` says how.
+    """The subsets that the user's own file names; `FILE_NEEDS` says how.
 
     Rows that it does not name are for train.
     """
     if not path.is_file():
         raise InputError(f"params.yaml: split.file: {path}: no such file. {FILE_NEEDS}")
-    a_number = f"a row from 0 to {n - 1}, as there are {n} ratings"
-    columns = {
-        "row": Column("row", pa.int64(), a_number, if_missing=FILE_NEEDS),
-        "part": Column("part", pa.string(), "a word", if_missing=FILE_NEEDS),
-    }
-    frame = user_file.read(path, columns)
+    table = table_file.open_table(path, TextLayout())
+    for name in ("row", "part"):
+        if name not in table.names:
+            got = str(table.names)[:300]
+            raise InputError(f"{path}: no column {name!r}, got {got}. {FILE_NEEDS}")
+    collectors = {"row": Ids(None), "part": Ids(None)}
+    columns = {name: name for name in collectors}
+    frame, _ = table_file.read_columns([table], columns, collectors, dict.fromkeys(columns, ""))
 
     def raise_if_any(column: str, wrong: pd.Series, expected: str) -> None:
         if wrong.any():
             row = int(wrong.to_numpy(bool).argmax())
             raise InputError(
-                f"{path}, {user_file.locate(path, row)}, column {column}: expected {expected}, got "
+                f"{path}, {table.locate(row)}, column {column}: expected {expected}, got "
                 f"{frame[column].iloc[row]!r}."
             )
 
-    rows, names = frame["row"], list(SUBSET_LABELS)[: 2 + test]
+    names = list(SUBSET_LABELS)[: 2 + test]
     hint = "" if test else " (or test, with split.test: true in params.yaml)"
-    raise_if_any("row", ~rows.between(0, n - 1).fillna(False), a_number)
+    rows = pd.to_numeric(frame["row"].astype(str), errors="coerce")
+    in_range = rows.between(0, n - 1) & (rows % 1 == 0)
+    raise_if_any("row", ~in_range, f"a row from 0 to {n - 1}, as there are {n} ratings")
     raise_if_any("row", rows.duplicated(), "each row once")
     raise_if_any("part", ~frame["part"].isin(names), f"the part {' or '.join(names)}{hint}")
     codes = np.full(n, TRAIN, np.int8)

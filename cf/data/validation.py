@@ -1,10 +1,10 @@
 """Whether ratings can be used, and if not, the first row that cannot."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from cf.core.errors import InputError
@@ -15,20 +15,21 @@ ITEM_TYPES = {"item_id": "int64", "title": "str", "year": "Int32", "genres": "st
 
 def validate(
     ratings: pd.DataFrame,
-    rating_range: tuple[float, float],
+    rating_range: tuple[float, float] | None,
     name: str,
     locate: Callable[[int], str],
 ) -> None:
-    """Refuse ratings that cannot be used, and give the others the types `RATING_TYPES`.
+    """Refuse ratings that cannot be used.
 
-    `ratings` has the columns user_id, item_id, rating and perhaps timestamp, NA where empty. The
-    types change in place, as a copy of many ratings would cost as much memory again. `rating_range`
-    is the lowest and highest rating allowed, in stars. Messages begin with `name`, the file's, and
-    `locate` says where in it a row is, given its number from 0.
+    Args:
+        ratings: columns user_id, item_id, rating and perhaps timestamp.
+        rating_range: lowest and highest rating allowed; None for any.
+        name: of the file, to begin messages with.
+        locate: says where in the file a row is, given its number from 0.
 
     Raises:
-        InputError: no rows; an empty value; a rating that is NaN, infinite or out of range; a
-            (user, item) pair that occurs twice.
+        InputError: no rows; a rating that is NaN, infinite or out of range; a (user, item) pair
+            that occurs twice.
     """
     if ratings.empty:
         raise InputError(f"{name}: holds no ratings. It needs at least one.")
@@ -41,28 +42,24 @@ def validate(
                 f"({_n_rows(n_wrong)}). {hint}"
             )
 
-    for column in [name for name in RATING_TYPES if name in ratings]:
-        raise_if_any(
-            ratings[column].isna().to_numpy(bool),
-            f"{column} is empty",
-            "Fill in or remove such rows; for a timestamp, or set ingest.columns.timestamp: null.",
-        )
-        ratings[column] = ratings[column].astype(np.dtype(RATING_TYPES[column]))
-        pa.default_memory_pool().release_unused()  # what the column was read into
     values = ratings["rating"].to_numpy()
-    lowest, highest = map(np.float32, rating_range)
     raise_if_any(
         ~np.isfinite(values), "rating is not a finite number", "Correct or remove such rows."
     )
-    raise_if_any(
-        (values < lowest) | (values > highest),
-        f"rating is out of range: expected {rating_range[0]} to {rating_range[1]}",
-        "Correct or remove such rows, or widen ingest.rating_range in params.yaml.",
-    )
-    pairs, _ = pd.factorize(ratings["user_id"])  # a number for each user and item
-    items, item_ids = pd.factorize(ratings["item_id"])
-    pairs *= len(item_ids)  # fewer than 2**31 distinct users and items each: fits in 63 bits
-    pairs += items
+    if rating_range:
+        lowest, highest = map(np.float32, rating_range)
+        raise_if_any(
+            (values < lowest) | (values > highest),
+            f"rating is out of range: expected {rating_range[0]} to {rating_range[1]}",
+            "Correct or remove such rows, or widen ingest.rating_range in params.yaml. If it means "
+            "that there is no rating, add it to ingest.missing.",
+        )
+    elif values.min() == values.max():
+        raise InputError(
+            f"{name}: all ratings are {values[0]:g}, so there is nothing to predict. State "
+            "ingest.rating_range in params.yaml if they can be others."
+        )
+    pairs = number_pairs(ratings)
     in_order = np.sort(pairs)
     if (in_order[1:] == in_order[:-1]).any():
         repeats = pd.Series(pairs).duplicated().to_numpy()
@@ -71,8 +68,40 @@ def validate(
         raise InputError(
             f"{name}, {locate(row)}: a user may rate an item once, got {_describe(ratings, row)} "
             f"though {locate(earlier)} has {_describe(ratings, earlier)} "
-            f"({_n_rows(int(repeats.sum()))}). Keep one row of each user and item."
+            f"({_n_rows(int(repeats.sum()))}). Keep one row of each user and item, or let "
+            "ingest.repeats in params.yaml be last, first or mean."
         )
+
+
+def merge_repeats(ratings: pd.DataFrame, how: Literal["last", "first", "mean"]) -> pd.DataFrame:
+    """One row of each user and item, in the order of the rows that stay.
+
+    `first` and `last` go by time, and at the same time, or without times, by the order of the
+    rows. With `mean`, the last row stays, with the mean of all ratings.
+    """
+    pairs = pd.Series(number_pairs(ratings))
+    if not pairs.duplicated().any():
+        return ratings
+    order = np.arange(len(ratings))
+    if "timestamp" in ratings:
+        order = ratings["timestamp"].to_numpy().argsort(kind="stable")
+    kept = ~pairs.iloc[order].duplicated(keep="first" if how == "first" else "last")
+    rows = np.sort(order[kept.to_numpy()])
+    merged = ratings.iloc[rows].reset_index(drop=True)
+    if how == "mean":
+        means = ratings["rating"].astype("float64").groupby(pairs.to_numpy()).mean()
+        merged["rating"] = means.loc[pairs.iloc[rows]].to_numpy(np.float32)
+    return merged
+
+
+def number_pairs(ratings: pd.DataFrame) -> NDArray[np.int64]:
+    """(n,) a number for each user and item, the same for the same two."""
+    pairs, _ = pd.factorize(ratings["user_id"])
+    items, item_ids = pd.factorize(ratings["item_id"])
+    pairs = pairs.astype(np.int64)  # fewer than 2**31 of each: fits in 63 bits
+    pairs *= len(item_ids)
+    pairs += items
+    return pairs
 
 
 def _describe(ratings: pd.DataFrame, row: int) -> str:

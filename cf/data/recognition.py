@@ -1,0 +1,174 @@
+"""What a ratings file has, for people, and the settings that read it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cf.core.config import Columns, Ingest, TextLayout
+from cf.core.errors import InputError
+from cf.data import ratings_file, table_file
+from cf.data.table_file import Table
+from cf.data.text_file import UnreadableError, is_number
+
+N_PROBLEMS = 10  # that are shown
+DATE_PATTERNS = (
+    *("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%m %d, %Y"),
+    *("%d %b %Y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y"),
+)
+TIMES_OF_DAY = ("", " %H:%M", " %H:%M:%S")
+
+
+@dataclass(frozen=True)
+class Recognized:
+    """What was found in files of ratings.
+
+    Attributes:
+        settings: the section `ingest` that reads them.
+        format: sentences about the files.
+        columns: what each column is, and why; a row each.
+        facts: sentences about the ratings.
+        problems: the first lines that cannot be read, and why.
+    """
+
+    settings: Ingest
+    format: list[str]
+    columns: pd.DataFrame
+    facts: list[str]
+    problems: list[str] = field(default_factory=list)
+
+
+def recognize(path: str) -> Recognized:
+    """What is in the file, the folder or the pattern of files.
+
+    Raises:
+        InputError: there is no file, or none with users, items and ratings.
+    """
+    files = table_file.find(path)
+    if not files:
+        raise InputError(f"{path}: there is no such file, nor a folder or a pattern of files.")
+    tables = [table_file.open_table(file, TextLayout()) for file in files]
+    settings = Ingest(dataset=path, fallback=None)
+    chosen = ratings_file.choose_columns(tables, settings)
+    settings = guess_signs(settings, tables[0], {key: name for key, (name, _) in chosen.items()})
+    stated = {key: chosen[key][0] if key in chosen else None for key in Columns.model_fields}
+    settings = settings.model_copy(update={"columns": Columns.model_validate(stated)})
+    notes = [f"{file.name}" for file in files[:3]] + ["…"] * (len(files) > 3)
+    form = [", ".join(notes), *tables[0].notes]
+    problems = list(islice(find_problems(tables[0], settings), N_PROBLEMS + 1))
+    if problems:
+        return Recognized(settings, form, describe_columns(chosen, None), [], problems)
+    read = ratings_file.read(files, settings.model_copy(update={"repeats": "first"}))
+    ratings = read.ratings
+    lowest, highest = read.rating_range
+    update: dict[str, Any] = {"rating_range": [lowest, highest]}
+    facts = [describe_ratings(ratings["rating"])]
+    if read.n_repeats:
+        update["repeats"] = "last"
+        facts.append(f"{read.n_repeats:,} rows repeat a user and an item: the last one counts")
+    if mark := suspicious_mark(ratings["rating"]):
+        facts.append(mark)
+    settings = settings.model_copy(update=update)
+    return Recognized(settings, form, describe_columns(chosen, ratings), facts)
+
+
+def guess_signs(settings: Ingest, table: Table, names: dict[str, str]) -> Ingest:
+    """The settings with decimal sign, sign of thousands and pattern of dates, where they matter."""
+
+    def values(key: str) -> list[str]:
+        at = table.names.index(names[key]) if key in names else None
+        return [] if at is None else [row[at] for row in table.sample if at < len(row)]
+
+    update: dict[str, Any] = {}
+    ratings = values("rating")
+    if any("," in value for value in ratings) and not any("." in value for value in ratings):
+        update["decimal"] = ","
+    ids = pd.Series([*values("user_id"), *values("item_id")], dtype="str")
+    for sign in (",", "."):
+        in_thousands = ids.str.fullmatch(rf"\d{{1,3}}(\{sign}\d{{3}})*")
+        if in_thousands.all() and ids.str.contains(sign, regex=False).any():
+            update["thousands"] = sign
+    dates = values("timestamp")
+    if dates and not is_number(dates[0]) and not _fits(dates, "ISO8601"):
+        patterns = (day + time for time in TIMES_OF_DAY for day in DATE_PATTERNS)
+        update["time_unit"] = next((p for p in patterns if _fits(dates, p)), "auto")
+    return settings.model_copy(update={"layout": TextLayout(**update)})
+
+
+def _fits(dates: list[str], pattern: str) -> bool:
+    return bool(
+        pd.to_datetime(pd.Series(dates), format=pattern, errors="coerce", utc=True).notna().all()
+    )
+
+
+def find_problems(table: Table, settings: Ingest) -> Iterator[str]:
+    """The lines of a text file that cannot be read, and why."""
+    if table.records is None:
+        return
+    names = settings.columns.model_dump()
+    at = {key: table.names.index(name) for key, name in names.items() if name is not None}
+    try:
+        for line, fields in table.records():
+            if len(fields) != len(table.names):
+                yield f"line {line}: {len(fields)} fields instead of {len(table.names)}"
+                continue
+            for key, position in at.items():
+                value = fields[position].strip()
+                if not value or (key == "rating" and not is_number(value)):
+                    yield f"line {line}: {names[key]} is {value[:40]!r}"
+    except UnreadableError as error:
+        yield f"line {error.line}: {error}"
+
+
+def describe_columns(
+    chosen: dict[str, tuple[str, str]], ratings: pd.DataFrame | None
+) -> pd.DataFrame:
+    """A row a column: what it is, its name, why, and what it has."""
+    rows = []
+    for key, (name, why) in chosen.items():
+        has = ""
+        if ratings is not None:
+            values = ratings[key]
+            if key in ("user_id", "item_id"):
+                kind = "whole numbers" if values.dtype == "int64" else "text"
+                some = ", ".join(map(str, values.drop_duplicates().head(3)))
+                has = f"{values.nunique():,} different, {kind}: {some}, …"
+            elif key == "timestamp":
+                ends = (datetime.fromtimestamp(int(t), UTC) for t in (values.min(), values.max()))
+                has = " to ".join(f"{end:%Y-%m-%d %H:%M}" for end in ends)
+            else:
+                has = f"{values.min():g} to {values.max():g}"
+        rows.append({"is": key, "column": name, "because": why, "has": has})
+    return pd.DataFrame(rows)
+
+
+def describe_ratings(ratings: "pd.Series[float]") -> str:
+    """How many ratings, between which, and in which steps."""
+    levels = np.unique(ratings)
+    text = f"{len(ratings):,} ratings from {levels[0]:g} to {levels[-1]:g}"
+    steps = np.unique(np.diff(levels).round(4))
+    if len(levels) > 100 or not len(steps):
+        return f"{text}, {len(levels):,} different"
+    share = ratings.value_counts(normalize=True).head(3)
+    common = ", ".join(f"{level:g} ({part:.0%})" for level, part in share.items())
+    return f"{text} in steps of {steps[0]:g}, most often {common}"
+
+
+def suspicious_mark(ratings: "pd.Series[float]") -> str:
+    """A sentence about a value that may mean that there is no rating, if there is one."""
+    share = ratings.value_counts(normalize=True)
+    levels = np.sort(share.index.to_numpy())
+    for mark in (0.0, -1.0, 99.0, 999.0):
+        if mark in share.index and len(levels) > 2:
+            gap = np.diff(levels)
+            far = (mark == levels[0] and gap[0] > 1.5 * np.median(gap)) or (
+                mark == levels[-1] and gap[-1] > 1.5 * np.median(gap)
+            )
+            if far or share[mark] > 0.3:
+                part = f"{mark:g} is {share[mark]:.0%} of the ratings"
+                return f"{part}: if it means that there is none, set ingest.missing: [{mark:g}]"
+    return ""

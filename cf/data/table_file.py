@@ -1,0 +1,281 @@
+"""Files with a table, whatever their format: text, lines of JSON, or Parquet; packed or not."""
+
+import bz2
+import codecs
+import glob
+import gzip
+import json
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cf.core.config import TextLayout
+from cf.core.errors import InputError
+from cf.data import text_file
+from cf.data.text_file import UnreadableError
+from cf.data.values import WrongValueError
+
+PACKED: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
+ZSTD, ZIP, PARQUET = b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"PAR1"
+SUFFIXES = (
+    *(".csv", ".tsv", ".txt", ".dat", ".data", ".inter", ".json", ".jsonl", ".ndjson"),
+    *(".parquet", ".pq"),
+)
+PACKED_SUFFIXES = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
+BATCH = 1 << 17  # rows
+NUMBERS_AS_TEXT: dict[str, Any] = {"parse_int": str, "parse_float": str, "parse_constant": str}
+
+
+def find(path: str) -> list[Path]:
+    """The files that a path, a folder or a pattern such as ratings-*.csv stands for, by name."""
+    whole = Path(path).expanduser()
+    if whole.is_file():
+        return [whole]
+    if whole.is_dir():
+        return [file for file in sorted(whole.rglob("*")) if _is_table(file)]
+    names = sorted(glob.glob(str(whole)))  # noqa: PTH207  Path.glob takes no absolute pattern
+    return [file for name in names if (file := Path(name)).is_file()]
+
+
+def _is_table(path: Path) -> bool:
+    name = path.name.lower()
+    hidden = name.startswith((".", "_"))
+    endings = tuple(suffix + packed for suffix in SUFFIXES for packed in PACKED_SUFFIXES)
+    return path.is_file() and name.endswith(endings) and not hidden
+
+
+def open_unpacked(path: Path) -> BinaryIO:
+    """A file's content, unpacked if it is packed, by its first bytes and not by its name.
+
+    Raises:
+        InputError: a zip with no file or several.
+    """
+    with path.open("rb") as file:
+        magic = file.read(6)
+    for start, opener in PACKED.items():
+        if magic.startswith(start):
+            return cast(BinaryIO, opener(path, "rb"))
+    if magic.startswith(ZSTD):
+        return cast(BinaryIO, pa.input_stream(str(path), compression="zstd"))
+    if magic.startswith(ZIP):
+        archive = zipfile.ZipFile(path)
+        members = [
+            info.filename
+            for info in archive.infolist()
+            if not info.is_dir() and not info.filename.startswith("__MACOSX/")
+        ]
+        if "xl/workbook.xml" in members:
+            raise InputError(f"{path}: is an Excel workbook. Save the sheet as CSV, and give that.")
+        if len(members) != 1:
+            raise InputError(
+                f"{path}: expected one file in the zip, got {len(members)}: "
+                f"{', '.join(members[:5])}. Unpack it, and give the file."
+            )
+        return cast(BinaryIO, archive.open(members[0]))
+    return path.open("rb")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file with a table.
+
+    Attributes:
+        names: of its columns.
+        sample: its first rows, as text.
+        notes: what was recognized, for people.
+        read: the columns of these names, block by block: as text, or as a Parquet file has them.
+        records: each row as text with its line, from 1; None where rows are not lines.
+    """
+
+    path: Path
+    names: list[str]
+    sample: list[list[str]]
+    notes: list[str]
+    read: Callable[[Sequence[str]], Iterator[list[pa.Array]]]
+    records: Callable[[], Iterator[tuple[int, list[str]]]] | None = None
+
+    def locate(self, row: int) -> str:
+        """Where a row, numbered from 0, is: as an editor counts lines ("line 2"), or "row 1"."""
+        if self.records is None:
+            return f"row {row + 1}"
+        line, _ = next(islice(self.records(), row, None))
+        return f"line {line}"
+
+
+class Collector(Protocol):
+    """A column, put together from blocks."""
+
+    def add(self, values: pa.Array) -> None:
+        """Take a block; WrongValueError is raised about a value that cannot be used."""
+
+    def series(self) -> pd.Series:
+        """All blocks together; ValueError is raised where they do not go together."""
+
+
+def read_columns(
+    tables: Sequence[Table],
+    columns: Mapping[str, str],
+    collectors: Mapping[str, Collector],
+    hints: Mapping[str, str],
+) -> tuple[pd.DataFrame, list[int]]:
+    """The rows of all tables, and how many each has.
+
+    Args:
+        columns: the names of the columns to read, by what they are called in the result.
+        collectors: of each of these.
+        hints: what else to do about a wrong value than to correct it.
+
+    Raises:
+        InputError: a line that is no row, or a value that cannot be used.
+    """
+    sizes = []
+    for table in tables:
+        n_rows = 0
+        with _reading(table.path):
+            for arrays in table.read(list(columns.values())):
+                for key, array in zip(columns, arrays, strict=True):
+                    problem = f"column {columns[key]}"
+                    try:
+                        collectors[key].add(array)
+                    except WrongValueError as error:
+                        where = table.locate(n_rows + error.row)
+                        got = array[error.row].as_py()
+                        got = got[:80].strip() if isinstance(got, str) else got
+                        raise InputError(
+                            f"{table.path}, {where}, {problem}: expected {error}, got {got!r}. "
+                            f"Correct or remove the {where.split()[0]}{hints[key]}."
+                        ) from None
+                    except (ValueError, pa.ArrowException) as error:
+                        raise InputError(
+                            f"{table.path}, {problem}: {error}. Convert it{hints[key]}."
+                        ) from None
+                n_rows += len(arrays[0])
+        sizes.append(n_rows)
+    frame = {}
+    for key, collector in collectors.items():
+        try:
+            frame[key] = collector.series()
+        except ValueError as error:
+            problem = f"{tables[0].path}, column {columns[key]}"
+            raise InputError(f"{problem}: {error}. Convert it{hints[key]}.") from None
+    return pd.DataFrame(frame, copy=False), sizes
+
+
+def open_table(path: Path, stated: TextLayout) -> Table:
+    """A file, looked into.
+
+    Raises:
+        InputError: it is empty, cannot be read, or has no columns of different names.
+    """
+    with _reading(path):
+        start = _start(path)
+        if start.startswith(PARQUET):
+            table = _open_parquet(path)
+        elif start.startswith((b"{", b"[")):
+            table = _open_json(path)
+        else:
+            table = _open_text(path, stated)
+    repeated = [name for name in table.names if name and table.names.count(name) > 1]
+    if repeated:
+        raise InputError(f"{path}: more than one column is called {repeated[0]!r}. Rename one.")
+    return table
+
+
+def _open_text(path: Path, stated: TextLayout) -> Table:
+    open_file = partial(open_unpacked, path)
+    layout = text_file.recognize(open_file, stated)
+
+    def read(columns: Sequence[str]) -> Iterator[list[pa.Array]]:
+        return text_file.read(open_file, layout, [layout.names.index(name) for name in columns])
+
+    records = partial(text_file.records, open_file, layout)
+    return Table(path, layout.names, layout.sample, layout.notes, read, records)
+
+
+def _open_json(path: Path) -> Table:
+    def read(columns: Sequence[str]) -> Iterator[list[pa.Array]]:
+        objects = (entry for _, entry in _json_objects(path))
+        while block := list(islice(objects, BATCH)):
+            texts = [[_as_text(entry.get(name)) for entry in block] for name in columns]
+            yield [pa.array(column, pa.string()) for column in texts]
+
+    def records() -> Iterator[tuple[int, list[str]]]:
+        for line, entry in _json_objects(path):
+            yield line, [_as_text(entry.get(name)) or "" for name in names]
+
+    first = (entry for _, entry in islice(_json_objects(path), 1000))
+    names = list(dict.fromkeys(chain.from_iterable(first)))
+    sample = [row for _, row in islice(records(), 1000)]
+    return Table(path, names, sample, ["objects of JSON"], read, records)
+
+
+def _json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each object with its line, or its number in a list of all, from 1; numbers as text."""
+    is_list, number = _start(path).startswith(b"["), 0
+    try:
+        with open_unpacked(path) as file:
+            entries = json.load(file, **NUMBERS_AS_TEXT) if is_list else file
+            for number, entry in enumerate(entries, start=1):
+                if is_list or entry.strip():
+                    found = entry if is_list else json.loads(entry, **NUMBERS_AS_TEXT)
+                    if not isinstance(found, dict):
+                        raise ValueError(f"got {str(found)[:80]}")
+                    yield number, found
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(number, f"expected an object of JSON: {error}") from None
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value)  # true, or what is no value of a column: lists, objects
+
+
+def _open_parquet(path: Path) -> Table:
+    file = pq.ParquetFile(path)
+    names = file.schema_arrow.names
+
+    def read(columns: Sequence[str]) -> Iterator[list[pa.Array]]:
+        for batch in pq.ParquetFile(path).iter_batches(BATCH, columns=list(columns)):
+            yield [batch.column(name) for name in columns]
+
+    first = next(file.iter_batches(100), None)
+    rows = [] if first is None or len(set(names)) < len(names) else first.to_pylist()
+    sample = [["" if row[name] is None else str(row[name]) for name in names] for row in rows]
+    return Table(path, names, sample, ["a Parquet file"], read)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnreadableError as error:
+        if error.line:
+            raise InputError(
+                f"{path}, line {error.line}: {error}. Correct or remove the line."
+            ) from None
+        raise InputError(f"{path}: {error}.") from None
+    except (OSError, EOFError, LookupError, UnicodeError, pa.ArrowException) as error:
+        raise InputError(f"{path}: cannot be read ({error}). Is it whole?") from None
+    except (zipfile.BadZipFile, lzma.LZMAError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be unpacked ({error}). Is it whole?") from None
+
+
+def _start(path: Path) -> bytes:
+    with open_unpacked(path) as file:
+        return file.read(1 << 12).removeprefix(codecs.BOM_UTF8).lstrip()

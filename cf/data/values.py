@@ -1,0 +1,273 @@
+"""Columns of ids, ratings and times, put together from blocks as they are read."""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from contextlib import suppress
+from uuid import UUID
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from cf.core.config import AUTO
+
+UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+"""Units of times, and how many of each are a second."""
+LATEST_S = 4_102_444_800  # 2100-01-01
+EARLIEST_S = 100_000_000  # 1973, for finer units: fewer could as well be seconds
+DATE_NUMBERS = {"%Y%m%d": (19e6, 2101e4), "%Y%m%d%H%M%S": (19e12, 2101e10)}
+"""How dates are written as numbers, and between which."""
+
+
+class WrongValueError(Exception):
+    """A value that cannot be used.
+
+    Attributes:
+        row: its number in the block, from 0.
+    """
+
+    def __init__(self, row: int, expected: str) -> None:
+        super().__init__(expected)
+        self.row = row
+
+
+class Ids:
+    """Ids as the file has them, to the character.
+
+    They are int64 where all are whole numbers without leading zeros or signs, or all are floats of
+    such (13.0); else text, as a categorical. Of stated signs between thousands they are freed.
+    """
+
+    def __init__(self, thousands: str | None = None) -> None:
+        self.thousands = thousands
+        self.blocks: list[tuple[str, pa.Array]] = []  # "int", "float" or "text", and the ids
+
+    def add(self, values: pa.Array) -> None:
+        """Take a block; WrongValueError is raised where one is missing or cannot be an id."""
+        values = plain(values, "text or numbers", refused=(types.is_time, types.is_duration))
+        kind = "text"
+        if types.is_floating(values.type):
+            whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**53))
+            if pc.all(whole).as_py() is not False:
+                kind, values = "float", values.cast(pa.int64())
+        elif types.is_integer(values.type):
+            with suppress(pa.ArrowInvalid):  # larger than int64
+                kind, values = "int", values.cast(pa.int64())
+        elif types.is_string(values.type):
+            if self.thousands not in (None, AUTO):
+                values = pc.replace_substring(values, self.thousands, "")
+            kind, values = as_numbers(values)
+        if kind == "text":
+            values = values.cast(pa.string()).dictionary_encode()
+        self.blocks.append((kind, values))
+
+    def series(self) -> pd.Series:
+        """All blocks together.
+
+        Raises:
+            ValueError: the ids look like numbers with signs between thousands.
+        """
+        if {kind for kind, _ in self.blocks} in (set(), {"int"}, {"float"}):
+            numbers = pa.chunked_array([block for _, block in self.blocks], pa.int64())
+            return pd.Series(numbers.to_numpy(), copy=False)
+        texts = []
+        for kind, block in self.blocks:
+            if kind != "text":
+                block = block.cast(pa.string())
+                if kind == "float":
+                    block = pc.binary_join_element_wise(block, ".0", "")
+                block = block.dictionary_encode()
+            texts.append(block)
+        together = pa.chunked_array(texts, pa.dictionary(pa.int32(), pa.string()))
+        ids = pd.Series(together.unify_dictionaries().to_pandas())
+        names = ids.cat.categories
+        with_sign = names[names.str.contains(r"[.,]")]
+        in_thousands = names.str.fullmatch(r"\d{1,3}([.,]\d{3})*").all()
+        if self.thousands == AUTO and len(with_sign) and in_thousands:
+            raise ValueError(f"expected ids, got numbers such as {with_sign[0]}")
+        return ids
+
+
+class Numbers:
+    """Numbers, as float32."""
+
+    def __init__(self, decimal: str = ".", thousands: str | None = None) -> None:
+        self.decimal, self.thousands = decimal, None if thousands == AUTO else thousands
+        self.blocks: list[pa.Array] = []
+
+    def add(self, values: pa.Array) -> None:
+        """Take a block; WrongValueError is raised where one is missing or is no number."""
+        refused = (types.is_temporal, types.is_boolean)
+        values = plain(values, "numbers", refused)
+        self.blocks.append(converted(values, self._parse, "a number"))
+
+    def series(self) -> pd.Series:
+        """All blocks together."""
+        return pd.Series(pa.chunked_array(self.blocks, pa.float32()).to_numpy(), copy=False)
+
+    def _parse(self, values: pa.Array) -> pa.Array:
+        if types.is_string(values.type):
+            values = pc.utf8_trim_whitespace(values)
+            if self.thousands:
+                values = pc.replace_substring(values, self.thousands, "")
+            if self.decimal != ".":
+                values = pc.replace_substring(values, ".", "?")  # which no number has
+                values = pc.replace_substring(values, self.decimal, ".")
+        return values.cast(pa.float32())
+
+
+class Times:
+    """Times in seconds since 1970 UTC, as int64, out of numbers in any unit or of dates."""
+
+    def __init__(self, unit: str = AUTO) -> None:
+        self.unit = unit  # or a pattern of strptime's
+        self.blocks: list[tuple[bool, pa.Array]] = []  # whether they are in `unit`; else seconds
+
+    def add(self, values: pa.Array) -> None:
+        """Take a block; WrongValueError is raised where one is missing or is no time."""
+        refused = (types.is_time, types.is_duration, types.is_boolean)
+        values = plain(values, "numbers or dates", refused)
+        if types.is_temporal(values.type):
+            values, in_unit = values.cast(pa.timestamp("s"), safe=False).cast(pa.int64()), False
+        else:
+            in_unit = self.unit in UNITS or (self.unit == AUTO and is_numeric(values[:1]))
+            parse = as_integers if in_unit else self._parse_dates
+            expected = "whole seconds since 1970" if in_unit else "a date, as all are"
+            values = converted(values, parse, expected)
+        if self.blocks and in_unit != self.blocks[0][0]:
+            raise WrongValueError(0, "a number, or a date, as in the rows before")
+        self.blocks.append((in_unit, values))
+
+    def series(self) -> pd.Series:
+        """All blocks together.
+
+        Raises:
+            ValueError: the numbers are times in no unit.
+        """
+        chunks = pa.chunked_array([block for _, block in self.blocks], pa.int64())
+        times = pd.Series(chunks.to_numpy(), copy=False)
+        if times.empty or not self.blocks[0][0]:
+            return times
+        lowest, highest = times.min(), times.max()
+        for pattern, (low, high) in DATE_NUMBERS.items():
+            if self.unit == AUTO and low <= lowest and highest <= high:
+                dates = pd.to_datetime(times.astype(str), format=pattern, errors="coerce")
+                if dates.notna().all():
+                    return to_seconds(dates)
+        unit = self.unit if self.unit != AUTO else find_unit(lowest, highest)
+        if unit is None:
+            raise ValueError(f"{lowest} to {highest} are no times in s, ms, us or ns since 1970")
+        return times // UNITS[unit]
+
+    def _parse_dates(self, values: pa.Array) -> pa.Array:
+        pattern = "ISO8601" if self.unit == AUTO else self.unit
+        dates = pd.to_datetime(values.to_pandas(), format=pattern, utc=True)
+        return pa.array(to_seconds(dates), pa.int64())
+
+
+def find_unit(lowest: int, highest: int) -> str | None:
+    """The unit in which times from `lowest` to `highest` are plausible, if there is one."""
+    if lowest >= 1900 and highest <= 2100:  # years
+        return None
+    if lowest >= -LATEST_S and highest <= LATEST_S:
+        return "s"
+    for unit in ("ms", "us", "ns"):
+        if lowest >= EARLIEST_S * UNITS[unit] and highest <= LATEST_S * UNITS[unit]:
+            return unit
+    return None
+
+
+def to_seconds(dates: pd.Series) -> pd.Series:
+    """Dates as whole seconds since 1970 UTC."""
+    seconds: pd.Series = dates.dt.floor("s").dt.as_unit("s").astype("int64")
+    return seconds
+
+
+def plain(
+    values: pa.Array, expected: str, refused: tuple[Callable[[pa.DataType], bool], ...]
+) -> pa.Array:
+    """Values of a plain type of Arrow's, none of them missing.
+
+    Raises:
+        ValueError: they are of a type that is refused, or nested.
+        WrongValueError: one is missing.
+    """
+    if types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if isinstance(values, pa.ExtensionArray):
+        values = values.storage
+    if types.is_float16(values.type):
+        values = values.cast(pa.float32())
+    if types.is_fixed_size_binary(values.type) and values.type.byte_width == 16:
+        texts = [None if value is None else str(UUID(bytes=value)) for value in values.to_pylist()]
+        values = pa.array(texts, pa.string())
+    of_text = (types.is_large_string, types.is_string_view, types.is_binary, types.is_null)
+    if any(is_type(values.type) for is_type in of_text):
+        with suppress(pa.ArrowInvalid):  # bytes that are no text
+            values = values.cast(pa.string())
+    known = (types.is_primitive, types.is_decimal, types.is_string)
+    is_known = any(is_type(values.type) for is_type in known)
+    if not is_known or any(is_type(values.type) for is_type in refused):
+        raise ValueError(f"expected {expected}, got values of the type {values.type}")
+    missing = values.is_null(nan_is_null=True)
+    if types.is_string(values.type):
+        missing = pc.or_(missing, pc.equal(values, "").fill_null(True))
+    if pc.any(missing).as_py():
+        raise WrongValueError(missing.index(True).as_py(), "a value")
+    if types.is_string(values.type):
+        damaged = pc.match_substring(values, "\0")
+        if pc.any(damaged).as_py():
+            raise WrongValueError(damaged.index(True).as_py(), "text without NUL")
+    return values
+
+
+def as_numbers(texts: pa.Array) -> tuple[str, pa.Array]:
+    """ "int" or "float" with the numbers that are written as these texts; else "text" with them."""
+    kind, digits = "int", texts
+    if pc.all(pc.ends_with(texts, ".0")).as_py():
+        kind, digits = "float", pc.utf8_slice_codeunits(texts, 0, -2)
+    with suppress(pa.ArrowInvalid):
+        numbers = digits.cast(pa.int64())
+        if numbers.cast(pa.string()).equals(digits):
+            return kind, numbers
+    return "text", texts
+
+
+def is_numeric(values: pa.Array) -> bool:
+    """Whether these are numbers, or texts of numbers."""
+    with suppress(pa.ArrowInvalid):
+        as_integers(values)
+        return True
+    return False
+
+
+def as_integers(values: pa.Array) -> pa.Array:
+    """Numbers, or texts of numbers, rounded down."""
+    if types.is_string(values.type):
+        values = pc.utf8_trim_whitespace(values)
+        with suppress(pa.ArrowInvalid):
+            return values.cast(pa.int64())
+        values = values.cast(pa.float64())
+    return (pc.floor(values) if types.is_floating(values.type) else values).cast(pa.int64())
+
+
+def converted(values: pa.Array, convert: Callable[[pa.Array], pa.Array], expected: str) -> pa.Array:
+    """`convert` of the values.
+
+    Raises:
+        WrongValueError: about the first value that it does not take.
+    """
+
+    def fails(n: int) -> bool:
+        try:
+            convert(values[:n])
+        except (pa.ArrowException, ValueError, OverflowError):
+            return True
+        return False
+
+    try:
+        return convert(values)
+    except (pa.ArrowException, ValueError, OverflowError):
+        row = bisect_left(range(1, len(values)), True, key=fails)
+        raise WrongValueError(row, expected) from None
