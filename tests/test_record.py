@@ -173,6 +173,7 @@ def test_a_training_that_died_with_its_recorder_is_marked_by_the_next(
     with recording(ON) as recorder:  # its own run, which goes on meanwhile, is none of those
         other = new()
         begin(recorder, other)
+        eventually(lambda: len(project()) == 2)
         train()
         assert sorted(run.info.status for run in project()) == ["FINISHED", "KILLED", "RUNNING"]
         other.finish()
