@@ -34,8 +34,8 @@ def main() -> None:
         Ratings.from_frame(io.read_parquet(paths.TRAIN)),
         Ratings.from_frame(io.read_parquet(paths.VALID)),
     )
-    asked = {"n_sweeps": n_sweeps, "burn_in": burn_in, "n_samples": n_samples}
-    both = [drawn(changed(sampling, seed, **asked), train, held) for seed in (1, 2)]
+    changes = {"n_sweeps": n_sweeps, "burn_in": burn_in, "n_samples": n_samples}
+    both = [drawn(changed(sampling, seed, **changes), train, held) for seed in (1, 2)]
     parts = [
         rhat(np.stack([draws[:, first : first + CHUNK_SIZE] for draws in both]))
         for first in range(0, len(held), CHUNK_SIZE)

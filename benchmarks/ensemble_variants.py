@@ -123,12 +123,12 @@ def judged(variant: Variant, fitted: Ratings, held: Ratings, seed: int) -> tuple
     devices.prepare(torch.device("cpu"), 1, seed)
     sizes = facts.n_users, facts.n_items, facts.rating_range
     model = ModelSpec(training.model, *sizes).build(variant.section)
-    asked = training.optimizer
-    assert isinstance(asked, config.Adam)
-    optimizer: optimizers.Optimizer = optimizers.build(asked, model.parameters())
+    adam = training.optimizer
+    assert isinstance(adam, config.Adam)
+    optimizer: optimizers.Optimizer = optimizers.build(adam, model.parameters())
     if variant.bias_decay != 1.0 or variant.by_count:
-        scaled = decays(model, fitted, variant, asked.weight_decay)
-        optimizer = Scaled(model, asked.betas, scaled)
+        scaled = decays(model, fitted, variant, adam.weight_decay)
+        optimizer = Scaled(model, adam.betas, scaled)
     if variant.from_mean:
         low, high = facts.rating_range
         share = (float(fitted.values.mean()) - low) / (high - low)

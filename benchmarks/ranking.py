@@ -39,8 +39,8 @@ def factors(rng: np.random.Generator) -> Scorer:
     users = rng.standard_normal((N_USERS, N_FACTORS), dtype=np.float32)
     items = rng.standard_normal((N_FACTORS, N_ITEMS), dtype=np.float32)
 
-    def scores(asked: Indices) -> Scores:
-        scored: Scores = users[asked] @ items
+    def scores(chosen: Indices) -> Scores:
+        scored: Scores = users[chosen] @ items
         return scored
 
     return scores

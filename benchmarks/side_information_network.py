@@ -104,19 +104,19 @@ def trained(
             optimizer.step()
             rates.step()
     model.eval()
-    asked = *map(torch.tensor, (held.users, held.items)), day_of(train, held)[0]
+    inputs = *map(torch.tensor, (held.users, held.items)), day_of(train, held)[0]
     with torch.no_grad():
-        chunks = (torch.split(array, 4096) for array in asked)
+        chunks = (torch.split(array, 4096) for array in inputs)
         parts = [model(*rows) for rows in zip(*chunks, strict=True)]
     predicted: Stars = torch.cat(parts).numpy()
     return predicted
 
 
-def features_of(train: Ratings, facts: Provenance, asked: Gibbs) -> tuple[Tensor, Tensor]:
+def features_of(train: Ratings, facts: Provenance, gibbs: Gibbs) -> tuple[Tensor, Tensor]:
     """What bayesmf knows of users and of items, (n, columns) each."""
     sizes = facts.n_users, facts.n_items
     items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
-    of_users, of_items = side_information.features(asked, train, *sizes, items)
+    of_users, of_items = side_information.features(gibbs, train, *sizes, items)
     return dense(of_users), dense(of_items)
 
 
@@ -124,7 +124,7 @@ def features_of(train: Ratings, facts: Provenance, asked: Gibbs) -> tuple[Tensor
 def main() -> None:
     """Print the table."""
     n_members = int(sys.argv[1]) if len(sys.argv) > 1 else 4
-    asked = config.load(paths.PARAMS, "train_bayesmf", Sampling).gibbs
+    gibbs = config.load(paths.PARAMS, "train_bayesmf", Sampling).gibbs
     facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     train, valid = (
         Ratings.from_frame(io.read_parquet(paths.TRAIN)),
@@ -142,7 +142,7 @@ def main() -> None:
         for knows in ("ids", "what bayesmf knows"):
             devices.prepare(torch.device("cpu"), 1, seed=1)
             started = time.process_time()
-            known = None if knows == "ids" else features_of(fitted, facts, asked)
+            known = None if knows == "ids" else features_of(fitted, facts, gibbs)
             predicted = [trained(fitted, held, facts, known) for _ in range(n_members)]
             seconds = time.process_time() - started
             one = np.mean([metrics.rmse(each, held.values) for each in predicted])

@@ -65,26 +65,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1, help="that each system may use")
     parser.add_argument("--only", nargs="+", metavar="PACKAGE", help="such as cf myfm")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     try:
         facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     except InputError as error:
         sys.exit(f"peers: {error}")
 
-    wanted = [s for s in [*STARS, *LISTS] if not asked.only or s.package in asked.only]
+    wanted = [s for s in [*STARS, *LISTS] if not options.only or s.package in options.only]
     installed = [system for system in wanted if version(system.package)]
     for package in sorted({s.package for s in wanted} - {s.package for s in installed}):
         say(f"{package} is not installed and left out: `make peers` installs it.")
     rounds: dict[str, list[Measured]] = {system.name: [] for system in installed}
-    for seed in range(1, asked.rounds + 1):
+    for seed in range(1, options.rounds + 1):
         for system in installed:
-            if system.name in rounds and (found := measured(system, seed, asked.threads)):
+            if system.name in rounds and (found := measured(system, seed, options.threads)):
                 rounds[system.name].append(found)
             else:
                 rounds.pop(system.name, None)
 
-    cores = f"{asked.threads} thread(s) each on {os.cpu_count()} cores"
-    print(f"{facts.dataset}: medians of {asked.rounds} round(s), {cores}")
+    cores = f"{options.threads} thread(s) each on {os.cpu_count()} cores"
+    print(f"{facts.dataset}: medians of {options.rounds} round(s), {cores}")
     for scored, group in (("RMSE", STARS), ("NDCG", LISTS)):
         versions = {s.name: version(s.package) or "" for s in group if s.name in rounds}
         if versions:
