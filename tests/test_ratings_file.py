@@ -303,6 +303,13 @@ def test_repeats(mine, repeats, kept):
     assert f"2 repeats: {repeats} of each user and item" in found.notes
 
 
+def test_a_wrong_rating_after_repeats_and_marks_is_refused_with_its_line(mine):
+    path = mine("u,i,r,t\n1,1,0,9\n2,1,1,5\n2,1,4,3\n3,1,7,5\n")
+    for repeats in ("last", "first", "mean"):
+        message = message_of(path, repeats=repeats, missing=[0])
+        assert message.startswith(f"{path}, line 5: rating is out of range")
+
+
 def test_marks_of_missing_ratings(mine):
     path = mine("u,i,r,t\n1,2,0,4\n1,3,99,4\n1,4,3,4\n1,5,7,4\n")
     message = message_of(path, missing=[0, 99])

@@ -27,12 +27,10 @@ NAMES = {
     "timestamp": (
         *("timestamp", "time", "date", "ts", "datetime", "unixreviewtime", "reviewtime"),
         *("createdat", "ratedat", "ratingtimestamp", "reviewdate", "dateadded", "unixtime", "when"),
-        *("sortTimestamp".lower(), "submitted", "tstamp", "updatedat", "ratingdate"),
+        *("sorttimestamp", "submitted", "tstamp", "updatedat", "ratingdate"),
     ),
 }
 """Names of columns, in lower case without signs, the most telling first."""
-
-WORDS = {"user_id": "user", "item_id": "item", "rating": "rating", "timestamp": "time"}
 
 
 def choose(

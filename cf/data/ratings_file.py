@@ -53,11 +53,10 @@ def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
     chosen = choose_columns(tables, settings)
     names = {key: name for key, (name, _) in chosen.items()}
     ratings, sizes = table_file.read_columns(tables, names, collectors(settings, names), HINTS)
-    rows = np.arange(len(ratings))  # of the files, of those that stay
     notes = [f"{key}: column {name}, {why}" for key, (name, why) in chosen.items()]
     if settings.missing:
         missing = ratings["rating"].isin([np.float32(mark) for mark in settings.missing])
-        ratings, rows = ratings[~missing].reset_index(drop=True), rows[~missing]
+        ratings = ratings[~missing]  # its index stays: the rows of the files
         notes.append(f"{missing.sum():,} rows with a missing rating are left out")
     n_repeats = 0
     if settings.repeats != "refuse" and not ratings.empty:
@@ -67,7 +66,7 @@ def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
         ratings = merged
 
     def locate(row: int) -> str:
-        position = int(rows[row]) if settings.repeats == "refuse" else row
+        position = int(ratings.index[row])
         for table, size in zip(tables, sizes, strict=True):
             if position < size:
                 file = f"{table.path.name} " if len(tables) > 1 else ""
@@ -80,6 +79,7 @@ def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
     if not isinstance(settings.rating_range, str):
         stated = settings.rating_range[0], settings.rating_range[1]
     validate(ratings, stated, name, locate)
+    ratings = ratings.reset_index(drop=True)
     item_ids = ratings["item_id"].drop_duplicates().reset_index(drop=True)
     if item_ids.dtype != "int64":
         item_ids = item_ids.astype("str")

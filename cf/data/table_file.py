@@ -218,9 +218,9 @@ def _open_json(path: Path) -> Table:
         for line, entry in _json_objects(path):
             yield line, [_as_text(entry.get(name)) or "" for name in names]
 
-    first = (entry for _, entry in islice(_json_objects(path), 1000))
+    first = [entry for _, entry in islice(_json_objects(path), 1000)]
     names = list(dict.fromkeys(chain.from_iterable(first)))
-    sample = [row for _, row in islice(records(), 1000)]
+    sample = [[_as_text(entry.get(name)) or "" for name in names] for entry in first]
     return Table(path, names, sample, ["objects of JSON"], read, records)
 
 

@@ -93,8 +93,8 @@ def recognize(open_file: Open, stated: TextLayout) -> Layout:
         if len(hidden) == len(fields[0]) > 1 and is_header(hidden, fields):
             names = hidden
     if not names and fields:
-        stated_header = None if stated.header == AUTO else stated.header
-        if is_header(fields[0], fields[1:]) if stated_header is None else stated_header:
+        header = is_header(fields[0], fields[1:]) if stated.header == AUTO else stated.header
+        if header:
             names = fields.pop(0)
             n_skipped = lines.index(rows[0], n_skipped) + 1
     padded = _is_padded(fields, delimiter)

@@ -74,7 +74,7 @@ def validate(
 
 
 def merge_repeats(ratings: pd.DataFrame, how: Literal["last", "first", "mean"]) -> pd.DataFrame:
-    """One row of each user and item, in the order of the rows that stay.
+    """One row of each user and item: those that stay, with their index.
 
     `first` and `last` go by time, and at the same time, or without times, by the order of the
     rows. With `mean`, the last row stays, with the mean of all ratings.
@@ -87,10 +87,10 @@ def merge_repeats(ratings: pd.DataFrame, how: Literal["last", "first", "mean"]) 
         order = ratings["timestamp"].to_numpy().argsort(kind="stable")
     kept = ~pairs.iloc[order].duplicated(keep="first" if how == "first" else "last")
     rows = np.sort(order[kept.to_numpy()])
-    merged = ratings.iloc[rows].reset_index(drop=True)
+    merged = ratings.iloc[rows]
     if how == "mean":
         means = ratings["rating"].astype("float64").groupby(pairs.to_numpy()).mean()
-        merged["rating"] = means.loc[pairs.iloc[rows]].to_numpy(np.float32)
+        merged = merged.assign(rating=means.loc[pairs.iloc[rows]].to_numpy(np.float32))
     return merged
 
 
