@@ -64,11 +64,11 @@ def main() -> None:
         io.write_csv(paths.COVERAGE, calibration.coverage_curves(predicted, sds, observed))
         io.write_csv(paths.DECILES, calibration.error_by_decile(predicted, sds, observed, users))
         io.write_json(paths.METRICS, scores)
-        data = {"dataset": provenance.dataset, "part": params.part}
+        data = {"dataset": provenance.dataset, "part": params.part, "unit": provenance.unit}
         data |= {key: getattr(provenance, key) for key in ("n_ratings", "n_users", "n_items")}
         io.write_json(paths.DATA, data)
         io.write_json(paths.EVALUATED_RUNS, {name: record.id for name, record in records.items()})
-    Console().print(leaderboard_table(board))
+    Console().print(leaderboard_table(board, provenance.unit))
 
 
 def predict(

@@ -4,9 +4,9 @@ import sys
 from dataclasses import replace
 
 from cf.core import config, io, paths
-from cf.core.config import Ingest
+from cf.core.config import AUTO, Ingest
 from cf.core.errors import exit_on_input_error
-from cf.core.ratings import Provenance
+from cf.core.ratings import Provenance, unit_of
 from cf.data import datasets, movielens, ratings_file
 
 
@@ -36,6 +36,7 @@ def main() -> None:
         n_users=ratings["user_id"].nunique(),
         n_items=ratings["item_id"].nunique(),
         rating_range=source.rating_range,
+        unit=unit_of(source.rating_range) if params.unit == AUTO else params.unit,
     )
     io.write_json(paths.PROVENANCE, provenance)
     print(

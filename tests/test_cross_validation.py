@@ -57,8 +57,9 @@ def test_one_fold_is_none(shape: tuple[int, int]) -> None:
 
 def test_the_table() -> None:
     console = Console(width=80, record=True)
-    console.print(cv_table(compare(RMSE), "toy"))
+    console.print(cv_table(compare(RMSE), "toy", "points"))
     text = console.export_text()
     assert "0.9500" in text
     assert "tied" in text
+    assert "in points;" in text
     assert "…" not in text

@@ -171,7 +171,7 @@ record = {
     "tags": {"model": "dot"}, "started": 5, "ended": 6, "status": "FINISHED",
 }
 json.dump(metrics, open("reports/metrics.json", "w"))
-json.dump({"dataset": "toy"}, open("reports/data.json", "w"))
+json.dump({"dataset": "toy", "unit": "points"}, open("reports/data.json", "w"))
 json.dump(record, open("runs/dot.json", "w"))
 """
 RANK = """
@@ -256,11 +256,14 @@ def test_a_grids_table_has_the_rmse_of_each_pair_and_its_trainings_a_run_above(
     project: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["grid-9-0.1", "grid-3-0.2", "grid-3-0.1"]
-    found = pd.DataFrame({"dot.rmse": [0.8, 0.7, 0.6], "dataset": "toy", "rev": names}, names)
+    found = pd.DataFrame(
+        {"dot.rmse": [0.8, 0.7, 0.6], "dataset": "toy", "unit": "points", "rev": names}, names
+    )
     drawn: list[pd.DataFrame] = []
 
-    def grid_heatmap(rmse: pd.DataFrame, title: str) -> Figure:
+    def grid_heatmap(rmse: pd.DataFrame, unit: str, title: str) -> Figure:
         drawn.append(rmse)
+        assert unit == "points"
         assert title == "Validation RMSE of dot: toy"
         return Figure()
 

@@ -29,7 +29,9 @@ def texts(figure: Figure) -> str:
 
 
 def loss_curves(burn_in: dict[str, int] | None = None, **histories: pd.DataFrame) -> Figure:
-    return figures.loss_curves(histories, model_styles(histories), "Loss: toy", burn_in or {})
+    return figures.loss_curves(
+        histories, model_styles(histories), "points", "Loss: toy", burn_in or {}
+    )
 
 
 def test_styles_differ_and_baselines_are_gray() -> None:
@@ -42,7 +44,7 @@ def test_styles_differ_and_baselines_are_gray() -> None:
 def test_loss_curves_draw_two_lines_a_model_that_differ_without_color() -> None:
     figure = loss_curves(dot=history(1.2, 1.1), embnet=history(0.9, 0.8, 0.77))
     (axes,) = figure.axes
-    assert axes.get_ylabel() == "mean squared error (stars²)"
+    assert axes.get_ylabel() == "mean squared error (points²)"
     assert axes.get_xlabel() == "epoch"
     lines = axes.get_lines()
     for (train, valid), style in zip(
@@ -91,15 +93,15 @@ def test_a_diverged_model_leaves_the_others_readable(bad: float) -> None:
 
 def joint(predicted: list[float], observed: list[float]) -> Figure:
     given = pd.Series(predicted, dtype="float32"), pd.Series(observed, dtype="float32")
-    return figures.predicted_against_observed(*given, RANGE, "Toy")
+    return figures.predicted_against_observed(*given, RANGE, "points", "Toy")
 
 
 def test_joint_axes_are_equal_whatever_the_predictions() -> None:
     for figure in (joint([3.0, 3.5], [3, 4]), joint([-40.0, 900.0], [3, 4])):
         axes = figure.axes[0]
         assert axes.get_xlim() == axes.get_ylim() == (-0.25, 5.75)
-        assert axes.get_xlabel() == "predicted (stars)"
-        assert axes.get_ylabel() == "observed (stars)"
+        assert axes.get_xlabel() == "predicted (points)"
+        assert axes.get_ylabel() == "observed (points)"
         box = axes.get_window_extent()
         assert box.width == pytest.approx(box.height, rel=1e-3)
         assert np.array_equal(*axes.get_lines()[0].get_data()), "the diagonal"
@@ -131,8 +133,8 @@ def test_joint_marginals_sum_to_the_rows() -> None:
 
 def test_joint_has_the_rmse_and_what_lies_outside_in_words() -> None:
     text = texts(joint([4.0, 5.5, 7.0, -1.0], [4, 5, 4, 1]))
-    assert f"RMSE {np.sqrt((0.25 + 9 + 4) / 4):.3f} stars over 4 ratings" in text
-    assert "outside 0.5 to 5 stars: 3, of which beyond these axes: 2" in text
+    assert f"RMSE {np.sqrt((0.25 + 9 + 4) / 4):.3f} points over 4 ratings" in text
+    assert "outside 0.5 to 5 points: 3, of which beyond these axes: 2" in text
 
 
 @pytest.mark.parametrize(
@@ -159,7 +161,7 @@ def calibration(*names: str, deciles: dict[str, list[float]] | None = None) -> F
         pd.concat([pd.DataFrame({"model": name, **columns}) for name in names])
         for columns in (curve, found)
     )
-    return figures.calibration(*frames, model_styles(names), "Calibration: toy")
+    return figures.calibration(*frames, model_styles(names), "points", "Calibration: toy")
 
 
 def test_calibration_stands_beside_the_diagonal_on_axes_that_are_equal() -> None:
@@ -171,6 +173,8 @@ def test_calibration_stands_beside_the_diagonal_on_axes_that_are_equal() -> None
     assert line.get_xydata().tolist() == [[0.5, 0.6], [1.0, 1.2]]
     bars = [segment.tolist() for segment in errors.collections[0].get_segments()]
     assert bars == [[[0.5, 0.4], [0.5, 0.8]], [[1.0, 1.1], [1.0, 1.3]]]
+    assert errors.get_xlabel() == "predicted standard deviation (points)"
+    assert errors.get_ylabel() == "RMSE (points)"
     for axes in figure.axes:
         assert axes.get_xlim() == axes.get_ylim()
         assert axes.get_xticks().tolist() == axes.get_yticks().tolist()
@@ -246,11 +250,11 @@ def test_nothing_leaves_the_paper() -> None:
     histories = {name: history(1.2, 0.9) for name in ("dot", "a_model_with_a_long_name")}
     histories["gibbs"] = history(9.9, 0.9, last="noise_precision")
     drawn = [
-        figures.loss_curves(histories, model_styles(histories), long, {}),
+        figures.loss_curves(histories, model_styles(histories), "stars", long, {}),
         figures.activity(pd.Series([3, 2]), pd.Series(range(11_999, 0, -1)), long),
         calibration("dot", "a_model_with_a_long_name", "a_model_whose_name_is_longer_still"),
         figures.predicted_against_observed(
-            pd.Series([-1234.5, 6789.0]), pd.Series([1.0, 2.0]), RANGE, long[:110]
+            pd.Series([-1234.5, 6789.0]), pd.Series([1.0, 2.0]), RANGE, "stars", long[:110]
         ),
     ]
     assert [leaves_the_paper(figure) for figure in drawn] == [False] * 4

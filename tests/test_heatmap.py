@@ -16,7 +16,9 @@ matplotlib.use("agg")
 def crosstab(values: np.ndarray, titles: dict[int, str | None]) -> Figure:
     rows, columns = values.shape
     table = pd.DataFrame(values, np.arange(1, rows + 1), np.arange(10, 10 + columns))
-    return figures.crosstab_heatmap(table, pd.Series(titles, dtype=object), RANGE, "Crosstab: toy")
+    return figures.crosstab_heatmap(
+        table, pd.Series(titles, dtype=object), RANGE, "stars", "Crosstab: toy"
+    )
 
 
 def test_crosstab_annotates_ratings_and_leaves_the_others_blank() -> None:
@@ -62,7 +64,7 @@ def test_grid_has_the_values_and_the_lowest_in_bold(tmp_path: Path) -> None:
         pd.Index([10, 50], name="model.n_factors"),
         pd.Index([0.00001, 0.001], name="optimizer.weight_decay"),
     )
-    figure = figures.grid_heatmap(rmse, "RMSE: toy")
+    figure = figures.grid_heatmap(rmse, "points", "RMSE: toy")
     axes = figure.axes[0]
     texts = {text.get_text(): text for text in axes.texts}
     assert set(texts) == {"0.9000", "0.8500", "0.8750"}
@@ -71,4 +73,4 @@ def test_grid_has_the_values_and_the_lowest_in_bold(tmp_path: Path) -> None:
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.00001", "0.001"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["10", "50"]
     assert axes.get_ylabel() == "model.n_factors"
-    assert figure.axes[1].get_ylabel() == "validation RMSE (stars)"
+    assert figure.axes[1].get_ylabel() == "validation RMSE (points)"

@@ -193,6 +193,10 @@ def test_provenance_and_what_was_asked_for() -> None:
         assert fact in page.text
     assert "could not be reached" not in page.text
     assert "Requested" not in page.text
+    jokes = Page(render(provenance=replace(PROVENANCE, unit="<b>laughs %s")))
+    for text in ("0.8500 <b>laughs %s on", "In <b>laughs %s, lowest", "0.5 to 5 <b>laughs %s"):
+        assert text in jokes.text
+    assert "stars" not in jokes.text
     fallback = replace(PROVENANCE, dataset="ml-100k", requested="ml-25m")
     assert "ml-25m, which could not be reached" in render(provenance=fallback)
     own = replace(PROVENANCE, dataset="mine.csv", requested="data/own/mine.csv", source="mine.csv")

@@ -94,6 +94,7 @@ def test_a_published_data_set(project, cached, capsys):
         "n_users": 3,
         "n_items": 3,
         "rating_range": [0.5, 5.0],
+        "unit": "stars",
     }
     printed = capsys.readouterr()
     assert printed.out == "ml-1m: 4 ratings of 3 items by 3 users\n"
@@ -114,6 +115,7 @@ def test_an_own_file_leaves_no_machine_path(project, tmp_path):
         "n_users": 2,
         "n_items": 2,
         "rating_range": [1.0, 5.0],
+        "unit": "stars",
     }
 
 
@@ -124,6 +126,14 @@ def test_an_own_file_without_timestamps(project):
     ingest.main()
     ratings = pd.read_parquet("data/ingested/ratings.parquet")
     assert list(ratings) == ["user_id", "item_id", "rating"]
+
+
+def test_the_unit_is_stated_or_by_the_range(project):
+    (project / "mine.csv").write_text(MINE)
+    for stated, unit in (({}, "points"), ({"unit": "laughs"}, "laughs")):
+        write_params(project, "mine.csv", rating_range=[0.0, 10.0], **stated)
+        ingest.main()
+        assert provenance()["unit"] == unit
 
 
 def test_the_same_input_gives_the_same_bytes(project, cached):
@@ -264,4 +274,5 @@ def test_the_real_ml_latest_small(project, monkeypatch):
         "n_users": 610,
         "n_items": 9_724,
         "rating_range": [0.5, 5.0],
+        "unit": "stars",
     }

@@ -90,7 +90,7 @@ def test_without_the_notebooks_split_or_model_its_columns_are_empty() -> None:
 
 
 def printed(board: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> str:
-    Console(width=80).print(leaderboard_table(board))
+    Console(width=80).print(leaderboard_table(board, "[b]points"))
     return capsys.readouterr().out
 
 
@@ -115,7 +115,7 @@ def test_calibration_is_a_line_below_the_table(capsys: pytest.CaptureFixture[str
     board = build({**SCORES, "dotbias": {**score(0.5), **bars}}, DRAWN, "toy", notebook=True)
     lines = [line.strip() for line in printed(board, capsys).splitlines()]
     assert lines[-1] == "dotbias: NLL 1.123, 50/80/95% intervals contain 50.9/81.6/94.6%"
-    assert lines[-2].startswith("95% intervals")
+    assert lines[-2].startswith("95% intervals, in [b]points;")
     plain = build(SCORES, DRAWN, "toy", notebook=True)
     assert "NLL" not in printed(plain, capsys)
     assert plain["nll"].isna().all()

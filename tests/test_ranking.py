@@ -65,7 +65,7 @@ def test_what_the_user_has_seen_since_train_is_neither_recommended_nor_relevant(
 
 
 def test_without_users_to_evaluate_the_parameter_is_named() -> None:
-    with pytest.raises(InputError, match=r"rank.relevant: no user .* of 6 stars or more"):
+    with pytest.raises(InputError, match=r"rank.relevant: no user .* of at least 6"):
         ranking.make_task(TRAIN, HELD_OUT, 4, 6, lowest_relevant=6.0)
 
 
@@ -241,9 +241,13 @@ def test_without_lists_the_table_has_no_rows(tmp_path: Path) -> None:
 
 def test_the_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     lists = {"a_model_with_a_name": LISTS["ease"]}
-    Console(width=80).print(
-        ranking_table(ranking.evaluate_lists(lists, small(), 3, "valid"), "toy")
-    )
+    table = ranking.evaluate_lists(lists, small(), 3, "valid")
+    Console(width=80).print(ranking_table(table, "toy"))
     printed = capsys.readouterr().out
+    assert "too few users for intervals" in printed
+    assert "95%" not in printed
+    enough = table.assign(behind_low=0.0, behind_high=0.0)
+    Console(width=80).print(ranking_table(enough, "toy"))
+    assert "95% intervals of the NDCG" in capsys.readouterr().out
     for word in ("toy: 2 users", "a_model_with_a_name", "NDCG @3", "0.8333", "1.5850"):
         assert word in printed

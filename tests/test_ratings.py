@@ -5,7 +5,7 @@ import pytest
 
 from cf.core import io
 from cf.core.errors import InputError
-from cf.core.ratings import Provenance, Ratings, SplitInfo, is_cold
+from cf.core.ratings import Provenance, Ratings, SplitInfo, is_cold, unit_of
 
 
 def some(timestamps: bool) -> Ratings:
@@ -16,6 +16,23 @@ def some(timestamps: bool) -> Ratings:
 def test_arrays_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="one length"):
         Ratings(np.arange(2), np.arange(3), np.ones(3, np.float32), None, np.arange(3))
+
+
+@pytest.mark.parametrize(
+    ("rating_range", "unit"),
+    [
+        *(((0.5, 5), "stars"), ((1, 5), "stars"), ((0, 5), "stars"), ((1, 3), "stars")),
+        *(((0, 10), "points"), ((0, 100), "points"), ((-1, 1), "points"), ((0, 1), "points")),
+    ],
+)
+def test_up_to_five_are_stars(rating_range: tuple[float, float], unit: str) -> None:
+    assert unit_of(rating_range) == unit
+
+
+def test_provenance_without_a_unit_is_of_stars(tmp_path: Path) -> None:
+    old = {"dataset": "a", "requested": "a", "source": "", "sha256": "", "rating_range": [1, 5]}
+    io.write_json(tmp_path / "p.json", old | {"n_ratings": 1, "n_users": 1, "n_items": 1})
+    assert io.read_dataclass(tmp_path / "p.json", Provenance).unit == "stars"
 
 
 def test_negative_indices_are_refused() -> None:

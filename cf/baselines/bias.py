@@ -18,7 +18,7 @@ class GlobalMean:
         return self
 
     def predict(self, users: Indices, items: Indices) -> Stars:
-        """The mean, (n,) in stars."""
+        """The mean, (n,)."""
         return np.full(len(users), self.mean, dtype=np.float32)
 
 
@@ -49,7 +49,7 @@ class Bias:
         return self
 
     def predict(self, users: Indices, items: Indices) -> Stars:
-        """(n,) in stars."""
+        """(n,) in the data's unit."""
         predicted = self.mean + self.user_bias[users] + self.item_bias[items]
         return np.asarray(predicted, dtype=np.float32)
 

@@ -26,7 +26,7 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Sweep:
-    """One sweep, which draws everything once. Losses are mean squared errors in stars².
+    """One sweep, which draws everything once. Losses are mean squared errors in the data's unit.
 
     The validation loss is that of the mean of all sweeps since the burn-in; in the burn-in, of this
     sweep alone.
@@ -35,7 +35,7 @@ class Sweep:
     epoch: int  # from 1
     train_loss: float  # given this sweep's draw of everything
     valid_loss: float
-    noise_precision: float  # mean over the users, in 1/stars²
+    noise_precision: float  # mean over the users
     seconds: float  # wall time, without validation
 
     def metrics(self) -> dict[str, float]:
@@ -164,7 +164,7 @@ def sample(
 
 
 def sweep_or_raise(sampler: Sampler, number: int) -> Tensor:
-    """The residuals after a sweep, (n,) in stars.
+    """The residuals after a sweep, (n,) on the model's scale.
 
     Raises:
         InputError: they are not finite, or a precision is not positive definite.
@@ -193,7 +193,7 @@ class ValidationMonitor:
         self.total, self.count = torch.zeros(len(valid)), 0
 
     def loss(self, sampler: Sampler, averaged: bool) -> float:
-        """The mean squared error in stars² of this sweep, or of the mean with those before it."""
+        """The mean squared error, on the model's scale, of this sweep or of the mean so far."""
         rows = sampler.user_side.rows, sampler.item_side.rows
         predicted = self.model.mean + scores(*rows, self.users, self.items)
         if self.known is not None:

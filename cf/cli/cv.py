@@ -39,7 +39,7 @@ def main() -> None:
                 for record in group(f"cv {model}", folds, paths.CV, metrics):
                     recorder.upsert(record)
     title = f"{found['dataset'].iloc[0]}: {cv.n_folds} folds, {len(cv.seeds)} seeds each"
-    Console(highlight=False).print(cv_table(compared, title))
+    Console(highlight=False).print(cv_table(compared, title, found["unit"].iloc[0]))
 
 
 def plan(cv: Cv, models: list[str]) -> dict[str, dict[str, object]]:

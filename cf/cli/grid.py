@@ -49,7 +49,7 @@ def main(axes: Sequence[str] | None, jobs: int) -> None:
             pd.MultiIndex.from_product([rows, columns], names=keys),
         ).unstack()
         title = f"Validation RMSE of {model}: {found['dataset'].iloc[0]}"
-        save(grid_heatmap(rmse, title), paths.GRID)
+        save(grid_heatmap(rmse, found["unit"].iloc[0], title), paths.GRID)
         path = paths.RUNS / f"{model}.json"
         current = io.read_json(path)["id"] if path.exists() else None
         records = [experiments.read_record(revision, model) for revision in found["rev"]]

@@ -21,9 +21,9 @@ dvc itself         . .venv/bin/activate"""
 def main() -> None:
     """Print what `make repro` made."""
     board = io.read_csv(paths.LEADERBOARD, leaderboard.DTYPES)
-    console = Console(highlight=False)
-    console.print(leaderboard_table(board))
     facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
+    console = Console(highlight=False)
+    console.print(leaderboard_table(board, facts.unit))
     if facts.dataset != facts.requested:
         names = f"{escape(facts.dataset)}, not {escape(facts.requested)}"
         console.print(

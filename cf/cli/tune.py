@@ -60,7 +60,7 @@ def main() -> None:
             recorder.upsert(trial_record(trial, record))
         record.finish()
         recorder.upsert(record)
-    show(f"{name} on {provenance.dataset}", tune.section, ended)
+    show(f"{name} on {provenance.dataset}", tune.section, ended, provenance.unit)
 
 
 def trial_record(trial: Trial, search: RunRecord) -> RunRecord:
@@ -79,7 +79,7 @@ def trial_record(trial: Trial, search: RunRecord) -> RunRecord:
     return record
 
 
-def show(title: str, section: str, trials: Sequence[Trial]) -> None:
+def show(title: str, section: str, trials: Sequence[Trial], unit: str) -> None:
     """Print the best trials, and the command that trains with the best one's values."""
     best, baseline = best_first(trials), trials[0]
     states = Counter(trial.state for trial in trials)
@@ -88,7 +88,7 @@ def show(title: str, section: str, trials: Sequence[Trial]) -> None:
         title += f", {states[state]} {word}" if states[state] else ""
     console = Console(highlight=False)
     others = [trial for trial in best if trial is not baseline]
-    console.print(trials_table(title, [baseline, *others[:N_SHOWN]]))
+    console.print(trials_table(title, [baseline, *others[:N_SHOWN]], unit))
     if best[0] is baseline:
         console.print(f"No trial beat the values that {section} has: keep them.")
         return
@@ -96,9 +96,10 @@ def show(title: str, section: str, trials: Sequence[Trial]) -> None:
     print(dvc_command(section, best[0], baseline))  # on one line, which rich would break
 
 
-def trials_table(title: str, trials: Sequence[Trial]) -> Table:
+def trials_table(title: str, trials: Sequence[Trial], unit: str) -> Table:
     """A column of each trial, first the baseline, with a row of each parameter."""
-    table = Table(title=escape(title), caption="loss: mean squared error in stars² on the holdout")
+    caption = f"loss: mean squared error in {unit}² on the holdout"
+    table = Table(title=escape(title), caption=escape(caption))
     table.add_column(overflow="fold")
     cells = []
     for trial in trials:

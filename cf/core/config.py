@@ -80,6 +80,7 @@ class Ingest(BaseConfig):
     columns: Columns = Columns()
     layout: TextLayout = TextLayout()
     rating_range: Range | Literal["auto"] = "auto"
+    unit: Annotated[str, Field(min_length=1, max_length=20)] = AUTO
     repeats: Literal["refuse", "last", "first", "mean"] = "refuse"
     missing: list[float] = []
 

@@ -23,7 +23,7 @@ class Ratings:
     Attributes:
         users: (n,) in [0, n_users).
         items: (n,) in [0, n_items).
-        values: (n,) in stars.
+        values: (n,) in the data's unit, such as stars.
         timestamps: (n,) in seconds since 1970 UTC, or None where the data has none.
         rows: (n,) number of each rating in the ingested file, from 0.
 
@@ -88,7 +88,8 @@ class Provenance:
         requested: what params.yaml asked for; differs from `dataset` after a fallback.
         source: its URL, or the file's name.
         sha256: of the file it was read from.
-        rating_range: lowest and highest rating that the data set allows, in stars.
+        rating_range: lowest and highest rating that the data set allows.
+        unit: what a rating counts, as a plural: stars, points.
     """
 
     dataset: str
@@ -99,6 +100,13 @@ class Provenance:
     n_users: int
     n_items: int
     rating_range: tuple[float, float]
+    unit: str = "stars"
+
+
+def unit_of(rating_range: tuple[float, float]) -> str:
+    """What a rating of this range counts, if nobody says: up to 5 stars, or points."""
+    low, high = rating_range
+    return "stars" if low >= 0 and 1 < high <= 5 else "points"
 
 
 @dataclass(frozen=True)

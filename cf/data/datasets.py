@@ -32,7 +32,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set's lowest and highest rating in stars, and the files to try, in this order."""
+    """A data set's lowest and highest rating, and the files to try, in this order."""
 
     rating_range: tuple[float, float]
     files: tuple[RemoteFile, ...]
@@ -45,7 +45,7 @@ class Source:
     Attributes:
         dataset: its true name; differs from the one `requested` after a fallback.
         origin: where the file is published; for the user's own, its name.
-        rating_range: lowest and highest rating it may hold, in stars.
+        rating_range: lowest and highest rating it may hold.
         warning: what the user must know about it, if anything.
     """
 

@@ -13,15 +13,15 @@ MIN_USERS = 10
 """Fewer users give no intervals: they say too little about others."""
 
 ROUNDING = 2**20
-"""Sums of squared errors are rounded to 1/2²⁰ stars², far below what matters. Their sums are then
-exact up to 8·10⁹ stars², whatever the order in which a machine adds them: models with equal
+"""Sums of squared errors are rounded to 1/2²⁰, far below what matters. Their sums are then
+exact up to 8·10⁹, whatever the order in which a machine adds them: models with equal
 predictions get equal RMSEs to the bit, on any number of threads."""
 
 
 def resample(
     predictions: Mapping[str, Stars], observed: Stars, users: Indices, n_resamples: int, seed: int
 ) -> pd.DataFrame:
-    """The RMSE of each model (columns) on each resample of the users (rows), in stars.
+    """The RMSE of each model (columns) on each resample of the users (rows).
 
     A resample draws as many users as there are, with replacement, each with all their rows, which
     are not independent: resampling rows would make intervals too narrow. All models are scored on

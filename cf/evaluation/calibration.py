@@ -73,9 +73,9 @@ def error_by_decile(
 ) -> pd.DataFrame:
     """Predicted and actual error in each decile of the predicted standard deviations.
 
-    The columns are model; decile, from 1 (fewer than ten rows are a decile each); in stars
-    predicted_sd, the root of the mean predicted variance, and rmse with the ends of its 95%
-    interval, rmse_low and rmse_high, NaN where there are few users.
+    The columns are model; decile, from 1 (fewer than ten rows are a decile each); predicted_sd, the
+    root of the mean predicted variance, and rmse with the ends of its 95% interval, rmse_low and
+    rmse_high, NaN where there are few users.
     """
     n, rows = len(observed), []
     for name, sd in sds.items():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A version of the registered model, with its RMSE on the validation rows, in stars.
+    """A version of the registered model, with its RMSE on the validation rows.
 
     `decision` is the reason it has, if any, for being the champion or not.
     """

@@ -13,11 +13,11 @@ from cf.core import io
 def compare(rmse: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
     """Each model compared with the best, fold by fold: a row per model, the best first.
 
-    Of each model's RMSEs, (k, n_seeds) in stars; less than two folds raise ValueError. Folds share
+    Of each model's RMSEs, (k, n_seeds); less than two folds raise ValueError. Folds share
     most of their training rows, so the variance of the mean difference is larger than over
     independent folds: by 1 / (k - 1) of the variance of one fold.
 
-    The columns, in stars: rmse, the mean over folds and seeds; sd_folds, the standard deviation
+    The columns: rmse, the mean over folds and seeds; sd_folds, the standard deviation
     over folds of the mean over seeds; sd_seeds, the standard deviation over seeds within a fold,
     missing with one seed; to_best, the mean difference to the best model's RMSE, with its 95%
     interval from low to high; tied, whether that contains 0.

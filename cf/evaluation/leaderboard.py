@@ -27,7 +27,7 @@ DTYPES = {
     **dict.fromkeys(("dataset", "part"), str),
     "n_leaked": int,
 }
-"""The columns of reports/leaderboard.csv, in stars; mse in stars², nll in nats per rating.
+"""The columns of reports/leaderboard.csv, in the data's unit; mse in its square, nll in nats.
 
 _low and _high are the ends of 95% intervals; to_best and to_notebook are the RMSE minus the RMSE of
 the first model and of `NOTEBOOKS_BEST`; tied says that the interval of to_best contains 0;

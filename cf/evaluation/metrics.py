@@ -1,8 +1,8 @@
 """How far predictions are from observed ratings.
 
 In all of `cf.evaluation`, predicted (or mean), observed and sd, the predicted standard deviation,
-are (n,) in stars, and users (n,) indices: one a held-out row. Arrays of other or differing shapes,
-or without rows, raise ValueError.
+are (n,) in the data's unit, and users (n,) indices: one a held-out row. Arrays of other or
+differing shapes, or without rows, raise ValueError.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ Summary = dict[str, float | None]
 
 
 def errors(predicted: Stars, observed: Stars) -> NDArray[np.float64]:
-    """Predicted minus observed, (n,) in stars."""
+    """Predicted minus observed, (n,)."""
     shapes = predicted.shape, observed.shape
     if shapes[0] != shapes[1] or predicted.ndim != 1:
         raise ValueError(f"expected two arrays of shape (n,), got {shapes[0]} and {shapes[1]}")
@@ -26,17 +26,17 @@ def errors(predicted: Stars, observed: Stars) -> NDArray[np.float64]:
 
 
 def mse(predicted: Stars, observed: Stars) -> float:
-    """Mean squared error in stars²."""
+    """Mean squared error."""
     return float(np.mean(errors(predicted, observed) ** 2))
 
 
 def rmse(predicted: Stars, observed: Stars) -> float:
-    """Root of the mean squared error, in stars."""
+    """Root of the mean squared error."""
     return float(np.sqrt(mse(predicted, observed)))
 
 
 def mae(predicted: Stars, observed: Stars) -> float:
-    """Mean absolute error in stars."""
+    """Mean absolute error."""
     return float(np.mean(np.abs(errors(predicted, observed))))
 
 

@@ -67,7 +67,7 @@ def make_task(
     if not len(users):
         raise InputError(
             f"params.yaml: rank.relevant: no user has both a training rating and a held-out one "
-            f"of {lowest_relevant:g} stars or more. Lower it, or hold out more ratings of users "
+            f"of at least {lowest_relevant:g}. Lower it, or hold out more ratings of users "
             "who stay in training."
         )
     n_left_out = len(np.unique(held_out.users)) - len(users)

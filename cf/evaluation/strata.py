@@ -93,7 +93,7 @@ def _categorical(codes: Indices, labels: Sequence[str]) -> pd.Series:
 def score(
     strata: Iterable[pd.Series], predictions: Mapping[str, Stars], observed: Stars, users: Indices
 ) -> pd.DataFrame:
-    """The error of each model in each group, one row each, in stars.
+    """The error of each model in each group, one row each, in the data's unit.
 
     bias is the mean of predicted minus observed, to_best the RMSE minus the RMSE of the model that
     is best over all rows; _low and _high are the ends of 95% intervals, missing in groups of few

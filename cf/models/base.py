@@ -1,4 +1,4 @@
-"""What every model is: a module from users and items to stars."""
+"""What every model is: a module from users and items to ratings."""
 
 import importlib
 import pkgutil
@@ -20,6 +20,8 @@ MODEL_RANGE = (0.5, 5.0)
 
 class Model(nn.Module):
     """A model that predicts ratings; `forward(users, items)` takes (B,) indices, gives (B,) stars.
+
+    Stars here are the models' own scale, `MODEL_RANGE`, whatever the unit of the data.
 
     A subclass lives in a file of its own, whose name is the model's name in params.yaml, and is
     built as `Subclass(config, n_users, n_items, rating_range)`. If it declares `item_features`,
@@ -118,7 +120,7 @@ def find(name: str) -> type[Model]:
 def predict(
     model: Model, users: Indices, items: Indices, times: Indices | None = None, chunk: int = 65536
 ) -> Stars:
-    """The model's predictions, (n,) in stars; arguments as for `predict_mean_and_std`."""
+    """The model's predictions, (n,) in the data's unit; arguments as for `predict_mean_and_std`."""
     return predict_mean_and_std(model, users, items, times, chunk)[0]
 
 
@@ -126,9 +128,10 @@ def predict(
 def predict_mean_and_std(
     model: Model, users: Indices, items: Indices, times: Indices | None = None, chunk: int = 65536
 ) -> tuple[Stars, Stars | None]:
-    """The model's predictions and their standard deviations, (n,) each in stars, without dropout.
+    """The model's predictions and their standard deviations, (n,) each, in the data's unit.
 
-    None instead of the deviations of a model that has none. The model is left in evaluation mode.
+    Without dropout. None instead of the deviations of a model that has none. The model is left in
+    evaluation mode.
 
     Args:
         times: (n,) in seconds since 1970 UTC, for models that take them; None where unknown.

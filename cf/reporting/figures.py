@@ -32,6 +32,7 @@ BLUES = LinearSegmentedColormap.from_list("blues", ["#D3E3F3", "#6BAED6", "#2171
 def loss_curves(
     histories: Mapping[str, pd.DataFrame],
     styles: Mapping[str, Style],
+    unit: str,
     title: str,
     burn_in: Mapping[str, int],
 ) -> Figure:
@@ -40,20 +41,20 @@ def loss_curves(
     The axis ends at three times the lowest validation loss, so that a model that starts far off
     does not flatten the others. The legend has each model's last validation loss.
 
-    A history has epoch (from 1), train_loss and valid_loss in stars², and noise_precision if the
-    model is sampled; perhaps no row. `burn_in` has each sampled model's sweeps before the first
-    sample.
+    A history has epoch (from 1), train_loss and valid_loss in `unit` squared, and noise_precision
+    if the model is sampled; perhaps no row. `burn_in` has each sampled model's sweeps before the
+    first sample.
     """
     last = {name: rows["valid_loss"].iloc[-1] for name, rows in histories.items() if len(rows)}
     order = sorted(last, key=lambda name: (np.isnan(last[name]), last[name]))
-    units = ["sweep" if "noise_precision" in histories[name] else "epoch" for name in order]
-    kinds = sorted(set(units)) or ["epoch"]
+    counted = ["sweep" if "noise_precision" in histories[name] else "epoch" for name in order]
+    kinds = sorted(set(counted)) or ["epoch"]
     n_columns = 1 + len(order) // 16
     figure = new_figure(title, (3 * len(kinds) + 1 + 1.8 * n_columns, 4.4))
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     lines = []
-    for name, unit in zip(order, units, strict=True):
-        axes, rows, label = panels[kinds.index(unit)], histories[name], f"{last[name]:.3f}  {name}"
+    for name, kind in zip(order, counted, strict=True):
+        axes, rows, label = panels[kinds.index(kind)], histories[name], f"{last[name]:.3f}  {name}"
         look: Any = {**vars(styles[name]), "markevery": max(1, len(rows) // 8)}
         axes.plot(rows["epoch"], rows["train_loss"], **DASHED, **look)
         lines += axes.plot(rows["epoch"], rows["valid_loss"], label=label, **look)
@@ -61,11 +62,11 @@ def loss_curves(
             axes.axvline(end, color=GRAY, lw=1, ls=":")
             at = {"transform": axes.get_xaxis_transform(), "va": "top", "color": INK}
             axes.text(end, 0.99, " end of burn-in", **at)
-    for axes, unit in zip(panels, kinds, strict=True):
+    for axes, kind in zip(panels, kinds, strict=True):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.set_xlabel(unit)
+        axes.set_xlabel(kind)
         axes.grid(axis="y")
-    panels[0].set_ylabel("mean squared error (stars²)")
+    panels[0].set_ylabel(f"mean squared error ({unit}²)")
     limit = 3 * min((histories[name]["valid_loss"].min() for name in order), default=np.inf)
     low = min(axes.dataLim.y0 for axes in panels)
     if max(axes.dataLim.y1 for axes in panels) > limit:
@@ -84,9 +85,10 @@ def predicted_against_observed(
     predicted: "pd.Series[float]",
     observed: "pd.Series[float]",
     rating_range: tuple[float, float],
+    unit: str,
     title: str,
 ) -> Figure:
-    """Counts of (predicted, observed) in stars, one row of bins a rating, and both histograms.
+    """Counts of (predicted, observed) ratings, one row of bins a rating, and both histograms.
 
     Both axes show the range of ratings and a sixth of its width on either side, whatever the
     predictions, so that models compare; the text above counts the predictions that leave the
@@ -114,9 +116,9 @@ def predicted_against_observed(
     rmse = (predicted.astype(float) - observed).pow(2).mean() ** 0.5
     outside, beyond = ((~predicted.between(*ends)).sum() for ends in (rating_range, limits))
     text = (
-        f"RMSE {rmse:.3f} stars over {len(predicted):,} ratings; "
+        f"RMSE {rmse:.3f} {unit} over {len(predicted):,} ratings; "
         "dashed: predicted = observed; dots: mean prediction\n"
-        f"predictions outside {low:g} to {high:g} stars: {outside:,}, of which beyond these axes: "
+        f"predictions outside {low:g} to {high:g} {unit}: {outside:,}, of which beyond these axes: "
         f"{beyond:,}"
     )
     figure.text(0.09, 0.935 - 0.026 * title.count("\n"), text, va="top", linespacing=1.4)
@@ -129,7 +131,7 @@ def predicted_against_observed(
     grid.ax_joint.plot(limits, limits, color=COLORS[1], lw=1.4, ls="--")
     means = x.groupby(y).mean()
     grid.ax_joint.plot(means, means.index, ls="", marker="o", mfc="white", color=INK)
-    grid.set_axis_labels("predicted (stars)", "observed (stars)")
+    grid.set_axis_labels(f"predicted ({unit})", f"observed ({unit})")
     grid.ax_marg_x.stairs(*np.histogram(x, bins), fill=True, color=FILL)
     for axes in (grid.ax_marg_x, grid.ax_marg_y):
         axes.spines[:].set_visible(False)
@@ -155,13 +157,17 @@ def rating_step(observed: "pd.Series[float]", rating_range: tuple[float, float])
 
 @matplotlib.rc_context(RC_PARAMS)
 def calibration(
-    coverage: pd.DataFrame, deciles: pd.DataFrame, styles: Mapping[str, Style], title: str
+    coverage: pd.DataFrame,
+    deciles: pd.DataFrame,
+    styles: Mapping[str, Style],
+    unit: str,
+    title: str,
 ) -> Figure:
     """Coverage of prediction intervals, and RMSE by decile of the predicted standard deviation.
 
     Perfectly calibrated, both panels have all points on the dashed diagonal. `coverage` has model,
     level in percent and coverage in [0, 1]; `deciles` has model, decile, predicted_sd, rmse,
-    rmse_low and rmse_high in stars, NaN where there is no interval.
+    rmse_low and rmse_high in `unit`, NaN where there is no interval.
     """
     figure = new_figure(title, (8.6, 5.2))
     shares, errors = figure.subplots(1, 2)
@@ -173,7 +179,7 @@ def calibration(
         errors.plot(decile["predicted_sd"], decile["rmse"], lw=0.7, **look)
     shares.set(xlabel="level of the prediction interval (%)", ylabel="coverage (% of ratings)")
     shares.set_title("coverage of prediction intervals;\nabove the diagonal they are too wide")
-    errors.set(xlabel="predicted standard deviation (stars)", ylabel="RMSE (stars)")
+    errors.set(xlabel=f"predicted standard deviation ({unit})", ylabel=f"RMSE ({unit})")
     errors.set_title(
         "deciles of predicted standard deviation (bars: 95%);\nabove the diagonal it is too small"
     )
@@ -247,12 +253,13 @@ def crosstab_heatmap(
     table: pd.DataFrame,
     item_titles: "pd.Series[str]",
     rating_range: tuple[float, float],
+    unit: str,
     title: str,
 ) -> Figure:
     """A table of user ids by item ids as cells in the color of their rating, with its value.
 
-    Ratings are in stars; where there is none, NaN, a cell is blank. `item_titles` are by item id;
-    where a title is missing, the id stands alone.
+    Where there is none, NaN, a cell is blank. `item_titles` are by item id; where a title is
+    missing, the id stands alone.
     """
     (low, high), (n_rows, n_columns) = rating_range, table.shape
     labels = [_item_label(item_titles.get(item), item) for item in table.columns]
@@ -263,7 +270,7 @@ def crosstab_heatmap(
     step = rating_step(pd.Series(table.to_numpy().ravel()).dropna(), rating_range)
     colors = matplotlib.colormaps["RdYlBu"].resampled(round((high - low) / step) + 1)
     _heatmap(
-        axes, table, "g", {"label": "rating (stars)", "shrink": 0.8},
+        axes, table, "g", {"label": f"rating ({unit})", "shrink": 0.8},
         cmap=colors, vmin=low - step / 2, vmax=high + step / 2,
     )  # fmt: skip
     axes.set_xticklabels(labels, rotation=45, ha="right", rotation_mode="anchor")
@@ -272,8 +279,8 @@ def crosstab_heatmap(
 
 
 @matplotlib.rc_context(RC_PARAMS)
-def grid_heatmap(rmse: pd.DataFrame, title: str) -> Figure:
-    """RMSE in stars over two parameters as colored cells with their values, the lowest in bold.
+def grid_heatmap(rmse: pd.DataFrame, unit: str, title: str) -> Figure:
+    """RMSE in `unit` over two parameters as colored cells with their values, the lowest in bold.
 
     The index and the columns of `rmse` have the parameters' names and values; NaN, where an
     experiment failed, is a blank cell.
@@ -283,7 +290,7 @@ def grid_heatmap(rmse: pd.DataFrame, title: str) -> Figure:
     rmse = rmse.rename(index=digits, columns=digits)
     figure = new_figure(title, (3.2 + 0.9 * n_columns, 1.8 + 0.55 * n_rows))
     axes = figure.add_subplot()
-    _heatmap(axes, rmse, ".4f", {"label": "validation RMSE (stars)"}, cmap="viridis")
+    _heatmap(axes, rmse, ".4f", {"label": f"validation RMSE ({unit})"}, cmap="viridis")
     lowest = f"{np.nanmin(rmse.to_numpy()):.4f}"
     for text in axes.texts:
         text.set_fontweight("bold" if text.get_text() == lowest else "normal")

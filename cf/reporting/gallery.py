@@ -18,7 +18,7 @@ MAX_MONTHS = 36
 PANELS = {  # title and whether its groups are ordered, in the order of the figure
     "item_popularity": ("training ratings of the item", True),
     "user_activity": ("training ratings of the user", True),
-    "rating": ("observed rating (stars)", True),
+    "rating": ("observed rating ({unit})", True),
     "warm_cold": ("seen in training", False),
     "genre": ("genre (an item may have several)", False),
     "month": ("month of the rating", True),
@@ -28,7 +28,7 @@ PANELS = {  # title and whether its groups are ordered, in the order of the figu
 
 @dataclass(frozen=True)
 class Results:
-    """What the figures are drawn from, mostly as files of reports/; ratings and errors in stars."""
+    """What the figures are drawn from, mostly as files of reports/; in the data's unit."""
 
     provenance: Provenance
     ratings: pd.DataFrame  # user_id, item_id and rating: all ratings
@@ -52,7 +52,8 @@ class Results:
 
 def draw(results: Results) -> Iterator[tuple[str, Figure]]:
     """Every figure that the results allow, each with the name of its file."""
-    dataset, rating_range = results.provenance.dataset, results.provenance.rating_range
+    provenance = results.provenance
+    dataset, rating_range, unit = provenance.dataset, provenance.rating_range, provenance.unit
     rated, styles = SUBSET_LABELS[results.part], results.styles
 
     users, items = (results.ratings[key].value_counts() for key in ("user_id", "item_id"))
@@ -60,18 +61,21 @@ def draw(results: Results) -> Iterator[tuple[str, Figure]]:
     table = top_crosstab(results.ratings, N_TOP)
     titles = results.items.set_index("item_id")["title"]
     title = f"Ratings of the most rated items by the most active users: {dataset}"
-    yield "crosstab", figures.crosstab_heatmap(table, titles, rating_range, title)
+    yield "crosstab", figures.crosstab_heatmap(table, titles, rating_range, unit, title)
 
     title = f"Training and validation loss: {dataset}"
-    yield "loss_curves", figures.loss_curves(results.histories, styles, title, results.burn_in)
+    losses = results.histories, styles, unit, title, results.burn_in
+    yield "loss_curves", figures.loss_curves(*losses)
     yield from strata_figures(results)
     if len(results.coverage):
+        tables = results.coverage, results.deciles
         title = f"Calibration on the {rated} ratings: {dataset}"
-        yield "calibration", figures.calibration(results.coverage, results.deciles, styles, title)
+        yield "calibration", figures.calibration(*tables, styles, unit, title)
     for name in results.histories:
         title = f"Predicted against observed {rated} ratings: {dataset}, {name}"
         pairs = results.predictions[name], results.predictions["observed"]
-        yield f"predicted_{name}", figures.predicted_against_observed(*pairs, rating_range, title)
+        drawn = figures.predicted_against_observed(*pairs, rating_range, unit, title)
+        yield f"predicted_{name}", drawn
     if len(results.ranking):
         metrics = results.ranking.set_index("model").filter(like="_at_").rename(columns=_heading)
         title = f"Ranking metrics on the {rated} ratings: {dataset}"
@@ -109,10 +113,10 @@ def strata_figures(results: Results) -> Iterator[tuple[str, Figure]]:
     if left_out:
         note += f" Left out, highest RMSE: {' and '.join(left_out)}."
     of = f"by group of {SUBSET_LABELS[results.part]} ratings: {results.provenance.dataset}"
-    panels = _panels(results.strata)
+    panels = _panels(results.strata, results.provenance.unit)
 
     def draw(metric: str, what: str, limits: tuple[float, float], note: str) -> tuple[str, Figure]:
-        labels = f"{what} (stars)", limits, note, f"{what} {of}"
+        labels = f"{what} ({results.provenance.unit})", limits, note, f"{what} {of}"
         return f"strata_{metric}", small_multiples(panels, metric, styles, *labels)
 
     yield draw("rmse", "RMSE", (0, 4 * lowest), note)
@@ -122,12 +126,16 @@ def strata_figures(results: Results) -> Iterator[tuple[str, Figure]]:
     yield draw("to_best", difference, (-lowest, lowest), note)
 
 
-def _panels(strata: pd.DataFrame) -> list[Panel]:
+def _panels(strata: pd.DataFrame, unit: str) -> list[Panel]:
     """A panel for each stratum: of the months if they are few, else of the years."""
     groups = dict(list(strata.groupby("stratum", sort=False)))
     many = "month" in groups and groups["month"]["label"].nunique() > MAX_MONTHS
     groups.pop("month" if many else "year", None)
-    return [Panel(*PANELS[name], groups[name]) for name in PANELS if name in groups]
+    return [
+        Panel(title.replace("{unit}", unit), ordered, groups[name])
+        for name, (title, ordered) in PANELS.items()
+        if name in groups
+    ]
 
 
 def _heading(column: str) -> str:

@@ -77,6 +77,7 @@ def render(
         coverage=calibration.COVERAGE,
         trained=results.histories,
         provenance=provenance,
+        unit=provenance.unit,
         fallback=PurePath(provenance.requested).name != provenance.dataset,
         split=split,
         subset_labels=SUBSET_LABELS,
@@ -97,7 +98,7 @@ def changes(
 ) -> list[tuple[str, float | None, float | None, float | None, str]] | None:
     """The models whose metrics differ from the commit's, in `order`, then those that are gone.
 
-    Of each: its name, its RMSE before and now in stars (None where there was or is none), the
+    Of each: its name, its RMSE before and now (None where there was or is none), the
     difference and a verdict. None where the two are not about the same rows.
     """
     if not commit.is_readable or _about(commit.metrics, commit.data) != _about(metrics, data):

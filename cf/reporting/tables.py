@@ -1,4 +1,4 @@
-"""Tables for the terminal, of 80 columns; RMSE, MAE and their intervals are in stars."""
+"""Tables for the terminal, of 80 columns."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -24,8 +24,11 @@ SPLIT_HEADINGS = {
 }
 
 
-def leaderboard_table(board: pd.DataFrame) -> Table:
-    """reports/leaderboard.csv, with the calibration of models that predict standard deviations."""
+def leaderboard_table(board: pd.DataFrame, unit: str) -> Table:
+    """reports/leaderboard.csv, with the calibration of models that predict standard deviations.
+
+    RMSE, MAE and their intervals are in `unit`, such as stars.
+    """
     first = board.iloc[0]
     subset = SUBSET_LABELS[first["part"]]
     title = f"{escape(first['dataset'])}: {first['n']} {subset} ratings, {first['n_cold']} cold"
@@ -36,9 +39,9 @@ def leaderboard_table(board: pd.DataFrame) -> Table:
         others["notebook_rmse"] = "notebook"
     covered = [str(name) for name in board.filter(regex="^coverage_")]
     levels = "/".join(name.removeprefix("coverage_") for name in covered)
-    caption = "95% intervals, in stars; tied: may be as good as the best"
+    caption = f"95% intervals, in {unit}; tied: may be as good as the best"
     if board["rmse_low"].isna().all():
-        caption = "in stars; too few users for intervals"
+        caption = f"in {unit}; too few users for intervals"
     rows: list[Sequence[str]] = []
     for row in board.to_dict("records"):
         interval = _range(row["rmse_low"], row["rmse_high"])
@@ -50,7 +53,7 @@ def leaderboard_table(board: pd.DataFrame) -> Table:
             caption += f"\n{row['model']}: NLL {row['nll']:.3f}"
             caption += f", {levels}% intervals contain {percents}%"
     headings = ["model", "RMSE", "95%", "behind best", *others.values()]
-    return _table(title, headings, rows, caption=caption, **COMPACT)
+    return _table(title, headings, rows, caption=escape(caption), **COMPACT)
 
 
 def ranking_table(ranking: pd.DataFrame, title: str) -> Table:
@@ -58,6 +61,8 @@ def ranking_table(ranking: pd.DataFrame, title: str) -> Table:
     first = ranking.iloc[0]
     title = f"{escape(title)}: {first['n_users']} users counted, {first['n_left_out']} left out"
     caption = "95% intervals of the NDCG behind the best one's; tied: may be as good"
+    if ranking["behind_low"].isna().all():
+        caption = "too few users for intervals"
     metrics = [str(name) for name in ranking.filter(like="_at_")]
     names, (k, *_) = zip(*(name.split("_at_") for name in metrics), strict=True)
     ndcg, *others = (RANKING_HEADINGS.get(name, name) for name in names)
@@ -70,9 +75,9 @@ def ranking_table(ranking: pd.DataFrame, title: str) -> Table:
     return _table(title, headings, rows, caption=caption, **COMPACT)
 
 
-def cv_table(compared: pd.DataFrame, title: str) -> Table:
-    """A cross-validation, as `evaluation.cross_validation.compare` returns it."""
-    caption = "tied: the 95% interval of the difference contains 0"
+def cv_table(compared: pd.DataFrame, title: str, unit: str) -> Table:
+    """A cross-validation in `unit`, as `evaluation.cross_validation.compare` returns it."""
+    caption = f"in {unit}; tied: the 95% interval of the difference contains 0"
     headings = ["model", "RMSE", "± folds", "± seeds", "to best", "95% interval", ""]
     rows: list[Sequence[str]] = []
     for row in compared.to_dict("records"):
@@ -80,7 +85,7 @@ def cv_table(compared: pd.DataFrame, title: str) -> Table:
         to_best = f"{row['to_best']:+.4f}", interval, "tied" if row["tied"] else ""
         cells = (_number(row[key]) for key in ("rmse", "sd_folds", "sd_seeds"))
         rows.append((row["model"], *cells, *(to_best if rows else ())))
-    return _table(escape(title), headings, rows, caption=caption)
+    return _table(escape(title), headings, rows, caption=escape(caption))
 
 
 def split_table(info: SplitInfo, dataset: str) -> Table:

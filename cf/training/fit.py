@@ -22,7 +22,7 @@ from cf.training.optim import Optimizer
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One pass over the training ratings. Losses are mean squared errors in stars²."""
+    """One pass over the training ratings. Losses are mean squared errors in the data's unit."""
 
     epoch: int  # from 1
     train_loss: float  # of the batches as they were met, each rating weighing the same; dropout on

@@ -27,7 +27,7 @@ from cf.training.fit import EpochResult, fit
 class Trial:
     """One choice of values, trained and scored.
 
-    Losses are mean squared errors in stars²: loss/train on the rows fitted, and loss/holdout.
+    Losses are mean squared errors: loss/train on the rows fitted, and loss/holdout.
     """
 
     number: int  # from 0, the baseline: the section as it stands
