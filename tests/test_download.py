@@ -1,7 +1,10 @@
 import hashlib
 import os
 import socket
+import ssl
 import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from errno import ENOSPC
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from filelock import FileLock
 
 from cf.core.errors import InputError
 from cf.data import download
-from cf.data.download import UnreachableError, by_https, by_pip
+from cf.data.download import BadFileError, RefusedError, UnreachableError, by_https, by_pip
 from tests.ingest_files import digest_of, serving
 
 CONTENT = bytes(range(256)) * 40
@@ -73,7 +76,7 @@ def test_a_transfer_that_never_ends_is_a_message_and_leaves_nothing(target, monk
     monkeypatch.setattr(download, "READ_TIMEOUT", 0.1)
     with serving(CONTENT) as server:
         server.breaks, server.stalls = 99, stalls
-        with pytest.raises(InputError) as caught:
+        with pytest.raises(BadFileError) as caught:
             fetch(server.url, target)
         assert len(server.requests) == 1 + download.N_ATTEMPTS
     for part in (server.url, "the transfer broke off 3 times", "Run the same command again"):
@@ -83,8 +86,9 @@ def test_a_transfer_that_never_ends_is_a_message_and_leaves_nothing(target, monk
 
 def test_a_wrong_digest_is_an_error_that_leaves_nothing(target):
     wrong = CONTENT[:-1] + b"x"
-    with serving(wrong) as server, pytest.raises(InputError) as caught:
+    with serving(wrong) as server, pytest.raises(BadFileError) as caught:
         fetch(server.url, target)
+    assert caught.value.reason == "it sends another file (wrong sha256)"
     for content in (CONTENT, wrong):
         assert digest_of(content).removeprefix("sha256:") in str(caught.value)
     for part in (server.url, "is deleted; run the same command again"):
@@ -135,9 +139,108 @@ def test_a_name_that_does_not_exist(target, monkeypatch):
 def test_a_refusal_is_unreachable_and_server_errors_are_retried(target, status, n_requests):
     with serving(CONTENT) as server:
         server.status = status
-        with pytest.raises(UnreachableError):
+        with pytest.raises(UnreachableError) as caught:
             fetch(server.url, target)
+        assert isinstance(caught.value, RefusedError) == (status < 500)
         assert len(server.requests) == n_requests
+
+
+class Authority:
+    """One that signs certificates of localhost, in a folder of its own."""
+
+    def __init__(self, folder):
+        x509 = pytest.importorskip("cryptography.x509", reason="no cryptography: MLflow brings it")
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        self.x509, self.folder = x509, folder
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = self._name("A test's authority")
+        self.certificate = self.sign(self.name, self.key, timedelta(days=1), is_authority=True)
+
+    def _name(self, text):
+        x509 = self.x509
+        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+    def sign(self, name, key, expires, is_authority=False):
+        """The file of a certificate that ends that long from now."""
+        from cryptography.hazmat.primitives import hashes, serialization
+
+        x509, now = self.x509, datetime.now(UTC)
+        unsigned = (
+            x509.CertificateBuilder(self.name, name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=900))
+            .not_valid_after(now + expires)
+        )
+        basic = x509.BasicConstraints(ca=is_authority, path_length=None)
+        names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+        unsigned = unsigned.add_extension(basic, True).add_extension(names, False)
+        pem = serialization.Encoding.PEM
+        path = self.folder / ("authority.pem" if is_authority else "server.pem")
+        path.write_bytes(
+            unsigned.sign(self.key, hashes.SHA256()).public_bytes(pem)
+            + key.private_bytes(
+                pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return path
+
+    @contextmanager
+    def serving(self, expires):
+        """The URL of a file over HTTPS, with a certificate that ends that long from now."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.sign(self._name("localhost"), self.key, expires))
+        with serving(CONTENT) as server:
+            server.handle_error = lambda *_: None  # a client that hangs up
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            yield server, f"https://localhost:{server.server_port}/ml.zip"
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def trusted(authority, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.certificate))
+    return authority
+
+
+def test_a_certificate_that_is_trusted(trusted, target):
+    with trusted.serving(timedelta(days=1)) as (_, url):
+        fetch(url, target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_an_expired_certificate_is_told_with_its_day(trusted, target):
+    day = datetime.now(UTC) - timedelta(days=90)
+    with trusted.serving(timedelta(days=-90)) as (server, url):
+        with pytest.raises(UnreachableError, match=f"^its certificate expired on {day:%Y-%m-%d}$"):
+            fetch(url, target)
+        assert server.requests == [], "nothing is asked of a host that is not verified"
+    assert left_in(target.parent) == []
+
+
+def test_an_expired_certificate_without_its_day(trusted, target, monkeypatch):
+    def away(*_, **__):
+        raise OSError
+
+    monkeypatch.setattr(download.ssl, "create_default_context", away)
+    with (
+        trusted.serving(timedelta(days=-90)) as (_, url),
+        pytest.raises(UnreachableError, match=r"^its certificate expired$"),
+    ):
+        fetch(url, target)
+
+
+@pytest.mark.parametrize("days", [1, -90])
+def test_a_certificate_of_nobody_known_cannot_be_verified(authority, target, days):
+    with (
+        authority.serving(timedelta(days=days)) as (server, url),
+        pytest.raises(UnreachableError, match=r"^its certificate cannot be verified$"),
+    ):
+        fetch(url, target)
+    assert server.requests == []
 
 
 def test_a_proxy_is_used(target, monkeypatch):

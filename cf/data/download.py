@@ -7,17 +7,23 @@ the disk refuses to be written to.
 
 import os
 import queue
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from errno import ENOSPC
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pooch
 import requests
 from filelock import FileLock, Timeout
+from requests import utils
 from requests.adapters import HTTPAdapter
 from rich import filesize
 from rich.progress import Task
@@ -35,10 +41,28 @@ N_ATTEMPTS = 3  # at one transfer
 RETRY_DELAY = 0.2  # seconds before the second request for an answer, then doubled
 PIP_TIMEOUT = 60.0
 LOCK_TIMEOUT = 1800.0
+HAS_EXPIRED = 10  # OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED
+NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME
 
 
 class UnreachableError(Exception):
     """Nothing can be had from a host: no name, no route, no answer in time, or a refusal."""
+
+
+class RefusedError(UnreachableError):
+    """A host answers, but does not give this file; another one it may have."""
+
+
+class BadFileError(InputError):
+    """What a host sends is not the file: it breaks off, or it has another digest.
+
+    Attributes:
+        reason: in a few words.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def by_https(url: str, target: Path, digest: str) -> None:
@@ -66,10 +90,11 @@ def _download(get: Callable[[str, Path], Path], origin: str, target: Path, diges
                 arrived = get(origin, Path(folder))
                 algorithm, expected = digest.split(":")
                 if (got := io.digest(arrived, algorithm)) != expected:
-                    raise InputError(
+                    raise BadFileError(
                         f"{origin}: wrong {algorithm}: expected {expected}, got {got}. What "
                         "arrived is deleted; run the same command again. If this repeats, a proxy "
-                        "alters it or its publisher replaced it: do not use it."
+                        "alters it or its publisher replaced it: do not use it.",
+                        f"it sends another file (wrong {algorithm})",
                     )
                 arrived.replace(target)
     except Timeout:
@@ -117,9 +142,8 @@ def _transfer(url: str, folder: Path) -> Path:
                 return arrived
         except requests.RequestException as error:
             reason = _explain(error)
-    raise InputError(
-        f"{url}: the transfer broke off {N_ATTEMPTS} times ({reason}). Run the same command again."
-    )
+    reason = f"the transfer broke off {N_ATTEMPTS} times ({reason})"
+    raise BadFileError(f"{url}: {reason}. Run the same command again.", reason)
 
 
 def _run_pip(requirement: str, folder: Path) -> Path:
@@ -164,7 +188,7 @@ def _wait_for_answer(url: str) -> None:
     if isinstance(answer, Exception):
         raise UnreachableError(_explain(answer)) from None
     if not answer.ok:
-        raise UnreachableError(f"it answers {answer.status_code} {answer.reason}")
+        raise RefusedError(f"it answers {answer.status_code} {answer.reason}")
 
 
 def _explain(error: Exception) -> str:
@@ -172,6 +196,10 @@ def _explain(error: Exception) -> str:
     cause = getattr(error.args[0], "reason", None) if error.args else None
     if isinstance(cause, NameResolutionError):
         return "its name cannot be resolved"
+    refusal = cause.args[0] if cause is not None and cause.args else None
+    if isinstance(refusal, ssl.SSLCertVerificationError) and refusal.verify_code == HAS_EXPIRED:
+        request = getattr(error, "request", None)
+        return f"its certificate expired{_expiry(request.url) if request is not None else ''}"
     reasons: list[tuple[type[Exception], str]] = [
         (requests.exceptions.ProxyError, "the proxy cannot be reached or refuses"),
         (requests.exceptions.SSLError, "its certificate cannot be verified"),
@@ -181,3 +209,28 @@ def _explain(error: Exception) -> str:
         (requests.ConnectionError, "no connection, or it stalled"),
     ]
     return next((text for kind, text in reasons if isinstance(error, kind)), str(error))
+
+
+def _expiry(url: str) -> str:
+    """When the certificate of a host expired, as " on 2026-08-28"; empty if that cannot be had.
+
+    The second connection that this takes is verified in all but the time; nothing is asked over it.
+    """
+    host = urlsplit(url)
+    try:
+        if host.hostname is None or utils.get_environ_proxies(url):
+            return ""
+        trusted = os.environ.get("REQUESTS_CA_BUNDLE") or utils.DEFAULT_CA_BUNDLE_PATH
+        context = ssl.create_default_context(cafile=trusted)
+        context.verify_flags |= NO_CHECK_TIME
+        address = host.hostname, host.port or 443
+        with (
+            socket.create_connection(address, CONNECT_TIMEOUT) as connection,
+            context.wrap_socket(connection, server_hostname=host.hostname) as secured,
+        ):
+            certificate = secured.getpeercert() or {}
+        ended = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+    except (OSError, ValueError, KeyError):
+        return ""
+    # otherwise another certificate of its chain did
+    return f" on {datetime.fromtimestamp(ended, UTC):%Y-%m-%d}" if ended < time.time() else ""
