@@ -14,12 +14,16 @@ from cf.data import datasets, movielens, ratings_file
 def main() -> None:
     """Fetch the data set that params.yaml names, check it and write it down."""
     params = config.load(paths.PARAMS, "ingest", Ingest)
+    settings: Ingest | None = params
     if params.dataset in datasets.REGISTRY:
-        source = datasets.fetch(params.dataset, params.fallback)
-        ratings, items = movielens.read(source.path, source.rating_range)
+        source = datasets.fetch(params.dataset, params.fallbacks)
+        files, settings = [source.path], datasets.REGISTRY[source.dataset].settings
     else:
         files, source = datasets.local_files(params.dataset)
-        own = ratings_file.read(files, params)
+    if settings is None:
+        ratings, items = movielens.read(source.path, source.rating_range)
+    else:
+        own = ratings_file.read(files, settings)
         ratings, items = own.ratings, own.items
         source = replace(source, rating_range=own.rating_range)
         print(*own.notes, sep="\n")

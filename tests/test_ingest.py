@@ -167,6 +167,27 @@ def test_a_fallback_warns_and_tells_its_true_name(project, tmp_path, monkeypatch
     assert facts["rating_range"] == [1.0, 5.0]
 
 
+def test_the_last_resort_is_told_and_read(project, capsys):
+    write_params(project, "ml-25m", fallback=["ml-100k", "movietweetings-10k"])
+    ingest.main()
+    printed = capsys.readouterr()
+    for part in (
+        "WARNING: ml-25m cannot be reached: files.grouplens.org: the proxy cannot be reached",
+        "pip: No matching distribution found for recbole==1.2.1",
+        "movietweetings-10k is used INSTEAD",
+    ):
+        assert part in printed.err
+    assert printed.out.endswith(
+        "movietweetings-10k: 10,000 ratings of 3,096 items by 3,794 users\n"
+    )
+    facts = provenance()
+    assert (facts["dataset"], facts["requested"]) == ("movietweetings-10k", "ml-25m")
+    assert facts["source"] == "https://github.com/sidooms/MovieTweetings"
+    assert facts["rating_range"] == [0.0, 10.0]
+    items = pd.read_parquet("data/ingested/items.parquet")
+    assert list(items["item_id"][:2]) == ["0120735", "2592910"]
+
+
 def test_no_network_and_nothing_to_fall_back_on(project):
     write_params(project, "ml-25m")
     message = message_of_failure()

@@ -72,17 +72,28 @@ class TextLayout(BaseConfig):
     time_unit: str = AUTO
 
 
+Fallback = Literal["ml-100k", "movietweetings-10k"]
+"""A data set that is to be had without GroupLens: from PyPI, or with cf."""
+
+
 class Ingest(BaseConfig):
     """Which ratings to use, and what to do when they cannot be reached."""
 
     dataset: str
-    fallback: Literal["ml-100k"] | None
+    fallback: Fallback | list[Fallback] | None
     columns: Columns = Columns()
     layout: TextLayout = TextLayout()
     rating_range: Range | Literal["auto"] = "auto"
     unit: Annotated[str, Field(min_length=1, max_length=20)] = AUTO
     repeats: Literal["refuse", "last", "first", "mean"] = "refuse"
     missing: list[float] = []
+
+    @property
+    def fallbacks(self) -> list[Fallback]:
+        """The data sets to fall back on, in the order in which to try them."""
+        if self.fallback is None or isinstance(self.fallback, list):
+            return self.fallback or []
+        return [self.fallback]
 
 
 class Split(BaseConfig):

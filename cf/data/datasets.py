@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from cf.core import io
+from cf.core.config import Columns, Ingest, TextLayout
 from cf.core.errors import InputError
 from cf.data import table_file
 
@@ -22,20 +24,33 @@ class RemoteFile:
     Attributes:
         origin: its URL; by pip, the requirement of a wheel that is read as a zip, not installed.
         digest: algorithm and hexadecimal digest, joined by a colon.
+        size: in bytes; None if it is not known.
+        mirrors: URLs of the same bytes, to be tried in this order where the origin fails.
     """
 
     name: str
     origin: str
     digest: str
     by_pip: bool = False
+    size: int | None = None
+    mirrors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set's lowest and highest rating, and the files to try, in this order."""
+    """A data set.
+
+    Attributes:
+        rating_range: lowest and highest rating.
+        files: any of them holds it; to be tried in this order.
+        bundled: a folder of cf that has all the files, the ratings first; None if none has.
+        settings: how it is read, as people's own files are; None: in a layout of MovieLens.
+    """
 
     rating_range: tuple[float, float]
     files: tuple[RemoteFile, ...]
+    bundled: Path | None = None
+    settings: Ingest | None = None
 
 
 @dataclass(frozen=True)
@@ -63,28 +78,84 @@ WHEEL = RemoteFile(
     "recbole==1.2.1",
     "sha256:9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
     by_pip=True,
+    size=2_130_151,
 )
-# ml-10m and ml-32m have the digests of the .md5 files that GroupLens serves beside the zips: no
-# sha256 is known.
-DIGESTS = {
-    "ml-latest-small": "sha256:696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
-    "ml-100k": "sha256:50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
-    "ml-1m": "sha256:a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
-    "ml-10m": "md5:ce571fd55effeba0271552578f2648bd",
-    "ml-20m": "sha256:96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3",
-    "ml-25m": "sha256:8b21cfb7eb1706b4ec0aac894368d90acf26ebdfb6aced3ebd4ad5bd1eb9c6aa",
-    "ml-32m": "md5:d472be332d4daa821edc399621853b57",
+# Size and digest. ml-10m and ml-32m have the digests of the .md5 files that GroupLens serves beside
+# the zips: no sha256 is known.
+MOVIELENS = {
+    "ml-latest-small": (
+        978_202,
+        "sha256:696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
+    ),
+    "ml-100k": (
+        4_924_029,
+        "sha256:50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
+    ),
+    "ml-1m": (
+        5_917_549,
+        "sha256:a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
+    ),
+    "ml-10m": (65_566_137, "md5:ce571fd55effeba0271552578f2648bd"),
+    "ml-20m": (
+        198_702_078,
+        "sha256:96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3",
+    ),
+    "ml-25m": (
+        261_978_986,
+        "sha256:8b21cfb7eb1706b4ec0aac894368d90acf26ebdfb6aced3ebd4ad5bd1eb9c6aa",
+    ),
+    "ml-32m": (238_950_008, "md5:d472be332d4daa821edc399621853b57"),
 }
-REGISTRY = {
-    name: Dataset(
-        rating_range=(1.0 if name in ("ml-100k", "ml-1m") else 0.5, 5.0),
-        files=(
-            RemoteFile(f"{name}.zip", f"{GROUPLENS}/{name}.zip", digest),
-            *((WHEEL,) if name == "ml-100k" else ()),
+# Mirrors. Not tried: no connection to any of these hosts was to be had when this was written. The
+# digest guards: other bytes are refused, and the next source is tried.
+# - GitHub: the file of that commit has the digest; it was compared in a copy of the repository.
+# - Hugging Face, by the library Recommenders, whose maintainers compared the SHA-256 of these four
+#   with GroupLens's: github.com/recommenders-team/recommenders/pull/2369.
+# - The Internet Archive's captures of GroupLens's own URLs, as they were served (id_), nearest to
+#   2025. Of ml-1m there is one, from 2022; of the others that is not known.
+GITHUB = "https://raw.githubusercontent.com/neaorin/databricks-workshop"
+GITHUB_COMMIT = "d8a32d05571bc0b6f223d554aa221303e1cea7f1"
+HUGGING_FACE = "https://huggingface.co/datasets/Recommenders/MovieLens/resolve/main"
+ARCHIVE = "https://web.archive.org/web/2025id_"
+
+
+def _movielens(name: str) -> Dataset:
+    size, digest = MOVIELENS[name]
+    url, mirrors = f"{GROUPLENS}/{name}.zip", []
+    if name == "ml-latest-small":
+        mirrors.append(f"{GITHUB}/{GITHUB_COMMIT}/data/{name}.zip")
+    if name in ("ml-100k", "ml-1m", "ml-10m", "ml-20m"):
+        mirrors.append(f"{HUGGING_FACE}/{name}.zip")
+    mirrors.append(f"{ARCHIVE}/{url}")
+    file = RemoteFile(f"{name}.zip", url, digest, size=size, mirrors=tuple(mirrors))
+    lowest = 1.0 if name in ("ml-100k", "ml-1m") else 0.5
+    return Dataset((lowest, 5.0), (file, WHEEL) if name == "ml-100k" else (file,))
+
+
+def _movietweetings() -> Dataset:
+    """The first 10,000 ratings of MovieTweetings, which come with cf under their own license."""
+    folder = Path(__file__).parent / "movietweetings-10k"
+    origin = "https://github.com/sidooms/MovieTweetings"
+    digests = {
+        "ratings.dat": "sha256:bf313a3b00f2d58ab6cbceb7f1a5f9b6fe46ae4453856773267b37a3701b105b",
+        "movies.dat": "sha256:48769961349ec2aa6eaab8a7ade0e282a768475b2528cbe045266632cc05f981",
+    }
+    files = tuple(RemoteFile(name, origin, sha) for name, sha in digests.items())
+    settings = Ingest(
+        dataset=str(folder / "ratings.dat"),
+        fallback=None,
+        columns=Columns(user_id="1", item_id="2", rating="3", timestamp="4"),
+        layout=TextLayout(
+            encoding="utf-8", delimiter="::", quote=None, header=False, time_unit="s"
         ),
+        # ingest.items goes here: titles and genres are in folder / "movies.dat"
+        rating_range=[0.0, 10.0],
     )
-    for name, digest in DIGESTS.items()
-}
+    return Dataset((0.0, 10.0), files, folder, settings)
+
+
+REGISTRY = {name: _movielens(name) for name in MOVIELENS}
+REGISTRY["movietweetings-10k"] = _movietweetings()
 
 
 def cache_folder() -> Path:
@@ -134,20 +205,22 @@ def local_files(path: str) -> tuple[list[Path], Source]:
     return files, Source(files[0], name, name, name, digest, (0.0, 0.0))
 
 
-def fetch(name: str, fallback: str | None) -> Source:
-    """A verified file of the data set `name`, from the cache or from where it is published.
+def fetch(name: str, fallback: Sequence[str]) -> Source:
+    """A verified file of the data set `name`: from cf, the cache, its publisher or a mirror.
 
-    Where none of its files can be reached, the data set `fallback` is taken instead and the
-    source carries a warning. A host that did not answer is not asked twice.
+    Where it cannot be had, the data sets of `fallback` are tried in their order, and the source
+    carries a warning. A host that did not answer is not asked twice.
 
     Raises:
-        InputError: neither can be reached, or as `cf.data.download`.
+        InputError: none can be had, or as `cf.data.download`.
     """
-    reasons: dict[str, str] = {}  # host -> why it cannot be reached
-    by_hand = f"By hand: download {REGISTRY[name].files[0].origin} and put it, still zipped, into "
-    by_hand += str(cache_folder())
+    reasons: dict[str, str] = {}  # what cannot give the data, such as a host, -> why
+    by_hand = (
+        f"By hand: download {REGISTRY[name].files[0].origin} and put it, still zipped, under any "
+        f"name into {cache_folder()}"
+    )
     problem, warning = "", None
-    for candidate in dict.fromkeys([name, fallback or name]):
+    for candidate in dict.fromkeys([name, *fallback]):
         dataset = REGISTRY[candidate]
         if candidate != name:
             warning = (
@@ -160,21 +233,42 @@ def fetch(name: str, fallback: str | None) -> Source:
                 origin = f"wheel of {file.origin}" if file.by_pip else file.origin
                 sha256 = io.digest(path)
                 return Source(path, candidate, name, origin, sha256, dataset.rating_range, warning)
+        except InputError as error:
+            if candidate == name:
+                raise
+            reasons[candidate] = str(error)
         except OSError as error:
             hint = "Check its permissions, or set CF_DATA_HOME to a folder that you may read."
             raise InputError(f"{error.filename}: {error.strerror}. {hint}") from None
-        answers = "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
-        problem = f"{name} cannot be reached: {answers}."
-    other = "" if fallback else ", or allow other data with ingest.fallback: ml-100k in params.yaml"
-    raise InputError(f"{problem} {by_hand}{other}.")
+        problem = f"{name} cannot be reached: {_answers(reasons)}."
+    other = (
+        ", or allow other data with ingest.fallback: [ml-100k, movietweetings-10k] in params.yaml"
+    )
+    raise InputError(f"{problem} {by_hand}{'' if fallback else other}.")
+
+
+def _answers(reasons: Mapping[str, str]) -> str:
+    return "; ".join(f"{who}: {reason}" for who, reason in reasons.items())
 
 
 def _find(dataset: Dataset) -> tuple[Path, RemoteFile] | None:
+    """A file of the data set that is here, and which one it is."""
+    if dataset.bundled:
+        for file in dataset.files:
+            path = dataset.bundled / file.name
+            if not (path.is_file() and _is(path, file)):
+                raise InputError(
+                    f"{path}: is missing or altered, though it comes with cf. Restore it with "
+                    "`git checkout`, or install cf again."
+                )
+        return dataset.bundled / dataset.files[0].name, dataset.files[0]
+    both = dict.fromkeys((cache_folder(), download_folder()))
+    folders = [folder for folder in both if folder.is_dir()]
     for file in dataset.files:
-        for folder in (cache_folder(), download_folder()):
+        algorithm, expected = file.digest.split(":")
+        for folder in folders:
             path = folder / file.name
             if path.is_file():
-                algorithm, expected = file.digest.split(":")
                 if (got := io.digest(path, algorithm)) != expected:
                     raise InputError(
                         f"{path}: wrong {algorithm}: expected {expected}, got {got}. It is "
@@ -182,21 +276,56 @@ def _find(dataset: Dataset) -> tuple[Path, RemoteFile] | None:
                         "command again: it is then downloaded anew."
                     )
                 return path, file
+    return _find_renamed(dataset, folders)
+
+
+def _find_renamed(dataset: Dataset, folders: Sequence[Path]) -> tuple[Path, RemoteFile] | None:
+    """A file under another name than the cache's. Only those of the right size are read."""
+    archives = [
+        path
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in (".zip", ".whl") and path.is_file()
+    ]
+    for file in dataset.files:
+        for path in archives:
+            if file.size in (None, path.stat().st_size) and _is(path, file):
+                return path, file
     return None
 
 
+def _is(path: Path, file: RemoteFile) -> bool:
+    algorithm, expected = file.digest.split(":")
+    return io.digest(path, algorithm) == expected
+
+
 def _download(dataset: Dataset, reasons: dict[str, str]) -> tuple[Path, RemoteFile] | None:
-    """A file that a host gives; in `reasons`, hosts that do not, and why, which are not asked."""
+    """A file that a host gives; in `reasons`, hosts or URLs that do not, and why.
+
+    What is in `reasons` is not asked. If a publisher sends another file, or less than the whole,
+    and no other source has it, that is an InputError: to try again may help.
+    """
     from cf.data import download  # pooch and requests: time that a cached file need not pay
 
+    bad = None
     for file in dataset.files:
-        host = "pip" if file.by_pip else file.origin.split("/")[2]
-        if host not in reasons:
+        get = download.by_pip if file.by_pip else download.by_https
+        for url in (file.origin, *file.mirrors):
+            host = "pip" if file.by_pip else url.split("/")[2]
+            if host in reasons or url in reasons:
+                continue
             path = download_folder() / file.name
-            get = download.by_pip if file.by_pip else download.by_https
             try:
-                get(file.origin, path, file.digest)
+                get(url, path, file.digest)
                 return path, file
+            except download.RefusedError as error:
+                reasons[url] = str(error)
             except download.UnreachableError as error:
                 reasons[host] = str(error)
+            except download.BadFileError as error:
+                reasons[url] = error.reason
+                if url == file.origin:
+                    bad = error
+    if bad:
+        raise InputError(f"{bad} Nothing else has it: {_answers(reasons)}.")
     return None
