@@ -7,13 +7,14 @@ from cf.core import config, io, paths
 from cf.core.config import AUTO, Ingest
 from cf.core.errors import exit_on_input_error
 from cf.core.ratings import Provenance, unit_of
-from cf.data import datasets, movielens, ratings_file
+from cf.data import datasets, movielens, own_files, ratings_file
 
 
 @exit_on_input_error
 def main() -> None:
     """Fetch the data set that params.yaml names, check it and write it down."""
     params = config.load(paths.PARAMS, "ingest", Ingest)
+    own_files.require({"ingest": params.model_dump()})
     settings: Ingest | None = params
     if params.dataset in datasets.REGISTRY:
         source = datasets.fetch(params.dataset, params.fallbacks)

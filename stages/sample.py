@@ -20,6 +20,7 @@ CODE = ("cf/bayes/*.py", "cf/models/bayesmf.py", "cf/training/item_features.py")
 @exit_on_input_error
 def main() -> None:
     """Sample the model that the section train_<name> of params.yaml describes."""
+    git.require_code()
     name = parse_model_name(sys.argv)
     context = f"{paths.PARAMS}: train_{name}"
     section = config.load(paths.PARAMS, f"train_{name}", config.Sampling)

@@ -5,6 +5,7 @@ from rich.console import Console
 from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
 from cf.core.ratings import Provenance
+from cf.data import own_files
 from cf.data.describe import describe
 from cf.data.split import split
 from cf.reporting.tables import leakage, split_table
@@ -14,6 +15,7 @@ from cf.reporting.tables import leakage, split_table
 def main() -> None:
     """Hold out the rows that params.yaml says, and count what they hold."""
     settings = config.load(paths.PARAMS, "split", config.Split)
+    own_files.require({"split": settings.model_dump()})
     provenance = io.read_dataclass(paths.PROVENANCE, Provenance)
     ratings = io.read_parquet(paths.ENCODED_RATINGS)
     subsets = {name: ratings.iloc[rows] for name, rows in split(ratings, settings).items()}

@@ -15,6 +15,7 @@ from cf.tracking.record import new_training_record, recording
 @exit_on_input_error
 def main() -> None:
     """Train the model that the section train_<name> of params.yaml describes."""
+    git.require_code()
     name = parse_model_name(sys.argv)
     context = f"{paths.PARAMS}: train_{name}"
     section = config.load(paths.PARAMS, f"train_{name}", config.Training)

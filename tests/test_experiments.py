@@ -21,6 +21,7 @@ from cf.cli.grid import parse_axis
 from cf.core.config import Cv, Tracking
 from cf.core.errors import InputError
 from cf.tracking.record import RunRecord
+from tests.project import ROOT
 
 DVC = """#!/bin/sh
 echo "$@" >> calls
@@ -121,6 +122,29 @@ def test_without_git_dvcs_own_words_say_why(tmp_path: Path, monkeypatch: Any) ->
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"dvc exp list: ERROR: you are not inside of a DVC repo"):
         experiments.run({"toy-1": {}}, 1, "toy")
+
+
+@pytest.mark.parametrize("method", ["file", "time"])
+def test_what_git_lacks_is_told_before_dvc_is_asked(folder: Path, method: str) -> None:
+    for name in ("data/own/mine.csv", "data/own/split.csv", "cf/models/new.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    params = {
+        "ingest": {"dataset": "data/own/mine.csv"},
+        "split": {"method": "file", "file": "data/own/split.csv"},
+    }
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    pipeline = {"stages": {"train_new": {"cmd": "x", "deps": ["cf/models/new.py"]}}}
+    (folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
+    subprocess.run(["git", "init", "-q"], check=True)
+    changed = {} if method == "file" else {"split.method": method}
+    split_file = " data/own/split.csv" if method == "file" else ""
+    command = f"git add cf/models/new.py data/own/mine.csv{split_file}"
+    with pytest.raises(InputError, match=f"Run `{command}`"):
+        experiments.run({"toy-2": changed}, 1, "toy")
+    assert not (folder / "calls").exists()
+    subprocess.run(command.split(), check=True)
+    assert experiments.run({"toy-2": changed}, 1, "toy") == ""
 
 
 @pytest.mark.parametrize(
@@ -336,3 +360,45 @@ def test_ranking_prints_the_experiments_table(
     printed = capsys.readouterr().out
     assert "toy, split by time, valid:" in printed
     assert "0.2500" in printed
+
+
+OWN_STAGES = {
+    "ingest": {
+        "cmd": "python -m stages.ingest",
+        "deps": ["data/own"],
+        "params": ["ingest"],
+        "outs": ["data/ingested"],
+    },
+    "train": {"cmd": "touch trained", "deps": ["data/ingested", "new.py"], "outs": ["trained"]},
+}
+
+
+def test_an_experiment_typed_by_hand_tells_what_git_lacks_and_runs_when_it_has(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "data/own").mkdir(parents=True)
+    (tmp_path / "data/own/.gitkeep").touch()
+    (tmp_path / "params.yaml").write_text("ingest: {dataset: data/own/mine.csv, fallback: null}\n")
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": OWN_STAGES}))
+    environment = {**experiments._environment(), "PYTHONPATH": str(ROOT)}
+
+    def run(*command: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    for command in (
+        *(["git", "init", "-q"], ["git", "config", "user.name", "n"]),
+        *(["git", "config", "user.email", "e@x.org"], ["dvc", "init", "-q"]),
+        *(["git", "add", "-A"], ["git", "commit", "-qm", "one"]),
+    ):
+        assert run(*command).returncode == 0
+    (tmp_path / "data/own/mine.csv").write_text("u,i,r\n1,2,3\n4,5,2\n")
+    (tmp_path / "new.py").write_text("x = 1\n")
+    failed = run("dvc", "exp", "run", "--temp")
+    assert failed.returncode != 0
+    assert "ingest: experiments run on what git has" in failed.stdout + failed.stderr
+    assert "`git add data/own/mine.csv new.py`" in failed.stdout + failed.stderr
+    assert run("git", "add", "data/own/mine.csv", "new.py").returncode == 0
+    done = run("dvc", "exp", "run", "--temp", "--name", "added")
+    assert done.returncode == 0, done.stdout + done.stderr

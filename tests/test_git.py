@@ -1,9 +1,11 @@
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from cf.core import git
+from cf.core.errors import InputError
 
 PARAMS = """
 ingest: {dataset: toy, fallback: null}
@@ -44,3 +46,103 @@ def test_what_changed_has_the_names_that_runs_have() -> None:
     Path("params.yaml").write_text(changed.replace("fallback: null", "fallback: ml-100k"))
     assert git.changed_params("dot") == {"dataset": "own", "split_seed": 43, "optimizer": "adam"}
     assert git.changed_params("new") == {}
+
+
+def write(*files: str) -> None:
+    for file in files:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text("x")
+
+
+def test_git_lacks_what_is_neither_committed_nor_added() -> None:
+    files = ["data/a.csv", "data/b [1] *.csv", "data/c.csv", "data/d.csv", "data/e/f.csv"]
+    assert git.untracked(files) == [], "no git, so no experiments either"
+    run_git("init", "-q")
+    write(*files)
+    assert git.untracked([*files, "nowhere.csv"]) == files
+    run_git("add", "data/c.csv")
+    assert git.untracked(files) == [files[0], files[1], files[3], files[4]]
+    run_git("commit", "-qm", "one")
+    Path(".gitignore").write_text("/data/d.csv\n")
+    assert git.untracked(["data/c.csv", "data/d.csv"]) == ["data/d.csv"]
+    assert git.untracked(["data/b*"]) == [], "a name is no pattern"
+
+
+def test_what_dvc_has_needs_its_pointer_alone() -> None:
+    run_git("init", "-q")
+    write("data/big.csv", "data/big.csv.dvc", "data/folder/a.csv", "data/folder.dvc")
+    files = ["data/big.csv", "data/folder/a.csv"]
+    assert git.untracked(files) == ["data/big.csv.dvc", "data/folder.dvc"]
+    run_git("add", "data/big.csv.dvc", "data/folder.dvc")
+    assert git.untracked(files) == []
+
+
+def test_the_command_to_type_does_what_it_should() -> None:
+    run_git("init", "-q")
+    files = ["a b.csv", "data/c.csv", "it's.csv"]
+    write(*files)
+    for ignored in ("", "c.csv\n"):
+        Path(".gitignore").write_text(ignored)
+        message = git.explain_untracked(files)
+        command = message.split("`")[1]
+        assert command.startswith("git add -f " if ignored else "git add 'a b.csv' data/c.csv")
+        assert "it does not have a b.csv, data/c.csv, it's.csv." in message
+        run_git(*shlex.split(command)[1:])
+        assert git.untracked(files) == []
+        run_git("rm", "-q", "--cached", *files)
+
+
+def test_many_files_are_named_in_the_command_alone() -> None:
+    message = git.explain_untracked([f"{number}.csv" for number in range(10, 30)])
+    assert "16.csv, 17.csv and 12 more. Run `git add 10.csv" in message
+    assert "29.csv`" in message
+
+
+DEPS = """
+stages:
+  ingest: {cmd: x, deps: [cf/core, data/own, stages/ingest.py, a: {cache: false}]}
+  train: {cmd: x, deps: [cf/models/new.py, cf/models/hidden.py, data/split]}
+  plot: {cmd: x}
+"""
+
+
+def test_code_is_what_dvc_yaml_depends_on() -> None:
+    assert git.untracked_code() == []
+    run_git("init", "-q")
+    Path("dvc.yaml").write_text(DEPS)
+    Path(".gitignore").write_text("hidden.py\n__pycache__\n")
+    write("cf/core/helper.py", "cf/core/notes.txt", "cf/core/hidden.py", "cf/core/__pycache__/a.py")
+    write("cf/models/new.py", "cf/models/other.py", "cf/models/hidden.py", "stages/ingest.py")
+    code = ["cf/core/helper.py", "cf/models/hidden.py", "cf/models/new.py", "stages/ingest.py"]
+    assert git.untracked_code() == code
+    run_git("add", "-f", *code)
+    assert git.untracked_code() == []
+
+
+@pytest.mark.parametrize("text", ["", "stages: 3", "stages: {a: null}", "a: [", "- 1"])
+def test_a_pipeline_that_cannot_be_read_is_for_dvc_to_tell(text: str) -> None:
+    run_git("init", "-q")
+    Path("dvc.yaml").write_text(text)
+    assert git.untracked_code() == []
+
+
+def test_an_experiments_folder_is_not_the_projects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    assert git.experiment_root() is None
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert git.experiment_root() is None
+    run_git("init", "-q")
+    Path("dvc.yaml").write_text(DEPS)
+    write("cf/models/new.py", "cf/core/helper.py")
+    git.require_code()
+    elsewhere = tmp_path / ".dvc/tmp/exps/1"
+    elsewhere.mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    assert git.experiment_root() == tmp_path
+    write("cf/core/helper.py")
+    with pytest.raises(InputError, match=r"Run `git add cf/models/new\.py`"):
+        git.require_code()
+    write("cf/models/new.py")
+    git.require_code()

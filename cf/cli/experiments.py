@@ -17,10 +17,12 @@ from typing import Any
 import dvc.api
 import numpy as np
 import pandas as pd
+import yaml
 
-from cf.core import paths
+from cf.core import config, git, paths
 from cf.core.errors import InputError
 from cf.core.progress import progress_bar
+from cf.data import own_files
 from cf.tracking.record import RunRecord
 
 INTERVAL_S = 1.5  # between two starts: of those at the same instant DVC refuses most its lock
@@ -37,8 +39,10 @@ def run(
 
     `experiments` are the parameters to change, by dotted key, of each by its name; `jobs` of them
     run at a time, up to the stage `target` if there is one. Earlier experiments whose names begin
-    with the prefix and a hyphen are removed. Raises `InputError` if DVC cannot run any here.
+    with the prefix and a hyphen are removed. Raises `InputError` if DVC cannot run any here, or if
+    git lacks a file that they need.
     """
+    _require_files(experiments)
     names = _output("dvc", "exp", "list", "--name-only").split()
     if earlier := [name for name in names if name.startswith(f"{prefix}-")]:
         _output("dvc", "exp", "remove", *earlier)
@@ -90,6 +94,20 @@ def read_at(revision: str, path: Path) -> str:
 def read_record(revision: str, model: str) -> RunRecord:
     """The record of a model's training in an experiment; as `read_at` where there is none."""
     return RunRecord(**json.loads(read_at(revision, paths.RUNS / f"{model}.json")))
+
+
+def _require_files(experiments: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `InputError` if git lacks code, or files of the user's, before anything is trained."""
+    try:
+        sections = config.parse_yaml(paths.PARAMS.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return  # DVC says what is wrong with it
+    sections = dict(sections) if isinstance(sections, dict) else {}
+    if any("split.method" in changed for changed in experiments.values()):
+        sections.pop("split", None)  # another one than that of a file
+    own = own_files.untracked(own_files.named(sections))
+    if missing := git.untracked_code() + own:
+        raise InputError(git.explain_untracked(missing))
 
 
 def _start(

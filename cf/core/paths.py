@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+PIPELINE = Path("dvc.yaml")
 
 INGESTED = Path("data/ingested")
 RATINGS = INGESTED / "ratings.parquet"
