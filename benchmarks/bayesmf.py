@@ -36,20 +36,21 @@ class Data(NamedTuple):
 
     Attributes:
         rating_range: in stars.
-        items: genres, joined by "|", and year of release by index.
+        users: features by index.
+        items: genres, joined by "|", year of release and features by index.
     """
 
-    n_users: int
-    n_items: int
-    rating_range: tuple[float, float]
+    users: pd.DataFrame
     items: pd.DataFrame
+    rating_range: tuple[float, float]
 
 
 def read() -> Data:
     """The project's data."""
     facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
+    users = io.read_parquet(paths.ENCODED_USERS, ["user_id"])
     items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
-    return Data(facts.n_users, facts.n_items, facts.rating_range, items)
+    return Data(users, items, facts.rating_range)
 
 
 def chain(
@@ -57,12 +58,11 @@ def chain(
 ) -> tuple[BayesMF, Iterator[Sweep]]:
     """A model, and the sweeps that make it; the seed determines both."""
     device.prepare(torch.device("cpu"), sampling.n_threads, sampling.seed)
-    spec = ModelSpec(sampling.model, data.n_users, data.n_items, data.rating_range)
+    spec = ModelSpec(sampling.model, len(data.users), len(data.items), data.rating_range)
     model = spec.build("bayesmf")
     assert isinstance(model, BayesMF)
-    gibbs = side_information.drop_unavailable(sampling.gibbs, train, data.items)
-    sizes = data.n_users, data.n_items
-    features = side_information.features(gibbs, train, *sizes, data.items)
+    gibbs = side_information.drop_unavailable(sampling.gibbs, train, data.items, data.users)
+    features = side_information.features(gibbs, train, data.users, data.items)
     return model, sample(model, train, valid, *features, gibbs)
 
 

@@ -50,13 +50,17 @@ def made_up(everything: bool, n_threads: int) -> Took:
     """A short chain of a million ratings, unevenly spread as such ratings are."""
     draw = np.random.default_rng(0)
     pairs = np.unique(pair(draw, 3 * N_RATINGS))
-    users, movies = divmod(draw.permutation(pairs)[:N_RATINGS], N_ITEMS)
+    raters, movies = divmod(draw.permutation(pairs)[:N_RATINGS], N_ITEMS)
     values = draw.integers(1, 6, N_RATINGS).astype(np.float32)
     times = 86400 * draw.integers(0, 3, N_RATINGS)  # each user rates on three days
-    train = Ratings(users, movies, values, times, np.arange(N_RATINGS))
+    train = Ratings(raters, movies, values, times, np.arange(N_RATINGS))
     names = draw.choice(["Action", "Comedy", "Drama", "Comedy|Drama", "War"], N_ITEMS).tolist()
     years = draw.integers(1930, 2001, N_ITEMS).astype(float)
-    data = Data(N_USERS, N_ITEMS, (0.5, 5.0), pd.DataFrame({"genres": names, "year": years}))
+    users, items = (
+        pd.DataFrame(index=range(N_USERS)),
+        pd.DataFrame({"genres": names, "year": years}),
+    )
+    data = Data(users, items, (0.5, 5.0))
     sampling = settings(everything, n_threads)
     short = {"n_factors": N_FACTORS, "n_samples": N_SWEEPS, "n_sweeps": N_SWEEPS, "burn_in": 0}
     sampling = changed(sampling, sampling.seed, **short)

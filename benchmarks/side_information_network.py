@@ -112,11 +112,11 @@ def trained(
     return predicted
 
 
-def features_of(train: Ratings, facts: Provenance, gibbs: Gibbs) -> tuple[Tensor, Tensor]:
+def features_of(train: Ratings, gibbs: Gibbs) -> tuple[Tensor, Tensor]:
     """What bayesmf knows of users and of items, (n, columns) each."""
-    sizes = facts.n_users, facts.n_items
+    users = io.read_parquet(paths.ENCODED_USERS, ["user_id"])
     items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
-    of_users, of_items = side_information.features(gibbs, train, *sizes, items)
+    of_users, of_items = side_information.features(gibbs, train, users, items)
     return dense(of_users), dense(of_items)
 
 
@@ -142,7 +142,7 @@ def main() -> None:
         for knows in ("ids", "what bayesmf knows"):
             devices.prepare(torch.device("cpu"), 1, seed=1)
             started = time.process_time()
-            known = None if knows == "ids" else features_of(fitted, facts, gibbs)
+            known = None if knows == "ids" else features_of(fitted, gibbs)
             predicted = [trained(fitted, held, facts, known) for _ in range(n_members)]
             seconds = time.process_time() - started
             one = np.mean([metrics.rmse(each, held.values) for each in predicted])

@@ -10,13 +10,15 @@ from cf.core.errors import exit_on_input_error
 
 @exit_on_input_error
 def main() -> None:
-    """Number users and items in order of first appearance, and put items in that order."""
+    """Number users and items in order of first appearance, and put their tables in that order."""
     ratings = io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"])
     items = io.read_parquet(paths.ITEMS, ["item_id", "title", "year", "genres"])
+    users = io.read_parquet(paths.USERS, ["user_id"])
     encoded, user_ids, item_ids = encode(ratings)
     encoded_items = items.set_index("item_id").reindex(item_ids).rename_axis("item_id")
+    encoded_users = users.set_index("user_id").reindex(user_ids).rename_axis("user_id")
     io.write_parquet(paths.ENCODED_RATINGS, encoded)
-    io.write_parquet(paths.ENCODED_USERS, pd.DataFrame({"user_id": user_ids}))
+    io.write_parquet(paths.ENCODED_USERS, encoded_users.reset_index())
     io.write_parquet(paths.ENCODED_ITEMS, encoded_items.fillna({"genres": ""}).reset_index())
 
 

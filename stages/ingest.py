@@ -22,16 +22,18 @@ def main() -> None:
     else:
         files, source = datasets.local_files(params.dataset)
     if settings is None:
-        ratings, items = movielens.read(source.path, source.rating_range)
+        ratings, items, users = movielens.read(source.path, source.rating_range)
     else:
         own = ratings_file.read(files, settings)
-        ratings, items = own.ratings, own.items
+        ratings, items, users = own.ratings, own.items, own.users
         source = replace(source, rating_range=own.rating_range)
-        print(*own.notes, sep="\n")
+        if settings is params:
+            print(*own.notes, *own.side_notes, sep="\n")
     if source.warning:
         print(f"WARNING: {source.warning}", file=sys.stderr)
     io.write_parquet(paths.RATINGS, ratings)
     io.write_parquet(paths.ITEMS, items)
+    io.write_parquet(paths.USERS, users)
     provenance = Provenance(
         dataset=source.dataset,
         requested=source.requested,

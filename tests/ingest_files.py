@@ -28,6 +28,7 @@ ITEMS = [
     (20, "City of Lost Children, The (Cité des enfants perdus, La) (1995)", "Sci-Fi"),
     (30, "Nameless", ""),
 ]
+USERS = [(3, 24, "M", "writer"), (7, 53, "F", "other")]
 RATING_DTYPES = {
     "user_id": "int64",
     "item_id": "int64",
@@ -39,7 +40,7 @@ LAYOUTS = ["ratings.csv", "ratings.dat", "u.data", "ml-100k.inter"]
 
 
 def members(layout, ratings=RATINGS, items=ITEMS):
-    """The names and contents of the two members of a MovieLens file."""
+    """The names and contents of the members of a MovieLens file, two or three."""
     if layout == "ratings.csv":
         rows = ["userId,movieId,rating,timestamp", *(f"{u},{i},{r},{t}" for u, i, r, t in ratings)]
         films = ["movieId,title,genres"]
@@ -50,11 +51,14 @@ def members(layout, ratings=RATINGS, items=ITEMS):
     if layout == "ratings.dat":
         rows = [f"{u}::{i}::{r:g}::{t}" for u, i, r, t in ratings]
         films = [f"{item}::{title}::{genres}" for item, title, genres in items]
-        return _texts(("ml/ratings.dat", rows), ("ml/movies.dat", films), "latin-1")
+        people = [f"{user}::{sex}::{age}::{job}::0" for user, age, sex, job in USERS]
+        users = ("ml/users.dat", people)
+        return _texts(("ml/ratings.dat", rows), ("ml/movies.dat", films), "latin-1", users=users)
     if layout == "u.data":
         rows = [f"{u}\t{i}\t{r:g}\t{t}" for u, i, r, t in ratings]
         films = [f"{item}|{title}|01-Jan-1995|||{_flags(genres)}" for item, title, genres in items]
-        return _texts(("ml/u.data", rows), ("ml/u.item", films), "latin-1")
+        users = ("ml/u.user", ["|".join(map(str, (*user, "01002"))) for user in USERS])
+        return _texts(("ml/u.data", rows), ("ml/u.item", films), "latin-1", users=users)
     rows = [
         "user_id:token\titem_id:token\trating:float\ttimestamp:float",
         *(f"{u}\t{i}\t{r:g}\t{t}" for u, i, r, t in ratings),
@@ -64,8 +68,11 @@ def members(layout, ratings=RATINGS, items=ITEMS):
         name, _, ending = title.rpartition(" (")
         start, end = (name, ending.removesuffix(")")) if name else (title, "unkonwn")
         films.append(f"{item}\t{start}\t{end}\t{genres.replace('|', ' ') or 'unknown'}")
+    people = ["user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token"]
+    people += ["\t".join(map(str, (*user, "01002"))) for user in USERS]
     folder = "recbole/dataset_example/ml-100k"
-    return _texts((f"{folder}/ml-100k.inter", rows), (f"{folder}/ml-100k.item", films), "utf-8")
+    tables = (f"{folder}/ml-100k.inter", rows), (f"{folder}/ml-100k.item", films)
+    return _texts(*tables, "utf-8", users=(f"{folder}/ml-100k.user", people))
 
 
 def movielens_zip(path, layout="ratings.csv", ratings=RATINGS, items=ITEMS):
@@ -185,10 +192,10 @@ def serving(content) -> Iterator[Server]:
             server.shutdown()
 
 
-def _texts(ratings, items, encoding, end="\n"):
+def _texts(ratings, items, encoding, end="\n", users=None):
     return {
         name: "".join(line + end for line in lines).encode(encoding)
-        for name, lines in (ratings, items)
+        for name, lines in filter(None, (ratings, items, users))
     }
 
 

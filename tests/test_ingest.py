@@ -80,6 +80,7 @@ def test_a_published_data_set(project, cached, capsys):
         "params.yaml",
         "provenance.json",
         "ratings.parquet",
+        "users.parquet",
     ]
     ratings = pd.read_parquet("data/ingested/ratings.parquet")
     assert dtypes(ratings) == RATING_DTYPES

@@ -3,13 +3,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cf.core.errors import InputError
-from cf.data.movielens import GENRES, read
+from cf.data.movielens import GENRES, USER_TYPES, read
 from tests.ingest_files import (
     ITEM_DTYPES,
     ITEMS,
     LAYOUTS,
     RATING_DTYPES,
     RATINGS,
+    USERS,
     dtypes,
     members,
     movielens_zip,
@@ -43,10 +44,15 @@ items = st.lists(st.tuples(ids, titles, genres), min_size=1)
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_same_tables(tmp_path, layout):
-    ratings, items = read(movielens_zip(tmp_path / "ml.zip", layout), STARS)
+    ratings, items, users = read(movielens_zip(tmp_path / "ml.zip", layout), STARS)
     assert dtypes(ratings) == RATING_DTYPES
     assert tuples(ratings) == RATINGS
     assert dtypes(items) == ITEM_DTYPES
+    if layout == "ratings.csv":
+        assert tuples(users) == [(7,), (3,), (9,)]
+    else:
+        assert dtypes(users) == USER_TYPES
+        assert tuples(users) == USERS
     years = [1995, 1995, None]
     expected = zip(ITEMS, years, strict=True)
     assert tuples(items) == [
@@ -59,7 +65,7 @@ def test_every_layout_gives_the_same_tables(tmp_path, layout):
 @given(ratings, items)
 def test_what_is_written_is_read(tmp_path, layout, ratings, items):
     films = [(item, title, genres) for item, (title, _), genres in items]
-    got, described = read(movielens_zip(tmp_path / "ml.zip", layout, ratings, films), STARS)
+    got, described, _ = read(movielens_zip(tmp_path / "ml.zip", layout, ratings, films), STARS)
     assert tuples(got) == ratings
     assert tuples(described) == [(item, *title, genres) for item, title, genres in items]
 
@@ -79,7 +85,7 @@ def test_what_is_written_is_read(tmp_path, layout, ratings, items):
     ],
 )
 def test_the_year_is_what_a_title_ends_in(tmp_path, title, year):
-    _, films = read(movielens_zip(tmp_path / "ml.zip", items=[(1, title, "")]), STARS)
+    _, films, _ = read(movielens_zip(tmp_path / "ml.zip", items=[(1, title, "")]), STARS)
     assert tuples(films[["year", "title"]]) == [(year, title.strip())]
 
 
@@ -87,7 +93,7 @@ def test_odd_years_of_the_wheel_are_null(tmp_path):
     contents = members("ml-100k.inter")
     name = next(name for name in contents if name.endswith(".item"))
     contents[name] += b"267\tunkonwn\tunkonwn\tunknown\n1412\tTime III (1995)\tV\tAnimation\n"
-    _, films = read(zipped(tmp_path / "ml.whl", contents), STARS)
+    _, films, _ = read(zipped(tmp_path / "ml.whl", contents), STARS)
     assert tuples(films[3:]) == [
         (267, "unkonwn", None, ""),
         (1412, "Time III (1995) (V)", None, "Animation"),
@@ -109,7 +115,7 @@ def test_no_ratings_are_refused(tmp_path):
 
 
 def test_the_real_ml_latest_small():
-    ratings, films = read(real_zip("ml-latest-small"), STARS)
+    ratings, films, _ = read(real_zip("ml-latest-small"), STARS)
     assert len(ratings) == 100_836
     assert ratings["user_id"].nunique() == 610
     assert ratings["item_id"].nunique() == 9_724

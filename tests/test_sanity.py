@@ -27,6 +27,7 @@ PARAMS = Path(__file__).parent.parent / "params.yaml"
 SECTIONS = [name for name in yaml.safe_load(PARAMS.read_text()) if name.startswith("train_")]
 N_USERS, N_ITEMS = 60, 80
 FACTS = Provenance("toy", "toy", "here", "0", 3000, N_USERS, N_ITEMS, (0.5, 5.0))
+USERS = pd.DataFrame({"user_id": range(N_USERS)})
 ITEMS = pd.DataFrame({"genres": [""] * N_ITEMS, "year": np.nan})
 
 Pair = tuple[Ratings, Ratings]
@@ -51,13 +52,14 @@ def trained(
 def sampled(section: str, train: Ratings, valid: Ratings, n_sweeps: int) -> Stars:
     """The same for a model that is sampled, from ratings alone."""
     sampling = config.load(PARAMS, section, Sampling)
-    nothing_else = {"days": False, "genres": False, "year": False}
+    off = ("days", "genres", "year", "item_features", "user_features")
+    nothing_else = dict.fromkeys(off, False)
     sweeps = {"n_sweeps": n_sweeps, "burn_in": n_sweeps // 3}
     gibbs = sampling.gibbs.model_copy(update=nothing_else | sweeps)
     torch.manual_seed(sampling.seed)
     model = ModelSpec.from_data(sampling.model, FACTS, ITEMS, section).build(section)
     assert isinstance(model, BayesMF)
-    features = side_information.features(gibbs, train, N_USERS, N_ITEMS, ITEMS)
+    features = side_information.features(gibbs, train, USERS, ITEMS)
     for _ in sample(model, train, valid, *features, gibbs):
         pass
     return base.predict(model, valid.users, valid.items)

@@ -71,14 +71,31 @@ def test_what_the_data_does_not_have_is_switched_off(planted: tuple[Ratings, Rat
         days=True,
         genres=True,
         year=True,
+        item_features=True,
+        user_features=True,
         popularity=False,
         item_implicit=True,
         user_implicit=False,
     )
     bare, timed = planted[0], replace(planted[0], timestamps=planted[0].rows)
     unknown = pd.DataFrame({"genres": ["", ""], "year": [np.nan, np.nan]})
-    known = pd.DataFrame({"genres": ["", "War"], "year": [np.nan, 1999.0]})
-    found = side_information.drop_unavailable(gibbs, bare, unknown)
-    assert found == gibbs.model_copy(update=dict.fromkeys(("days", "genres", "year"), False))
-    assert side_information.drop_unavailable(gibbs, timed, known) == gibbs
-    assert side_information.drop_unavailable(found, bare, unknown) == found
+    known = pd.DataFrame({"genres": ["", "War"], "year": [np.nan, 1999.0], "cost": [1.0, 2.0]})
+    nobody, people = pd.DataFrame({"user_id": [1]}), pd.DataFrame({"user_id": [1], "age": [20.0]})
+    found = side_information.drop_unavailable(gibbs, bare, unknown, nobody)
+    off = ("days", "genres", "year", "item_features", "user_features")
+    assert found == gibbs.model_copy(update=dict.fromkeys(off, False))
+    assert side_information.drop_unavailable(gibbs, timed, known, people) == gibbs
+    assert side_information.drop_unavailable(found, bare, unknown, nobody) == found
+
+
+def test_features_of_items_and_users_are_used_where_they_are_switched_on() -> None:
+    ratings = Ratings(np.arange(4), np.arange(4), np.ones(4, "f4"), None, np.arange(4))
+    users = pd.DataFrame({"user_id": range(4), "sex": ["F", "M", "F", "M"]})
+    items = pd.DataFrame({"item_id": range(4), "cost": [1.0, 2, 3, 4], "genres": "", "year": pd.NA})
+    for switches in ([], ["user_features"], ["item_features"], ["user_features", "item_features"]):
+        off = {
+            name: False for name, field in Gibbs.model_fields.items() if field.annotation is bool
+        }
+        gibbs = Gibbs(n_sweeps=2, burn_in=0, **off | dict.fromkeys(switches, True))
+        found = side_information.features(gibbs, ratings, users, items)
+        assert [feature.name for side in found for feature in side] == switches

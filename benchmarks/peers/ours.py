@@ -3,6 +3,7 @@
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.peers.case import Case, Steps, System
 from benchmarks.switches import OFF
@@ -51,8 +52,8 @@ def sampled(changes: dict[str, bool], case: Case) -> Steps:
     sampling = config.load(paths.PARAMS, "train_bayesmf", Sampling)
     sampling = bayesmf.changed(sampling, case.seed, **changes)
     sampling = sampling.model_copy(update={"n_threads": case.n_threads})
-    sizes = case.n_users, case.n_items
-    data = bayesmf.Data(*sizes, case.rating_range, case.items)
+    users = pd.DataFrame(index=range(case.n_users))  # no features of them
+    data = bayesmf.Data(users, case.items, case.rating_range)
     model = bayesmf.sampled(sampling, case.train, data)
     yield
     return base.predict(model, case.valid.users, case.valid.items, case.valid.timestamps)

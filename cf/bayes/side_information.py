@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cf.core.config import Gibbs
 from cf.core.ratings import Indices, Ratings
-from cf.training.item_features import genre_columns
+from cf.training.item_features import feature_columns, further, genre_columns
 
 Columns = NDArray[np.float32]
 YEAR_BANDWIDTH = 3.0  # years: standard deviation of the bump at each year of release
@@ -45,25 +45,33 @@ class Feature:
         return torch.mm(coefficients.T, self._basis.T).T.contiguous()
 
 
-def drop_unavailable(gibbs: Gibbs, train: Ratings, items: pd.DataFrame) -> Gibbs:
-    """The settings, with all that needs times, genres or years off where the data has none."""
+def drop_unavailable(
+    gibbs: Gibbs, train: Ratings, items: pd.DataFrame, users: pd.DataFrame
+) -> Gibbs:
+    """The settings, with what the data does not have switched off: times, genres, features, ..."""
     unavailable = {
         "days": train.timestamps is None,
         "genres": not items["genres"].any(),
         "year": bool(items["year"].isna().all()),
+        "item_features": not further(items),
+        "user_features": not further(users),
     }
     off = {key: False for key, missing in unavailable.items() if missing}
     return gibbs.model_copy(update=off)
 
 
 def features(
-    gibbs: Gibbs, train: Ratings, n_users: int, n_items: int, items: pd.DataFrame
+    gibbs: Gibbs, train: Ratings, users: pd.DataFrame, items: pd.DataFrame
 ) -> tuple[list[Feature], list[Feature]]:
     """The users' and the items' features that are switched on.
 
-    `items` has genres, joined by "|", and year, which are used only if switched on.
+    `users` and `items` have a row each; items have genres, joined by "|", and year, and both have
+    their further features, which are used only if switched on.
     """
     of_users, of_items = [], []
+    n_users, n_items = len(users), len(items)
+    if gibbs.user_features:
+        of_users.append(Feature("user_features", feature_columns(users).to_numpy()))
     if gibbs.user_implicit:
         columns = cooccurrence_features(train.users, train.items, n_users, n_items)
         of_users.append(Feature("user_implicit", columns))
@@ -71,6 +79,8 @@ def features(
         of_items.append(Feature("genres", genre_columns(items).to_numpy()))
     if gibbs.year:
         of_items.append(Feature("year", year_bumps(items["year"].to_numpy(np.float64))))
+    if gibbs.item_features:
+        of_items.append(Feature("item_features", feature_columns(items).to_numpy()))
     if gibbs.popularity:
         of_items.append(Feature("popularity", popularity(train.items, n_items)))
     if gibbs.item_implicit:

@@ -16,13 +16,13 @@ from cf.data.recognition import N_PROBLEMS, recognize
 DEFAULTS = Ingest(dataset="", fallback=None).model_dump()
 
 
-def main(path: str, write: bool) -> None:
+def main(path: str, write: bool, items: str | None = None, users: str | None = None) -> None:
     """Print what was recognized and the section of params.yaml that reads it; perhaps write it.
 
     Raises:
         InputError: it is no file of ratings, or some of its lines cannot be read.
     """
-    found = recognize(path)
+    found = recognize(path, items, users)
     console = Console(highlight=False)
     console.print("\n".join(map(escape, found.format)))
     table = Table("is", "column", "because", "has", box=None)
@@ -35,6 +35,7 @@ def main(path: str, write: bool) -> None:
         raise InputError("\n  ".join(["cannot be read:", *found.problems[:N_PROBLEMS], *more]))
     section = found.settings.model_dump()
     del section["fallback"]  # which is about published data
+    section |= {"items": items, "users": users}  # whose columns are recognized by ingest again
     if write:
         write_section(paths.PARAMS, section)
         console.print(f"Written to {paths.PARAMS}. `make repro` runs it.")

@@ -47,6 +47,8 @@ def show() -> None:
 @app.command()
 def inspect(
     file: Annotated[str, typer.Argument(help="a file, a folder, or a pattern in quotes")],
+    items: Annotated[str | None, typer.Option(help="a table of items: titles, ...")] = None,
+    users: Annotated[str | None, typer.Option(help="a table of users")] = None,
     write: Annotated[bool, typer.Option("--write", help="into params.yaml")] = False,
 ) -> None:
     """Say what is in a file of ratings, and how to read it.
@@ -57,9 +59,10 @@ def inspect(
     \b
     Examples:
       cf inspect data/own/ratings.csv
+      cf inspect data/own/ratings.dat --items data/own/movies.dat
       cf inspect --write "data/own/*.csv.gz" && dvc repro
     """
-    run("inspect", file, write)
+    run("inspect", file, write, items, users)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -76,6 +77,37 @@ Fallback = Literal["ml-100k", "movietweetings-10k"]
 """A data set that is to be had without GroupLens: from PyPI, or with cf."""
 
 
+Features = Literal["auto"] | list[str] | dict[str, Literal["number", "category"]]
+
+
+class SideTable(BaseConfig):
+    """The user's own table of items or users: a file, and which of its columns are features."""
+
+    file: str
+    features: Features = "auto"
+    layout: TextLayout = TextLayout()
+
+
+class ItemTable(SideTable):
+    """The user's own table of items, and what its columns are called; null if there is none."""
+
+    item_id: str = AUTO
+    title: str | None = AUTO
+    year: str | None = AUTO
+    genres: str | None = AUTO
+    separator: str = AUTO
+
+
+class UserTable(SideTable):
+    """The user's own table of users, and what the column of their ids is called."""
+
+    user_id: str = AUTO
+
+
+def _as_table(value: Any) -> Any:
+    return {"file": value} if isinstance(value, str) else value
+
+
 class Ingest(BaseConfig):
     """Which ratings to use, and what to do when they cannot be reached."""
 
@@ -83,6 +115,8 @@ class Ingest(BaseConfig):
     fallback: Fallback | list[Fallback] | None
     columns: Columns = Columns()
     layout: TextLayout = TextLayout()
+    items: Annotated[ItemTable | None, BeforeValidator(_as_table)] = None
+    users: Annotated[UserTable | None, BeforeValidator(_as_table)] = None
     rating_range: Range | Literal["auto"] = "auto"
     unit: Annotated[str, Field(min_length=1, max_length=20)] = AUTO
     repeats: Literal["refuse", "last", "first", "mean"] = "refuse"
@@ -202,6 +236,8 @@ class Gibbs(BaseConfig):
     popularity: bool
     item_implicit: bool
     user_implicit: bool
+    item_features: bool = True
+    user_features: bool = True
 
     @model_validator(mode="after")
     def _leaves_sweeps(self) -> "Gibbs":

@@ -8,12 +8,13 @@ PIPELINE = Path("dvc.yaml")
 INGESTED = Path("data/ingested")
 RATINGS = INGESTED / "ratings.parquet"
 ITEMS = INGESTED / "items.parquet"
+USERS = INGESTED / "users.parquet"
 PROVENANCE = INGESTED / "provenance.json"
 
 ENCODED = Path("data/encoded")
 ENCODED_RATINGS = ENCODED / "ratings.parquet"
-ENCODED_USERS = ENCODED / "users.parquet"
-ENCODED_ITEMS = ENCODED / "items.parquet"  # with title, year and genres, by index
+ENCODED_USERS = ENCODED / "users.parquet"  # with features, by index
+ENCODED_ITEMS = ENCODED / "items.parquet"  # with title, year, genres and features, by index
 
 SPLIT = Path("data/split")
 TRAIN = SPLIT / "train.parquet"

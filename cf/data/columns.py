@@ -56,13 +56,9 @@ def choose(
         taken = {name for name, _ in chosen.values()}
         return [name for name in names if name not in taken]
 
-    plain = {name: re.sub(r":\w+$|[^a-z]", "", name.lower()) for name in names}
     for key in list(left):
-        for known in NAMES[key]:
-            found = next((name for name in free() if plain[name] == known), None)
-            if found is not None:
-                take(key, found, "by its name")
-                break
+        if found := named(free(), NAMES[key]):
+            take(key, found, "by its name")
     columns = {name: [row[at] for row in sample if at < len(row)] for at, name in enumerate(names)}
     checks = {"timestamp": _is_time, "rating": _is_rating}
     for key in [key for key in checks if key in left]:
@@ -76,6 +72,17 @@ def choose(
         if rest:
             take(key, rest.pop(0), "the first that is left" if key == "user_id" else "the next")
     return {key: chosen[key] for key in NAMES if key in chosen}
+
+
+def named(names: Sequence[str], known: Sequence[str]) -> str | None:
+    """The first of the names that is the first of the known ones that any is; None if none is."""
+    plain = {plain_name(name): name for name in reversed(names)}
+    return next((plain[name] for name in known if name in plain), None)
+
+
+def plain_name(name: str) -> str:
+    """A column's name in lower case, letters alone, without a type at its end (age:float)."""
+    return re.sub(r":\w+$|[^a-z]", "", name.lower())
 
 
 def _is_time(values: Sequence[str]) -> bool:

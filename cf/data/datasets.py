@@ -10,7 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from cf.core import io
-from cf.core.config import Columns, Ingest, TextLayout
+from cf.core.config import Columns, Ingest, ItemTable, TextLayout
 from cf.core.errors import InputError
 from cf.data import table_file
 
@@ -141,14 +141,20 @@ def _movietweetings() -> Dataset:
         "movies.dat": "sha256:48769961349ec2aa6eaab8a7ade0e282a768475b2528cbe045266632cc05f981",
     }
     files = tuple(RemoteFile(name, origin, sha) for name, sha in digests.items())
+    layout = TextLayout(encoding="utf-8", delimiter="::", quote=None, header=False, time_unit="s")
     settings = Ingest(
         dataset=str(folder / "ratings.dat"),
         fallback=None,
         columns=Columns(user_id="1", item_id="2", rating="3", timestamp="4"),
-        layout=TextLayout(
-            encoding="utf-8", delimiter="::", quote=None, header=False, time_unit="s"
+        layout=layout,
+        items=ItemTable(
+            file=str(folder / "movies.dat"),
+            layout=layout,
+            item_id="1",
+            title="2",
+            genres="3",
+            separator="|",
         ),
-        # ingest.items goes here: titles and genres are in folder / "movies.dat"
         rating_range=[0.0, 10.0],
     )
     return Dataset((0.0, 10.0), files, folder, settings)

@@ -1,4 +1,4 @@
-"""Ratings and items out of a MovieLens file, straight from the zip."""
+"""Ratings, items and users out of a MovieLens file, straight from the zip."""
 
 import csv
 import zipfile
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from cf.data.side_tables import TITLE_YEAR
 from cf.data.validation import ITEM_TYPES, RATING_TYPES, validate
 
 # in the order of their flags in u.item
@@ -19,8 +20,7 @@ GENRES = (
     *("Thriller", "War", "Western"),
 )
 NO_GENRES = ["(no genres listed)", "unknown"]
-# in brackets at the end of a title; of a span such as 2006-2007 the first
-YEAR = r"\(([0-9]{4})(?:[-\u2013]\s*(?:[0-9]{4})?)?\)$"
+USER_TYPES = {"user_id": "int64", "age": "float64", "sex": "str", "occupation": "str"}
 
 
 class Layout(NamedTuple):
@@ -28,6 +28,7 @@ class Layout(NamedTuple):
 
     Of the `fields` of a rating, those that are not in RATING_TYPES are left out. The member
     `items` of the file holds the items: item_id, title, and genres or the flags they are made from.
+    The member `users`, if there is one, holds the users, with the fields of USER_TYPES.
     """
 
     separator: str
@@ -36,6 +37,9 @@ class Layout(NamedTuple):
     item_separator: str
     item_fields: tuple[str, ...]
     header: int | None
+    users: str | None = None
+    user_separator: str = "|"
+    user_fields: tuple[str, ...] = ("user_id", "age", "sex", "occupation", "_zip")
 
 
 FIELDS = tuple(RATING_TYPES)
@@ -46,18 +50,26 @@ FLAGGED_FIELDS = ("item_id", "title", "_date", "_video", "_url", "_unknown", *GE
 WHEEL_FIELDS = ("item_id", "title", "in_brackets", "genres")
 LAYOUTS = {
     "ratings.csv": Layout(",", FIELDS, "movies.csv", ",", ITEM_FIELDS, header=0),
-    "ratings.dat": Layout(":", DAT_FIELDS, "movies.dat", "::", ITEM_FIELDS, header=None),
-    "u.data": Layout("\t", FIELDS, "u.item", "|", FLAGGED_FIELDS, header=None),
-    "ml-100k.inter": Layout("\t", FIELDS, "ml-100k.item", "\t", WHEEL_FIELDS, header=0),
+    "ratings.dat": Layout(
+        *(":", DAT_FIELDS, "movies.dat", "::", ITEM_FIELDS, None),
+        *("users.dat", "::", ("user_id", "sex", "age", "occupation", "_zip")),  # ml-1m alone has it
+    ),
+    "u.data": Layout("\t", FIELDS, "u.item", "|", FLAGGED_FIELDS, None, "u.user"),
+    "ml-100k.inter": Layout(
+        "\t", FIELDS, "ml-100k.item", "\t", WHEEL_FIELDS, 0, "ml-100k.user", "\t"
+    ),
 }
 
 
-def read(path: Path, rating_range: tuple[float, float]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The ratings and items of a MovieLens zip, or of the wheel that holds ml-100k.
+def read(
+    path: Path, rating_range: tuple[float, float]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The ratings, items and users of a MovieLens zip, or of the wheel that holds ml-100k.
 
     Ratings (user_id int64, item_id int64, rating float32 in stars, timestamp int64 in seconds since
     1970 UTC) are in the file's order. Items have item_id int64, title with the year it ends in,
-    year Int32 or NA, and genres: names joined by "|", or "".
+    year Int32 or NA, and genres: names joined by "|", or "". Users have user_id int64 and, in
+    ml-100k and ml-1m, age float64 in years (in ml-1m the start of a span), sex and occupation.
 
     Raises:
         InputError: a rating cannot be used, or is not within `rating_range`, in stars.
@@ -76,9 +88,21 @@ def read(path: Path, rating_range: tuple[float, float]) -> tuple[pd.DataFrame, p
                 dtype=RATING_TYPES,
             )
         items = _read_items(archive.read(members[layout.items]), layout)
+        users = pd.DataFrame({"user_id": ratings["user_id"].unique()})
+        if layout.users in members:
+            with archive.open(members[str(layout.users)]) as member:
+                users = pd.read_csv(
+                    member,
+                    sep=layout.user_separator,
+                    names=layout.user_fields,
+                    header=layout.header,
+                    usecols=list(USER_TYPES),
+                    dtype=USER_TYPES,
+                    engine="python" if len(layout.user_separator) > 1 else "c",
+                )[list(USER_TYPES)]
     first_line = 1 if layout.header is None else 2
     validate(ratings, rating_range, str(path), lambda row: f"{name} line {row + first_line}")
-    return ratings, items
+    return ratings, items, users
 
 
 def _read_items(content: bytes, layout: Layout) -> pd.DataFrame:
@@ -102,7 +126,7 @@ def _read_items(content: bytes, layout: Layout) -> pd.DataFrame:
         ending = items["in_brackets"]
         title = title.where(ending == "unkonwn", title + " (" + ending + ")")
     items["title"] = title.str.strip()
-    items["year"] = items["title"].str.extract(YEAR, expand=False)
+    items["year"] = items["title"].str.extract(TITLE_YEAR, expand=False)
     if "genres" not in items:
         flags = [items[genre].map({"0": "", "1": f"|{genre}"}) for genre in GENRES]
         items["genres"] = reduce(add, flags).str.lstrip("|")

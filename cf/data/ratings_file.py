@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from cf.core.config import AUTO, Ingest
 from cf.core.errors import InputError
-from cf.data import columns, table_file
+from cf.data import columns, side_tables, table_file
 from cf.data.table_file import Collector, Table
-from cf.data.validation import ITEM_TYPES, merge_repeats, validate
+from cf.data.validation import merge_repeats, validate
 from cf.data.values import Ids, Numbers, Times
 
 HINTS = {
@@ -30,17 +31,21 @@ class RatingsFile:
     Attributes:
         ratings: user_id, item_id (int64, or categoricals of text where not all are whole numbers),
             rating (float32) and, where there are times, timestamp (int64, seconds since 1970 UTC).
-        items: item_id, in order of first appearance; title, year and genres are not known.
+        items: item_id in order of first appearance, title, year, genres and further features.
+        users: user_id in order of first appearance, and features.
         n_repeats: rows of the same user and item that are left out.
         rating_range: as stated, or the lowest and the highest.
         notes: what was recognized, left out or merged, for people.
+        side_notes: the same of the tables of items and users.
     """
 
     ratings: pd.DataFrame
     items: pd.DataFrame
+    users: pd.DataFrame
     rating_range: tuple[float, float]
     n_repeats: int
     notes: list[str]
+    side_notes: list[str]
 
 
 def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
@@ -80,14 +85,23 @@ def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
         stated = settings.rating_range[0], settings.rating_range[1]
     validate(ratings, stated, name, locate)
     ratings = ratings.reset_index(drop=True)
-    item_ids = ratings["item_id"].drop_duplicates().reset_index(drop=True)
-    if item_ids.dtype != "int64":
-        item_ids = item_ids.astype("str")
-    types = {name: kind for name, kind in ITEM_TYPES.items() if name != "item_id"}
-    items = pd.DataFrame({"item_id": item_ids, "title": None, "year": None, "genres": ""})
+    items = side_tables.bare_items(different(ratings["item_id"]))
+    users = pd.DataFrame({"user_id": different(ratings["user_id"])})
+    side_notes: list[str] = []
+    if settings.items:
+        items, side_notes = side_tables.read_items(settings.items, items["item_id"])
+    if settings.users:
+        users, of_users = side_tables.read_users(settings.users, users["user_id"])
+        side_notes = side_notes + of_users
     values = ratings["rating"]
-    found = float(values.min()), float(values.max())
-    return RatingsFile(ratings, items.astype(types), stated or found, n_repeats, notes)
+    ends = float(values.min()), float(values.max())
+    return RatingsFile(ratings, items, users, stated or ends, n_repeats, notes, side_notes)
+
+
+def different(ids: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Each id once, in order of first appearance: whole numbers, or text."""
+    once = ids.drop_duplicates().reset_index(drop=True)
+    return once if once.dtype == "int64" else once.astype("str")
 
 
 def choose_columns(tables: Sequence[Table], settings: Ingest) -> dict[str, tuple[str, str]]:

@@ -1,21 +1,24 @@
 """What a ratings file has, for people, and the settings that read it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cf.core.config import Columns, Ingest, TextLayout
+from cf.core.config import Columns, Ingest, ItemTable, TextLayout, UserTable
 from cf.core.errors import InputError
-from cf.data import ratings_file, table_file
+from cf.data import ratings_file, side_tables, table_file
 from cf.data.table_file import Table
 from cf.data.text_file import UnreadableError, is_number
 
 N_PROBLEMS = 10  # that are shown
+N_BESIDE, MAX_SIZE_BESIDE = 10, 1 << 27  # files beside the ratings that are looked into, bytes
 DATE_PATTERNS = (
     *("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%m %d, %Y"),
     *("%d %b %Y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y"),
@@ -42,17 +45,18 @@ class Recognized:
     problems: list[str] = field(default_factory=list)
 
 
-def recognize(path: str) -> Recognized:
-    """What is in the file, the folder or the pattern of files.
+def recognize(path: str, items: str | None = None, users: str | None = None) -> Recognized:
+    """What is in the file, the folder or the pattern of files, and in tables of items and users.
 
     Raises:
-        InputError: there is no file, or none with users, items and ratings.
+        InputError: there is no file, none with users, items and ratings, or as `side_tables`.
     """
     files = table_file.find(path)
     if not files:
         raise InputError(f"{path}: there is no such file, nor a folder or a pattern of files.")
     tables = [table_file.open_table(file, TextLayout()) for file in files]
-    settings = Ingest(dataset=path, fallback=None)
+    tables_of = {"items": items, "users": users}
+    settings = Ingest.model_validate({"dataset": path, "fallback": None} | tables_of)
     chosen = ratings_file.choose_columns(tables, settings)
     settings = guess_signs(settings, tables[0], {key: name for key, (name, _) in chosen.items()})
     stated = {key: chosen[key][0] if key in chosen else None for key in Columns.model_fields}
@@ -66,7 +70,9 @@ def recognize(path: str) -> Recognized:
     ratings = read.ratings
     lowest, highest = read.rating_range
     update: dict[str, Any] = {"rating_range": [lowest, highest]}
-    facts = [describe_ratings(ratings["rating"])]
+    facts = [describe_ratings(ratings["rating"]), *read.side_notes]
+    if not (items or users):
+        facts += find_side_tables(files, read)
     if read.n_repeats:
         update["repeats"] = "last"
         facts.append(f"{read.n_repeats:,} rows repeat a user and an item: the last one counts")
@@ -74,6 +80,27 @@ def recognize(path: str) -> Recognized:
         facts.append(mark)
     settings = settings.model_copy(update=update)
     return Recognized(settings, form, describe_columns(chosen, ratings), facts)
+
+
+def find_side_tables(files: Sequence[Path], read: ratings_file.RatingsFile) -> Iterator[str]:
+    """A sentence about each file beside the ratings that seems to describe items or users."""
+    beside = sorted(file for file in files[0].parent.iterdir() if table_file.is_table(file))
+    for file in beside[:N_BESIDE]:
+        if file in files or file.stat().st_size > MAX_SIZE_BESIDE:
+            continue
+        with suppress(InputError):
+            items, _ = side_tables.read_items(ItemTable(file=str(file)), read.items["item_id"])
+            if (share := items["title"].notna().mean()) > 0.5:
+                yield f"{file.name} has the titles of {share:.0%} of the items: --items {file}"
+        with suppress(InputError):
+            users, _ = side_tables.read_users(UserTable(file=str(file)), read.users["user_id"])
+            features = list(map(str, users))[1:]
+            if (
+                features
+                and "user" in file.name
+                and users[features].notna().any(axis=1).mean() > 0.5
+            ):
+                yield f"{file.name} has {', '.join(features)} of the users: --users {file}"
 
 
 def guess_signs(settings: Ingest, table: Table, names: dict[str, str]) -> Ingest:

@@ -47,12 +47,13 @@ def find(path: str) -> list[Path]:
     if whole.is_file():
         return [whole]
     if whole.is_dir():
-        return [file for file in sorted(whole.rglob("*")) if _is_table(file)]
+        return [file for file in sorted(whole.rglob("*")) if is_table(file)]
     names = sorted(glob.glob(str(whole)))  # noqa: PTH207  Path.glob takes no absolute pattern
     return [file for name in names if (file := Path(name)).is_file()]
 
 
-def _is_table(path: Path) -> bool:
+def is_table(path: Path) -> bool:
+    """Whether a path is a file that, by its name, has a table; hidden files are left out."""
     name = path.name.lower()
     hidden = name.startswith((".", "_"))
     endings = tuple(suffix + packed for suffix in SUFFIXES for packed in PACKED_SUFFIXES)
@@ -174,6 +175,18 @@ def read_columns(
             problem = f"{tables[0].path}, column {columns[key]}"
             raise InputError(f"{problem}: {error}. Convert it{hints[key]}.") from None
     return pd.DataFrame(frame, copy=False), sizes
+
+
+def read_whole(path: Path, stated: TextLayout) -> pa.Table:
+    """All columns of a file: as text, or as a Parquet file has them.
+
+    Raises:
+        InputError: as `open_table`, or a line that is no row.
+    """
+    table = open_table(path, stated)
+    with _reading(path):
+        blocks = zip(*table.read(table.names), strict=True)
+        return pa.table([pa.chunked_array(column) for column in blocks], table.names)
 
 
 def open_table(path: Path, stated: TextLayout) -> Table:

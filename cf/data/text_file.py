@@ -19,6 +19,7 @@ csv.field_size_limit(1 << 30)
 
 BLANKS = " "  # as a delimiter: any run of spaces and tabs
 DELIMITERS = ("::", "\t", ";", "|", ",", BLANKS)  # the first of two that fit alike
+SELDOM_IN_TEXT = ("::", "\t")  # so they delimit, however many others there are
 DELIMITER_NAMES = {"\t": "tabs", BLANKS: "blanks", ",": "commas", ";": "semicolons"}
 UNIT_SEPARATOR = "\x1f"  # stands for a delimiter of several characters
 HEAD_SIZE = 1 << 18  # bytes by which the layout is recognized
@@ -309,6 +310,8 @@ def _find_delimiter(
         share, common, quote = max(choices, key=lambda choice: choice[0])  # of two, the first
         if common > 1 and (round(share, 1), common) > best:
             best, found = (round(share, 1), common), (delimiter, quote)
+        if delimiter in SELDOM_IN_TEXT and best[0] > 0.9:
+            break
     return found
 
 

@@ -1,4 +1,4 @@
-"""Item features as columns of numbers, for models that are trained with gradients."""
+"""Features of items and users as columns of numbers."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,23 @@ from torch import Tensor
 
 from cf.core.errors import InputError
 
+KNOWN = ("user_id", "item_id", "title", "year", "genres")
+MAX_CATEGORIES = 200
+
 
 def genre_columns(items: pd.DataFrame) -> pd.DataFrame:
     """(n_items, n_genres) float32, 1 for items of that genre and else 0, centered.
 
-    `items` has the column genres, names joined by "|". They are in alphabetical order.
+    `items` has the column genres, names joined by "|". They are in alphabetical order, the
+    `MAX_CATEGORIES` most frequent.
     """
-    columns = items["genres"].str.get_dummies("|").drop(columns="", errors="ignore")
-    numbers = columns.to_numpy(np.float32)
-    return pd.DataFrame(numbers - numbers.mean(0), columns=columns.columns)
+    names = items["genres"].reset_index(drop=True).str.split("|").explode()
+    names = names[names != ""]
+    top = np.sort(names.value_counts().index[:MAX_CATEGORIES].to_numpy(object))
+    names = names[names.isin(top)]
+    numbers = np.zeros((len(items), len(top)), np.float32)
+    numbers[names.index, np.searchsorted(top, names.to_numpy(object))] = 1
+    return pd.DataFrame(numbers - numbers.mean(0), columns=top)
 
 
 def year_column(items: pd.DataFrame) -> pd.DataFrame:
@@ -30,7 +38,35 @@ def year_column(items: pd.DataFrame) -> pd.DataFrame:
     return ((years - years.mean()) / deviation).dropna(axis=1, how="all").fillna(0.0).astype("f4")
 
 
-FEATURES = {"genres": genre_columns, "year": year_column}
+def feature_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """All further columns of items or users as numbers, (n, n_columns) float32, centered.
+
+    Numbers are standardized, those beyond three standard deviations count as three; each category
+    has a column, 1 for its rows and else 0, but of a column's categories those of a single row and
+    all but the `MAX_CATEGORIES` most frequent have none. What is missing is taken for the average.
+    """
+    columns = {}
+    for name in further(table):
+        values = table[name]
+        if pd.api.types.is_numeric_dtype(values):
+            deviation = values.std(ddof=0)
+            if deviation > 0:
+                standardized = ((values - values.mean()) / deviation).clip(-3, 3)
+                columns[name] = standardized - standardized.mean()
+        else:
+            counts = values.value_counts()
+            for category in sorted(counts[counts > 1].index[:MAX_CATEGORIES]):
+                is_it = (values == category).astype(float).where(values.notna())
+                columns[f"{name}={category}"] = is_it - is_it.mean()
+    return pd.DataFrame(columns, index=table.index).fillna(0.0).astype(np.float32)
+
+
+def further(table: pd.DataFrame) -> list[str]:
+    """The columns of items or users that are neither ids nor title, year or genres."""
+    return [str(name) for name in table if name not in KNOWN]
+
+
+FEATURES = {"genres": genre_columns, "year": year_column, "features": feature_columns}
 
 
 def item_columns(items: pd.DataFrame, features: Sequence[str], context: str) -> Tensor:

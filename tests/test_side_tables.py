@@ -1,0 +1,198 @@
+"""The user's own tables of items and users, in the forms that people have them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cf.core.config import Ingest, ItemTable, UserTable
+from cf.core.errors import InputError
+from cf.data import movielens, ratings_file, side_tables
+from cf.training.item_features import feature_columns, genre_columns
+from tests.ingest_files import ITEMS, movielens_zip
+
+IDS = pd.Series([20, 10, 30])
+FILMS = "movieId,title,genres\n10,Toy Story (1995),Animation|Comedy\n20,Heat (1995),Crime\n40,X,\n"
+LISTS = {
+    "bars": "Drama|Sci-Fi",
+    "commas": '"Drama, Sci-Fi"',
+    "semicolons": "Drama;Sci-Fi",
+    "slashes": "Drama / Sci-Fi",
+    "json": '"[""Drama"", ""Sci-Fi""]"',
+    "python": "\"['Drama', 'Sci-Fi']\"",
+    "objects": "\"[{'id': 18, 'name': 'Drama'}, {'id': 878, 'name': 'Sci-Fi'}]\"",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def items(content: str, ids: "pd.Series[Any]" = IDS, **settings: Any) -> pd.DataFrame:
+    Path("films.csv").write_text(content)
+    return side_tables.read_items(ItemTable(file="films.csv", **settings), ids)[0]
+
+
+def users(content: str, **settings: Any) -> tuple[pd.DataFrame, list[str]]:
+    Path("people.csv").write_text(content)
+    ids = pd.Series([f"u{n}" for n in range(12)])
+    return side_tables.read_users(UserTable(file="people.csv", **settings), ids)
+
+
+def test_a_table_of_items_is_what_the_data_set_has(folder: Path) -> None:
+    """MovieLens' own files, read as somebody's."""
+    ratings, expected, _ = movielens.read(movielens_zip(folder / "ml.zip"), (0.5, 5.0))
+    ratings.to_csv("ratings.csv", index=False)
+    rows = [f'{item},"{title}",{genres or "(no genres listed)"}' for item, title, genres in ITEMS]
+    Path("films.csv").write_text("\n".join(["movieId,title,genres", *rows]))
+    settings = Ingest.model_validate(
+        {"dataset": "ratings.csv", "fallback": None, "items": "films.csv"}
+    )
+    own = ratings_file.read([Path("ratings.csv")], settings)
+    pd.testing.assert_frame_equal(own.ratings, ratings)
+    in_order = expected.set_index("item_id").loc[ratings["item_id"].unique()].reset_index()
+    pd.testing.assert_frame_equal(own.items, in_order)
+
+
+def test_items_come_in_the_order_of_the_ids(folder: Path) -> None:
+    found = items(FILMS)
+    assert found["item_id"].tolist() == [20, 10, 30]
+    assert found["title"].tolist()[:2] == ["Heat (1995)", "Toy Story (1995)"]
+    assert found["title"].isna().tolist() == [False, False, True]
+    assert found["year"].tolist()[:2] == [1995, 1995]
+    assert found["genres"].tolist() == ["Crime", "Animation|Comedy", ""]
+
+
+@pytest.mark.parametrize(
+    "written", ["0120735", "ä", "a,b", 'the "7"', "=1+1", "[b]x[/b]", "0x10", "1e3", "user@x.org"]
+)
+def test_ids_are_matched_as_they_are_written(folder: Path, written: str) -> None:
+    table = pd.DataFrame({"item_id": ["120735", written, "16"], "title": ["No", "Yes", "Not"]})
+    found = items(table.to_csv(index=False), pd.Series([written, "1000"]))
+    assert found["title"].fillna("").tolist() == ["Yes", ""]
+
+
+@pytest.mark.parametrize("written", ["13", "13.0"])
+def test_whole_numbers_are_matched_as_numbers(folder: Path, written: str) -> None:
+    table = f"id,title\n{written},Thirteen\n"
+    assert items(table, pd.Series([13, 7]))["title"].fillna("").tolist() == ["Thirteen", ""]
+
+
+@pytest.mark.parametrize("form", LISTS)
+def test_genres_are_lists_in_any_form(folder: Path, form: str) -> None:
+    found = items(f"id,title,genre\n10,Contact,{LISTS[form]}\n20,Ran,Drama\n30,Heat,\n")
+    assert found["genres"].tolist() == ["Drama", "Drama|Sci-Fi", ""]
+
+
+def test_genres_in_parquet_and_json_are_lists(folder: Path) -> None:
+    table = pd.DataFrame(
+        {"id": [10, 20], "title": ["a", "b"], "genres": [["War", "Drama"], []], "year": [1990.0, 7]}
+    )
+    table.to_parquet("films.parquet")
+    table.to_json("films.jsonl", orient="records", lines=True)
+    for name in ("films.parquet", "films.jsonl"):
+        found, _ = side_tables.read_items(ItemTable(file=name), IDS)
+        assert found["genres"].tolist() == ["", "War|Drama", ""]
+        assert found["year"].fillna(0).tolist() == [0, 1990, 0]
+
+
+def test_a_table_without_names_is_recognized_by_its_values(folder: Path) -> None:
+    rows = [f"{n}::Film number {chr(96 + n)} ({1990 + n})::Drama|War" for n in range(1, 9)]
+    found = items("\n".join(rows), pd.Series([3, 99]))
+    assert found["title"].fillna("").tolist() == ["Film number c (1993)", ""]
+    assert found["year"].fillna(0).tolist() == [1993, 0]
+    assert found["genres"].tolist() == ["Drama|War", ""]
+
+
+def test_columns_can_be_stated(folder: Path) -> None:
+    table = "nr;what;when;kinds;seen\n20;Heat;15 Dec 1995;Crime+Drama;3\n10;Ran;1985;War;4\n"
+    stated = {"item_id": "nr", "title": "what", "year": "when", "genres": "kinds"}
+    found = items(table, **stated, separator="+", features=["seen"])
+    assert found["title"].tolist()[:2] == ["Heat", "Ran"]
+    assert found["year"].tolist()[:2] == [1995, 1985]
+    assert found["genres"].tolist() == ["Crime|Drama", "War", ""]
+    assert found["seen"].fillna(0).tolist() == [3, 4, 0]
+    assert items(table, **stated | {"title": None}, features=[])["title"].isna().all()
+
+
+def test_further_columns_are_numbers_or_categories(folder: Path) -> None:
+    lines = ["user,sex,age,zip,bio,note,constant"]
+    lines += [f"u{n},{'FM'[n % 2]},{20 + n % 4},{n}X,about me {n},,same" for n in range(11)]
+    found, notes = users("\n".join(lines))
+    assert list(found) == ["user_id", "sex", "age"]
+    assert found["sex"].tolist()[:3] == ["F", "M", "F"]
+    assert found["sex"].isna().tolist() == [False] * 11 + [True]
+    assert found["age"].dtype == "float64"
+    assert "features: sex (category), age (number)" in notes[1]
+    assert notes[2].endswith("zip, bio, note, constant")
+    found, _ = users("\n".join(lines), features={"age": "category", "zip": "category"})
+    assert found["age"].tolist()[:2] == ["20", "21"]
+    assert found["zip"].tolist()[:2] == ["0X", "1X"]
+
+
+def test_a_feature_may_be_called_as_cf_calls_its_own(folder: Path) -> None:
+    found = items("id,name,title,n\n10,Ran,Dr,1\n20,Heat,Mr,2\n", title="name", features=["title"])
+    assert found["title"].tolist()[:2] == ["Heat", "Ran"]
+    assert found["title_"].tolist()[:2] == ["Mr", "Dr"]
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "message"),
+    [
+        ("id,title\n11,x\n", {}, "no column has an id of the items that are rated (20, 10, 30"),
+        (FILMS, {"title": "name"}, "no column 'name', got ['title', 'genres']"),
+        (FILMS, {"item_id": "nr"}, "no column 'nr', got ['movieId', 'title', 'genres']"),
+        (FILMS, {"features": ["n"]}, "no column 'n', got []. Name one of these in params.yaml: i"),
+        (
+            "id,title,cost\n10,x,3\n20,y,much\n",
+            {"features": {"cost": "number"}},
+            "column cost: expected a number, got 'much'",
+        ),
+        ("id,title\n10,x\n20,y,z\n", {}, "line 3"),
+        ("", {}, "films.csv: "),
+    ],
+)
+def test_what_cannot_be_used_is_refused(
+    folder: Path, content: str, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        items(content, **settings)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("films.csv")
+
+
+def test_a_file_that_is_not_there_is_named(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"params.yaml: ingest.users: there is no file nobody.csv"):
+        side_tables.read_users(UserTable(file="nobody.csv"), IDS)
+
+
+def test_features_become_centered_columns() -> None:
+    table = pd.DataFrame(
+        {
+            "user_id": range(6),
+            "age": [1.0, 3, 1, 3, np.nan, 2],
+            "sex": ["F", "M", "F", "M", None, "X"],
+        }
+    )
+    columns = feature_columns(table)
+    assert list(columns) == ["age", "sex=F", "sex=M"]  # one of a kind tells nothing
+    np.testing.assert_allclose(columns.sum(), 0, atol=1e-6)
+    np.testing.assert_allclose(columns.loc[4], 0)  # not known
+    np.testing.assert_allclose(columns["age"][:2], [-1 / 0.8**0.5, 1 / 0.8**0.5], rtol=1e-6)
+    np.testing.assert_allclose(columns["sex=F"][[0, 1]], [0.6, -0.4], rtol=1e-6)
+
+
+def test_only_frequent_genres_have_columns() -> None:
+    names = [f"g{n:03}" for n in range(250)]
+    genres = pd.DataFrame({"genres": ["|".join(names[:200]), "|".join(names[:199]), *names[199:]]})
+    assert list(genre_columns(genres)) == names[:200]
+
+
+def test_lists_that_only_look_like_lists_are_text() -> None:
+    texts = pd.Series(["[unclosed", None, json.dumps(["a|b"]), "c"], dtype=object)
+    assert side_tables.split_lists(texts).tolist() == [["[unclosed"], [], ["a/b"], ["c"]]
