@@ -21,6 +21,7 @@ def main() -> None:
     params = config.load(paths.PARAMS, "evaluate", config.Evaluate)
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
+    provenance.require_ratings("evaluate")
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
     n_leaked = split.n_leaked_in(params.part)
     records = read_all(split)

@@ -21,12 +21,15 @@ def main() -> None:
         files, settings = [source.path], datasets.REGISTRY[source.dataset].settings
     else:
         files, source = datasets.local_files(params.dataset)
+    feedback = "explicit"
     if settings is None:
         ratings, items, users = movielens.read(source.path, source.rating_range)
     else:
         own = ratings_file.read(files, settings)
         ratings, items, users = own.ratings, own.items, own.users
         source = replace(source, rating_range=own.rating_range)
+        if own.implicit:
+            feedback = "implicit"
         if settings is params:
             print(*own.notes, *own.side_notes, sep="\n")
     if source.warning:
@@ -44,6 +47,7 @@ def main() -> None:
         n_items=ratings["item_id"].nunique(),
         rating_range=source.rating_range,
         unit=unit_of(source.rating_range) if params.unit == AUTO else params.unit,
+        feedback=feedback,
     )
     io.write_json(paths.PROVENANCE, provenance)
     print(

@@ -69,13 +69,11 @@ def scorers(
     """What ranks items for users, by name: made one after the other, so that few are in memory."""
     # late: SciPy and torch are imported while the recorder imports MLflow, or not at all
     from cf.baselines.bias import Bias
-    from cf.baselines.ranking import EASE, ItemKNN, Popularity
+    from cf.baselines.ranking import interaction_scorers
     from cf.models import base
     from cf.training import checkpoint
 
-    yield "popularity", Popularity().fit(*data).score
-    yield "itemknn", ItemKNN(rank.knn.n_neighbors, rank.knn.shrinkage).fit(*data).score
-    yield "ease", EASE(rank.ease.l2, rank.ease.max_items).fit(*data).score
+    yield from interaction_scorers(data, rank)
     yield "bias", Bias(damping).fit(*data).score
     for name in models:
         model = checkpoint.load(paths.MODELS / name)

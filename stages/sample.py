@@ -29,6 +29,7 @@ def main() -> None:
     section = config.load(paths.PARAMS, f"train_{name}", config.Sampling)
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
+    provenance.require_ratings(context)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
     train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
     valid = Ratings.from_frame(io.read_parquet(paths.VALID))

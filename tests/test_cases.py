@@ -2,6 +2,7 @@
 
 import gzip
 import io as bytes_io
+import json
 import zipfile
 from datetime import UTC, datetime
 from itertools import product
@@ -19,6 +20,7 @@ from cf.cli import inspect
 from cf.core import config, paths
 from cf.core.config import Ingest
 from cf.core.errors import InputError
+from cf.core.ratings import Provenance
 from cf.data import recognition
 from stages import encode, ingest
 
@@ -141,10 +143,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def own_file(content: bytes, name: str = "ratings.csv") -> str:
+def own_file(content: bytes, name: str = "ratings.csv", **changes: Any) -> str:
     """The path of a file with this content, which params.yaml names as the data set."""
+    paths.PARAMS.write_text((ROOT / "params.yaml").read_text())
     Path(name).write_bytes(content)
-    set_ingest(dataset=name)
+    set_ingest(dataset=name, **changes)
     return name
 
 
@@ -207,6 +210,61 @@ def test_what_is_refused(here: Path, name: str, capsys: pytest.CaptureFixture[st
     assert sorted(file.name for file in here.rglob("*")) == before, "nothing is half written"
     with pytest.raises(InputError):
         inspect.main(path, write=True)
+
+
+PAIRS = DATA[["userId", "movieId"]]
+LOG = DATA.drop(columns="rating")
+COUNTED = DATA.assign(rating=np.arange(1, 61)).rename(columns={"rating": "plays"})
+INTERACTIONS = {
+    "pairs": text(PAIRS),
+    "pairs_without_names": text(PAIRS, header=False),
+    "log": text(LOG),
+    "log_without_names": text(LOG, header=False),
+    "counts": text(COUNTED),
+    "hours": parquet(COUNTED.rename(columns={"plays": "hours"})),
+}
+
+
+@pytest.mark.parametrize("name", INTERACTIONS)
+def test_interactions_are_told_from_ratings(
+    here: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = own_file(INTERACTIONS[name], "data.parquet" if name == "hours" else "ratings.csv")
+    found = ingested()
+    assert found["user_id"].tolist() == DATA["userId"].tolist()
+    counts = np.arange(1, 61) if name in ("counts", "hours") else np.ones(60)
+    assert found["rating"].tolist() == counts.tolist()
+    assert json.loads(paths.PROVENANCE.read_text())["feedback"] == "implicit"
+    inspect.main(path, write=True)
+    assert "60 interactions" in capsys.readouterr().out
+    stated = config.load(paths.PARAMS, "ingest", Ingest)
+    assert stated.feedback == "implicit"
+    pd.testing.assert_frame_equal(ingested(), found)
+
+
+def test_stated_interactions_need_no_telling_name(here: Path) -> None:
+    own_file(text(COUNTED.rename(columns={"plays": "z"})))
+    with pytest.raises(SystemExit, match=r"recognized as rating .* or null if rows are interactio"):
+        ingest.main()
+    own_file(text(COUNTED), columns={"rating": "plays"}, feedback="explicit")
+    ingested()
+    assert json.loads(paths.PROVENANCE.read_text())["feedback"] == "explicit"
+    own_file(text(COUNTED), columns={"rating": None})
+    assert ingested()["rating"].eq(1).all()
+    own_file(text(PAIRS), feedback="explicit")
+    with pytest.raises(SystemExit, match="recognized as rating"):
+        ingest.main()
+    own_file(text(COUNTED.assign(plays=0)))
+    with pytest.raises(SystemExit, match=r"line 2: expected a count of interactions, above 0"):
+        ingest.main()
+
+
+def test_models_of_ratings_refuse_interactions(here: Path) -> None:
+    facts = Provenance(
+        "plays.csv", "plays.csv", "here", "0", 60, 12, 9, (1, 1), "plays", "implicit"
+    )
+    with pytest.raises(InputError, match=r"^params.yaml: train_dot needs ratings, and plays.csv"):
+        facts.require_ratings("params.yaml: train_dot")
 
 
 def test_inspect_says_what_there_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

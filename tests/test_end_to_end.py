@@ -14,7 +14,7 @@ import yaml
 from mlflow.entities import Run
 from scipy import stats
 
-from tests.project import MODELS, ROOT, Project
+from tests.project import MODELS, ROOT, Project, made_up_ratings
 from tests.stores import client
 
 ERROR_BARS = {"nll", "coverage_50", "coverage_80", "coverage_95"}
@@ -395,3 +395,23 @@ def test_the_readmes_recipe_adds_models(made: Project, tmp_path: Path) -> None:
     contract = ("tests/test_models.py", "tests/test_pipeline.py", "tests/test_config.py")
     done = project.run(sys.executable, "-m", "pytest", "-q", "-n0", *contract)
     assert " passed" in done.stdout
+
+
+def test_interactions_are_ranked_and_no_model_is_trained_on_them(
+    made: Project, tmp_path: Path
+) -> None:
+    project = made.copy(tmp_path / "project")
+    played = made_up_ratings().rename(columns={"stars": "plays"})
+    played.to_csv(tmp_path / "project/data/own/plays.csv", index=False)
+    said = project.cf("inspect", "data/own/plays.csv", "--write").stdout
+    assert "600 interactions, counted from 0.5 to 5" in said
+    assert "`make rank` runs it" in said
+    table = project.cf("rank").stdout
+    for model in ("popularity", "itemknn", "ease"):
+        assert re.search(rf"^{model} +0\.\d{{4}}", table, re.M)
+    assert "plays.csv: interactions, split by per_user" in table
+    failed = project.run("dvc", "repro", check=False)
+    assert failed.returncode != 0
+    assert "train_dot needs ratings, and plays.csv has interactions" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert "train_dotbias" not in failed.stdout, "it ends before the first training"

@@ -174,6 +174,7 @@ def test_what_is_no_axis_is_refused(text: str) -> None:
 
 
 PARAMS = {
+    "ingest": {"dataset": "ml-100k", "fallback": None},
     "split": {"method": "random", "n_folds": 5, "fold": 0, "test": False},
     "train_dot": {"seed": 1, "model": {"n_factors": 3}, "optimizer": {"weight_decay": 0.0}},
     "evaluate": {"part": "valid"},

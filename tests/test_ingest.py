@@ -96,6 +96,7 @@ def test_a_published_data_set(project, cached, capsys):
         "n_items": 3,
         "rating_range": [0.5, 5.0],
         "unit": "stars",
+        "feedback": "explicit",
     }
     printed = capsys.readouterr()
     assert printed.out == "ml-1m: 4 ratings of 3 items by 3 users\n"
@@ -117,6 +118,7 @@ def test_an_own_file_leaves_no_machine_path(project, tmp_path):
         "n_items": 2,
         "rating_range": [1.0, 5.0],
         "unit": "stars",
+        "feedback": "explicit",
     }
 
 
@@ -297,4 +299,5 @@ def test_the_real_ml_latest_small(project, monkeypatch):
         "n_items": 9_724,
         "rating_range": [0.5, 5.0],
         "unit": "stars",
+        "feedback": "explicit",
     }

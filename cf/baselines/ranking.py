@@ -1,11 +1,13 @@
 """Baselines of ranking, which take who rated what and leave the stars aside."""
 
+from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
 from scipy import linalg, sparse
 
-from cf.baselines.base import Scores, chunks, interaction_matrix, top_k
+from cf.baselines.base import Scorer, Scores, chunks, interaction_matrix, top_k
+from cf.core.config import Rank
 from cf.core.ratings import Indices, Ratings
 
 
@@ -111,3 +113,13 @@ class EASE:
         scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
         scores[:, self.items] = self.rated[users] @ self.weights
         return scores
+
+
+def interaction_scorers(data: tuple[Ratings, int, int], rank: Rank) -> Iterator[tuple[str, Scorer]]:
+    """Each baseline's scorer, by name, fitted when its turn comes, so that few are in memory.
+
+    `data` are the training ratings, the number of users and the number of items.
+    """
+    yield "popularity", Popularity().fit(*data).score
+    yield "itemknn", ItemKNN(rank.knn.n_neighbors, rank.knn.shrinkage).fit(*data).score
+    yield "ease", EASE(rank.ease.l2, rank.ease.max_items).fit(*data).score

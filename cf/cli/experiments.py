@@ -43,9 +43,9 @@ def run(
     git lacks a file that they need.
     """
     _require_files(experiments)
-    names = _output("dvc", "exp", "list", "--name-only").split()
+    names = output("dvc", "exp", "list", "--name-only").split()
     if earlier := [name for name in names if name.startswith(f"{prefix}-")]:
-        _output("dvc", "exp", "remove", *earlier)
+        output("dvc", "exp", "remove", *earlier)
     waiting, attempts = deque(experiments), Counter[str]()
     running: dict[str, subprocess.Popen[bytes]] = {}
     failures: dict[str, list[str]] = {}  # names by what DVC says
@@ -88,7 +88,7 @@ def results(names: Iterable[str]) -> pd.DataFrame:
 
 def read_at(revision: str, path: Path) -> str:
     """The text of a file that an experiment made and git tracks; else raises `InputError`."""
-    return _output("git", "show", f"{revision}:./{path.as_posix()}")
+    return output("git", "show", f"{revision}:./{path.as_posix()}")
 
 
 def read_record(revision: str, model: str) -> RunRecord:
@@ -146,7 +146,7 @@ def _last_lines(log: str) -> str:
     return "\n".join(list(lines)[-N_LINES:])
 
 
-def _output(*command: str) -> str:
+def output(*command: str) -> str:
     """What a command prints; raises `InputError` in its own words if it fails."""
     done = subprocess.run(
         command, env=_environment(), capture_output=True, encoding="utf-8", check=False

@@ -38,7 +38,8 @@ def main(path: str, write: bool, items: str | None = None, users: str | None = N
     section |= {"items": items, "users": users}  # whose columns are recognized by ingest again
     if write:
         write_section(paths.PARAMS, section)
-        console.print(f"Written to {paths.PARAMS}. `make repro` runs it.")
+        command = "make rank" if found.settings.feedback == "implicit" else "make repro"
+        console.print(f"Written to {paths.PARAMS}. `{command}` runs it.")
     else:
         console.print("\nIn params.yaml (`--write` puts it there):\n")
         section = {key: value for key, value in section.items() if value != DEFAULTS[key]}

@@ -33,6 +33,7 @@ def main() -> None:
     training = config.load(paths.PARAMS, tune.section, config.Training)
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
+    provenance.require_ratings("cf tune")
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
     train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
 

@@ -53,11 +53,11 @@ AUTO = "auto"
 
 
 class Columns(BaseConfig):
-    """What the columns of the user's own file are called; timestamp: null if there is none."""
+    """What the columns of the user's own file are called; null if there is none."""
 
     user_id: str = AUTO
     item_id: str = AUTO
-    rating: str = AUTO
+    rating: str | None = AUTO
     timestamp: str | None = AUTO
 
 
@@ -119,6 +119,7 @@ class Ingest(BaseConfig):
     users: Annotated[UserTable | None, BeforeValidator(_as_table)] = None
     rating_range: Range | Literal["auto"] = "auto"
     unit: Annotated[str, Field(min_length=1, max_length=20)] = AUTO
+    feedback: Literal["auto", "explicit", "implicit"] = "auto"
     repeats: Literal["refuse", "last", "first", "mean"] = "refuse"
     missing: list[float] = []
 

@@ -90,6 +90,7 @@ class Provenance:
         sha256: of the file it was read from.
         rating_range: lowest and highest rating that the data set allows.
         unit: what a rating counts, as a plural: stars, points.
+        feedback: explicit ratings; or implicit, interactions such as plays, perhaps counted.
     """
 
     dataset: str
@@ -101,6 +102,17 @@ class Provenance:
     n_items: int
     rating_range: tuple[float, float]
     unit: str = "stars"
+    feedback: str = "explicit"
+
+    def require_ratings(self, what: str) -> None:
+        """Raise InputError where the data has interactions: `what` needs ratings."""
+        if self.feedback == "implicit":
+            raise InputError(
+                f"{what} needs ratings, and {self.dataset} has interactions: who used what, not "
+                "how they liked it. Name a column of ratings in params.yaml, "
+                "ingest.columns.rating, with ingest.feedback: explicit. Lists of items are "
+                "recommended and evaluated from interactions by `make rank`."
+            )
 
 
 def unit_of(rating_range: tuple[float, float]) -> str:

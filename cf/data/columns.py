@@ -31,6 +31,12 @@ NAMES = {
     ),
 }
 """Names of columns, in lower case without signs, the most telling first."""
+COUNTS = (
+    *("plays", "playcount", "listens", "listencount", "scrobbles", "views", "viewcount", "clicks"),
+    *("count", "counts", "hours", "hoursplayed", "minutes", "playtime", "playtimeforever"),
+    *("watchtime", "quantity", "qty", "purchases", "interactions", "frequency", "times", "weight"),
+)
+"""Names of columns that count interactions, instead of ratings."""
 
 
 def choose(
@@ -59,9 +65,13 @@ def choose(
     for key in list(left):
         if found := named(free(), NAMES[key]):
             take(key, found, "by its name")
+        elif key == "rating" and (found := named(free(), COUNTS)):
+            take(key, found, "by its name: counts")
     columns = {name: [row[at] for row in sample if at < len(row)] for at, name in enumerate(names)}
     checks = {"timestamp": _is_time, "rating": _is_rating}
     for key in [key for key in checks if key in left]:
+        if len(free()) <= len({"user_id", "item_id"}.intersection(left)):
+            break  # which need these columns
         third_first = sorted(free(), key=lambda name: names.index(name) != 2)  # as is usual
         found = next((name for name in third_first if checks[key](columns[name])), None)
         if found is not None:

@@ -35,6 +35,7 @@ class RatingsFile:
         users: user_id in order of first appearance, and features.
         n_repeats: rows of the same user and item that are left out.
         rating_range: as stated, or the lowest and the highest.
+        implicit: whether they are interactions: each "rating" counts them, 1 if nothing does.
         notes: what was recognized, left out or merged, for people.
         side_notes: the same of the tables of items and users.
     """
@@ -43,6 +44,7 @@ class RatingsFile:
     items: pd.DataFrame
     users: pd.DataFrame
     rating_range: tuple[float, float]
+    implicit: bool
     n_repeats: int
     notes: list[str]
     side_notes: list[str]
@@ -59,6 +61,11 @@ def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
     names = {key: name for key, (name, _) in chosen.items()}
     ratings, sizes = table_file.read_columns(tables, names, collectors(settings, names), HINTS)
     notes = [f"{key}: column {name}, {why}" for key, (name, why) in chosen.items()]
+    implicit = is_implicit(settings, names)
+    if implicit:
+        notes.append("interactions, not ratings: for `make rank` alone")
+    if "rating" not in ratings:
+        ratings["rating"] = np.ones(len(ratings), np.float32)
     if settings.missing:
         missing = ratings["rating"].isin([np.float32(mark) for mark in settings.missing])
         ratings = ratings[~missing]  # its index stays: the rows of the files
@@ -83,7 +90,7 @@ def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
     stated = None
     if not isinstance(settings.rating_range, str):
         stated = settings.rating_range[0], settings.rating_range[1]
-    validate(ratings, stated, name, locate)
+    validate(ratings, stated, name, locate, implicit)
     ratings = ratings.reset_index(drop=True)
     items = side_tables.bare_items(different(ratings["item_id"]))
     users = pd.DataFrame({"user_id": different(ratings["user_id"])})
@@ -95,7 +102,9 @@ def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
         side_notes = side_notes + of_users
     values = ratings["rating"]
     ends = float(values.min()), float(values.max())
-    return RatingsFile(ratings, items, users, stated or ends, n_repeats, notes, side_notes)
+    return RatingsFile(
+        ratings, items, users, stated or ends, implicit, n_repeats, notes, side_notes
+    )
 
 
 def different(ids: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -119,7 +128,7 @@ def choose_columns(tables: Sequence[Table], settings: Ingest) -> dict[str, tuple
     for table in tables:
         for key, name in given.items():
             if name not in table.names:
-                null = " (null if there is none)" if key == "timestamp" else ""
+                null = " (null if there is none)" if key in ("rating", "timestamp") else ""
                 raise InputError(
                     f"{table.path}: no column {name!r} for {key}, got {str(table.names)[:300]}. "
                     f"Name the column in params.yaml: ingest.columns.{key}{null}."
@@ -127,12 +136,17 @@ def choose_columns(tables: Sequence[Table], settings: Ingest) -> dict[str, tuple
     first = tables[0]
     fixed = {key: name for key, name in stated.items() if name != AUTO}
     chosen = columns.choose(first.names, first.sample, fixed)
-    for key in ("user_id", "item_id", "rating"):
+    unused = len(first.names) > len(chosen)
+    needed = ["user_id", "item_id"]
+    if settings.feedback == "explicit" or (unused and settings.columns.rating == AUTO):
+        needed.append("rating")
+    for key in needed:
         if key not in chosen:
+            null = ", or null if rows are interactions without ratings" * (key == "rating")
             raise InputError(
                 f"{first.path}: no column was recognized as {key} among {str(first.names)[:300]} "
-                f"({'; '.join(first.notes)}). Name it in params.yaml: ingest.columns.{key}; `cf "
-                "inspect FILE` shows what is recognized."
+                f"({'; '.join(first.notes)}). Name it in params.yaml: ingest.columns.{key}{null}; "
+                "`cf inspect FILE` shows what is recognized."
             )
     for table in tables[1:]:
         if missing := [name for name, _ in chosen.values() if name not in table.names]:
@@ -141,6 +155,24 @@ def choose_columns(tables: Sequence[Table], settings: Ingest) -> dict[str, tuple
                 "the same columns."
             )
     return chosen
+
+
+def is_implicit(settings: Ingest, names: Mapping[str, str]) -> bool:
+    """Whether the rows are interactions, by what their columns are called."""
+    if settings.feedback != AUTO:
+        return settings.feedback == "implicit"
+    return "rating" not in names or columns.plain_name(names["rating"]) in columns.COUNTS
+
+
+def has_interactions(paths: Sequence[Path], settings: Ingest) -> bool:
+    """Whether files have interactions instead of ratings, by a look at their first rows.
+
+    Raises:
+        InputError: as `read`, as far as these rows show.
+    """
+    tables = [table_file.open_table(path, settings.layout) for path in paths]
+    chosen = choose_columns(tables, settings)
+    return is_implicit(settings, {key: name for key, (name, _) in chosen.items()})
 
 
 def collectors(settings: Ingest, names: Mapping[str, str]) -> dict[str, Collector]:

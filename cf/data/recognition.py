@@ -71,12 +71,16 @@ def recognize(path: str, items: str | None = None, users: str | None = None) -> 
     lowest, highest = read.rating_range
     update: dict[str, Any] = {"rating_range": [lowest, highest]}
     facts = [describe_ratings(ratings["rating"]), *read.side_notes]
+    if read.implicit:
+        update = {"feedback": "implicit"}
+        counted = f", counted from {lowest:g} to {highest:g}" if "rating" in chosen else ""
+        facts[0] = f"{len(ratings):,} interactions{counted}: not ratings, so for `make rank` alone"
     if not (items or users):
         facts += find_side_tables(files, read)
     if read.n_repeats:
         update["repeats"] = "last"
         facts.append(f"{read.n_repeats:,} rows repeat a user and an item: the last one counts")
-    if mark := suspicious_mark(ratings["rating"]):
+    if not read.implicit and (mark := suspicious_mark(ratings["rating"])):
         facts.append(mark)
     settings = settings.model_copy(update=update)
     return Recognized(settings, form, describe_columns(chosen, ratings), facts)

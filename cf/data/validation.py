@@ -18,6 +18,7 @@ def validate(
     rating_range: tuple[float, float] | None,
     name: str,
     locate: Callable[[int], str],
+    implicit: bool = False,
 ) -> None:
     """Refuse ratings that cannot be used.
 
@@ -26,6 +27,7 @@ def validate(
         rating_range: lowest and highest rating allowed; None for any.
         name: of the file, to begin messages with.
         locate: says where in the file a row is, given its number from 0.
+        implicit: whether a rating counts interactions, which is any number above 0.
 
     Raises:
         InputError: no rows; a rating that is NaN, infinite or out of range; a (user, item) pair
@@ -53,6 +55,12 @@ def validate(
             f"rating is out of range: expected {rating_range[0]} to {rating_range[1]}",
             "Correct or remove such rows, or widen ingest.rating_range in params.yaml. If it means "
             "that there is no rating, add it to ingest.missing.",
+        )
+    elif implicit:
+        raise_if_any(
+            values <= 0,
+            "expected a count of interactions, above 0",
+            "Remove such rows, or if they mean that there is none, add them to ingest.missing.",
         )
     elif values.min() == values.max():
         raise InputError(
