@@ -58,7 +58,7 @@ def main() -> None:
         keys = dict(zip(KEYS, (held_out.rows, users, held_out.items, observed), strict=True))
         of_sd = {f"{name}{SD}": sd for name, sd in sds.items()}
         predictions = pd.DataFrame({**keys, **predicted, **of_sd})
-        groups = strata.stratify(train, held_out, genres)
+        groups = strata.stratify(train, held_out, genres, provenance.rating_range)
         io.write_parquet(paths.PREDICTIONS, predictions)
         io.write_csv(paths.LEADERBOARD, board)
         io.write_csv(paths.STRATA, strata.score(groups, predicted, observed, users))

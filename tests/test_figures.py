@@ -9,10 +9,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from cf.evaluation.rating_scale import RatingScale
 from cf.reporting import figures
 from cf.reporting.style import model_styles, save
 
-RANGE = (0.5, 5.0)
+SCALE = RatingScale(0.5, 5.0, 0.5, "points")
 COLUMNS = ["epoch", "train_loss", "valid_loss", "learning_rate"]
 NO_EPOCHS = pd.DataFrame(columns=COLUMNS, dtype=float)
 
@@ -93,13 +94,13 @@ def test_a_diverged_model_leaves_the_others_readable(bad: float) -> None:
 
 def joint(predicted: list[float], observed: list[float]) -> Figure:
     given = pd.Series(predicted, dtype="float32"), pd.Series(observed, dtype="float32")
-    return figures.predicted_against_observed(*given, RANGE, "points", "Toy")
+    return figures.predicted_against_observed(*given, SCALE, "Toy")
 
 
 def test_joint_axes_are_equal_whatever_the_predictions() -> None:
     for figure in (joint([3.0, 3.5], [3, 4]), joint([-40.0, 900.0], [3, 4])):
         axes = figure.axes[0]
-        assert axes.get_xlim() == axes.get_ylim() == (-0.25, 5.75)
+        assert axes.get_xlim() == axes.get_ylim() == (0.25, 5.25)
         assert axes.get_xlabel() == "predicted (points)"
         assert axes.get_ylabel() == "observed (points)"
         box = axes.get_window_extent()
@@ -132,23 +133,37 @@ def test_joint_marginals_sum_to_the_rows() -> None:
 
 
 def test_joint_has_the_rmse_and_what_lies_outside_in_words() -> None:
-    text = texts(joint([4.0, 5.5, 7.0, -1.0], [4, 5, 4, 1]))
-    assert f"RMSE {np.sqrt((0.25 + 9 + 4) / 4):.3f} points over 4 ratings" in text
+    text = texts(joint([4.0, 5.2, 7.0, -1.0], [4, 5, 4, 1]))
+    assert f"RMSE {np.sqrt((0.2**2 + 9 + 4) / 4):.3f} points over 4 ratings" in text
     assert "outside 0.5 to 5 points: 3, of which beyond these axes: 2" in text
 
 
-@pytest.mark.parametrize(
-    ("observed", "rating_range", "step"),
-    [
-        ([1, 2, 5], (1, 5), 1),
-        ([0.5, 2, 5], (0.5, 5), 0.5),
-        ([1, 2.5], (1, 5), 0.5),
-        ([0, 33], (0, 100), 5),
-        ([1.25, 2], (1, 5), 0.2),
-    ],
-)
-def test_rating_step(observed: list[float], rating_range: tuple[float, float], step: float) -> None:
-    assert figures.rating_step(pd.Series(observed), rating_range) == step
+def test_joint_of_a_scale_of_percent_ends_at_the_range() -> None:
+    scale = RatingScale.of(pd.Series(range(101)), (0, 100), "percent")
+    observed, predicted = pd.Series([0.0, 41, 44, 100]), pd.Series([-0.00001, 50, 60, 180])
+    figure = figures.predicted_against_observed(predicted, observed, scale, "Toy")
+    axes = figure.axes[0]
+    assert axes.get_xlim() == axes.get_ylim() == (-2.5, 102.5)
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        str(n) for n in range(0, 101, 10)
+    ]
+    assert "outside 0 to 100 percent: 1, of which beyond these axes: 1" in texts(figure)
+    means = axes.get_lines()[1]
+    assert means.get_ydata().tolist() == [0, 40, 45, 100]
+    assert means.get_xdata().tolist() == pytest.approx([0, 50, 60, 180], abs=1e-3), (
+        "of all predictions"
+    )
+
+
+def test_joint_of_two_levels_has_two_rows_and_ticks_between_them() -> None:
+    scale = RatingScale.of(pd.Series([0, 1]), (0, 1), "likes")
+    figure = figures.predicted_against_observed(pd.Series([0.2]), pd.Series([1.0]), scale, "Toy")
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["0", "1"]
+    assert len(axes.get_xticks()) == 11
+    low, high = axes.get_ylim()
+    assert low <= axes.collections[0].get_coordinates()[0, 0, 1]
+    assert high >= axes.collections[0].get_coordinates()[-1, 0, 1]
 
 
 def calibration(*names: str, deciles: dict[str, list[float]] | None = None) -> Figure:
@@ -175,6 +190,7 @@ def test_calibration_stands_beside_the_diagonal_on_axes_that_are_equal() -> None
     assert bars == [[[0.5, 0.4], [0.5, 0.8]], [[1.0, 1.1], [1.0, 1.3]]]
     assert errors.get_xlabel() == "predicted standard deviation (points)"
     assert errors.get_ylabel() == "RMSE (points)"
+    assert "(bars: 95%)" in texts(figure)
     for axes in figure.axes:
         assert axes.get_xlim() == axes.get_ylim()
         assert axes.get_xticks().tolist() == axes.get_yticks().tolist()
@@ -195,6 +211,12 @@ def test_activity_ranks_users_and_items() -> None:
     assert "3 users: median 5 ratings, maximum 30" in texts(figure)
 
 
+def test_activity_of_one_user_has_ticks_to_read_it_by() -> None:
+    figure = figures.activity(pd.Series([5]), pd.Series([1] * 5), "Activity: toy")
+    assert "1 user: median 5 ratings" in texts(figure)
+    assert {1, 2, 5} <= set(figure.axes[0].get_yticks())
+
+
 def test_activity_of_many_users_draws_a_few_hundred_with_the_first_and_the_last() -> None:
     counts = pd.Series(np.arange(200_000, 0, -1))
     line = figures.activity(counts, counts, "Activity: toy").axes[0].get_lines()[0]
@@ -209,6 +231,11 @@ def test_ranking_has_a_panel_a_metric_and_a_bar_a_model() -> None:
     assert [bar.get_width() for bar in figure.axes[0].patches] == [0.25, 0.125]
     assert [text.get_text() for text in figure.axes[1].texts] == ["3.00", "9.00"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["ease", "dot"]
+
+
+def test_calibration_without_intervals_does_not_speak_of_them() -> None:
+    point = {"predicted_sd": [0.5], "rmse": [0.5], "rmse_low": [np.nan], "rmse_high": [np.nan]}
+    assert "95%" not in texts(calibration("dot", deciles=point))
 
 
 def odd_figures() -> list[Figure]:
@@ -254,7 +281,7 @@ def test_nothing_leaves_the_paper() -> None:
         figures.activity(pd.Series([3, 2]), pd.Series(range(11_999, 0, -1)), long),
         calibration("dot", "a_model_with_a_long_name", "a_model_whose_name_is_longer_still"),
         figures.predicted_against_observed(
-            pd.Series([-1234.5, 6789.0]), pd.Series([1.0, 2.0]), RANGE, "stars", long[:110]
+            pd.Series([-1234.5, 6789.0]), pd.Series([1.0, 2.0]), SCALE, long[:110]
         ),
     ]
     assert [leaves_the_paper(figure) for figure in drawn] == [False] * 4

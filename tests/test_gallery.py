@@ -87,6 +87,23 @@ def test_top_users_who_rated_no_top_item_stay_as_a_blank_row() -> None:
     assert table.loc[2].isna().all()
 
 
+@pytest.mark.parametrize("as_category", [False, True])
+def test_where_the_most_active_rated_none_of_the_most_rated_those_that_meet_are_shown(
+    as_category: bool,
+) -> None:
+    active = [(user, f"rare{user}{number}") for user in "ab" for number in range(9)]
+    rated = [(f"user{number}", f"hit{number % 2}") for number in range(16)]
+    together = [("fan", "hit0"), ("fan", "hit1")]
+    frame = pd.DataFrame([*active, *rated, *together], columns=["user_id", "item_id"])
+    if as_category:
+        frame = frame.astype("category")
+    table = top_crosstab(frame.assign(rating=2.0), 2)
+    assert table.columns.tolist() == ["hit0", "hit1"]
+    assert table.index.tolist() == ["fan", "user0"]
+    assert table.notna().sum().sum() == 3
+    assert table.notna().any(axis="index").all()
+
+
 def test_titles_name_the_data_set_and_the_model() -> None:
     drawn = dict(gallery.draw(toy_results()))
     assert set(drawn) == {

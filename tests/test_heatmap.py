@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from cf.evaluation.rating_scale import RatingScale
 from cf.reporting import figures
 from cf.reporting.style import save
-from tests.test_figures import RANGE, leaves_the_paper
+from tests.test_figures import SCALE, leaves_the_paper
 
 matplotlib.use("agg")
 
@@ -16,9 +17,7 @@ matplotlib.use("agg")
 def crosstab(values: np.ndarray, titles: dict[int, str | None]) -> Figure:
     rows, columns = values.shape
     table = pd.DataFrame(values, np.arange(1, rows + 1), np.arange(10, 10 + columns))
-    return figures.crosstab_heatmap(
-        table, pd.Series(titles, dtype=object), RANGE, "stars", "Crosstab: toy"
-    )
+    return figures.crosstab_heatmap(table, pd.Series(titles, dtype=object), SCALE, "Crosstab: toy")
 
 
 def test_crosstab_annotates_ratings_and_leaves_the_others_blank() -> None:
@@ -41,11 +40,38 @@ def test_crosstab_names_items_by_title_and_id_and_users_by_id() -> None:
     titles = {10: "Matrix, The (1999)", 11: None, 12: "Star Wars: Episode IV - A New Hope (1977)"}
     figure = crosstab(np.full((2, 4), 3.0), titles)
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    axes = figure.axes[0]
     assert labels == ["The Matrix  10", "11", "Star Wars: Episode IV…  12", "13"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["1", "2"]
-    assert figure.axes[1].get_ylabel() == "rating (stars)"
+    assert figure.axes[1].get_ylabel() == "rating (points)"
+    assert axes.get_xlabel().startswith("item: title and id;")
     assert len(figures._item_label("W" * 60, 7)) < 30
+    assert len(figures._item_label("W" * 60, "0b0be1f4-2f0c-44ab-9c3e-6a7d4f3f9c55")) < 45
     assert not leaves_the_paper(crosstab(np.full((15, 15), 4.5), {10: "A first title, quite long"}))
+
+
+def test_crosstab_without_titles_and_with_long_ids() -> None:
+    table = pd.DataFrame([[1.0, 10 / 3]], ["someone.with.a.name@example.com"], ["a" * 99, "b"])
+    none = pd.Series([None, None], ["a" * 99, "b"], dtype=object)
+    axes = figures.crosstab_heatmap(table, none, SCALE, "Crosstab: toy").axes[0]
+    assert axes.get_xlabel().startswith("item id;")
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["someone.with.a.…"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["a" * 15 + "…", "b"]
+    assert [text.get_text() for text in axes.texts] == ["1", "3.33"]
+
+
+def test_crosstab_has_a_color_and_a_tick_for_each_of_two_ratings() -> None:
+    scale = RatingScale.of(pd.Series([-1.0, 1.0]), (-1, 1), "points")
+    table = pd.DataFrame([[-1.0, 1.0]] * 4)
+    figure = figures.crosstab_heatmap(table, pd.Series(dtype=object), scale, "Crosstab: toy")
+    labels = [text.get_text() for text in figure.axes[1].get_yticklabels()]
+    assert labels == ["\N{MINUS SIGN}1", "0", "1"]
+    assert figure.axes[1].get_ylim() == (-1.5, 1.5)
+
+
+def test_an_empty_crosstab_says_so() -> None:
+    figure = figures.crosstab_heatmap(pd.DataFrame(), pd.Series(dtype=object), SCALE, "Toy")
+    assert [text.get_text() for text in figure.texts] == ["Toy", "There is no rating to show."]
 
 
 @pytest.mark.filterwarnings("error")

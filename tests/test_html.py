@@ -156,6 +156,16 @@ def test_where_another_model_is_best_the_notebooks_best_is_compared_with_too() -
     assert [page.row(model)[3].split()[0] for model in ("dotbias", "dot")] == ["-", "-0.3500"]
 
 
+def test_without_intervals_no_heading_speaks_of_them_and_all_dots_are_whole() -> None:
+    board = leaderboard(scores())
+    board[[name for name in board if name.endswith(("_low", "_high"))]] = float("nan")
+    text = render(leaderboard=board)
+    assert "95% interval" not in Page(text).text
+    assert "too few users for confidence intervals" in text
+    places = [float(place) for place in re.findall(r'cx="([0-9.]+)%"', text)]
+    assert 3 < min(places) < max(places) < 97
+
+
 def test_whiskers_share_an_axis_that_a_failed_model_does_not_stretch() -> None:
     text = render(metrics={**scores(), "dot": score(1000.0)}, trained=TRAINED)
     places = [float(place) for place in re.findall(r'cx="([0-9.]+)%"', text)]

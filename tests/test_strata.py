@@ -77,16 +77,17 @@ def test_a_row_counts_in_each_genre_of_its_item() -> None:
 
 
 def test_many_different_ratings_are_put_into_ranges() -> None:
-    assert members(by_rating(np.array([4.5, 3, 4.5]))) == {"3": [1], "4.5": [0, 2]}
-    values = np.linspace(0, 100, 101)
-    found = members(by_rating(values))
-    assert list(found)[:2] == ["0 to 10", "10 to 20"]
-    assert list(found)[-1] == "90 to 100"
-    assert [len(places) for places in found.values()] == [*[10] * 9, 11]
-    gap = by_rating(np.append(np.linspace(0, 10, 21), 100))
-    assert list(members(gap)) == ["0 to 10", "10 to 20", "90 to 100"]
+    few = by_rating(np.array([4.5, 3, 4.5]), (0.5, 5))
+    assert members(few) == {"3": [1], "4.5": [0, 2]}
+    found = members(by_rating(np.arange(101), (0, 100)))
+    assert list(found)[:2] == ["0 to 10", "11 to 20"]
+    assert list(found)[-1] == "91 to 100"
+    assert [len(places) for places in found.values()] == [11, *[10] * 9]
+    gap = by_rating(np.append(np.linspace(0, 12, 25), 100), (0, 100))
+    assert list(members(gap)) == ["0 to 10", "10.5 to 20", "90.5 to 100"]
     third = np.float32(10 / 3)
-    assert list(members(by_rating(np.array([third, np.nextafter(third, 9)])))) == ["3.33333"]
+    alike = by_rating(np.array([third, np.nextafter(third, 9)]), (0, 5))
+    assert list(members(alike)) == ["3.33333"]
 
 
 def test_every_way_to_group() -> None:
@@ -95,7 +96,7 @@ def test_every_way_to_group() -> None:
     times = days.astype("datetime64[s]").astype(np.int64).tolist()
     held_out = ratings([1, 0, 2, 2], [1, 2, 0, 3], [0.5, 5, 5, 2], times)
     genres = pd.Series(["A", "A|B", "", "B"])
-    found = {one.name: members(one) for one in strata.stratify(train, held_out, genres)}
+    found = {one.name: members(one) for one in strata.stratify(train, held_out, genres, (0.5, 5))}
     assert found == {
         "item_popularity": {"0": [1, 3], "1": [0], "2": [2]},
         "user_activity": {"0": [2, 3], "1": [0], "2": [1]},
@@ -109,7 +110,7 @@ def test_every_way_to_group() -> None:
 
 def test_without_genres_and_timestamps_there_are_no_such_groups() -> None:
     train, held_out = ratings([0], [0], [3], None), ratings([0], [0], [4], None)
-    found = strata.stratify(train, held_out, pd.Series([""]))
+    found = strata.stratify(train, held_out, pd.Series([""]), (1, 5))
     assert [one.name for one in found] == [
         *("item_popularity", "user_activity", "warm_cold", "rating")
     ]

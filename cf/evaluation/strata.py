@@ -5,19 +5,24 @@ index their positions, its values their groups, of which none is empty.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from cf.core.ratings import Indices, Ratings, Stars
+from cf.evaluation import rating_scale
 from cf.evaluation.bootstrap import MIN_USERS
 
 Floats = NDArray[np.float64]
 
 
-def stratify(train: Ratings, held_out: Ratings, genres: "pd.Series[str]") -> list[pd.Series]:
+def stratify(
+    train: Ratings,
+    held_out: Ratings,
+    genres: "pd.Series[str]",
+    rating_range: tuple[float, float],
+) -> list[pd.Series]:
     """The held-out rows grouped by all that may matter to a model.
 
     By item_popularity and user_activity (training ratings of the item and of the user), warm_cold,
@@ -36,7 +41,7 @@ def stratify(train: Ratings, held_out: Ratings, genres: "pd.Series[str]") -> lis
     ]
     if genres.any():
         strata.append(by_genre(held_out.items, genres))
-    strata.append(by_rating(held_out.values))
+    strata.append(by_rating(held_out.values, rating_range))
     if held_out.timestamps is not None:
         times = pd.Series(held_out.timestamps.astype("datetime64[s]"))
         for name, frequency in (("month", "M"), ("year", "Y")):
@@ -71,16 +76,9 @@ def by_genre(items: Indices, genres: "pd.Series[str]") -> pd.Series:
     return joined.set_index("row")["genre"].cat.remove_unused_categories()
 
 
-def by_rating(values: Stars) -> pd.Series:
-    """Rows by the observed rating, or by ten ranges of equal width where over 20 ratings differ."""
-    distinct = np.unique(values)
-    codes = np.searchsorted(distinct, values)
-    labels = [f"{value:g}" for value in distinct]
-    if len(distinct) > 20:
-        edges = np.linspace(distinct[0], distinct[-1], 11)
-        labels = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
-        codes = np.searchsorted(edges[1:-1], values, side="right")
-    return _categorical(codes, labels).rename("rating")
+def by_rating(values: Stars, rating_range: tuple[float, float]) -> pd.Series:
+    """Rows by the observed rating, or by ranges of ratings where many differ."""
+    return _categorical(*rating_scale.group(values, rating_range)).rename("rating")
 
 
 def _categorical(codes: Indices, labels: Sequence[str]) -> pd.Series:

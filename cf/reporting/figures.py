@@ -6,7 +6,7 @@ drawn, or of more.
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,8 +19,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import FixedFormatter, LogLocator, MaxNLocator
 
+from cf.evaluation.rating_scale import RatingScale, round_ticks
 from cf.reporting.style import COLORS, FILL, GRAY, INK, RC_PARAMS, Style, apply_layout, new_figure
 
 DASHED: Any = {"ls": "--", "lw": 1.1, "mfc": "white"}
@@ -84,27 +85,25 @@ def loss_curves(
 def predicted_against_observed(
     predicted: "pd.Series[float]",
     observed: "pd.Series[float]",
-    rating_range: tuple[float, float],
-    unit: str,
+    scale: RatingScale,
     title: str,
 ) -> Figure:
     """Counts of (predicted, observed) ratings, one row of bins a rating, and both histograms.
 
-    Both axes show the range of ratings and a sixth of its width on either side, whatever the
-    predictions, so that models compare; the text above counts the predictions that leave the
-    range and the axes.
+    Both axes end with the bins of the lowest and the highest rating, whatever the predictions, so
+    that models compare; the text above counts the predictions that leave the range and the axes.
 
     Source: the notebook, `sns.jointplot(preds, y, kind='hex')`.
     """
-    low, high = rating_range
-    margin = (high - low) / 6
+    low, high, step, unit = scale.low, scale.high, scale.step, scale.unit
+    margin = min(step / 2, (high - low) / 6)
     limits = low - margin, high + margin
-    step = rating_step(observed, rating_range)
+    rounded = step * (observed / step).round()
     shown = predicted.between(*limits)
-    x, y = predicted[shown], low + step * ((observed[shown] - low) / step).round()
+    x, y = predicted[shown], rounded[shown]
     bins = np.linspace(*limits, 49)
-    levels = np.arange(low, high + step / 2, step)
-    rows = (levels[:, None] + step * np.array([-0.42, 0.42])).ravel()
+    height = 0.84 * 2 * margin
+    rows = (scale.levels[:, None] + height * np.array([-0.5, 0.5])).ravel()
 
     grid = seaborn.JointGrid(height=7.4, ratio=6, space=0.1, xlim=limits, ylim=limits)
     figure: Figure = grid.figure
@@ -113,8 +112,10 @@ def predicted_against_observed(
     figure.subplots_adjust(left=0.09, right=0.86, bottom=0.08, top=0.85)
     title = textwrap.fill(title, 76)
     figure.suptitle(title, x=0.09, y=0.98, ha="left")
+    rounding = 1e-6 * (high - low)
+    ends = (low - rounding, high + rounding), limits
     rmse = (predicted.astype(float) - observed).pow(2).mean() ** 0.5
-    outside, beyond = ((~predicted.between(*ends)).sum() for ends in (rating_range, limits))
+    outside, beyond = ((~predicted.between(*pair)).sum() for pair in ends)
     text = (
         f"RMSE {rmse:.3f} {unit} over {len(predicted):,} ratings; "
         "dashed: predicted = observed; dots: mean prediction\n"
@@ -129,30 +130,24 @@ def predicted_against_observed(
         bins, rows, np.ma.masked_equal(counts.T, 0), cmap=BLUES, norm=norm, rasterized=True
     )
     grid.ax_joint.plot(limits, limits, color=COLORS[1], lw=1.4, ls="--")
-    means = x.groupby(y).mean()
+    means = predicted.groupby(rounded).mean()
     grid.ax_joint.plot(means, means.index, ls="", marker="o", mfc="white", color=INK)
+    few = len(scale.levels) < 5
+    grid.ax_joint.set_yticks(scale.ticks, _tick_labels(scale.ticks))
+    ticks = round_ticks(low, high) if few else scale.ticks
+    grid.ax_joint.set_xticks(ticks, _tick_labels(ticks))
     grid.set_axis_labels(f"predicted ({unit})", f"observed ({unit})")
     grid.ax_marg_x.stairs(*np.histogram(x, bins), fill=True, color=FILL)
     for axes in (grid.ax_marg_x, grid.ax_marg_y):
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
     sizes = y.value_counts()
-    grid.ax_marg_y.barh(sizes.index, sizes, height=0.84 * step, color=FILL)
-    scale = figure.add_axes((0.89, 0.08, 0.02, 0.66))
-    ticks: dict[str, Any] = {"ticks": LogLocator(subs=(1, 3)), "format": WITH_COMMAS}
-    figure.colorbar(cells, cax=scale, label="number of ratings", **ticks)
-    scale.minorticks_off()
+    grid.ax_marg_y.barh(sizes.index, sizes, height=height, color=FILL)
+    bar = figure.add_axes((0.89, 0.08, 0.02, 0.66))
+    counted: dict[str, Any] = {"ticks": LogLocator(subs=(1, 3)), "format": WITH_COMMAS}
+    figure.colorbar(cells, cax=bar, label="number of ratings", **counted)
+    bar.minorticks_off()
     return figure
-
-
-def rating_step(observed: "pd.Series[float]", rating_range: tuple[float, float]) -> float:
-    """The grid that ratings lie on: whole or half stars, else a twentieth of the range."""
-    low, high = rating_range
-    finest = (high - low) / 20
-    for step in (1.0, 0.5):
-        if step >= finest and ((observed - low) % step == 0).all():
-            return step
-    return finest
 
 
 @matplotlib.rc_context(RC_PARAMS)
@@ -180,8 +175,9 @@ def calibration(
     shares.set(xlabel="level of the prediction interval (%)", ylabel="coverage (% of ratings)")
     shares.set_title("coverage of prediction intervals;\nabove the diagonal they are too wide")
     errors.set(xlabel=f"predicted standard deviation ({unit})", ylabel=f"RMSE ({unit})")
+    bars = " (bars: 95%)" if deciles["rmse_low"].notna().any() else ""
     errors.set_title(
-        "deciles of predicted standard deviation (bars: 95%);\nabove the diagonal it is too small"
+        f"deciles of predicted standard deviation{bars};\nabove the diagonal it is too small"
     )
     values = deciles[["predicted_sd", "rmse", "rmse_low", "rmse_high"]].to_numpy(float)
     low, high = np.nanmin(values), np.nanmax(values)
@@ -205,6 +201,7 @@ def activity(user_counts: "pd.Series[int]", item_counts: "pd.Series[int]", title
     """
     figure = new_figure(title, (8, 4))
     users, items = figure.subplots(1, 2, sharey=True)
+    most = max(user_counts.max(), item_counts.max())
     for axes, counts, what in ((users, user_counts, "user"), (items, item_counts, "item")):
         n = len(counts)
         # A few hundred ranks, evenly spaced on the axis, look the same as a hundred thousand.
@@ -217,11 +214,14 @@ def activity(user_counts: "pd.Series[int]", item_counts: "pd.Series[int]", title
         axes.xaxis.set_major_formatter(WITH_COMMAS)
         axes.yaxis.set_major_formatter(WITH_COMMAS)
         axes.minorticks_off()
+        if most < 100:
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.grid()
         if n:
             share = counts.iloc[: -(-n // 10)].sum() / counts.sum()
             axes.set_title(
-                f"{n:,} {what}s: median {counts.median():,g} ratings, maximum {counts.max():,};\n"
+                f"{n:,} {what}{'s' * (n != 1)}: "
+                f"median {counts.median():,g} ratings, maximum {counts.max():,};\n"
                 f"the top 10% have {share:.0%} of the ratings"
             )
     return apply_layout(figure)
@@ -252,8 +252,7 @@ def ranking(metrics: pd.DataFrame, styles: Mapping[str, Style], title: str) -> F
 def crosstab_heatmap(
     table: pd.DataFrame,
     item_titles: "pd.Series[str]",
-    rating_range: tuple[float, float],
-    unit: str,
+    scale: RatingScale,
     title: str,
 ) -> Figure:
     """A table of user ids by item ids as cells in the color of their rating, with its value.
@@ -261,20 +260,28 @@ def crosstab_heatmap(
     Where there is none, NaN, a cell is blank. `item_titles` are by item id; where a title is
     missing, the id stands alone.
     """
-    (low, high), (n_rows, n_columns) = rating_range, table.shape
+    if table.empty:
+        figure = new_figure(title, (6, 1.4))
+        figure.text(0.01, 0.3, "There is no rating to show.")
+        return figure
+    n_rows, n_columns = table.shape
+    has_titles = item_titles.reindex(table.columns).notna().any()
     labels = [_item_label(item_titles.get(item), item) for item in table.columns]
     longest = max(map(len, labels), default=0)
     figure = new_figure(title, (3.4 + 0.44 * n_columns, 1.4 + 0.05 * longest + 0.36 * n_rows))
     axes = figure.add_subplot()
     # One color a rating, so that neighbors such as 4.5 and 5 can be told apart.
-    step = rating_step(pd.Series(table.to_numpy().ravel()).dropna(), rating_range)
-    colors = matplotlib.colormaps["RdYlBu"].resampled(round((high - low) / step) + 1)
-    _heatmap(
-        axes, table, "g", {"label": f"rating ({unit})", "shrink": 0.8},
-        cmap=colors, vmin=low - step / 2, vmax=high + step / 2,
-    )  # fmt: skip
+    levels = scale.levels
+    ticks = scale.ticks[:: 1 + len(scale.ticks) // (2 * n_rows + 2)]
+    colors = matplotlib.colormaps["RdYlBu"].resampled(len(levels))
+    bar = {"label": f"rating ({scale.unit})", "shrink": 0.8, "ticks": ticks}
+    bar["format"] = FixedFormatter(_tick_labels(ticks))
+    ends = {"vmin": levels[0] - scale.step / 2, "vmax": levels[-1] + scale.step / 2}
+    _heatmap(axes, table, table.map(_rating_text), bar, cmap=colors, **ends)
     axes.set_xticklabels(labels, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set(xlabel="item: title and id; a blank cell is not rated", ylabel="user id")
+    axes.set_yticklabels([_short_id(user) for user in table.index])
+    what = "item: title and id" if has_titles else "item id"
+    axes.set(xlabel=f"{what}; a blank cell is not rated", ylabel="user id")
     return apply_layout(figure)
 
 
@@ -290,7 +297,8 @@ def grid_heatmap(rmse: pd.DataFrame, unit: str, title: str) -> Figure:
     rmse = rmse.rename(index=digits, columns=digits)
     figure = new_figure(title, (3.2 + 0.9 * n_columns, 1.8 + 0.55 * n_rows))
     axes = figure.add_subplot()
-    _heatmap(axes, rmse, ".4f", {"label": f"validation RMSE ({unit})"}, cmap="viridis")
+    texts, bar = rmse.map("{:.4f}".format), {"label": f"validation RMSE ({unit})"}
+    _heatmap(axes, rmse, texts, bar, cmap="viridis")
     lowest = f"{np.nanmin(rmse.to_numpy()):.4f}"
     for text in axes.texts:
         text.set_fontweight("bold" if text.get_text() == lowest else "normal")
@@ -298,10 +306,10 @@ def grid_heatmap(rmse: pd.DataFrame, unit: str, title: str) -> Figure:
 
 
 def _heatmap(
-    axes: Axes, table: pd.DataFrame, fmt: str, colorbar: dict[str, Any], **look: Any
+    axes: Axes, table: pd.DataFrame, texts: pd.DataFrame, colorbar: dict[str, Any], **look: Any
 ) -> None:
     """seaborn's, with a tick at every row and column and a color bar that layouts can move."""
-    look |= {"annot": True, "fmt": fmt, "linewidths": 1.5, "linecolor": "white"}
+    look |= {"annot": texts, "fmt": "", "linewidths": 1.5, "linecolor": "white"}
     colorbar |= {"use_gridspec": False}
     seaborn.heatmap(table, ax=axes, xticklabels=True, yticklabels=True, cbar_kws=colorbar, **look)
     axes.tick_params(length=0, rotation=0)
@@ -313,4 +321,19 @@ def _item_label(title: object, item: object) -> str:
     name = re.sub(r"^(.*), (The|A|An)$", r"\2 \1", name)
     if len(name) > 24:
         name = (textwrap.shorten(name, 24, placeholder="") or name[:23]).rstrip(" -:,") + "…"
-    return f"{name}  {item}".strip()
+    return f"{name}  {_short_id(item)}".strip()
+
+
+def _short_id(value: object) -> str:
+    """An id of at most 16 characters."""
+    text = str(value)
+    return text if len(text) <= 16 else f"{text[:15]}…"
+
+
+def _rating_text(value: float) -> str:
+    """A rating as fits a cell: three digits or a whole number."""
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
+
+
+def _tick_labels(ticks: Sequence[float]) -> list[str]:
+    return [f"{tick:g}".replace("-", "\N{MINUS SIGN}") for tick in ticks]

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from cf.core.names import models_of
 from cf.core.ratings import SUBSET_LABELS, Provenance
+from cf.evaluation.rating_scale import RatingScale
 from cf.reporting import figures
 from cf.reporting.small_multiples import Panel, small_multiples
 from cf.reporting.style import Style, model_styles
@@ -15,6 +16,7 @@ from cf.reporting.style import Style, model_styles
 N_TOP = 15
 N_LEFT_OUT = 2
 MAX_MONTHS = 36
+MAX_ROUNDS = 10
 PANELS = {  # title and whether its groups are ordered, in the order of the figure
     "item_popularity": ("training ratings of the item", True),
     "user_activity": ("training ratings of the user", True),
@@ -52,16 +54,16 @@ class Results:
 
 def draw(results: Results) -> Iterator[tuple[str, Figure]]:
     """Every figure that the results allow, each with the name of its file."""
-    provenance = results.provenance
-    dataset, rating_range, unit = provenance.dataset, provenance.rating_range, provenance.unit
+    dataset, unit = results.provenance.dataset, results.provenance.unit
+    scale = RatingScale.of(results.ratings["rating"], results.provenance.rating_range, unit)
     rated, styles = SUBSET_LABELS[results.part], results.styles
 
     users, items = (results.ratings[key].value_counts() for key in ("user_id", "item_id"))
     yield "activity", figures.activity(users, items, f"Activity of users and items: {dataset}")
     table = top_crosstab(results.ratings, N_TOP)
     titles = results.items.set_index("item_id")["title"]
-    title = f"Ratings of the most rated items by the most active users: {dataset}"
-    yield "crosstab", figures.crosstab_heatmap(table, titles, rating_range, unit, title)
+    title = f"Ratings of much rated items by active users: {dataset}"
+    yield "crosstab", figures.crosstab_heatmap(table, titles, scale, title)
 
     title = f"Training and validation loss: {dataset}"
     losses = results.histories, styles, unit, title, results.burn_in
@@ -74,8 +76,7 @@ def draw(results: Results) -> Iterator[tuple[str, Figure]]:
     for name in results.histories:
         title = f"Predicted against observed {rated} ratings: {dataset}, {name}"
         pairs = results.predictions[name], results.predictions["observed"]
-        drawn = figures.predicted_against_observed(*pairs, rating_range, unit, title)
-        yield f"predicted_{name}", drawn
+        yield f"predicted_{name}", figures.predicted_against_observed(*pairs, scale, title)
     if len(results.ranking):
         metrics = results.ranking.set_index("model").filter(like="_at_").rename(columns=_heading)
         title = f"Ranking metrics on the {rated} ratings: {dataset}"
@@ -85,18 +86,36 @@ def draw(results: Results) -> Iterator[tuple[str, Figure]]:
 def top_crosstab(ratings: pd.DataFrame, n_top: int) -> pd.DataFrame:
     """The ratings of the `n_top` most active users by the `n_top` most rated items.
 
-    Both are counted over all ratings; of ids with equal counts the lower one comes first. A cell
-    holds the sum of the user's ratings of the item, NaN where there are none.
+    Both are counted over all ratings; of ids with equal counts the lower one comes first. Where
+    most of their cells would be blank, items and users are chosen that have ratings together: the
+    users with most ratings of the items, then the items with most ratings by these users, and so
+    on. A cell holds the sum of the user's ratings of the item, NaN where there are none.
 
     Source: the notebook, `pd.crosstab(top_r.userId, top_r.movieId, top_r.rating, aggfunc=np.sum)`.
     """
-    users, items = (
-        ratings[key].value_counts().sort_index().nlargest(n_top).index.sort_values()
-        for key in ("user_id", "item_id")
-    )
+    users, items = (_most_frequent(ratings[key], n_top) for key in ("user_id", "item_id"))
     top = ratings[ratings["user_id"].isin(users) & ratings["item_id"].isin(items)]
+    if 2 * len(top) < len(users) * len(items):
+        for _ in range(MAX_ROUNDS):
+            before, by_users = items, ratings[ratings["item_id"].isin(items)]
+            users = _most_frequent(by_users["user_id"], n_top)
+            of_items = ratings[ratings["user_id"].isin(users)]
+            items = _most_frequent(of_items["item_id"], n_top)
+            top = of_items[of_items["item_id"].isin(items)]
+            if items.equals(before):
+                break
+        users, items = (ids[ids.isin(top[ids.name])] for ids in (users, items))
     table = pd.crosstab(top["user_id"], top["item_id"], top["rating"], aggfunc="sum")
     return table.reindex(index=users, columns=items)
+
+
+def _most_frequent(ids: pd.Series, n: int) -> pd.Index:
+    """The `n` values that occur most often, ascending; of equal ones the lower."""
+    counts = ids.value_counts()
+    if isinstance(ids.dtype, pd.CategoricalDtype):
+        counts.index = counts.index.astype(ids.cat.categories.dtype)
+    counts = counts.sort_index()
+    return counts[counts > 0].nlargest(n).index.sort_values()
 
 
 def strata_figures(results: Results) -> Iterator[tuple[str, Figure]]:

@@ -68,12 +68,13 @@ def render(
         leaderboard[f"rmse_{end}"].fillna(leaderboard["rmse"]) for end in ("low", "high")
     )
     low, high = lows.min(), min(highs.max(), 1.5 * highs.iloc[0])  # one far off does not widen it
+    margin = max(0.04 * (high - low), 1e-6)  # for the dots
     template = _environment().get_template("html.html.jinja")
     return template.render(
         rows=leaderboard.astype(object).where(leaderboard.notna(), None).to_dict("records"),
         hidden=hidden,
         notebooks_best=NOTEBOOKS_BEST,
-        scale=(low, max(high, low + 1e-6)),
+        scale=(low - margin, high + margin),
         coverage=calibration.COVERAGE,
         trained=results.histories,
         provenance=provenance,

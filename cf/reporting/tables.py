@@ -60,7 +60,7 @@ def ranking_table(ranking: pd.DataFrame, title: str) -> Table:
     """reports/ranking.csv, with one row at least."""
     first = ranking.iloc[0]
     title = f"{escape(title)}: {first['n_users']} users counted, {first['n_left_out']} left out"
-    caption = "95% intervals of the NDCG behind the best one's; tied: may be as good"
+    caption = "95% intervals of the NDCG behind the best; tied: may be as good"
     if ranking["behind_low"].isna().all():
         caption = "too few users for intervals"
     metrics = [str(name) for name in ranking.filter(like="_at_")]
