@@ -211,6 +211,11 @@ def test_activity_ranks_users_and_items() -> None:
     assert "3 users: median 5 ratings, maximum 30" in texts(figure)
 
 
+def test_activity_shows_the_item_that_is_rated_more_than_any_user_rates() -> None:
+    figure = figures.activity(pd.Series([30, 5]), pd.Series([900, 2]), "Activity: toy")
+    assert all(axes.get_ylim()[1] > 900 for axes in figure.axes)
+
+
 def test_activity_of_one_user_has_ticks_to_read_it_by() -> None:
     figure = figures.activity(pd.Series([5]), pd.Series([1] * 5), "Activity: toy")
     assert "1 user: median 5 ratings" in texts(figure)

@@ -201,7 +201,7 @@ def activity(user_counts: "pd.Series[int]", item_counts: "pd.Series[int]", title
     """
     figure = new_figure(title, (8, 4))
     users, items = figure.subplots(1, 2, sharey=True)
-    most = max(user_counts.max(), item_counts.max())
+    most = max(user_counts.max(), item_counts.max()) if len(user_counts) else 1
     for axes, counts, what in ((users, user_counts, "user"), (items, item_counts, "item")):
         n = len(counts)
         # A few hundred ranks, evenly spaced on the axis, look the same as a hundred thousand.
@@ -209,7 +209,7 @@ def activity(user_counts: "pd.Series[int]", item_counts: "pd.Series[int]", title
         ranked = counts.iloc[ranks - 1]
         axes.plot(ranks, ranked, color=COLORS[0], marker="." if n < 20 else "")
         axes.fill_between(ranks, ranked, 0.8, color=FILL, alpha=0.4, lw=0)
-        axes.set(xscale="log", yscale="log", xlim=(0.8, 1.25 * max(10, n)), ylim=(0.8, None))
+        axes.set(xscale="log", yscale="log", xlim=(0.8, 1.25 * max(10, n)), ylim=(0.8, 1.4 * most))
         axes.set(xlabel=f"rank of the {what}", ylabel=f"number of ratings of the {what}")
         axes.xaxis.set_major_formatter(WITH_COMMAS)
         axes.yaxis.set_major_formatter(WITH_COMMAS)
