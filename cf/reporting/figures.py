@@ -199,7 +199,7 @@ def activity(user_counts: "pd.Series[int]", item_counts: "pd.Series[int]", title
 
     The counts, > 0, are in order, the most first, as `value_counts` gives them.
     """
-    figure = new_figure(title, (8, 4))
+    figure = new_figure(title, (8.6, 4))
     users, items = figure.subplots(1, 2, sharey=True)
     most = max(user_counts.max(), item_counts.max()) if len(user_counts) else 1
     for axes, counts, what in ((users, user_counts, "user"), (items, item_counts, "item")):
