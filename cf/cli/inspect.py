@@ -42,8 +42,19 @@ def main(path: str, write: bool, items: str | None = None, users: str | None = N
         console.print(f"Written to {paths.PARAMS}. `{command}` runs it.")
     else:
         console.print("\nIn params.yaml (`--write` puts it there):\n")
-        section = {key: value for key, value in section.items() if value != DEFAULTS[key]}
+        section = changed(section, DEFAULTS)
         print(yaml.safe_dump({"ingest": section}, sort_keys=False, default_flow_style=None), end="")
+
+
+def changed(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """The values that are not the default ones, at any depth."""
+    kept = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(defaults.get(key), dict):
+            value = changed(value, defaults[key]) or defaults[key]
+        if value != defaults.get(key):
+            kept[key] = value
+    return kept
 
 
 def write_section(path: Path, values: dict[str, Any]) -> None:

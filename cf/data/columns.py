@@ -8,8 +8,20 @@ from cf.data.text_file import is_number
 NAMES = {
     "user_id": (
         *("user", "userid", "uid", "reviewer", "reviewerid", "customer", "customerid", "member"),
-        *("memberid", "author", "authorid", "username", "person", "account", "accountid"),
-        *("profilename", "who", "steamid", "playerid", "users", "userindex", "useridx"),
+        *("memberid", "username", "person", "account", "accountid"),
+        *("profilename", "who", "steamid", "playerid", "users", "userindex", "useridx", "visitor"),
+        *("visitorid", "viewer", "viewerid", "reader", "readerid", "rater", "raterid", "listener"),
+        *("listenerid", "buyer", "buyerid", "client", "clientid", "guest", "guestid", "player"),
+        *(
+            "student",
+            "studentid",
+            "subject",
+            "subjectid",
+            "respondent",
+            "email",
+            "login",
+            "nickname",
+        ),
     ),
     "item_id": (
         *("item", "itemid", "iid", "movie", "movieid", "film", "filmid", "book", "bookid", "isbn"),
@@ -17,12 +29,27 @@ NAMES = {
         *("track", "trackid", "anime", "animeid", "game", "gameid", "business", "businessid"),
         *("beer", "beerid", "joke", "jokeid", "recipe", "recipeid", "place", "placeid", "venueid"),
         *("restaurantid", "article", "articleid", "tconst", "imdbid", "appid", "title", "items"),
-        *("what", "mid", "bid", "pid", "contentid", "newsid", "hotelid", "gmapid", "workid"),
+        *(
+            "what",
+            "mid",
+            "bid",
+            "pid",
+            "contentid",
+            "newsid",
+            "hotelid",
+            "gmapid",
+            "workid",
+            "video",
+        ),
+        *("videoid", "venue", "poi", "poiid", "location", "locationid", "hotel", "restaurant"),
+        *("recipe", "joke", "anime", "game", "song", "artist", "album", "albumid", "podcast"),
+        *("podcastid", "course", "courseid", "show", "showid", "paper", "paperid", "job", "jobid"),
+        *("wine", "wineid", "profileid", "streamer", "sku", "stockcode", "adid", "url"),
     ),
     "rating": (
         *("rating", "ratings", "score", "stars", "star", "overall", "bookrating", "grade", "value"),
         *("rate", "userrating", "reviewoverall", "reviewscore", "starrating", "myrating", "points"),
-        *("preference", "ratingvalue"),
+        *("preference", "ratingvalue", "yourrating"),
     ),
     "timestamp": (
         *("timestamp", "time", "date", "ts", "datetime", "unixreviewtime", "reviewtime"),
@@ -37,6 +64,13 @@ COUNTS = (
     *("watchtime", "quantity", "qty", "purchases", "interactions", "frequency", "times", "weight"),
 )
 """Names of columns that count interactions, instead of ratings."""
+
+
+IDS = ("user_id", "item_id")
+BY_VALUES, BY_COUNTS = "by its values", "by its values: counts"
+MATRIX_WIDTH = 12  # columns
+
+Columns = Mapping[str, Sequence[str]]
 
 
 def choose(
@@ -67,20 +101,19 @@ def choose(
             take(key, found, "by its name")
         elif key == "rating" and (found := named(free(), COUNTS)):
             take(key, found, "by its name: counts")
+        elif key in IDS and (found := _ending(free(), NAMES[key])):
+            take(key, found, "by the end of its name")
     columns = {name: [row[at] for row in sample if at < len(row)] for at, name in enumerate(names)}
-    checks = {"timestamp": _is_time, "rating": _is_rating}
-    for key in [key for key in checks if key in left]:
-        if len(free()) <= len({"user_id", "item_id"}.intersection(left)):
-            break  # which need these columns
-        third_first = sorted(free(), key=lambda name: names.index(name) != 2)  # as is usual
-        found = next((name for name in third_first if checks[key](columns[name])), None)
-        if found is not None:
-            take(key, found, "by its values")
+    ids_left = [key for key in IDS if key in left]
+    for key, find in (("timestamp", _find_time), ("rating", _find_rating)):
+        enough = key in left and len(free()) > len(ids_left)  # which need these columns
+        if enough and (choice := find(free(), names, columns)):
+            take(key, *choice)
     index = next((name for name in free() if _is_index(columns[name])), None)
     rest = [name for name in free() if name != index or len(free()) <= len(left)]
-    for key in [key for key in ("user_id", "item_id") if key in left]:
-        if rest:
-            take(key, rest.pop(0), "the first that is left" if key == "user_id" else "the next")
+    if not has_names(names) or len(rest) == len(ids_left):  # else any of them might be it
+        for key, name in zip(ids_left, rest, strict=False):
+            take(key, name, "the next" if key == "item_id" else "the first that is left")
     return {key: chosen[key] for key in NAMES if key in chosen}
 
 
@@ -95,19 +128,65 @@ def plain_name(name: str) -> str:
     return re.sub(r":\w+$|[^a-z]", "", name.lower())
 
 
-def _is_time(values: Sequence[str]) -> bool:
-    return bool(values) and all(
-        re.fullmatch(r"\d{9,19}(\.\d+)?|\d{4}-\d\d-\d\d.*", value.strip()) for value in values
-    )
+def has_names(names: Sequence[str]) -> bool:
+    """Whether columns have names of their own, and are not called 1, 2, …"""
+    return list(names) != [str(n + 1) for n in range(len(names))]
 
 
-def _is_rating(values: Sequence[str]) -> bool:
-    """Numbers, few of them different, or with decimals."""
-    if not values or not all(map(is_number, values)):
-        return False
-    numbers = [float(value.replace(",", ".")) for value in values]
-    whole = all(number.is_integer() for number in numbers)
-    return max(map(abs, numbers)) <= 100 and (not whole or len(set(numbers)) <= 11)
+def is_matrix(sample: Sequence[Sequence[str]]) -> bool:
+    """Whether rows seem to be users and columns items: many columns, and all of them numbers."""
+    widths = {len(row) for row in sample}
+    wide = len(widths) == 1 and max(widths) >= MATRIX_WIDTH
+    return wide and all(is_number(value) or not value.strip() for row in sample for value in row)
+
+
+def _ending(names: Sequence[str], known: Sequence[str]) -> str | None:
+    """The first of the names that ends in one of the known ones, as review_profilename does."""
+    endings = tuple(name for name in known if len(name) >= 6)
+    return next((name for name in names if plain_name(name).endswith(endings)), None)
+
+
+Found = tuple[str, str] | None
+
+
+def _find_time(free: Sequence[str], names: Sequence[str], columns: Columns) -> Found:
+    pattern = r"\d{9,19}(\.\d+)?|\d{4}-\d\d-\d\d.*|\d{1,2}([./])\d{1,2}\2\d{4}.*"
+    for name in free:
+        values = columns[name]
+        if values and all(re.fullmatch(pattern, value.strip()) for value in values):
+            return name, BY_VALUES
+    return None
+
+
+def _find_rating(free: Sequence[str], names: Sequence[str], columns: Columns) -> Found:
+    """A column of numbers: few different ones, or with few decimals, or at the usual place."""
+    numbers = {}
+    for name in free:
+        if columns[name] and all(map(is_number, columns[name])) and not _is_index(columns[name]):
+            numbers[name] = [float(value.replace(",", ".")) for value in columns[name]]
+    third = [name for name in numbers if names.index(name) == 2]
+    few = [name for name, values in numbers.items() if _is_rating(values)]
+    decimals = [name for name in few if not all(map(float.is_integer, numbers[name]))]
+    if len(decimals) > 1:  # as latitudes and longitudes
+        return None
+    if third and third[0] in few:
+        return third[0], BY_VALUES
+    if few and (has_names(names) or len(numbers) == 1):  # without names any other may be an id
+        return few[0], BY_VALUES
+    if len(names) == 3 and third and max(abs(number) for number in numbers[third[0]]) <= 100:
+        return third[0], "the third, as is usual"
+    if len(numbers) == 1:
+        ((name, values),) = numbers.items()
+        if min(values) > 0 and all(map(float.is_integer, values)):
+            return name, BY_COUNTS
+    return None
+
+
+def _is_rating(numbers: Sequence[float]) -> bool:
+    """Whether these are few different numbers, or have one to three decimals."""
+    whole = all(map(float.is_integer, numbers))
+    fine = any(round(number, 3) != number for number in numbers)
+    return max(map(abs, numbers)) <= 100 and not fine and (not whole or len(set(numbers)) <= 11)
 
 
 def _is_index(values: Sequence[str]) -> bool:

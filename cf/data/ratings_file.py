@@ -61,7 +61,7 @@ def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
     names = {key: name for key, (name, _) in chosen.items()}
     ratings, sizes = table_file.read_columns(tables, names, collectors(settings, names), HINTS)
     notes = [f"{key}: column {name}, {why}" for key, (name, why) in chosen.items()]
-    implicit = is_implicit(settings, names)
+    implicit = is_implicit(settings, chosen)
     if implicit:
         notes.append("interactions, not ratings: for `make rank` alone")
     if "rating" not in ratings:
@@ -134,6 +134,13 @@ def choose_columns(tables: Sequence[Table], settings: Ingest) -> dict[str, tuple
                     f"Name the column in params.yaml: ingest.columns.{key}{null}."
                 )
     first = tables[0]
+    if len(given) < 2 and columns.is_matrix(first.sample):
+        raise InputError(
+            f"{first.path}: has {len(first.names)} columns of numbers, as a matrix of users and "
+            "items has. cf needs a row for each rating, with the user, the item and the rating: "
+            "pandas' DataFrame.melt makes them of it. If it has them, name these columns in "
+            "params.yaml: ingest.columns."
+        )
     fixed = {key: name for key, name in stated.items() if name != AUTO}
     chosen = columns.choose(first.names, first.sample, fixed)
     unused = len(first.names) > len(chosen)
@@ -142,7 +149,10 @@ def choose_columns(tables: Sequence[Table], settings: Ingest) -> dict[str, tuple
         needed.append("rating")
     for key in needed:
         if key not in chosen:
-            null = ", or null if rows are interactions without ratings" * (key == "rating")
+            null = {
+                "user_id": " (one person's own ratings have none: cf needs several people)",
+                "rating": ", or null if rows are interactions without ratings",
+            }.get(key, "")
             raise InputError(
                 f"{first.path}: no column was recognized as {key} among {str(first.names)[:300]} "
                 f"({'; '.join(first.notes)}). Name it in params.yaml: ingest.columns.{key}{null}; "
@@ -157,11 +167,12 @@ def choose_columns(tables: Sequence[Table], settings: Ingest) -> dict[str, tuple
     return chosen
 
 
-def is_implicit(settings: Ingest, names: Mapping[str, str]) -> bool:
-    """Whether the rows are interactions, by what their columns are called."""
+def is_implicit(settings: Ingest, chosen: Mapping[str, tuple[str, str]]) -> bool:
+    """Whether the rows are interactions, by the columns chosen, and why they are."""
     if settings.feedback != AUTO:
         return settings.feedback == "implicit"
-    return "rating" not in names or columns.plain_name(names["rating"]) in columns.COUNTS
+    name, why = chosen.get("rating", ("", columns.BY_COUNTS))
+    return why == columns.BY_COUNTS or columns.plain_name(name) in columns.COUNTS
 
 
 def has_interactions(paths: Sequence[Path], settings: Ingest) -> bool:
@@ -171,8 +182,7 @@ def has_interactions(paths: Sequence[Path], settings: Ingest) -> bool:
         InputError: as `read`, as far as these rows show.
     """
     tables = [table_file.open_table(path, settings.layout) for path in paths]
-    chosen = choose_columns(tables, settings)
-    return is_implicit(settings, {key: name for key, (name, _) in chosen.items()})
+    return is_implicit(settings, choose_columns(tables, settings))
 
 
 def collectors(settings: Ingest, names: Mapping[str, str]) -> dict[str, Collector]:

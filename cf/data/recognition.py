@@ -23,6 +23,10 @@ DATE_PATTERNS = (
     *("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%m %d, %Y"),
     *("%d %b %Y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y"),
 )
+WHOLE_PATTERNS = (
+    *("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S %z"),
+    *("%a, %d %b %Y %H:%M:%S GMT", "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p"),
+)
 TIMES_OF_DAY = ("", " %H:%M", " %H:%M:%S")
 
 
@@ -60,7 +64,9 @@ def recognize(path: str, items: str | None = None, users: str | None = None) -> 
     chosen = ratings_file.choose_columns(tables, settings)
     settings = guess_signs(settings, tables[0], {key: name for key, (name, _) in chosen.items()})
     stated = {key: chosen[key][0] if key in chosen else None for key in Columns.model_fields}
-    settings = settings.model_copy(update={"columns": Columns.model_validate(stated)})
+    feedback = "implicit" if ratings_file.is_implicit(settings, chosen) else "auto"
+    known = {"columns": Columns.model_validate(stated), "feedback": feedback}
+    settings = settings.model_copy(update=known)
     notes = [f"{file.name}" for file in files[:3]] + ["…"] * (len(files) > 3)
     form = [", ".join(notes), *tables[0].notes]
     problems = list(islice(find_problems(tables[0], settings), N_PROBLEMS + 1))
@@ -69,14 +75,17 @@ def recognize(path: str, items: str | None = None, users: str | None = None) -> 
     read = ratings_file.read(files, settings.model_copy(update={"repeats": "first"}))
     ratings = read.ratings
     lowest, highest = read.rating_range
-    update: dict[str, Any] = {"rating_range": [lowest, highest]}
+    ends = [float(str(np.float32(end))) for end in read.rating_range]  # 0.1, not 0.10000000149
+    update: dict[str, Any] = {"rating_range": ends}
     facts = [describe_ratings(ratings["rating"]), *read.side_notes]
     if read.implicit:
-        update = {"feedback": "implicit"}
+        update = {}
         counted = f", counted from {lowest:g} to {highest:g}" if "rating" in chosen else ""
         facts[0] = f"{len(ratings):,} interactions{counted}: not ratings, so for `make rank` alone"
     if not (items or users):
         facts += find_side_tables(files, read)
+    if len(read.users) == 1:
+        facts.append("All are of one user: models need several")
     if read.n_repeats:
         update["repeats"] = "last"
         facts.append(f"{read.n_repeats:,} rows repeat a user and an item: the last one counts")
@@ -125,7 +134,8 @@ def guess_signs(settings: Ingest, table: Table, names: dict[str, str]) -> Ingest
             update["thousands"] = sign
     dates = values("timestamp")
     if dates and not is_number(dates[0]) and not _fits(dates, "ISO8601"):
-        patterns = (day + time for time in TIMES_OF_DAY for day in DATE_PATTERNS)
+        days = (day + time for time in TIMES_OF_DAY for day in DATE_PATTERNS)
+        patterns = (*days, *WHOLE_PATTERNS)
         update["time_unit"] = next((p for p in patterns if _fits(dates, p)), "auto")
     return settings.model_copy(update={"layout": TextLayout(**update)})
 
@@ -183,7 +193,9 @@ def describe_ratings(ratings: "pd.Series[float]") -> str:
     text = f"{len(ratings):,} ratings from {levels[0]:g} to {levels[-1]:g}"
     steps = np.unique(np.diff(levels).round(4))
     if len(levels) > 100 or not len(steps):
-        return f"{text}, {len(levels):,} different"
+        skewed = levels[0] >= 0 and ratings.mean() > 1.5 * ratings.median()
+        hint = ". If they count plays or hours, set ingest.feedback: implicit" * bool(skewed)
+        return f"{text}, {len(levels):,} different{hint}"
     share = ratings.value_counts(normalize=True).head(3)
     common = ", ".join(f"{level:g} ({part:.0%})" for level, part in share.items())
     return f"{text} in steps of {steps[0]:g}, most often {common}"
@@ -199,7 +211,7 @@ def suspicious_mark(ratings: "pd.Series[float]") -> str:
             far = (mark == levels[0] and gap[0] > 1.5 * np.median(gap)) or (
                 mark == levels[-1] and gap[-1] > 1.5 * np.median(gap)
             )
-            if far or share[mark] > 0.3:
+            if far or share[mark] > (0.1 if mark == levels[0] == 0 else 0.3):
                 part = f"{mark:g} is {share[mark]:.0%} of the ratings"
                 return f"{part}: if it means that there is none, set ingest.missing: [{mark:g}]"
     return ""

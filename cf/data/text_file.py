@@ -308,6 +308,8 @@ def _find_delimiter(
             common, count = Counter(widths).most_common(1)[0] if widths else (0, 0)
             choices.append((count / max(1, len(widths)), common, quote))
         share, common, quote = max(choices, key=lambda choice: choice[0])  # of two, the first
+        if delimiter == BLANKS and share < 1 and best[0] > 0.9:
+            continue  # words in a column
         if common > 1 and (round(share, 1), common) > best:
             best, found = (round(share, 1), common), (delimiter, quote)
         if delimiter in SELDOM_IN_TEXT and best[0] > 0.9:
