@@ -63,3 +63,15 @@ def test_the_table() -> None:
     assert "tied" in text
     assert "in points;" in text
     assert "…" not in text
+
+
+def test_few_users_have_no_intervals() -> None:
+    compared = compare(RMSE, n_users=9)
+    assert compared[["low", "high"]].isna().all(axis=None)
+    assert not compared["tied"].any()
+    assert compared["to_best"].tolist() == pytest.approx([0, 0.05])
+    console = Console(width=80, record=True)
+    console.print(cv_table(compared, "toy", "points"))
+    text = console.export_text()
+    assert "in points; too few users for intervals" in text
+    assert "nan" not in text

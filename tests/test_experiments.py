@@ -196,7 +196,7 @@ record = {
     "tags": {"model": "dot"}, "started": 5, "ended": 6, "status": "FINISHED",
 }
 json.dump(metrics, open("reports/metrics.json", "w"))
-json.dump({"dataset": "toy", "unit": "points"}, open("reports/data.json", "w"))
+json.dump({"dataset": "toy", "unit": "points", "n_users": 30}, open("reports/data.json", "w"))
 json.dump(record, open("runs/dot.json", "w"))
 """
 RANK = """

@@ -29,7 +29,8 @@ def main() -> None:
     rmse = found.filter(regex=r"^[^.]+\.rmse$").rename(columns=lambda name: name.partition(".")[0])
     shape = cv.n_folds, len(cv.seeds)
     compared = cross_validation.compare(
-        {str(model): values.to_numpy().reshape(shape) for model, values in rmse.items()}
+        {str(model): values.to_numpy().reshape(shape) for model, values in rmse.items()},
+        int(found["n_users"].iloc[0]),
     )
     io.write_csv(paths.CV, compared)
     with recording(settings, timeout_s=None) as recorder:

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from cf.core import io
+from cf.evaluation.bootstrap import MIN_USERS
 
 
-def compare(rmse: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
+def compare(rmse: Mapping[str, NDArray[np.float64]], n_users: int = MIN_USERS) -> pd.DataFrame:
     """Each model compared with the best, fold by fold: a row per model, the best first.
 
     Of each model's RMSEs, (k, n_seeds); less than two folds raise ValueError. Folds share
@@ -20,7 +21,8 @@ def compare(rmse: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
     The columns: rmse, the mean over folds and seeds; sd_folds, the standard deviation
     over folds of the mean over seeds; sd_seeds, the standard deviation over seeds within a fold,
     missing with one seed; to_best, the mean difference to the best model's RMSE, with its 95%
-    interval from low to high; tied, whether that contains 0.
+    interval from low to high, missing with fewer than `MIN_USERS` users; tied, whether that
+    contains 0.
 
     Source:
         Nadeau and Bengio 2003, "Inference for the Generalization Error", section 3: the
@@ -36,6 +38,8 @@ def compare(rmse: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
     differences = folds - folds.iloc[int(mean.argmin())]
     to_best = differences.mean(axis=1)
     half = stdtrit(k - 1, 0.975) * differences.std(axis=1) * np.sqrt(1 / k + 1 / (k - 1))
+    if n_users < MIN_USERS:
+        half *= np.nan
     seeds = np.sqrt(values.var(axis=2, ddof=1).mean(axis=1)) if n_seeds > 1 else np.nan
     columns = {"rmse": mean, "sd_folds": folds.std(axis=1), "sd_seeds": seeds, "to_best": to_best}
     columns |= {"low": to_best - half, "high": to_best + half}

@@ -78,10 +78,12 @@ def ranking_table(ranking: pd.DataFrame, title: str) -> Table:
 def cv_table(compared: pd.DataFrame, title: str, unit: str) -> Table:
     """A cross-validation in `unit`, as `evaluation.cross_validation.compare` returns it."""
     caption = f"in {unit}; tied: the 95% interval of the difference contains 0"
+    if compared["low"].isna().any():
+        caption = f"in {unit}; too few users for intervals"
     headings = ["model", "RMSE", "± folds", "± seeds", "to best", "95% interval", ""]
     rows: list[Sequence[str]] = []
     for row in compared.to_dict("records"):
-        interval = f"{row['low']:+.4f} to {row['high']:+.4f}"
+        interval = "" if pd.isna(row["low"]) else f"{row['low']:+.4f} to {row['high']:+.4f}"
         to_best = f"{row['to_best']:+.4f}", interval, "tied" if row["tied"] else ""
         cells = (_number(row[key]) for key in ("rmse", "sd_folds", "sd_seeds"))
         rows.append((row["model"], *cells, *(to_best if rows else ())))
