@@ -113,6 +113,18 @@ def changed(sampling: Sampling, seed: int, **changes: Any) -> Sampling:
     )
 
 
+def variants(sampling: Sampling, ratings: Ratings) -> dict[str, dict[str, Any]]:
+    """What to change, by name: each switch off that the data has something for, and several."""
+    data = read()
+    gibbs = side_information.drop_unavailable(sampling.gibbs, ratings, data.items, data.users)
+    return {
+        "everything": {},
+        **{f"without {name}": {name: False} for name in SWITCHES if getattr(gibbs, name)},
+        "ids and user_noise": OFF | {"user_noise": True},
+        "ids only": OFF,
+    }
+
+
 def main() -> None:
     """Print the table, the mean over the seeds."""
     n_seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 1
@@ -120,16 +132,10 @@ def main() -> None:
     train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
     parts = splitting.random_split(len(train), SLICE, seed=1)
     fitted, held = train.take(parts["train"]), train.take(parts["valid"])
-    variants: dict[str, dict[str, Any]] = {
-        "everything": {},
-        **{f"without {name}": {name: False} for name in SWITCHES},
-        "ids and user_noise": {**OFF, "user_noise": True},
-        "ids only": OFF,
-    }
     table = Table(title=f"bayesmf, {len(held):,} training rows held out, {n_seeds} seeds")
     for heading in ("variant", "RMSE", "cold", "seconds"):
         table.add_column(heading, justify="left" if heading == "variant" else "right")
-    for name, changes in variants.items():
+    for name, changes in variants(sampling, train).items():
         found = mean(sampling, n_seeds, changes, fitted, held)
         figures = f"{found['rmse']:.4f}", f"{found['cold']:.4f}", f"{found['seconds']:.1f}"
         table.add_row(name, *figures)

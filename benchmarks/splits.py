@@ -4,14 +4,12 @@ Takes data/encoded (`dvc repro encode`). Usage: python -m benchmarks.splits [SEE
 """
 
 import sys
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bayesmf import mean
-from benchmarks.switches import OFF, SWITCHES
+from benchmarks.bayesmf import mean, variants
 from cf.baselines.bias import Bias
 from cf.core import config, io, paths
 from cf.core.config import Evaluate, Sampling
@@ -21,13 +19,7 @@ from cf.evaluation import calibration, metrics
 
 FRACTION = 0.2
 N_LAST = 5
-VARIANTS: dict[str, dict[str, Any]] = {
-    "everything": {},
-    "20 factors": {"n_factors": 20},
-    **{f"without {name}": {name: False} for name in SWITCHES},
-    "user_noise alone": OFF | {"user_noise": True},
-    "ids only": OFF,
-}
+WIDER = {"20 factors": {"n_factors": 20}}
 
 
 def main() -> None:
@@ -54,7 +46,7 @@ def main() -> None:
         sizes = 1 + ratings.users.max(), 1 + ratings.items.max()
         bias = Bias(damping).fit(train, *sizes).predict(valid.users, valid.items)
         table.add_row(name, "bias baseline", f"{metrics.rmse(bias, valid.values):.4f}")
-        for variant, changes in VARIANTS.items():
+        for variant, changes in {**variants(sampling, train), **WIDER}.items():
             found = mean(sampling, n_seeds, changes, train, valid)
             figures = [f"{found[key]:.4f}" for key in ("rmse", "cold")]
             shares = [f"{100 * found[key]:.1f}" for key in calibration.COVERAGE.values()]
