@@ -415,3 +415,38 @@ def test_interactions_are_ranked_and_no_model_is_trained_on_them(
     assert "train_dot needs ratings, and plays.csv has interactions" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert "train_dotbias" not in failed.stdout, "it ends before the first training"
+
+
+def test_a_file_found_somewhere_becomes_results_with_titles(made: Project, tmp_path: Path) -> None:
+    """MovieTweetings as published: no names, ids with leading zeros, ratings from 0 to 10."""
+    project = made.copy(tmp_path / "project")
+    for name in ("ratings.dat", "movies.dat"):
+        published = ROOT / "cf/data/movietweetings-10k" / name
+        shutil.copy(published, tmp_path / "project/data/own" / name)
+    files = "data/own/ratings.dat", "--items", "data/own/movies.dat"
+    said = project.cf("inspect", *files, "--write").stdout
+    assert "3,096 of the 3,096 items" in said
+    executed = project.repro()
+    assert executed[0] == "ingest"
+    assert executed[-1] == "plot"
+    shown = project.cf("show").stdout
+    assert "ratings.dat: 2000 validation ratings" in shown
+    assert "in points" in shown
+    ids = pd.read_parquet(tmp_path / "project/data/ingested/items.parquet")
+    lines = (tmp_path / "project/data/own/movies.dat").read_text().splitlines()
+    titles = {line.split("::")[0]: line.split("::")[1] for line in lines}
+    assert dict(zip(ids["item_id"], ids["title"], strict=True)) == titles
+    heat_map = (tmp_path / "project/reports/svg/crosstab.svg").read_text()
+    shortened = ("Argo", "Skyfall", "Django Unchained")
+    assert any(title in heat_map for title in shortened)
+    strata = pd.read_csv(tmp_path / "project/reports/strata.csv")
+    assert {"Drama", "Comedy"} <= set(strata.loc[strata["stratum"] == "genre", "label"])
+
+    packed = made.copy(tmp_path / "other")
+    packed.change("ingest", lambda s: s.update(dataset="movietweetings-10k", columns={}))
+    packed.repro("ingest")
+    frames = [
+        pd.read_parquet(f / "data/ingested/ratings.parquet")
+        for f in (project.folder, packed.folder)
+    ]
+    pd.testing.assert_frame_equal(*frames)
