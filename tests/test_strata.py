@@ -11,7 +11,7 @@ from cf.core import io
 from cf.core.ratings import Ratings
 from cf.evaluation import strata
 from cf.evaluation.bootstrap import intervals, resample
-from cf.evaluation.strata import MIN_USERS, by_genre, by_rating, deciles, score
+from cf.evaluation.strata import MAX_GENRES, MIN_USERS, by_genre, by_rating, deciles, score
 
 DTYPES = {
     **dict.fromkeys(("stratum", "label", "model"), str),
@@ -74,6 +74,15 @@ def test_a_row_counts_in_each_genre_of_its_item() -> None:
     genres = pd.Series(["Comedy|Action", "", "Drama", "Comedy"])
     found = by_genre(np.array([0, 1, 3, 0, 1]), genres)
     assert members(found) == {"Action": [0, 3], "Comedy": [0, 2, 3], "none": [1, 4]}
+
+
+def test_rare_genres_are_one_group() -> None:
+    names = [f"g{n:02}" for n in range(MAX_GENRES)]
+    genres = pd.Series(["|".join(names), "rare|rarer", "", "|".join([*names, "rare"])])
+    found = members(by_genre(np.arange(4), genres))
+    assert list(found) == [*names, "other", "none"]
+    assert found["other"] == [1, 3]
+    assert found["none"] == [2]
 
 
 def test_many_different_ratings_are_put_into_ranges() -> None:

@@ -14,6 +14,8 @@ from cf.core.ratings import Indices, Ratings, Stars
 from cf.evaluation import rating_scale
 from cf.evaluation.bootstrap import MIN_USERS
 
+MAX_GENRES = 30  # that are groups of their own
+
 Floats = NDArray[np.float64]
 
 
@@ -67,9 +69,16 @@ def deciles(counts: Indices) -> pd.Series:
 
 
 def by_genre(items: Indices, genres: "pd.Series[str]") -> pd.Series:
-    """Rows by their items' genres: in each of them, or in "none"; arguments as for `stratify`."""
+    """Rows by their items' genres: in each of them, or in "none"; arguments as for `stratify`.
+
+    Of more than `MAX_GENRES`, those of the fewest items are "other".
+    """
     names = genres.reset_index(drop=True).str.split("|").explode().replace("", "none")
-    labels = sorted(set(names), key=lambda name: (name == "none", name))
+    frequent = names[names != "none"].value_counts().index[:MAX_GENRES]
+    names = names.where(names.isin([*frequent, "none"]), "other")
+    names = names[~names.reset_index().duplicated().to_numpy()]  # an item may have several others
+    last = {"other": 1, "none": 2}
+    labels = sorted(set(names), key=lambda name: (last.get(name, 0), name))
     of_items = names.astype(pd.CategoricalDtype(labels)).rename("genre")
     rows = pd.Series(np.arange(len(items)), index=items)
     joined = rows.to_frame("row").join(of_items)

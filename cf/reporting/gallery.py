@@ -62,7 +62,7 @@ def draw(results: Results) -> Iterator[tuple[str, Figure]]:
     yield "activity", figures.activity(users, items, f"Activity of users and items: {dataset}")
     table = top_crosstab(results.ratings, N_TOP)
     titles = results.items.set_index("item_id")["title"]
-    title = f"Ratings of much rated items by active users: {dataset}"
+    title = f"Ratings of often rated items by active users: {dataset}"
     yield "crosstab", figures.crosstab_heatmap(table, titles, scale, title)
 
     title = f"Training and validation loss: {dataset}"
