@@ -42,7 +42,6 @@ NO_GENRES = ("", "(no genres listed)")
 TITLE_YEAR = r"\(([0-9]{4})(?:[-\u2013]\s*(?:[0-9]{4})?)?\)$"
 YEAR = r"(?<![0-9])(1[0-9]{3}|20[0-9]{2})(?![0-9])"
 MISSING = ("", "nan", "NaN", "NA", "N/A", "null", "NULL", "None", r"\N")
-MAX_CATEGORIES = 1000  # text with more different values, or mostly different ones, is no category
 
 
 def bare_items(item_ids: "pd.Series[Any]") -> pd.DataFrame:
@@ -248,7 +247,7 @@ def _kind(texts: "pd.Series[Any]", asked: bool) -> str | None:
     if numbers.notna().all() and np.isfinite(numbers).all():
         numbers_rows = n_different == len(known) > 10 and (numbers % 1 == 0).all()
         return None if numbers_rows and not asked else "number"
-    repeats = n_different <= min(MAX_CATEGORIES, max(10, len(known) / 5))
+    repeats = n_different <= max(10, len(known) / 5)
     is_list = known.str.startswith(("[", "{")).any()
     return "category" if asked or (repeats and not is_list) else None
 
