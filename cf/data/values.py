@@ -3,11 +3,14 @@
 from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyarrow import types
 
 from cf.core.config import AUTO
@@ -32,6 +35,27 @@ class WrongValueError(Exception):
         self.row = row
 
 
+class GrowingArray:
+    """Numbers put together from blocks, without a moment in which they are there twice."""
+
+    def __init__(self, dtype: str) -> None:
+        self.values, self.n = np.empty(0, dtype), 0
+
+    def append(self, block: pa.Array) -> None:
+        """Take a block of numbers of this type, none missing."""
+        end = self.n + len(block)
+        if end > len(self.values):  # memory that is not yet written to takes no room
+            self.values.resize(max(1 << 20, end + end // 2), refcheck=False)
+        self.values[self.n : end] = block.to_numpy(zero_copy_only=False)
+        self.n = end
+
+    def take(self) -> NDArray[Any]:
+        """All of them, after which there is none."""
+        self.values.resize(self.n, refcheck=False)
+        taken, self.values, self.n = self.values, np.empty(0, self.values.dtype), 0
+        return taken
+
+
 class Ids:
     """Ids as the file has them, to the character.
 
@@ -41,7 +65,8 @@ class Ids:
 
     def __init__(self, thousands: str | None = None) -> None:
         self.thousands = thousands
-        self.blocks: list[tuple[str, pa.Array]] = []  # "int", "float" or "text", and the ids
+        self.numbers = GrowingArray("int64")
+        self.blocks: list[tuple[str, Any]] = []  # "int" or "float", and how many; "text", and these
 
     def add(self, values: pa.Array) -> None:
         """Take a block; WrongValueError is raised where one is missing or cannot be an id."""
@@ -60,7 +85,9 @@ class Ids:
             kind, values = as_numbers(values)
         if kind == "text":
             values = values.cast(pa.string()).dictionary_encode()
-        self.blocks.append((kind, values))
+        else:
+            self.numbers.append(values)
+        self.blocks.append((kind, values if kind == "text" else len(values)))
 
     def series(self) -> pd.Series:
         """All blocks together.
@@ -68,13 +95,15 @@ class Ids:
         Raises:
             ValueError: the ids look like numbers with signs between thousands.
         """
-        if {kind for kind, _ in self.blocks} in (set(), {"int"}, {"float"}):
-            numbers = pa.chunked_array([block for _, block in self.blocks], pa.int64())
-            return pd.Series(numbers.to_numpy(), copy=False)
-        texts = []
-        for kind, block in self.blocks:
+        blocks, self.blocks = self.blocks, []
+        numbers = self.numbers.take()
+        if {kind for kind, _ in blocks} in (set(), {"int"}, {"float"}):
+            return pd.Series(numbers, copy=False)
+        texts, start = [], 0
+        for kind, block in blocks:
             if kind != "text":
-                block = block.cast(pa.string())
+                start, rows = start + block, slice(start, start + block)
+                block = pa.array(numbers[rows]).cast(pa.string())
                 if kind == "float":
                     block = pc.binary_join_element_wise(block, ".0", "")
                 block = block.dictionary_encode()
@@ -94,17 +123,17 @@ class Numbers:
 
     def __init__(self, decimal: str = ".", thousands: str | None = None) -> None:
         self.decimal, self.thousands = decimal, None if thousands == AUTO else thousands
-        self.blocks: list[pa.Array] = []
+        self.numbers = GrowingArray("float32")
 
     def add(self, values: pa.Array) -> None:
         """Take a block; WrongValueError is raised where one is missing or is no number."""
         refused = (types.is_temporal, types.is_boolean)
         values = plain(values, "numbers", refused)
-        self.blocks.append(converted(values, self._parse, "a number"))
+        self.numbers.append(converted(values, self._parse, "a number"))
 
     def series(self) -> pd.Series:
         """All blocks together."""
-        return pd.Series(pa.chunked_array(self.blocks, pa.float32()).to_numpy(), copy=False)
+        return pd.Series(self.numbers.take(), copy=False)
 
     def _parse(self, values: pa.Array) -> pa.Array:
         if types.is_string(values.type):
@@ -122,7 +151,8 @@ class Times:
 
     def __init__(self, unit: str = AUTO) -> None:
         self.unit = unit  # or a pattern of strptime's
-        self.blocks: list[tuple[bool, pa.Array]] = []  # whether they are in `unit`; else seconds
+        self.numbers = GrowingArray("int64")
+        self.in_unit: bool | None = None  # whether they are in `unit`; else seconds; None: no block
 
     def add(self, values: pa.Array) -> None:
         """Take a block; WrongValueError is raised where one is missing or is no time."""
@@ -135,9 +165,10 @@ class Times:
             parse = as_integers if in_unit else self._parse_dates
             expected = "whole seconds since 1970" if in_unit else "a date, as all are"
             values = converted(values, parse, expected)
-        if self.blocks and in_unit != self.blocks[0][0]:
+        if self.in_unit not in (None, in_unit):
             raise WrongValueError(0, "a number, or a date, as in the rows before")
-        self.blocks.append((in_unit, values))
+        self.in_unit = in_unit
+        self.numbers.append(values)
 
     def series(self) -> pd.Series:
         """All blocks together.
@@ -145,9 +176,8 @@ class Times:
         Raises:
             ValueError: the numbers are times in no unit.
         """
-        chunks = pa.chunked_array([block for _, block in self.blocks], pa.int64())
-        times = pd.Series(chunks.to_numpy(), copy=False)
-        if times.empty or not self.blocks[0][0]:
+        times = pd.Series(self.numbers.take(), copy=False)
+        if not self.in_unit:
             return times
         lowest, highest = times.min(), times.max()
         for pattern, (low, high) in DATE_NUMBERS.items():
@@ -158,7 +188,7 @@ class Times:
         unit = self.unit if self.unit != AUTO else find_unit(lowest, highest)
         if unit is None:
             raise ValueError(f"{lowest} to {highest} are no times in s, ms, us or ns since 1970")
-        return times // UNITS[unit]
+        return times // UNITS[unit] if UNITS[unit] > 1 else times
 
     def _parse_dates(self, values: pa.Array) -> pa.Array:
         pattern = "ISO8601" if self.unit == AUTO else self.unit
