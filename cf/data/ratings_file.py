@@ -61,6 +61,7 @@ def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
     names = {key: name for key, (name, _) in chosen.items()}
     ratings, sizes = table_file.read_columns(tables, names, collectors(settings, names), HINTS)
     notes = [f"{key}: column {name}, {why}" for key, (name, why) in chosen.items()]
+    notes += tables[0].notes
     implicit = is_implicit(settings, chosen)
     if implicit:
         notes.append("interactions, not ratings: for `make rank` alone")

@@ -136,7 +136,8 @@ def _find(ids: "pd.Series[Any]", column: pa.ChunkedArray) -> NDArray[np.int64]:
     rows = np.flatnonzero(column.is_valid())
     try:
         for chunk in column.drop_null().chunks:
-            collector.add(chunk)
+            if len(chunk):
+                collector.add(chunk)
         known = collector.series()
     except (ValueError, WrongValueError, pa.ArrowException):  # of a type that no id has
         return np.full(len(ids), -1)
@@ -144,7 +145,7 @@ def _find(ids: "pd.Series[Any]", column: pa.ChunkedArray) -> NDArray[np.int64]:
         known, ids = known.astype("str"), ids.astype("str")
     first = ~known.duplicated()
     found = pd.Index(known[first]).get_indexer(pd.Index(ids))
-    return np.where(found >= 0, rows[first][found], -1)
+    return np.where(found >= 0, np.append(rows[first], -1)[found], -1)
 
 
 def _as_text(column: pa.ChunkedArray) -> "pd.Series[Any]":

@@ -4,12 +4,16 @@ import bz2
 import codecs
 import glob
 import gzip
+import io
 import json
 import lzma
+import re
+import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -31,6 +35,7 @@ PACKED: dict[bytes, Callable[..., Any]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
 }
+JSON = re.compile(rb'\{\s*("|\}|$)|\[\s*([\[{"\d\]]|$)')  # not an id such as {6f1c-...}
 ZSTD, ZIP, PARQUET = b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"PAR1"
 SUFFIXES = (
     *(".csv", ".tsv", ".txt", ".dat", ".data", ".inter", ".json", ".jsonl", ".ndjson"),
@@ -38,7 +43,7 @@ SUFFIXES = (
 )
 PACKED_SUFFIXES = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
 BATCH = 1 << 17  # rows
-NUMBERS_AS_TEXT: dict[str, Any] = {"parse_int": str, "parse_float": str, "parse_constant": str}
+AS_WRITTEN: dict[str, Any] = {"parse_int": str, "parse_float": str, "parse_constant": str}
 
 
 def find(path: str) -> list[Path]:
@@ -72,7 +77,8 @@ def open_unpacked(path: Path) -> BinaryIO:
         if magic.startswith(start):
             return cast(BinaryIO, opener(path, "rb"))
     if magic.startswith(ZSTD):
-        return cast(BinaryIO, pa.input_stream(str(path), compression="zstd"))
+        stream = pa.input_stream(str(path), compression="zstd")
+        return cast(BinaryIO, io.BufferedReader(stream, 1 << 20))  # which has lines
     if magic.startswith(ZIP):
         archive = zipfile.ZipFile(path)
         members = [
@@ -100,22 +106,25 @@ class Table:
         sample: its first rows, as text.
         notes: what was recognized, for people.
         read: the columns of these names, block by block: as text, or as a Parquet file has them.
-        records: each row as text with its line, from 1; None where rows are not lines.
+            With `in_one_line`, line ends within them are an error in a file of lines.
+        records: each row as text with its number from 1; None where rows are not to be had so.
+        unit: what these numbers count.
     """
 
     path: Path
     names: list[str]
     sample: list[list[str]]
     notes: list[str]
-    read: Callable[[Sequence[str]], Iterator[list[pa.Array]]]
+    read: Callable[..., Iterator[list[pa.Array]]]
     records: Callable[[], Iterator[tuple[int, list[str]]]] | None = None
+    unit: str = "line"
 
     def locate(self, row: int) -> str:
         """Where a row, numbered from 0, is: as an editor counts lines ("line 2"), or "row 1"."""
         if self.records is None:
-            return f"row {row + 1}"
-        line, _ = next(islice(self.records(), row, None))
-        return f"line {line}"
+            return f"{self.unit} {row + 1}"
+        number, _ = next(islice(self.records(), row, None))
+        return f"{self.unit} {number}"
 
 
 class Collector(Protocol):
@@ -148,15 +157,16 @@ def read_columns(
     for table in tables:
         n_rows = 0
         with _reading(table.path):
-            for arrays in table.read(list(columns.values())):
+            for arrays in table.read(list(columns.values()), in_one_line=True):
                 for key, array in zip(columns, arrays, strict=True):
+                    if not len(array):  # such as a group of rows without rows
+                        continue
                     problem = f"column {columns[key]}"
                     try:
                         collectors[key].add(array)
                     except WrongValueError as error:
                         where = table.locate(n_rows + error.row)
-                        got = array[error.row].as_py()
-                        got = got[:80].strip() if isinstance(got, str) else got
+                        got = _got(array[error.row])
                         raise InputError(
                             f"{table.path}, {where}, {problem}: expected {error}, got {got!r}. "
                             f"Correct or remove the {where.split()[0]}{hints[key]}."
@@ -185,8 +195,16 @@ def read_whole(path: Path, stated: TextLayout) -> pa.Table:
     """
     table = open_table(path, stated)
     with _reading(path):
-        blocks = zip(*table.read(table.names), strict=True)
-        return pa.table([pa.chunked_array(column) for column in blocks], table.names)
+        blocks = list(table.read(table.names)) or [[pa.array([], pa.string())] * len(table.names)]
+        columns = [pa.chunked_array(column) for column in zip(*blocks, strict=True)]
+        return pa.table(columns, table.names)
+
+
+def _got(value: pa.Scalar) -> Any:
+    with suppress(ValueError, OverflowError, pa.ArrowException):
+        got = value.as_py()
+        return got[:80].strip() if isinstance(got, str) else got
+    return f"a value of the type {value.type}"
 
 
 def open_table(path: Path, stated: TextLayout) -> Table:
@@ -199,12 +217,13 @@ def open_table(path: Path, stated: TextLayout) -> Table:
         start = _start(path)
         if start.startswith(PARQUET):
             table = _open_parquet(path)
-        elif start.startswith((b"{", b"[")):
+        elif JSON.match(start):
             table = _open_json(path)
         else:
             table = _open_text(path, stated)
-    repeated = [name for name in table.names if name and table.names.count(name) > 1]
-    if repeated:
+    if not table.names:
+        raise InputError(f"{path}: has no columns. Expected rows of users, items and ratings.")
+    if repeated := [name for name, count in Counter(table.names).items() if count > 1]:
         raise InputError(f"{path}: more than one column is called {repeated[0]!r}. Rename one.")
     return table
 
@@ -213,15 +232,16 @@ def _open_text(path: Path, stated: TextLayout) -> Table:
     open_file = partial(open_unpacked, path)
     layout = text_file.recognize(open_file, stated)
 
-    def read(columns: Sequence[str]) -> Iterator[list[pa.Array]]:
-        return text_file.read(open_file, layout, [layout.names.index(name) for name in columns])
+    def read(columns: Sequence[str], in_one_line: bool = False) -> Iterator[list[pa.Array]]:
+        positions = [layout.names.index(name) for name in columns]
+        return text_file.read(open_file, layout, positions, in_one_line)
 
     records = partial(text_file.records, open_file, layout)
     return Table(path, layout.names, layout.sample, layout.notes, read, records)
 
 
 def _open_json(path: Path) -> Table:
-    def read(columns: Sequence[str]) -> Iterator[list[pa.Array]]:
+    def read(columns: Sequence[str], in_one_line: bool = False) -> Iterator[list[pa.Array]]:
         objects = (entry for _, entry in _json_objects(path))
         while block := list(islice(objects, BATCH)):
             texts = [[_as_text(entry.get(name)) for entry in block] for name in columns]
@@ -234,23 +254,37 @@ def _open_json(path: Path) -> Table:
     first = [entry for _, entry in islice(_json_objects(path), 1000)]
     names = list(dict.fromkeys(chain.from_iterable(first)))
     sample = [[_as_text(entry.get(name)) or "" for name in names] for entry in first]
-    return Table(path, names, sample, ["objects of JSON"], read, records)
+    unit = "entry" if _is_json_list(path) else "line"
+    return Table(path, names, sample, ["objects of JSON"], read, records, unit)
+
+
+def _is_json_list(path: Path) -> bool:
+    return _start(path).startswith(b"[")
 
 
 def _json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each object with its line, or its number in a list of all, from 1; numbers as text."""
-    is_list, number = _start(path).startswith(b"["), 0
+    is_list, number = _is_json_list(path), 0
+    how = {**AS_WRITTEN, "object_pairs_hook": _object}
     try:
         with open_unpacked(path) as file:
-            entries = json.load(file, **NUMBERS_AS_TEXT) if is_list else file
+            entries = json.load(file, **how) if is_list else file
             for number, entry in enumerate(entries, start=1):
                 if is_list or entry.strip():
-                    found = entry if is_list else json.loads(entry, **NUMBERS_AS_TEXT)
+                    found = entry if is_list else json.loads(entry, **how)
                     if not isinstance(found, dict):
                         raise ValueError(f"got {str(found)[:80]}")
                     yield number, found
     except (ValueError, RecursionError) as error:
-        raise UnreadableError(number, f"expected an object of JSON: {error}") from None
+        unit = "entry" if is_list else "line"
+        raise UnreadableError(number, f"expected an object of JSON: {error}", unit) from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
 
 
 def _as_text(value: Any) -> str | None:
@@ -260,17 +294,31 @@ def _as_text(value: Any) -> str | None:
 
 
 def _open_parquet(path: Path) -> Table:
-    file = pq.ParquetFile(path)
+    def opened() -> pq.ParquetFile:
+        with open_unpacked(path) as unpacked, path.open("rb") as file:
+            is_packed = file.read(len(PARQUET)) != PARQUET
+            return pq.ParquetFile(pa.BufferReader(unpacked.read()) if is_packed else path)
+
+    file = opened()
     names = file.schema_arrow.names
 
-    def read(columns: Sequence[str]) -> Iterator[list[pa.Array]]:
-        for batch in pq.ParquetFile(path).iter_batches(BATCH, columns=list(columns)):
+    def read(columns: Sequence[str], in_one_line: bool = False) -> Iterator[list[pa.Array]]:
+        for batch in opened().iter_batches(BATCH, columns=list(columns)):
             yield [batch.column(name) for name in columns]
 
     first = next(file.iter_batches(100), None)
-    rows = [] if first is None or len(set(names)) < len(names) else first.to_pylist()
-    sample = [["" if row[name] is None else str(row[name]) for name in names] for row in rows]
-    return Table(path, names, sample, ["a Parquet file"], read)
+    texts = (
+        [] if first is None else [[_shown(value) for value in column] for column in first.columns]
+    )
+    rows = [list(row) for row in zip(*texts, strict=True)]
+    return Table(path, names, rows, ["a Parquet file"], read, unit="row")
+
+
+def _shown(value: pa.Scalar) -> str:
+    """A value as text; nothing where it is missing, or has no text."""
+    with suppress(ValueError, OverflowError, pa.ArrowException):
+        return "" if value.as_py() is None else str(value.as_py())
+    return ""
 
 
 @contextmanager
@@ -280,12 +328,12 @@ def _reading(path: Path) -> Iterator[None]:
     except UnreadableError as error:
         if error.line:
             raise InputError(
-                f"{path}, line {error.line}: {error}. Correct or remove the line."
+                f"{path}, {error.unit} {error.line}: {error}. Correct or remove the {error.unit}."
             ) from None
         raise InputError(f"{path}: {error}.") from None
     except (OSError, EOFError, LookupError, UnicodeError, pa.ArrowException) as error:
         raise InputError(f"{path}: cannot be read ({error}). Is it whole?") from None
-    except (zipfile.BadZipFile, lzma.LZMAError, zlib.error) as error:
+    except (zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error, RuntimeError) as error:
         raise InputError(f"{path}: cannot be unpacked ({error}). Is it whole?") from None
 
 

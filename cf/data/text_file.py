@@ -5,10 +5,12 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from itertools import pairwise
+from typing import Any, BinaryIO, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
@@ -22,10 +24,15 @@ DELIMITERS = ("::", "\t", ";", "|", ",", BLANKS)  # the first of two that fit al
 SELDOM_IN_TEXT = ("::", "\t")  # so they delimit, however many others there are
 DELIMITER_NAMES = {"\t": "tabs", BLANKS: "blanks", ",": "commas", ";": "semicolons"}
 UNIT_SEPARATOR = "\x1f"  # stands for a delimiter of several characters
-HEAD_SIZE = 1 << 18  # bytes by which the layout is recognized
+HEAD_SIZE = 1 << 18  # bytes by which the layout is recognized, more where lines are long
+MAX_HEAD_SIZE = 1 << 25
 BLOCK_SIZE = 1 << 23
 COMMENT = ("#", "%")
 NAME = re.compile(r"user|item|rating|score|movie|title|time|date|product|book|id$", re.IGNORECASE)
+UTF8 = re.compile(  # letters of several bytes
+    rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
+)
+UNUSED = b"\x81\x8d\x8f\x90\x9d"  # by cp1252, Windows' Latin-1 with letters for control characters
 NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
 
 Open = Callable[[], BinaryIO]
@@ -63,11 +70,12 @@ class UnreadableError(Exception):
 
     Attributes:
         line: its number from 1; 0 if it is not known.
+        unit: what is numbered.
     """
 
-    def __init__(self, line: int, problem: str) -> None:
+    def __init__(self, line: int, problem: str, unit: str = "line") -> None:
         super().__init__(problem)
-        self.line = line
+        self.line, self.unit = line, unit
 
 
 def recognize(open_file: Open, stated: TextLayout) -> Layout:
@@ -76,30 +84,41 @@ def recognize(open_file: Open, stated: TextLayout) -> Layout:
     Raises:
         UnreadableError: the file is empty, or is not text.
     """
-    with open_file() as file:
-        head = file.read(HEAD_SIZE)
-    if not head.strip():
-        raise UnreadableError(0, "is empty. Expected a first line with column names, then rows")
+    head, is_whole = _read_head(open_file)
     encoding = stated.encoding if stated.encoding != AUTO else _encoding(open_file, head)
-    lines = re.split(r"\r\n|\n|\r", head.decode(encoding, errors="replace").lstrip("\ufeff"))
-    if len(head) == HEAD_SIZE and len(lines) > 1:
+    text = head.decode(encoding, errors="replace").removeprefix("\ufeff")
+    if not text.strip():
+        raise UnreadableError(0, "is empty. Expected a first line with column names, then rows")
+    newline = "\r" if "\r" in text and "\n" not in text else "\n"
+    lines = [line.rstrip("\r").replace("\r", " ") for line in text.split(newline)]
+    if not is_whole:
         del lines[-1]  # which may go on
+        if not lines:
+            size = f"{len(head) >> 20} MB"
+            raise UnreadableError(1, f"has more than {size}. Expected a row in each line")
     n_skipped, separator = _count_preamble(lines)
-    rows = [line for line in lines[n_skipped:] if line.strip()]
+    rows = lines[n_skipped:]
     delimiter, quote = _find_delimiter(rows, stated, separator)
     fields = _split(rows, delimiter, quote)
+    header = stated.header
+    if header == AUTO:
+        header = bool(fields) and is_header(fields[0], fields[1:])
+    comment = _first_row_in_comments(lines[:n_skipped], fields, delimiter, quote)
+    if comment is not None and not header:
+        n_skipped, rows = comment, lines[comment:]
+        fields = _split(rows, delimiter, quote)
     names: list[str] = []
-    if n_skipped and lines[n_skipped - 1].startswith(COMMENT):  # which may have the names
+    if n_skipped and lines[n_skipped - 1].startswith(COMMENT) and stated.header is not False:
         hidden = _split([lines[n_skipped - 1].lstrip("#% ")], delimiter, quote)[0]
         if len(hidden) == len(fields[0]) > 1 and is_header(hidden, fields):
             names = hidden
-    if not names and fields:
-        header = is_header(fields[0], fields[1:]) if stated.header == AUTO else stated.header
-        if header:
-            names = fields.pop(0)
-            n_skipped = lines.index(rows[0], n_skipped) + 1
+    if not names and fields and header:
+        names = fields[0]
+        n_skipped += _count_lines_of_first(lines[n_skipped:], delimiter, quote)
+        rows, fields = lines[n_skipped:], fields[1:]
     padded = _is_padded(fields, delimiter)
     if padded:
+        fields = _split(rows, delimiter, quote, padded)
         fields = [[value.strip() for value in row] for row in fields]
     quoted = quote is not None and any(quote in row for row in rows)
     notes = [
@@ -108,10 +127,21 @@ def recognize(open_file: Open, stated: TextLayout) -> Layout:
         + (", with spaces around them" if padded else ""),
         "the names of the columns are in the file" if names else "no names: columns are 1, 2, …",
     ]
+    if comments := [line for line in lines[:n_skipped] if line.startswith(COMMENT)]:
+        notes.append(f"left out before the table: {', '.join(comments)[:80]}")
     width = len(names) or (Counter(map(len, fields)).most_common(1)[0][0] if fields else 0)
-    names = [name.strip() for name in names] or [str(n) for n in range(1, width + 1)]
-    newline = "\r" if b"\r" in head and b"\n" not in head else "\n"
+    numbered = [str(n) for n in range(1, width + 1)]
+    names = [name.strip() or n for name, n in zip(names or numbered, numbered, strict=True)]
     return Layout(encoding, newline, delimiter, quote, n_skipped, padded, names, fields, notes)
+
+
+def _read_head(open_file: Open) -> tuple[bytes, bool]:
+    """The first bytes of a file, with some lines in them, and whether they are all."""
+    with open_file() as file:
+        head = more = file.read(HEAD_SIZE)
+        while more and len(head) < MAX_HEAD_SIZE and len(re.findall(rb"[\r\n]+", head)) < 10:
+            head += (more := file.read(HEAD_SIZE))
+        return head, not (more and file.read(1))
 
 
 def is_number(text: str) -> bool:
@@ -120,27 +150,35 @@ def is_number(text: str) -> bool:
 
 
 def is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the fields of the first line are names: none is a number, but fields below are."""
+    """Whether the fields of the first line are names: none is a number, but fields below are.
+
+    Names may also be 0, 1, 2, … as pandas numbers columns, after an empty one or not.
+    """
+    numbered = [str(n) for n in range(len(first))]
+    if len(first) > 2 and list(first) in (numbered, ["", *numbered[:-1]]):
+        return True
     if any(map(is_number, first)) or not any(first):
         return False
     numeric = any(is_number(value) for row in rows[:100] for value in row)
     return numeric or not rows or any(map(NAME.search, first))
 
 
-def read(open_file: Open, layout: Layout, columns: Sequence[int]) -> Iterator[list[pa.Array]]:
+def read(
+    open_file: Open, layout: Layout, columns: Sequence[int], in_one_line: bool = False
+) -> Iterator[list[pa.Array]]:
     """The columns at these positions as text, block by block; an empty field is an empty text.
 
     Every line with something in it becomes a row, or part of a quoted field that goes on over
     line ends.
 
     Raises:
-        UnreadableError: a line with another number of fields, or a stray quote.
+        UnreadableError: a line with another number of fields, a stray quote, or `in_one_line` a
+            field of these columns that goes on over line ends.
     """
     names = [str(position) for position in range(len(layout.names))]
     wanted = [names[position] for position in columns]
-    simple = len(layout.delimiter) == 1 and layout.delimiter != BLANKS
     parse = arrow_csv.ParseOptions(
-        delimiter=layout.delimiter if simple else UNIT_SEPARATOR,
+        delimiter=_sign(layout.delimiter),
         quote_char=layout.quote or False,
         newlines_in_values=layout.quote is not None,
     )
@@ -156,50 +194,86 @@ def read(open_file: Open, layout: Layout, columns: Sequence[int]) -> Iterator[li
         try:
             for batch in arrow_csv.open_csv(stream, options, parse, convert):
                 n_rows += batch.num_rows
-                arrays = [batch.column(name) for name in wanted]
-                yield [pc.utf8_trim(a, " \t") for a in arrays] if layout.padded else arrays
+                yield [_clean(batch.column(name), layout) for name in wanted]
         except pa.ArrowInvalid as error:
             if stream.n_lines:  # a file without rows is an error to Arrow
-                _raise_unreadable(open_file, layout)
+                _check(open_file, layout, [])
                 raise UnreadableError(0, f"cannot be read: {error}") from None
-    if n_rows != stream.n_lines:
-        _raise_unreadable(open_file, layout)
+    if n_rows != stream.n_lines or stream.may_be_odd:
+        n_expected = _check(open_file, layout, columns if in_one_line else [])
+        if n_rows != n_expected:
+            raise UnreadableError(0, f"cannot be read: {n_rows:,} rows of {n_expected:,} are found")
 
 
-def records(open_file: Open, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Each row with the number of its first line, from 1; slow, so for messages only."""
+def _clean(values: pa.Array, layout: Layout) -> pa.Array:
+    if layout.quote and _sign(layout.delimiter) != layout.delimiter:  # a delimiter in quotes
+        values = pc.replace_substring(values, UNIT_SEPARATOR, layout.delimiter)
+    return pc.utf8_trim(values, " \t") if layout.padded else values
+
+
+def records(
+    open_file: Open, layout: Layout, strict: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    """Each row with the number of its first line, from 1; slow, so for messages only.
+
+    Raises:
+        UnreadableError: with `strict`, a quote in a wrong place.
+    """
     with open_file() as file:
-        text = io.TextIOWrapper(file, layout.encoding, errors="replace", newline=layout.newline)
-        lines = enumerate(text, start=1)
-        for number, line in lines:
-            if number <= layout.n_skipped or not line.strip("\r\n"):
-                continue
-            if layout.quote:
-                while line.count(layout.quote) % 2 and (more := next(lines, None)):
-                    line += more[1]
-            try:
-                yield number, _split([line.rstrip("\r\n")], layout.delimiter, layout.quote)[0]
-            except csv.Error as error:
-                raise UnreadableError(number, str(error)) from None
+        stream = io.BufferedReader(_Lines(file, layout))
+        text = io.TextIOWrapper(stream, "utf-8", errors="replace", newline="\n")
+        for row in _parse(text, layout.delimiter, layout.quote, strict, layout.n_skipped):
+            values = row.fields
+            if layout.quote and _sign(layout.delimiter) != layout.delimiter:
+                values = [value.replace(UNIT_SEPARATOR, layout.delimiter) for value in values]
+            yield row.first, values
 
 
-def _raise_unreadable(open_file: Open, layout: Layout) -> None:
-    """Raise about the first line that is no row; do nothing if there is none."""
-    width, numeric = len(layout.names), [is_number(value) for value in layout.sample[0]]
-    for line, fields in records(open_file, layout):
-        for value in fields:
-            for inner in re.split(r"\r\n|\n|\r", value)[1:]:
-                begun = inner.split(layout.delimiter)[:-1]
-                if any(numeric[: len(begun)]) and numeric[: len(begun)] == [*map(is_number, begun)]:
+def _check(open_file: Open, layout: Layout, in_one_line: Sequence[int]) -> int:
+    """How many rows there are; fields of the columns `in_one_line` have no line ends.
+
+    Raises:
+        UnreadableError: about the first line that is no row.
+    """
+    try:
+        return _count_rows(records(open_file, layout, strict=True), layout, in_one_line)
+    except UnreadableError:
+        _count_rows(records(open_file, layout), layout, in_one_line)  # may know more about it
+        raise
+
+
+def _count_rows(
+    rows: Iterable[tuple[int, list[str]]], layout: Layout, in_one_line: Sequence[int]
+) -> int:
+    width, n_rows = len(layout.names), 0
+    sample = [row for row in layout.sample if len(row) == width]
+    counts = [sum(is_number(row[at]) for row in sample) for at in range(width)]
+    numeric = [count > 0.9 * len(sample) for count in counts]
+    for line, fields in rows:
+        for at, value in enumerate(fields):
+            if len(pieces := re.split(r"\r\n|\n|\r", value)) > 1 and layout.quote:
+                parts = [piece.split(layout.delimiter) for piece in pieces]
+                ends_row = len(parts[0]) == width - at and _fits(parts[0], numeric[at:])
+                if ends_row or any(_fits(part[:-1], numeric) for part in parts[1:]):
                     raise UnreadableError(
                         line,
                         f"a field opens with {layout.quote} and goes on over lines that look like "
                         "rows",
                     )
+                if at in in_one_line:
+                    raise UnreadableError(line, f"column {layout.names[at]} has a line end in it")
         if len(fields) != width:
             raise UnreadableError(
                 line, f"expected {width} fields as in other lines, got {len(fields)}"
             )
+        n_rows += 1
+    return n_rows
+
+
+def _fits(fields: Sequence[str], numeric: Sequence[bool]) -> bool:
+    """Whether there are numbers, and wherever a row has them."""
+    expected = [value for value, is_numeric in zip(fields, numeric, strict=False) if is_numeric]
+    return bool(expected) and all(map(is_number, expected))
 
 
 class _Lines(io.RawIOBase):
@@ -207,12 +281,16 @@ class _Lines(io.RawIOBase):
 
     Attributes:
         n_lines: of those read so far, how many have something in them.
+        may_be_odd: whether one of these may have a quote or a carriage return in a wrong place.
     """
 
     def __init__(self, file: BinaryIO, layout: Layout) -> None:
         self._blocks = self._translate(file, layout)
         self._rest = memoryview(b"")
+        self._quote = (layout.quote or "").encode()
+        self._sign = _sign(layout.delimiter).encode()
         self.n_lines = 0
+        self.may_be_odd = False
 
     def readable(self) -> bool:
         return True
@@ -223,6 +301,10 @@ class _Lines(io.RawIOBase):
             if block is None:
                 return 0
             self.n_lines += _count_lines(block)
+            if self._quote and self._quote in block:
+                self.may_be_odd |= _has_stray_quote(block, self._sign, self._quote)
+            if n_returns := block.count(b"\r"):
+                self.may_be_odd |= n_returns != block.count(b"\r\n")
             self._rest = memoryview(block)
         n = min(len(buffer), len(self._rest))
         buffer[:n], self._rest = self._rest[:n], self._rest[n:]
@@ -231,27 +313,66 @@ class _Lines(io.RawIOBase):
     @staticmethod
     def _translate(file: BinaryIO, layout: Layout) -> Iterator[bytes]:
         decoder = codecs.getincrementaldecoder(layout.encoding)()
-        to_skip, tail = layout.n_skipped, b""
-        while block := file.read(BLOCK_SIZE):
+        to_skip, tail, at_start, is_last = layout.n_skipped, b"", True, False
+        while not is_last:
+            block = file.read(BLOCK_SIZE)
+            is_last = not block
             if layout.encoding != "utf-8":
-                block = decoder.decode(block).encode()
+                block = decoder.decode(block, final=is_last).encode()
+            block = tail + block
+            if at_start and block:
+                block, at_start = block.removeprefix(codecs.BOM_UTF8), False
             if layout.newline == "\r":
                 block = block.replace(b"\r", b"\n")
-            block = tail + block
-            end = block.rfind(b"\n") + 1
+            end = len(block) if is_last else block.rfind(b"\n") + 1
             block, tail = block[:end], block[end:]
             while to_skip and block:
-                block, to_skip = block[block.index(b"\n") + 1 :], to_skip - 1
-            yield _with_one_delimiter(block.removeprefix(codecs.BOM_UTF8), layout.delimiter)
-        if not to_skip:
-            yield _with_one_delimiter(tail.removeprefix(codecs.BOM_UTF8), layout.delimiter)
+                block, to_skip = block[block.find(b"\n") + 1 or len(block) :], to_skip - 1
+            if _sign(layout.delimiter) != layout.delimiter and UNIT_SEPARATOR.encode() in block:
+                raise UnreadableError(0, "cannot be read: it has the control character U+001F")
+            block = _with_one_delimiter(block, layout.delimiter, layout.quote, layout.padded)
+            # Arrow would leave out what looks like a byte-order mark, though it is part of an id
+            yield b"\n" * block.startswith(codecs.BOM_UTF8) + block
 
 
-def _with_one_delimiter(block: bytes, delimiter: str) -> bytes:
+def _sign(delimiter: str) -> str:
+    """The delimiter, or the sign that stands for it."""
+    simple = len(delimiter) == 1 and delimiter.isascii() and delimiter != BLANKS
+    return delimiter if simple else UNIT_SEPARATOR
+
+
+def _with_one_delimiter(
+    block: bytes, delimiter: str, quote: str | None = None, padded: bool = False
+) -> bytes:
+    """The lines with a delimiter of one character, and no spaces before quotes if `padded`."""
+    sign = _sign(delimiter).encode()
     if delimiter == BLANKS:
         block = re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", block)
-        return re.sub(rb"[ \t]+", UNIT_SEPARATOR.encode(), block)
-    return block.replace(delimiter.encode(), UNIT_SEPARATOR.encode()) if delimiter[1:] else block
+        return re.sub(rb"[ \t]+", sign, block)
+    if sign != delimiter.encode():
+        block = block.replace(delimiter.encode(), sign)
+    if padded and quote and quote.encode() in block:
+        q, d = re.escape(quote.encode()), re.escape(sign)
+        opening = rb"(?m)(?:^|(?<=%b))[ \t]+(?=%b(?!%b)|%b%b[ \t]*(?:%b|\r?$))"
+        block = re.sub(opening % (d, q, q, q, q, d), b"", block)
+        block = re.sub(rb"(?m)(?<!%b)(%b)[ \t]+(?=%b|\r?$)" % (q, q, d), rb"\1", block)
+    return block
+
+
+def _has_stray_quote(block: bytes, sign: bytes, quote: bytes) -> bool:
+    """Whether there is an odd number in a line, or a field in quotes, if it is one, goes on."""
+    signs = np.frombuffer(b"\n" + block + b"\n", np.uint8)
+    between = np.zeros(256, bool)
+    between[[*sign, *b"\r\n"]] = True
+    at = np.flatnonzero(signs == quote[0])
+    if (np.searchsorted(at, np.flatnonzero(signs == ord("\n"))) % 2).any():
+        return True
+    is_first = np.diff(at, prepend=-1) > 1
+    is_last = np.roll(is_first, -1)
+    first, last = at[is_first], at[is_last]
+    in_pairs = (last - first) % 2 == 1
+    opens = between[signs[first - 1]]
+    return bool(((opens == in_pairs) & ~between[signs[last + 1]]).any())
 
 
 def _count_lines(block: bytes) -> int:
@@ -263,31 +384,65 @@ def _count_lines(block: bytes) -> int:
 
 
 def _encoding(open_file: Open, head: bytes) -> str:
+    """The encoding, as Python calls it.
+
+    Raises:
+        UnreadableError: this is not text, or it is UTF-8 with some damage.
+    """
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
+    if head[257:262] == b"ustar":
+        raise UnreadableError(0, "is a tar archive. Unpack it, and give the file")
     decoder = codecs.getincrementaldecoder("utf-8")()
+    n_lines, controls = 0, False
     try:
         with open_file() as file:
             while block := file.read(BLOCK_SIZE):
                 decoder.decode(block)
+                n_lines += block.count(b"\n")
             decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
         if b"\0" in head:
             raise UnreadableError(0, "is not text, nor a Parquet file") from None
-        return "latin-1"
-    return "utf-8"
+        wrong = error.object
+        n_other = len(wrong.translate(None, bytes(range(128))))
+        n_utf8 = sum(map(len, UTF8.findall(wrong)))
+        if n_utf8 > n_other / 2:
+            line = n_lines + wrong[: error.start].count(b"\n") + 1
+            raise UnreadableError(
+                line, "is not UTF-8, as other lines are. State the encoding, or correct it"
+            ) from None
+        controls = any(byte in wrong for byte in range(0x80, 0xA0))
+    else:
+        return "utf-8"
+    return "cp1252" if controls and not any(sign in wrong for sign in UNUSED) else "latin-1"
 
 
 def _count_preamble(lines: Sequence[str]) -> tuple[int, str | None]:
     """How many lines are before the table, and the delimiter that a line sep=; names."""
-    count, separator = 0, None
-    for line in lines:
-        if found := re.fullmatch(r"sep=(.+)", line.strip("\ufeff\"' "), re.IGNORECASE):
+    separator = None
+    for count, line in enumerate(lines):
+        if found := re.fullmatch(r"sep=(.|\s|::)", line.strip("\ufeff\"' \r"), re.IGNORECASE):
             separator = found[1]
         elif line.strip() and not line.startswith(COMMENT):
-            break
-        count += 1
-    return count, separator
+            return count, separator
+    return 0, None  # nothing but such lines: they are the table
+
+
+def _first_row_in_comments(
+    before: Sequence[str], fields: Sequence[Sequence[str]], delimiter: str, quote: str | None
+) -> int | None:
+    """The first line before the table that is a row, though it begins like a comment."""
+    width = Counter(map(len, fields)).most_common(1)[0][0] if fields else 0
+    rows = [row for row in fields[1:] or fields if len(row) == width]
+    numeric = [all(is_number(row[at]) for row in rows) for at in range(width)]
+    for at, line in enumerate(before):
+        if line.startswith(COMMENT):
+            row = _split([line], delimiter, quote)[0]
+            alike = (is_number(v) for v, known in zip(row, numeric, strict=False) if known)
+            if len(row) == width > 1 and any(alike):
+                return at
+    return None
 
 
 def _find_delimiter(
@@ -297,13 +452,18 @@ def _find_delimiter(
     quotes = ['"', None] if stated.quote == AUTO else [stated.quote]
     if stated.delimiter != AUTO:
         separator = stated.delimiter
-    sample = [row for row in rows[:200] if len(row) < 100_000]
+    sample = [row for row in rows[:400] if row.strip() and len(row) < 100_000]
     best, found = (0.0, 0), (separator or ",", quotes[0])
     for delimiter in (separator,) if separator else DELIMITERS:
+        if delimiter == BLANKS and best >= (1.0, 3):
+            break  # blanks are in the text, then
         choices = []
-        usual = delimiter in (",", ";", "\t") or len(quotes) == 1
-        seen = any('"' in row for row in sample)
-        for quote in quotes if usual or seen else [None]:
+        for quote in quotes if len(quotes) == 1 or delimiter != BLANKS else [None]:
+            if quote and len(quotes) > 1 and delimiter not in (",", ";", "\t"):
+                signs = f"(^|{re.escape(delimiter)}){quote}", f"{quote}($|{re.escape(delimiter)})"
+                opening, closing = (sum(len(re.findall(s, row)) for row in sample) for s in signs)
+                if not opening == closing > 0:
+                    continue
             widths = [len(fields) for fields in _split(sample, delimiter, quote)]
             common, count = Counter(widths).most_common(1)[0] if widths else (0, 0)
             choices.append((count / max(1, len(widths)), common, quote))
@@ -317,21 +477,67 @@ def _find_delimiter(
     return found
 
 
-def _split(lines: Sequence[str], delimiter: str, quote: str | None) -> list[list[str]]:
-    if delimiter == BLANKS:
-        return [line.split() for line in lines]
-    if len(delimiter) > 1:
-        lines, delimiter = (
-            [line.replace(delimiter, UNIT_SEPARATOR) for line in lines],
-            UNIT_SEPARATOR,
-        )
-    if quote is None:
-        return [line.split(delimiter) for line in lines]
-    return list(csv.reader(lines, delimiter=delimiter, quotechar=quote))
+class _Row(NamedTuple):
+    first: int  # its lines, from 1
+    last: int
+    fields: list[str]
+
+
+def _parse(
+    lines: Iterable[str],
+    delimiter: str,
+    quote: str | None,
+    strict: bool = False,
+    n_before: int = 0,
+) -> Iterator[_Row]:
+    """The rows in these lines, which have a delimiter of one character; empty lines are none."""
+    how: dict[str, Any] = {"quoting": csv.QUOTE_NONE}
+    if quote:
+        how = {"quotechar": quote, "strict": strict}
+    reader = csv.reader(lines, delimiter=_sign(delimiter), **how)
+    first = n_before + 1
+    try:
+        for fields in reader:
+            if fields:
+                yield _Row(first, n_before + reader.line_num, fields)
+            first = n_before + reader.line_num + 1
+    except csv.Error as error:
+        known = {
+            "expected after": f"something follows a field that ends with {quote}",
+            "unexpected end": f"a field opens with {quote} and does not end",
+            "new-line": "there is a carriage return inside the line",
+        }
+        problem = next((text for part, text in known.items() if part in str(error)), str(error))
+        raise UnreadableError(first, problem) from None
+
+
+def _split(
+    lines: Sequence[str], delimiter: str, quote: str | None, padded: bool = False
+) -> list[list[str]]:
+    """The fields of each row in these lines."""
+    block = "\n".join(lines).encode()
+    text = _with_one_delimiter(block, delimiter, quote, padded).decode()
+    rows = [row.fields for row in _parse(text.split("\n"), delimiter, quote)]
+    rows = [row for row in rows if row != [""] and (row[1:] or row[0].strip())]
+    if quote and _sign(delimiter) != delimiter:
+        return [[v.replace(UNIT_SEPARATOR, delimiter) for v in row] for row in rows]
+    return rows
+
+
+def _count_lines_of_first(lines: Sequence[str], delimiter: str, quote: str | None) -> int:
+    """How many lines there are until the first row has ended."""
+    block = "\n".join(line if line.strip() else "" for line in lines).encode()
+    text = _with_one_delimiter(block, delimiter).decode()
+    return next(_parse(text.split("\n"), delimiter, quote)).last
 
 
 def _is_padded(rows: Sequence[Sequence[str]], delimiter: str) -> bool:
-    """Whether in each row a field begins or ends with a space."""
+    """Whether each delimiter in each row has a space beside it, but for empty fields."""
     if delimiter == BLANKS or not rows:
         return False
-    return all(any(value != value.strip() for value in row) for row in rows)
+
+    def has_spaces(row: Sequence[str]) -> bool:
+        beside = [left[-1:] + right[:1] for left, right in pairwise(row) if left and right]
+        return bool(beside) and all(" " in signs or "\t" in signs for signs in beside)
+
+    return all(map(has_spaces, rows))

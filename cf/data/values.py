@@ -19,6 +19,7 @@ UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Units of times, and how many of each are a second."""
 LATEST_S = 4_102_444_800  # 2100-01-01
 EARLIEST_S = 100_000_000  # 1973, for finer units: fewer could as well be seconds
+N_WAITING = 1 << 22  # texts that are given codes at a time
 DATE_NUMBERS = {"%Y%m%d": (19e6, 2101e4), "%Y%m%d%H%M%S": (19e12, 2101e10)}
 """How dates are written as numbers, and between which."""
 
@@ -59,35 +60,70 @@ class GrowingArray:
 class Ids:
     """Ids as the file has them, to the character.
 
-    They are int64 where all are whole numbers without leading zeros or signs, or all are floats of
-    such (13.0); else text, as a categorical. Of stated signs between thousands they are freed.
+    They are int64 where all are whole numbers without leading zeros or signs, or all are written
+    as floats of such (13.0); else text, as a categorical. Numbers are freed of stated signs between
+    thousands.
     """
 
     def __init__(self, thousands: str | None = None) -> None:
         self.thousands = thousands
+        self.kind = ""  # of all so far: "int", "float" or "text"; no block yet
         self.numbers = GrowingArray("int64")
-        self.blocks: list[tuple[str, Any]] = []  # "int" or "float", and how many; "text", and these
+        self.codes = GrowingArray("int32")
+        self.names = pa.array([], pa.string())
+        self.waiting: list[pa.Array] = []  # texts that have no code yet
 
     def add(self, values: pa.Array) -> None:
         """Take a block; WrongValueError is raised where one is missing or cannot be an id."""
         values = plain(values, "text or numbers", refused=(types.is_time, types.is_duration))
         kind = "text"
         if types.is_floating(values.type):
+            values = values.cast(pa.float64())
             whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**53))
-            if pc.all(whole).as_py() is not False:
-                kind, values = "float", values.cast(pa.int64())
+            numbers = pc.if_else(whole, values, 0).cast(pa.int64())
+            if pc.all(whole).as_py():
+                kind, values = "int", numbers
+            else:
+                values = pc.if_else(whole, numbers.cast(pa.string()), values.cast(pa.string()))
         elif types.is_integer(values.type):
             with suppress(pa.ArrowInvalid):  # larger than int64
                 kind, values = "int", values.cast(pa.int64())
         elif types.is_string(values.type):
             if self.thousands not in (None, AUTO):
-                values = pc.replace_substring(values, self.thousands, "")
+                values = without_thousands(values, self.thousands)
             kind, values = as_numbers(values)
-        if kind == "text":
-            values = values.cast(pa.string()).dictionary_encode()
+        if self.kind not in ("", "text", kind):
+            numbers = self.numbers.take()
+            for start in range(0, len(numbers), N_WAITING):
+                self._add_text(as_text(pa.array(numbers[start : start + N_WAITING]), self.kind))
+            self.kind = "text"
+        self.kind = self.kind or kind
+        if self.kind == "text":
+            self._add_text(as_text(values, kind))
         else:
             self.numbers.append(values)
-        self.blocks.append((kind, values if kind == "text" else len(values)))
+
+    def _add_text(self, values: pa.Array) -> None:
+        self.waiting.append(values.dictionary_encode())
+        if sum(map(len, self.waiting)) >= N_WAITING:
+            self._give_codes()
+
+    def _give_codes(self) -> None:
+        """Number the texts that wait, as they first appear."""
+        chunks = pa.chunked_array(self.waiting, pa.dictionary(pa.int32(), pa.string()))
+        chunks = chunks.unify_dictionaries().chunks
+        self.waiting = []
+        if chunks:
+            names = chunks[0].dictionary
+            known = pc.index_in(names, self.names)
+            is_new = known.is_null()
+            codes = known.to_numpy(zero_copy_only=False, writable=True).astype("float64")
+            new = is_new.to_numpy(zero_copy_only=False)
+            codes[new] = len(self.names) + np.arange(new.sum())
+            self.names = pa.concat_arrays([self.names, names.filter(is_new)])
+            of_name = codes.astype("int32")
+            for chunk in chunks:
+                self.codes.append(pa.array(of_name[chunk.indices.to_numpy()]))
 
     def series(self) -> pd.Series:
         """All blocks together.
@@ -95,27 +131,22 @@ class Ids:
         Raises:
             ValueError: the ids look like numbers with signs between thousands.
         """
-        blocks, self.blocks = self.blocks, []
-        numbers = self.numbers.take()
-        if {kind for kind, _ in blocks} in (set(), {"int"}, {"float"}):
-            return pd.Series(numbers, copy=False)
-        texts, start = [], 0
-        for kind, block in blocks:
-            if kind != "text":
-                start, rows = start + block, slice(start, start + block)
-                block = pa.array(numbers[rows]).cast(pa.string())
-                if kind == "float":
-                    block = pc.binary_join_element_wise(block, ".0", "")
-                block = block.dictionary_encode()
-            texts.append(block)
-        together = pa.chunked_array(texts, pa.dictionary(pa.int32(), pa.string()))
-        ids = pd.Series(together.unify_dictionaries().to_pandas())
-        names = ids.cat.categories
+        if self.kind != "text":
+            return pd.Series(self.numbers.take(), copy=False)
+        self._give_codes()
+        names = pd.Index(self.names.to_pandas(), dtype="str")
+        ids = pd.Series(pd.Categorical.from_codes(self.codes.take(), names))
         with_sign = names[names.str.contains(r"[.,]")]
         in_thousands = names.str.fullmatch(r"\d{1,3}([.,]\d{3})*").all()
         if self.thousands == AUTO and len(with_sign) and in_thousands:
             raise ValueError(f"expected ids, got numbers such as {with_sign[0]}")
         return ids
+
+
+def as_text(ids: pa.Array, kind: str) -> pa.Array:
+    """Ids as they were written, of whatever kind."""
+    texts = ids.cast(pa.string())
+    return pc.binary_join_element_wise(texts, ".0", "") if kind == "float" else texts
 
 
 class Numbers:
@@ -139,10 +170,12 @@ class Numbers:
         if types.is_string(values.type):
             values = pc.utf8_trim_whitespace(values)
             if self.thousands:
-                values = pc.replace_substring(values, self.thousands, "")
+                values = without_thousands(values, self.thousands)
             if self.decimal != ".":
                 values = pc.replace_substring(values, ".", "?")  # which no number has
                 values = pc.replace_substring(values, self.decimal, ".")
+        if types.is_decimal(values.type):  # straight to float32 they are rounded wrongly
+            values = values.cast(pa.float64())
         return values.cast(pa.float32())
 
 
@@ -192,6 +225,8 @@ class Times:
 
     def _parse_dates(self, values: pa.Array) -> pa.Array:
         pattern = "ISO8601" if self.unit == AUTO else self.unit
+        if not pc.all(pc.match_substring_regex(values, r"\d")).as_py():  # such as now, or NaT
+            raise ValueError("a date has digits")
         dates = pd.to_datetime(values.to_pandas(), format=pattern, utc=True)
         return pa.array(to_seconds(dates), pa.int64())
 
@@ -232,7 +267,10 @@ def plain(
     if types.is_fixed_size_binary(values.type) and values.type.byte_width == 16:
         texts = [None if value is None else str(UUID(bytes=value)) for value in values.to_pylist()]
         values = pa.array(texts, pa.string())
-    of_text = (types.is_large_string, types.is_string_view, types.is_binary, types.is_null)
+    of_text = (
+        *(types.is_large_string, types.is_string_view, types.is_null),
+        *(types.is_binary, types.is_large_binary, types.is_binary_view),
+    )
     if any(is_type(values.type) for is_type in of_text):
         with suppress(pa.ArrowInvalid):  # bytes that are no text
             values = values.cast(pa.string())
@@ -250,6 +288,13 @@ def plain(
         if pc.any(damaged).as_py():
             raise WrongValueError(damaged.index(True).as_py(), "text without NUL")
     return values
+
+
+def without_thousands(texts: pa.Array, sign: str) -> pa.Array:
+    """Texts, those of numbers freed of the signs between their thousands."""
+    pattern = rf"^[-+]?\d{{1,3}}(\{sign}\d{{3}})+(\D.*)?$"
+    in_thousands = pc.match_substring_regex(texts, pattern)
+    return pc.if_else(in_thousands, pc.replace_substring(texts, sign, ""), texts)
 
 
 def as_numbers(texts: pa.Array) -> tuple[str, pa.Array]:
