@@ -145,7 +145,7 @@ class Ids:
 
 def as_text(ids: pa.Array, kind: str) -> pa.Array:
     """Ids as they were written, of whatever kind."""
-    texts = ids.cast(pa.string())
+    texts = ids if types.is_string(ids.type) else ids.cast(pa.string())
     return pc.binary_join_element_wise(texts, ".0", "") if kind == "float" else texts
 
 
@@ -303,6 +303,7 @@ def as_numbers(texts: pa.Array) -> tuple[str, pa.Array]:
     if pc.all(pc.ends_with(texts, ".0")).as_py():
         kind, digits = "float", pc.utf8_slice_codeunits(texts, 0, -2)
     with suppress(pa.ArrowInvalid):
+        digits[:1].cast(pa.int64())  # to fail on a whole block takes long
         numbers = digits.cast(pa.int64())
         if numbers.cast(pa.string()).equals(digits):
             return kind, numbers
