@@ -5,10 +5,12 @@ import csv
 import gzip
 import json
 import lzma
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from io import BytesIO, StringIO
 from typing import Any
 from uuid import UUID
@@ -26,6 +28,7 @@ NAMES = {
 }
 KEYS = {"user": "user_id", "item": "item_id", "rating": "rating", "time": "timestamp"}
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+SIGNS = ",;|:# \t%='\"\\[]{}<>&$@.-_/0123abcXYZéżñ漢🙂\u00a0\u2028\ufeff"
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "": lambda content: content,
     ".gz": gzip.compress,
@@ -88,13 +91,8 @@ class File:
 
 
 def characters(exclude: str = "") -> st.SearchStrategy[str]:
-    some = [
-        c
-        for c in ",;|:# \t%='\"\\[]{}<>&$@.-_/0123abcXYZéżñ漢🙂\u00a0\u2028\ufeff"
-        if c not in exclude
-    ]
     return st.one_of(
-        st.sampled_from(some),
+        st.sampled_from([sign for sign in SIGNS if sign not in exclude]),
         st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters=exclude),
     )
 
@@ -152,14 +150,9 @@ def frames(draw: st.DrawFn, exclude: str = "", max_rows: int = 12, header: bool 
     named = {names[key]: column for key, column in columns.items()}
     order = draw(st.permutations([*names.values()]))
     if draw(st.booleans()):
-        extra = st.lists(
-            st.one_of(texts(exclude, 0), st.just(""))
-            if exclude
-            else st.text(max_size=9).filter(lambda text: "\0" not in text),
-            min_size=n,
-            max_size=n,
-        )
-        values = draw(extra)
+        anything = st.text(max_size=9).filter(lambda text: "\0" not in text)  # with line ends
+        extra = st.one_of(texts(exclude, 0), st.just("")) if exclude else anything
+        values = draw(st.lists(extra, min_size=n, max_size=n))
         named["note"] = Column(values, values)
         order.insert(draw(st.integers(0, len(order))), "note")
     if draw(st.booleans()) and draw(st.booleans()):
@@ -246,14 +239,9 @@ def text_files(draw: st.DrawFn, lines_only: bool = False) -> File:
     if quoted:
         buffer = StringIO(newline="")
         has_return = any("\r" in value for row in table for value in row)  # bpo-10178
-        writer = csv.writer(
-            buffer,
-            delimiter=delimiter,
-            lineterminator=newline,
-            quoting=csv.QUOTE_ALL
-            if has_return
-            else draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])),
-        )
+        minimal = not has_return and draw(st.booleans())
+        quoting: Any = csv.QUOTE_MINIMAL if minimal else csv.QUOTE_ALL
+        writer = csv.writer(buffer, delimiter=delimiter, lineterminator=newline, quoting=quoting)
         writer.writerows(table)
         text = buffer.getvalue()
     else:
@@ -262,15 +250,8 @@ def text_files(draw: st.DrawFn, lines_only: bool = False) -> File:
         text = text.removesuffix(newline)
     before = ""
     if draw(st.integers(0, 4)) == 0 and header:
-        before = draw(
-            st.sampled_from(
-                [
-                    "# exported in 2020" + newline,
-                    newline + newline,
-                    f"sep={delimiter}{newline}" if delimiter in ",;|" else "% a\n",
-                ]
-            )
-        )
+        some = ["# exported in 2020", newline, f"sep={delimiter}" if delimiter in ",;|" else "% a"]
+        before = draw(st.sampled_from(some)) + newline
     if not header:
         layout["header"] = False
         layout["delimiter"] = delimiter  # of a row or two, others may fit as well
@@ -292,17 +273,10 @@ def text_files(draw: st.DrawFn, lines_only: bool = False) -> File:
         rest = text[text.index(newline) + len(newline) :]
         kind = "latin-1" if layout["encoding"] == "latin-1" else "utf-8"
         first = content[: len(content) - len(rest.encode(kind))]
-    return File(
-        PACKERS[packer](content),
-        frame,
-        before + text,
-        layout,
-        delimiter,
-        quoted,
-        n_before + header,
-        first,
-        rows_of(frame),
-    )
+    n_before += header
+    text = before + text
+    packed, rows = PACKERS[packer](content), rows_of(frame)
+    return File(packed, frame, text, layout, delimiter, quoted, n_before, first, rows)
 
 
 @st.composite
@@ -360,7 +334,7 @@ def is_json_number(text: str) -> bool:
         return False
 
 
-TYPES_OF_TEXT = [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary()]
+TYPES_OF_TEXT = (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary())
 EXTRAS: list[tuple[pa.DataType, Any]] = [
     (pa.list_(pa.int64()), [1, 2]),
     (pa.struct({"a": pa.int64()}), {"a": 1}),
@@ -393,19 +367,17 @@ def parquet_files(draw: st.DrawFn) -> File:
     arrays["extra"] = pa.array([value] * len(frame.rows()), kind)
     buffer = BytesIO()
     version = draw(st.sampled_from(["1.0", "2.6"]))
+    how: dict[str, Any] = {
+        "row_group_size": draw(st.integers(1, 12)),
+        "compression": draw(st.sampled_from(["none", "snappy", "zstd", "gzip"])),
+        "use_dictionary": draw(st.booleans()),
+    }
     try:
-        pq.write_table(
-            pa.table(arrays),
-            buffer,
-            row_group_size=draw(st.integers(1, 12)),
-            version=version,
-            compression=draw(st.sampled_from(["none", "snappy", "zstd", "gzip"])),
-            use_dictionary=draw(st.booleans()),
-        )
+        pq.write_table(pa.table(arrays), buffer, version=version, **how)
     except (pa.ArrowException, OSError):  # what this version of the format cannot hold
         arrays.pop("extra")
         buffer = BytesIO()
-        pq.write_table(pa.table(arrays), buffer, row_group_size=draw(st.integers(1, 12)))
+        pq.write_table(pa.table(arrays), buffer, **how)
     packer = draw(st.sampled_from(["", "", "", *PACKERS]))
     return File(PACKERS[packer](buffer.getvalue()), frame, None, dict(frame.layout))
 
@@ -413,10 +385,7 @@ def parquet_files(draw: st.DrawFn) -> File:
 @st.composite
 def arrow_arrays(draw: st.DrawFn, column: Column, key: str) -> pa.Array:
     texts = column.written
-    choices = [
-        pa.array([t.encode() for t in texts], pa.binary()).cast(kind) for kind in TYPES_OF_TEXT[:2]
-    ]
-    choices += [pa.array(texts, pa.string_view()), pa.array([t.encode() for t in texts])]
+    choices = [pa.array(texts, kind) for kind in TYPES_OF_TEXT]
     choices.append(pa.array(texts).dictionary_encode())
     if key in ("user", "item"):
         for kind in (pa.int8(), pa.int16(), pa.int64(), pa.uint8(), pa.uint64()):
@@ -432,19 +401,16 @@ def arrow_arrays(draw: st.DrawFn, column: Column, key: str) -> pa.Array:
         if all(len(text) == 36 for text in texts):
             choices += [pa.array([UUID(text).bytes for text in texts], pa.binary(16))] * 5
     if key == "rating":
-        choices += [
-            pa.array([float(text) for text in texts], kind) for kind in (pa.float32(), pa.float64())
-        ]
-        from decimal import Decimal
-
+        choices += [pa.array(map(float, texts), kind) for kind in (pa.float32(), pa.float64())]
         choices.append(pa.array([Decimal(text) for text in texts], pa.decimal128(20, 6)))
     if key == "time":
         for unit, n in UNITS.items():
-            kind = draw(
-                st.sampled_from([pa.timestamp(unit), pa.timestamp(unit, "UTC"), pa.int64()])
-            )
-            choices.append(pa.array([second * n for second in column.read], kind))
+            for kind in (pa.timestamp(unit), pa.timestamp(unit, "UTC"), pa.int64()):
+                choices.append(pa.array([second * n for second in column.read], kind))
     return draw(st.sampled_from(choices))
+
+
+OTHER_LINES = [b"x\n", b"1,2\n", b'"\n', b"1,2,3,4,5,6,7\n", b"\n", b"\r\n", b" \n", b"\r"]
 
 
 @st.composite
@@ -453,7 +419,7 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
     signs = st.sampled_from([*b'",;|: \t\n\r\0#%\xff\xe9\xc30.-e{}[]\\'])
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, max(0, len(content) - 1)))
-        kind = draw(st.sampled_from(["drop", "insert", "insert", "cut", "line", "blank", "twice"]))
+        kind = draw(st.sampled_from(["drop", "insert", "insert", "cut", "line", "twice"]))
         end = content.find(b"\n", at) + 1 or len(content)
         if kind == "drop":
             content = content[:at] + content[at + 1 :]
@@ -462,18 +428,7 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
         elif kind == "cut":
             content = content[:at]
         elif kind == "line":
-            content = (
-                content[:end]
-                + draw(st.sampled_from([b"x", b"1,2", b'"', b"1,2,3,4,5,6,7"]))
-                + b"\n"
-                + content[end:]
-            )
-        elif kind == "blank":
-            content = (
-                content[:end]
-                + draw(st.sampled_from([b"\n", b"\r\n", b" \n", b"\r"]))
-                + content[end:]
-            )
+            content = content[:end] + draw(st.sampled_from(OTHER_LINES)) + content[end:]
         else:
             content = content[:at] + content[at : at + 3] + content[at:]
     return content
@@ -507,57 +462,8 @@ def damaged_parquet(draw: st.DrawFn) -> bytes:
 
 def odd_text() -> st.SearchStrategy[str]:
     """Pieces of files, in any order."""
-    pieces = [
-        *(
-            "user,item,rating\n",
-            "1,2,3\n",
-            "userId\titemId\trating\ttimestamp\n",
-            "a::b::3\n",
-            "\n",
-        ),
-        *(
-            ",",
-            ";",
-            "::",
-            "|",
-            "\t",
-            " ",
-            '"',
-            '""',
-            "\r\n",
-            "\r",
-            "\0",
-            "\ufeff",
-            "sep=;\n",
-            "# ",
-            "{",
-            "}",
-        ),
-        *(
-            '{"user": 1, "item": 2, "rating": 3}\n',
-            "[",
-            "]",
-            "1",
-            "2.5",
-            "1,5",
-            "2020-01-01",
-            "1e999",
-            "nan",
-        ),
-        *(
-            "NaT",
-            "now",
-            "é",
-            "漢",
-            "\u2028",
-            "\x1f",
-            "\x85",
-            "PAR1",
-            "PK\x03\x04",
-            "1,027",
-            "-",
-            "0x1F",
-            "\x1a",
-        ),
-    ]
+    pieces = r"""user,item,rating\n~1,2,3\n~userId\titemId\trating\ttimestamp\n~a::b::3\n~\n~,~;
+        ~::~|~\t~ ~"~""~\r\n~\r~\0~\ufeff~sep=;\n~# ~{~}~{"user": 1, "item": 2, "rating": 3}\n~[~]
+        ~1~2.5~1,5~2020-01-01~1e999~nan~NaT~now~\xe9~\u6f22~\u2028~\x1f~\x85~PAR1~PK\x03\x04~1,027~-~0x1F~\x1a"""
+    pieces = re.sub("\n +~", "~", pieces).encode().decode("unicode_escape").split("~")
     return st.lists(st.sampled_from(pieces), max_size=25).map("".join)

@@ -4,6 +4,7 @@ import gzip
 import json
 import lzma
 import re
+import tarfile
 import zipfile
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -527,3 +528,124 @@ def test_a_rating_in_parquet_that_cannot_be_used_is_refused_with_its_row(parquet
 def test_parquet_without_rows(parquet):
     path = parquet(u=[], i=[], r=[], t=[])
     assert message_of(path) == f"{path}: holds no ratings. It needs at least one."
+
+
+@pytest.mark.parametrize("when", ["NaT", "nan", "now", "today", "None"])
+def test_a_word_is_no_time(mine, when):
+    path = mine(f"u,i,r,t\n1,2,3,2020-05-01\n1,3,4,{when}\n")
+    assert "line 3, column t: expected a date" in message_of(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('"ab"c,2,3', 'something follows a field that ends with "'),
+        ('"ab"""c,2,3', 'something follows a field that ends with "'),
+        ('"a\nb",2,3', "column u has a line end in it"),
+        ('"a\rb",2,3', "column u has a line end in it"),
+        ("a\rb,2,3", "there is a carriage return inside the line"),
+    ],
+)
+def test_quotes_and_line_ends_in_wrong_places(mine, line, problem):
+    path = mine(f"u,i,r\n5,6,1\n{line}\n7,8,2\n")
+    assert f"line 3: {problem}" in message_of(path, NO_TIME)
+
+
+def test_a_quote_within_a_field_is_part_of_it(mine):
+    assert [row[0] for row in rows(mine('u,i,r\n12" x,1,2\n5"" y",1,3\n'), NO_TIME)] == [
+        *('12" x', '5"" y"'),
+    ]
+
+
+def test_rows_that_begin_like_comments(mine):
+    numbers = dict(zip(("user_id", "item_id", "rating"), "123", strict=True), timestamp=None)
+    path = mine("#a,1,4\n%b,2,5\nc,3,1\n")
+    assert [row[0] for row in rows(path, numbers, layout={"header": False})] == ["#a", "%b", "c"]
+    assert len(rows(mine("#a,1,4\n#b,2,5\n"), numbers)) == 2
+    found = ratings_of(mine("# made up, 2\n" + TEXT))
+    assert tuples(found.ratings) == ROWS
+    assert "left out before the table: # made up, 2" in found.notes
+
+
+def test_a_carriage_return_before_the_first_row(mine):
+    numbers = dict(zip(("user_id", "item_id", "rating"), "123", strict=True), timestamp=None)
+    assert "line 1: there is a carriage return" in message_of(mine("\r1,2,3\n1,3,4\n"), numbers)
+
+
+def test_tabs_delimit_though_dates_have_blanks(mine):
+    content = "".join(f"{n}\t{n + 1}\t{n % 5 + 1}\t2020-05-01 12:30:00\n" for n in range(30))
+    assert rows(mine(content), {}, rating_range=[1, 5])[0] == (0, 1, 1.0, 1_588_336_200)
+    assert rows(mine(content.replace("\t", ",")), {}, rating_range=[1, 5])[0][3] == 1_588_336_200
+
+
+def test_blanks_are_trimmed_only_where_all_fields_have_them(mine):
+    kept = rows(mine("u,i,r,note\na ,2,3,x \nb,3,4,y \n"), NO_TIME)
+    assert [row[0] for row in kept] == ["a ", "b"]
+    assert rows(mine('u, i, r\n"a, b", "2", 3\n"c", 3, 4\n'), NO_TIME)[0] == ("a, b", 2, 3.0)
+
+
+def test_columns_that_are_numbered_by_pandas(mine):
+    numbers = dict(zip(("user_id", "item_id", "rating"), "012", strict=True), timestamp=None)
+    assert len(rows(mine("0,1,2\n7,8,3\n"), numbers)) == 1
+    assert len(rows(mine(",0,1,2\n0,7,8,3\n"), numbers)) == 1
+
+
+def test_a_damaged_encoding_is_refused_with_its_line(mine):
+    content = "u,i,r\ncafé,1,2\nnaïve,2,3\nöl,3,4\n".encode()
+    assert "line 4: is not UTF-8, as other lines are" in message_of(
+        mine(content.replace("ö".encode(), b"\xc3")), NO_TIME
+    )
+    assert "cannot be read" in message_of(mine("u,i,r\n1,2,3\n".encode("utf-16")[:-1]), NO_TIME)
+    windows = "u,i,r\n€uro,1,2\n".encode("cp1252")
+    assert rows(mine(windows), NO_TIME) == [("€uro", 1, 2.0)]
+
+
+def test_a_first_row_that_is_very_long(mine):
+    content = f"u,i,r,note\n1,2,3,{'long ' * 100_000}\n1,3,4,\n"
+    assert rows(mine(content), NO_TIME) == [(1, 2, 3.0), (1, 3, 4.0)]
+    path = mine("u" * (40 << 20))
+    assert "line 1: has more than 32 MB. Expected a row in each line" in message_of(path)
+
+
+def test_json_lines_in_any_package_and_ids_in_braces(mine):
+    line = json.dumps(dict(zip("uirt", ROWS[0], strict=True))).encode()
+    assert rows(mine(pa.compress(line, "zstd", asbytes=True))) == ROWS[:1]
+    assert rows(mine("u,i,r\n{6f1c-2},1,2\n"), NO_TIME) == [("{6f1c-2}", 1, 2.0)]
+    message = message_of(mine('[{"u": 1, "i": 2, "r": 3, "t": 4},\n\n{"u": 1, "i": 3}]'))
+    assert "entry 2, column r: expected a value, got None. Correct or remove the entry" in message
+    assert "a key occurs twice" in message_of(mine('{"u": 1, "u": 2, "i": 2, "r": 3, "t": 4}'))
+
+
+def test_parquet_in_a_package_with_any_ids_and_types(mine, parquet):
+    ids = [13.0, 14.0, 13.0, 13.5]
+    path = parquet(u=ids, i=[1, 2, 3, 4], r=[1, 2, 3, 4], x=pa.array([2**61] * 4, pa.duration("s")))
+    pq.write_table(pq.read_table(path), path, row_group_size=2)
+    kept = ["13", "14", "13", "13.5"]
+    assert [row[0] for row in rows(path, NO_TIME)] == kept, "the same in all row groups"
+    packed = mine(gzip.compress(path.read_bytes()), "packed.parquet.gz")
+    assert [row[0] for row in rows(packed, NO_TIME)] == kept
+
+
+def test_what_cannot_be_unpacked(mine, tmp_path):
+    content = bytearray(zipped(TEXT))
+    content[6] |= 1  # encrypted
+    content[content.index(b"PK\1\2") + 8] |= 1
+    assert "cannot be unpacked" in message_of(mine(bytes(content)))
+    archive = tmp_path / "mine.tar"
+    with tarfile.open(archive, "w") as file:
+        file.add(mine(TEXT), "mine.csv")
+    assert "is a tar archive. Unpack it" in message_of(archive)
+
+
+@pytest.mark.parametrize("layout", [{"quote": "ab"}, {"delimiter": ""}, {"encoding": "klingon"}])
+def test_a_layout_that_cannot_be(layout):
+    with pytest.raises(ValueError, match=next(iter(layout))):
+        TextLayout(**layout)
+
+
+def test_only_signs_between_thousands_are_left_out(mine):
+    path = mine('u,i,r\n"Doe, J","1,027",2\n"1,5",7,3\n')
+    kept = rows(path, NO_TIME, layout={"thousands": ","})
+    assert kept == [("Doe, J", 1027, 2.0), ("1,5", 7, 3.0)]
+    path = mine('u,i,r\n1,2,"4,5"\n')
+    assert "expected a number, got '4,5'" in message_of(path, NO_TIME, layout={"thousands": ","})

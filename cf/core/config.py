@@ -1,5 +1,6 @@
 """The sections of params.yaml as typed, strict objects."""
 
+import codecs
 import difflib
 import re
 from collections.abc import Mapping
@@ -61,12 +62,19 @@ class Columns(BaseConfig):
     timestamp: str | None = AUTO
 
 
+def _known_encoding(name: str) -> str:
+    try:
+        return name if name == AUTO else codecs.lookup(name).name
+    except LookupError:
+        raise ValueError(f"{name} is no encoding that Python knows") from None
+
+
 class TextLayout(BaseConfig):
     """How the user's own text file is laid out."""
 
-    encoding: str = AUTO
-    delimiter: str = AUTO
-    quote: str | None = AUTO
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = AUTO
+    delimiter: Annotated[str, Field(min_length=1, pattern=r"^[^\r\n]+$")] = AUTO
+    quote: Annotated[str, Field(pattern=r"^(auto|[!-/:-@\[-`{-~])$")] | None = AUTO
     header: bool | Literal["auto"] = "auto"
     decimal: Literal[".", ","] = "."
     thousands: Literal["auto", ".", ",", " ", "'"] | None = "auto"

@@ -307,9 +307,8 @@ def _open_parquet(path: Path) -> Table:
             yield [batch.column(name) for name in columns]
 
     first = next(file.iter_batches(100), None)
-    texts = (
-        [] if first is None else [[_shown(value) for value in column] for column in first.columns]
-    )
+    columns = [] if first is None else first.columns
+    texts = [[_shown(value) for value in column] for column in columns]
     rows = [list(row) for row in zip(*texts, strict=True)]
     return Table(path, names, rows, ["a Parquet file"], read, unit="row")
 

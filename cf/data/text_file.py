@@ -131,7 +131,8 @@ def recognize(open_file: Open, stated: TextLayout) -> Layout:
         notes.append(f"left out before the table: {', '.join(comments)[:80]}")
     width = len(names) or (Counter(map(len, fields)).most_common(1)[0][0] if fields else 0)
     numbered = [str(n) for n in range(1, width + 1)]
-    names = [name.strip() or n for name, n in zip(names or numbered, numbered, strict=True)]
+    unnamed = [n if n not in names else f"column {n}" for n in numbered]
+    names = [name.strip() or n for name, n in zip(names or numbered, unnamed, strict=True)]
     return Layout(encoding, newline, delimiter, quote, n_skipped, padded, names, fields, notes)
 
 
@@ -247,8 +248,8 @@ def _count_rows(
 ) -> int:
     width, n_rows = len(layout.names), 0
     sample = [row for row in layout.sample if len(row) == width]
-    counts = [sum(is_number(row[at]) for row in sample) for at in range(width)]
-    numeric = [count > 0.9 * len(sample) for count in counts]
+    n_numbers = [sum(is_number(row[at]) for row in sample) for at in range(width)]
+    numeric = [bool(sample) and n > 0.9 * len(sample) for n in n_numbers]
     for line, fields in rows:
         for at, value in enumerate(fields):
             if len(pieces := re.split(r"\r\n|\n|\r", value)) > 1 and layout.quote:
