@@ -196,3 +196,16 @@ def test_only_frequent_genres_have_columns() -> None:
 def test_lists_that_only_look_like_lists_are_text() -> None:
     texts = pd.Series(["[unclosed", None, json.dumps(["a|b"]), "c"], dtype=object)
     assert side_tables.split_lists(texts).tolist() == [["[unclosed"], [], ["a/b"], ["c"]]
+
+
+def test_quotes_may_be_escaped_by_a_backslash(folder: Path) -> None:
+    """As in Book-Crossing's tables: quotes, semicolons and backslashes within quotes."""
+    lines = [
+        '"ISBN";"Book-Title";"Year-Of-Publication"',
+        r'"0001";"The \"Best\" of; it";"1999"',
+        r'"0002";"C:\\";"2000"',
+        '"0003";"Plain &amp; simple";"0"',
+    ]
+    found = items("\n".join(lines), pd.Series(["0001", "0002", "0003"]))
+    assert found["title"].tolist() == ['The "Best" of; it', "C:\\\\", "Plain &amp; simple"]
+    assert found["year"].fillna(0).tolist() == [1999, 2000, 0]

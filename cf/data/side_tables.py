@@ -246,7 +246,7 @@ def _kind(texts: "pd.Series[Any]", asked: bool) -> str | None:
         return None
     numbers = pd.to_numeric(known, errors="coerce")
     if numbers.notna().all() and np.isfinite(numbers).all():
-        numbers_rows = n_different == len(known) > 10 and (numbers % 1 == 0).all()
+        numbers_rows = n_different == len(known) > 100 and (numbers % 1 == 0).all()
         return None if numbers_rows and not asked else "number"
     repeats = n_different <= max(10, len(known) / 5)
     is_list = known.str.startswith(("[", "{")).any()

@@ -33,6 +33,7 @@ UTF8 = re.compile(  # letters of several bytes
     rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
 )
 UNUSED = b"\x81\x8d\x8f\x90\x9d"  # by cp1252, Windows' Latin-1 with letters for control characters
+ESCAPED = re.compile(rb'(?<!\\)((?:\\\\)*)\\"')
 NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
 
 Open = Callable[[], BinaryIO]
@@ -47,6 +48,7 @@ class Layout:
         newline: the end of a line; "\\n" for "\\r\\n" as well.
         delimiter: between the fields of a line.
         quote: around fields that hold delimiters or line ends; None where there is no such sign.
+        escaped: whether quotes within quotes have a backslash before them.
         n_skipped: lines before the first row.
         padded: whether spaces around fields are no part of them.
         names: of the columns; "1", "2", … where the file has none.
@@ -58,6 +60,7 @@ class Layout:
     newline: str
     delimiter: str
     quote: str | None
+    escaped: bool
     n_skipped: int
     padded: bool
     names: list[str]
@@ -97,6 +100,9 @@ def recognize(open_file: Open, stated: TextLayout) -> Layout:
             size = f"{len(head) >> 20} MB"
             raise UnreadableError(1, f"has more than {size}. Expected a row in each line")
     n_skipped, separator = _count_preamble(lines)
+    escaped = _has_escapes(lines[n_skipped:], stated, separator)
+    if escaped:
+        lines = [ESCAPED.sub(rb'\1""', line.encode()).decode() for line in lines]
     rows = lines[n_skipped:]
     delimiter, quote = _find_delimiter(rows, stated, separator)
     fields = _split(rows, delimiter, quote)
@@ -124,6 +130,7 @@ def recognize(open_file: Open, stated: TextLayout) -> Layout:
     notes = [
         f"text in {encoding}, fields separated by {DELIMITER_NAMES.get(delimiter, delimiter)}, "
         + (f"quoted by {quote}" if quoted else "without quotes")
+        + (", which are escaped within" if escaped else "")
         + (", with spaces around them" if padded else ""),
         "the names of the columns are in the file" if names else "no names: columns are 1, 2, …",
     ]
@@ -133,7 +140,23 @@ def recognize(open_file: Open, stated: TextLayout) -> Layout:
     numbered = [str(n) for n in range(1, width + 1)]
     unnamed = [n if n not in names else f"column {n}" for n in numbered]
     names = [name.strip() or n for name, n in zip(names or numbered, unnamed, strict=True)]
-    return Layout(encoding, newline, delimiter, quote, n_skipped, padded, names, fields, notes)
+    found = encoding, newline, delimiter, quote, escaped, n_skipped, padded, names, fields, notes
+    return Layout(*found)
+
+
+def _has_escapes(lines: Sequence[str], stated: TextLayout, separator: str | None) -> bool:
+    """Whether quotes within quotes have a backslash before them, instead of another quote.
+
+    That is so if all lines have as many fields then, and not otherwise.
+    """
+    if stated.quote not in (AUTO, '"') or not any('\\"' in line for line in lines):
+        return False
+    widths = []
+    for replaced in (lines, [ESCAPED.sub(rb'\1""', line.encode()).decode() for line in lines]):
+        delimiter, quote = _find_delimiter(replaced, stated, separator)
+        sample = [line for line in replaced[:200] if line.strip()]
+        widths.append({len(fields) for fields in _split(sample, delimiter, quote)})
+    return len(widths[0]) > 1 == len(widths[1]) and widths[1] != {1}
 
 
 def _read_head(open_file: Open) -> tuple[bytes, bool]:
@@ -331,6 +354,8 @@ class _Lines(io.RawIOBase):
                 block, to_skip = block[block.find(b"\n") + 1 or len(block) :], to_skip - 1
             if _sign(layout.delimiter) != layout.delimiter and UNIT_SEPARATOR.encode() in block:
                 raise UnreadableError(0, "cannot be read: it has the control character U+001F")
+            if layout.escaped:
+                block = ESCAPED.sub(rb'\1""', block)
             block = _with_one_delimiter(block, layout.delimiter, layout.quote, layout.padded)
             # Arrow would leave out what looks like a byte-order mark, though it is part of an id
             yield b"\n" * block.startswith(codecs.BOM_UTF8) + block
