@@ -32,6 +32,8 @@ def main() -> None:
             feedback = "implicit"
         if settings is params:
             print(*own.notes, *own.side_notes, sep="\n")
+    if settings is not params and (params.items or params.users):
+        print(f"ingest.items and ingest.users are not used: {source.dataset} has its own")
     if source.warning:
         print(f"WARNING: {source.warning}", file=sys.stderr)
     io.write_parquet(paths.RATINGS, ratings)

@@ -76,7 +76,7 @@ def test_the_example_is_read_as_the_page_says(tmp_path: Path, title: str) -> Non
     assert rows(ratings_file.read([path], found).ratings) == form.read
 
 
-PLAIN = FORMS["Commas, with names"]
+PLAIN = FORMS["Commas, with a header"]
 CONTENT = PLAIN.example.encode()
 
 

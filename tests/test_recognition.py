@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cf.core.config import Ingest, TextLayout
 from cf.core.errors import InputError
+from cf.data import ratings_file
 from cf.data.recognition import Recognized, recognize
 
 N = 40
@@ -166,3 +168,80 @@ def test_tables_beside_the_ratings_are_pointed_out(tmp_path: Path) -> None:
     facts = "\n".join(recognize(path).facts)
     assert f"films.csv has the titles of 100% of the items: --items {tmp_path}/films.csv" in facts
     assert f"users.csv has age of the users: --users {tmp_path}/users.csv" in facts
+
+
+def test_what_is_found_can_be_helped(tmp_path: Path) -> None:
+    """Steam's hours, which no rule tells from other numbers."""
+    path = written(tmp_path, NO, "{u},Game {i},play,{big}.5,0")
+    with pytest.raises(InputError, match=r"recognized as rating .* first row is .*--rating NAME"):
+        recognize(path)
+    found = recognize(path, columns={"rating": "4"})
+    assert columns_of(found) == ("1", "2", "4")
+
+
+def test_a_folder_of_tables_is_the_one_with_ratings(tmp_path: Path) -> None:
+    written(tmp_path, "userId,movieId,rating,timestamp", "{u},{i},{r},{t}")
+    (tmp_path / "ratings.data").rename(tmp_path / "ratings.csv")
+    (tmp_path / "movies.csv").write_text("movieId,title\n11,Heat\n12,Ran\n")
+    (tmp_path / "tags.csv").write_text("userId,movieId,tag,timestamp\n3,11,fun,1139616614\n")
+    found = recognize(str(tmp_path))
+    assert found.settings.dataset == str(tmp_path / "ratings.csv")
+    assert len(found.settings.columns.model_dump()) == 4
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "said"),
+    [
+        ("user,item,rating,date", "{u},{i},{r},03/04/2005", "fit %m/%d/%Y and %d/%m/%Y"),
+        (
+            "user,item,rating,date",
+            "{u},{i},{r},2999-01-01",
+            "expected dates from 1900 to 2100, got 2999",
+        ),
+        ("user,version,rating", "{u},1.{i}0,{r}", "ingest.layout.thousands"),
+        ("user,item,age,price", "{u},{i},{r},{r}.99", "recognized as rating"),
+    ],
+)
+def test_what_is_ambiguous_is_not_guessed(tmp_path: Path, header: str, row: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        recognize(written(tmp_path, header, row))
+
+
+def test_columns_that_repeat_most_pairs_are_not_stated_as_right(tmp_path: Path) -> None:
+    found = recognize(written(tmp_path, "user,item,rating", "{r},{r},{r}.5"))
+    assert found.settings.repeats == "refuse"
+    assert any("Are these columns right?" in fact for fact in found.facts)
+
+
+def test_small_times_are_pointed_out_and_a_wrong_unit_is_refused(tmp_path: Path) -> None:
+    facts = recognize(written(tmp_path, "user,item,rating,time", "{u},{i},{r},{n}")).facts
+    assert any("of 1970 to 1973, taken for seconds" in fact for fact in facts)
+    path = Path(written(tmp_path, "user,item,rating,time", "{u},{i},{r},{t}"))
+    stated = Ingest(dataset=str(path), fallback=None, layout=TextLayout(time_unit="ns"))
+    with pytest.raises(InputError, match="are no times in ns, but may be in s"):
+        ratings_file.read([path], stated)
+
+
+def test_files_without_names_need_the_same_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1,101,4.5\n2,102,3.5\n3,101,2.5\n")
+    (tmp_path / "b.csv").write_text("101,4.5,1,x\n102,3.5,2,x\n101,2.5,3,x\n")
+    with pytest.raises(InputError, match="its columns, which have no names, are not those of"):
+        recognize(str(tmp_path / "*.csv"))
+
+
+def test_forms_of_other_programs(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text('"user","item","rating"\n"1",7,11,4.5\n"2",8,12,3\n')  # R's write.table
+    assert columns_of(recognize(str(path))) == ("user", "item", "rating")
+    path.write_text("%%MatrixMarket matrix coordinate real general\n5 6 2\n1 2 3\n2 3 4\n")
+    with pytest.raises(InputError, match="is in the Matrix Market format"):
+        recognize(str(path))
+    path.write_text('{"user": {"id": 1}, "item": 7, "rating": 3}\n' * 2)
+    with pytest.raises(InputError, match="expected an id, got"):
+        recognize(str(path))
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x.csv", 300 * "x"])
+def test_a_name_that_no_file_can_have(path: str) -> None:
+    with pytest.raises(InputError):
+        recognize(path)

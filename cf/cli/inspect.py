@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cf.core import io, paths
+from cf.core import config, io, paths
 from cf.core.config import Ingest
 from cf.core.errors import InputError
 from cf.data.recognition import N_PROBLEMS, recognize
@@ -16,13 +16,19 @@ from cf.data.recognition import N_PROBLEMS, recognize
 DEFAULTS = Ingest(dataset="", fallback=None).model_dump()
 
 
-def main(path: str, write: bool, items: str | None = None, users: str | None = None) -> None:
+def main(
+    path: str,
+    write: bool,
+    items: str | None = None,
+    users: str | None = None,
+    columns: dict[str, str] | None = None,
+) -> None:
     """Print what was recognized and the section of params.yaml that reads it; perhaps write it.
 
     Raises:
         InputError: it is no file of ratings, or some of its lines cannot be read.
     """
-    found = recognize(path, items, users)
+    found = recognize(path, items, users, columns)
     console = Console(highlight=False)
     console.print("\n".join(map(escape, found.format)))
     table = Table("is", "column", "because", "has", box=None)
@@ -43,7 +49,12 @@ def main(path: str, write: bool, items: str | None = None, users: str | None = N
     else:
         console.print("\nIn params.yaml (`--write` puts it there):\n")
         section = changed(section, DEFAULTS)
-        print(yaml.safe_dump({"ingest": section}, sort_keys=False, default_flow_style=None), end="")
+        print(
+            yaml.safe_dump(
+                {"ingest": section}, sort_keys=False, default_flow_style=None, allow_unicode=True
+            ),
+            end="",
+        )
 
 
 def changed(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +80,7 @@ def write_section(path: Path, values: dict[str, Any]) -> None:
         type(None),
         lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"),
     )
+    config.require_section(path, "ingest")
     content = editor.load(path.read_text(encoding="utf-8"))
 
     def update(section: Any, changes: dict[str, Any]) -> None:

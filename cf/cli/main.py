@@ -44,11 +44,18 @@ def show() -> None:
     run("show")
 
 
+Column = Annotated[str | None, typer.Option(help="name of the column, or number from 1")]
+
+
 @app.command()
 def inspect(
     file: Annotated[str, typer.Argument(help="a file, a folder, or a pattern in quotes")],
     items: Annotated[str | None, typer.Option(help="a table of items: titles, ...")] = None,
     users: Annotated[str | None, typer.Option(help="a table of users")] = None,
+    user: Column = None,
+    item: Column = None,
+    rating: Column = None,
+    time: Column = None,
     write: Annotated[bool, typer.Option("--write", help="into params.yaml")] = False,
 ) -> None:
     """Say what is in a file of ratings, and how to read it.
@@ -62,7 +69,9 @@ def inspect(
       cf inspect data/own/ratings.dat --items data/own/movies.dat
       cf inspect --write "data/own/*.csv.gz" && dvc repro
     """
-    run("inspect", file, write, items, users)
+    names = {"user_id": user, "item_id": item, "rating": rating, "timestamp": time}
+    columns = {key: name for key, name in names.items() if name is not None}
+    run("inspect", file, write, items, users, columns)
 
 
 @app.command()

@@ -53,13 +53,22 @@ AUTO = "auto"
 """Stands for a value that is recognized by the file's content."""
 
 
+def _as_name(value: Any) -> Any:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_number else value
+
+
+Name = Annotated[str, BeforeValidator(_as_name)]
+"""Of a column; where a file has no names, its number from 1."""
+
+
 class Columns(BaseConfig):
     """What the columns of the user's own file are called; null if there is none."""
 
-    user_id: str = AUTO
-    item_id: str = AUTO
-    rating: str | None = AUTO
-    timestamp: str | None = AUTO
+    user_id: Name = AUTO
+    item_id: Name = AUTO
+    rating: Name | None = AUTO
+    timestamp: Name | None = AUTO
 
 
 def _known_encoding(name: str) -> str:
@@ -99,17 +108,17 @@ class SideTable(BaseConfig):
 class ItemTable(SideTable):
     """The user's own table of items, and what its columns are called; null if there is none."""
 
-    item_id: str = AUTO
-    title: str | None = AUTO
-    year: str | None = AUTO
-    genres: str | None = AUTO
-    separator: str = AUTO
+    item_id: Name = AUTO
+    title: Name | None = AUTO
+    year: Name | None = AUTO
+    genres: Name | None = AUTO
+    separator: Annotated[str, Field(min_length=1)] = AUTO
 
 
 class UserTable(SideTable):
     """The user's own table of users, and what the column of their ids is called."""
 
-    user_id: str = AUTO
+    user_id: Name = AUTO
 
 
 def _as_table(value: Any) -> Any:
@@ -379,6 +388,15 @@ def load(path: Path, section: str, schema: type[S]) -> S:
         needed = ", ".join(schema.model_fields)
         raise InputError(f"{path}: {section}: this section is missing. It needs {needed}.{hint}")
     return validate(sections[section], f"{path}: {section}", schema)
+
+
+def require_section(path: Path, section: str) -> None:
+    """Raise InputError where the params file at `path` has no such section with values."""
+    if not isinstance(_sections(path).get(section), dict):
+        raise InputError(
+            f"{path}: {section}: expected a section with values. Restore it with `git checkout "
+            f"{path}`."
+        )
 
 
 def validate(values: Any, context: str, schema: type[S]) -> S:

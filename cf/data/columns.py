@@ -66,6 +66,11 @@ COUNTS = (
 """Names of columns that count interactions, instead of ratings."""
 
 
+NO_RATING = re.compile(
+    "age|price|cost|vote|helpful|year|month|day|hour|lat|lon|gender|sex|verified|categor|length|size"
+    "|id$|num|rank|page|episode|duration|abv|zip|index"
+)
+"""What the names of other columns of few numbers have in them."""
 IDS = ("user_id", "item_id")
 BY_VALUES, BY_COUNTS = "by its values", "by its values: counts"
 MATRIX_WIDTH = 12  # columns
@@ -111,7 +116,8 @@ def choose(
             take(key, *choice)
     index = next((name for name in free() if _is_index(columns[name])), None)
     rest = [name for name in free() if name != index or len(free()) <= len(left)]
-    if not has_names(names) or len(rest) == len(ids_left):  # else any of them might be it
+    sure = len(rest) == len(ids_left) and "rating" in chosen  # else any of them might be it
+    if sure or not has_names(names):
         for key, name in zip(ids_left, rest, strict=False):
             take(key, name, "the next" if key == "item_id" else "the first that is left")
     return {key: chosen[key] for key in NAMES if key in chosen}
@@ -169,9 +175,11 @@ def _find_rating(free: Sequence[str], names: Sequence[str], columns: Columns) ->
     decimals = [name for name in few if not all(map(float.is_integer, numbers[name]))]
     if len(decimals) > 1:  # as latitudes and longitudes
         return None
-    if third and third[0] in few:
+    if not has_names(names) and third and third[0] in few:
         return third[0], BY_VALUES
-    if few and (has_names(names) or len(numbers) == 1):  # without names any other may be an id
+    if has_names(names):
+        few = [name for name in few if not NO_RATING.search(plain_name(name))]
+    if len(few) == 1 and (has_names(names) or len(numbers) == 1):  # else any may be an id
         return few[0], BY_VALUES
     if len(names) == 3 and third and max(abs(number) for number in numbers[third[0]]) <= 100:
         return third[0], "the third, as is usual"

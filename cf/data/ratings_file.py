@@ -15,13 +15,21 @@ from cf.data.table_file import Collector, Table
 from cf.data.validation import merge_repeats, validate
 from cf.data.values import Ids, Numbers, Times
 
+THOUSANDS = (
+    '; if that is a thousands separator, say so: ingest.layout.thousands: "," (or "."); if it '
+    "is part of the ids, null"
+)
 HINTS = {
-    "user_id": "; if signs separate thousands in ids, say so: ingest.layout.thousands",
-    "item_id": "; if signs separate thousands in ids, say so: ingest.layout.thousands",
+    "user_id": THOUSANDS,
+    "item_id": THOUSANDS,
     "rating": "; if the decimal sign is a comma, say so: ingest.layout.decimal",
     "timestamp": ", or say what times are in (ingest.layout.time_unit) or that there are none: "
     "ingest.columns.timestamp: null in params.yaml",
 }
+
+
+OPTIONS = {"user_id": "user", "item_id": "item", "rating": "rating", "timestamp": "time"}
+"""What columns are called as options of `cf inspect`."""
 
 
 @dataclass(frozen=True)
@@ -154,12 +162,26 @@ def choose_columns(tables: Sequence[Table], settings: Ingest) -> dict[str, tuple
                 "user_id": " (one person's own ratings have none: cf needs several people)",
                 "rating": ", or null if rows are interactions without ratings",
             }.get(key, "")
+            row = f"; the first row is {str(first.sample[0])[:300]}" if first.sample else ""
             raise InputError(
                 f"{first.path}: no column was recognized as {key} among {str(first.names)[:300]} "
-                f"({'; '.join(first.notes)}). Name it in params.yaml: ingest.columns.{key}{null}; "
-                "`cf inspect FILE` shows what is recognized."
+                f"({'; '.join(first.notes)}{row}). "
+                f"Name it in params.yaml: ingest.columns.{key}{null}; or let `cf inspect FILE "
+                f"--{OPTIONS[key]} NAME` do it."
             )
     for table in tables[1:]:
+        if not columns.has_names(first.names) and (
+            table.names != first.names
+            or columns.choose(table.names, table.sample, fixed).keys() != chosen.keys()
+            or any(
+                columns.choose(table.names, table.sample, fixed)[key][0] != name
+                for key, (name, _) in chosen.items()
+            )
+        ):
+            raise InputError(
+                f"{table.path}: its columns, which have no names, are not those of {first.path}. "
+                "All files need the same columns; or state ingest.columns in params.yaml."
+            )
         if missing := [name for name, _ in chosen.values() if name not in table.names]:
             raise InputError(
                 f"{table.path}: no column {missing[0]!r}, which {first.path} has. All files need "

@@ -1,10 +1,10 @@
 """What a ratings file has, for people, and the settings that read it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from cf.core.errors import InputError
 from cf.data import ratings_file, side_tables, table_file
 from cf.data.table_file import Table
 from cf.data.text_file import UnreadableError, is_number
+from cf.data.values import EARLIEST_S, find_unit
 
 N_PROBLEMS = 10  # that are shown
+MANY, MANY_REPEATS = 10, 0.05  # rows, and their share, that say that columns may be others
 N_BESIDE, MAX_SIZE_BESIDE = 10, 1 << 27  # files beside the ratings that are looked into, bytes
 DATE_PATTERNS = (
     *("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%m %d, %Y"),
@@ -49,8 +51,16 @@ class Recognized:
     problems: list[str] = field(default_factory=list)
 
 
-def recognize(path: str, items: str | None = None, users: str | None = None) -> Recognized:
+def recognize(
+    path: str,
+    items: str | None = None,
+    users: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Recognized:
     """What is in the file, the folder or the pattern of files, and in tables of items and users.
+
+    `columns` are the names of those that are known. Of the files of a folder the one that has
+    ratings counts, where others have none.
 
     Raises:
         InputError: there is no file, none with users, items and ratings, or as `side_tables`.
@@ -59,17 +69,24 @@ def recognize(path: str, items: str | None = None, users: str | None = None) -> 
     if not files:
         raise InputError(f"{path}: there is no such file, nor a folder or a pattern of files.")
     tables = [table_file.open_table(file, TextLayout()) for file in files]
-    tables_of = {"items": items, "users": users}
-    settings = Ingest.model_validate({"dataset": path, "fallback": None} | tables_of)
+    known: dict[str, Any] = {"columns": dict(columns or {}), "items": items, "users": users}
+    settings = Ingest.model_validate({"dataset": path, "fallback": None} | known)
+    if Path(path).expanduser().is_dir():
+        of_ratings = [table for table in tables if _has_ratings(table, settings)]
+        if len(of_ratings) == 1 < len(tables):
+            tables = of_ratings
+            files, path = [tables[0].path], str(tables[0].path)
+            settings = settings.model_copy(update={"dataset": path})
     chosen = ratings_file.choose_columns(tables, settings)
-    settings = guess_signs(settings, tables[0], {key: name for key, (name, _) in chosen.items()})
+    settings, said = guess_signs(settings, tables, {key: name for key, (name, _) in chosen.items()})
     stated = {key: chosen[key][0] if key in chosen else None for key in Columns.model_fields}
     feedback = "implicit" if ratings_file.is_implicit(settings, chosen) else "auto"
     known = {"columns": Columns.model_validate(stated), "feedback": feedback}
     settings = settings.model_copy(update=known)
     notes = [f"{file.name}" for file in files[:3]] + ["…"] * (len(files) > 3)
     form = [", ".join(notes), *tables[0].notes]
-    problems = list(islice(find_problems(tables[0], settings), N_PROBLEMS + 1))
+    found = (find_problems(table, settings, len(tables) > 1) for table in tables)
+    problems = list(islice(chain.from_iterable(found), N_PROBLEMS + 1))
     if problems:
         return Recognized(settings, form, describe_columns(chosen, None), [], problems)
     read = ratings_file.read(files, settings.model_copy(update={"repeats": "first"}))
@@ -77,7 +94,7 @@ def recognize(path: str, items: str | None = None, users: str | None = None) -> 
     lowest, highest = read.rating_range
     ends = [float(str(np.float32(end))) for end in read.rating_range]  # 0.1, not 0.10000000149
     update: dict[str, Any] = {"rating_range": ends}
-    facts = [describe_ratings(ratings["rating"]), *read.side_notes]
+    facts = [describe_ratings(ratings["rating"]), *said, *read.side_notes]
     if read.implicit:
         update = {}
         counted = f", counted from {lowest:g} to {highest:g}" if "rating" in chosen else ""
@@ -86,9 +103,20 @@ def recognize(path: str, items: str | None = None, users: str | None = None) -> 
         facts += find_side_tables(files, read)
     if len(read.users) == 1:
         facts.append("All are of one user: models need several")
-    if read.n_repeats:
-        update["repeats"] = "last"
-        facts.append(f"{read.n_repeats:,} rows repeat a user and an item: the last one counts")
+    if "timestamp" in ratings and ratings["timestamp"].max() < EARLIEST_S:
+        facts.append(
+            "These times are of 1970 to 1973, taken for seconds: if they are something else, state "
+            "ingest.layout.time_unit, or timestamp: null if there are none"
+        )
+    if n := read.n_repeats:
+        if read.implicit or n < max(MANY, MANY_REPEATS * (n + len(ratings))):
+            update["repeats"] = "last"
+            facts.append(f"{n:,} rows repeat a user and an item: the last one counts")
+        else:
+            facts.append(
+                f"{n:,} of {n + len(ratings):,} rows repeat a user and an item. Are these columns "
+                "right? If so, state ingest.repeats: last, first or mean"
+            )
     if not read.implicit and (mark := suspicious_mark(ratings["rating"])):
         facts.append(mark)
     settings = settings.model_copy(update=update)
@@ -116,28 +144,58 @@ def find_side_tables(files: Sequence[Path], read: ratings_file.RatingsFile) -> I
                 yield f"{file.name} has {', '.join(features)} of the users: --users {file}"
 
 
-def guess_signs(settings: Ingest, table: Table, names: dict[str, str]) -> Ingest:
-    """The settings with decimal sign, sign of thousands and pattern of dates, where they matter."""
+def _has_ratings(table: Table, settings: Ingest) -> bool:
+    with suppress(InputError):
+        return bool(ratings_file.choose_columns([table], settings))
+    return False
+
+
+def guess_signs(
+    settings: Ingest, tables: Sequence[Table], names: dict[str, str]
+) -> tuple[Ingest, list[str]]:
+    """The settings with decimal sign, sign of thousands and pattern of dates, where they matter.
+
+    Also sentences about these.
+
+    Raises:
+        InputError: dates fit several patterns.
+    """
 
     def values(key: str) -> list[str]:
-        at = table.names.index(names[key]) if key in names else None
-        return [] if at is None else [row[at] for row in table.sample if at < len(row)]
+        if key not in names:
+            return []
+        found = ((table, table.names.index(names[key])) for table in tables)
+        return [row[at] for table, at in found for row in table.sample if at < len(row)]
 
     update: dict[str, Any] = {}
+    said = []
     ratings = values("rating")
     if any("," in value for value in ratings) and not any("." in value for value in ratings):
         update["decimal"] = ","
+        said.append("Ratings have decimal commas")
     ids = pd.Series([*values("user_id"), *values("item_id")], dtype="str")
-    for sign in (",", "."):
-        in_thousands = ids.str.fullmatch(rf"\d{{1,3}}(\{sign}\d{{3}})*")
-        if in_thousands.all() and ids.str.contains(sign, regex=False).any():
-            update["thousands"] = sign
+    with_commas = ids[ids.str.contains(",", regex=False)]
+    if len(with_commas) and ids.str.fullmatch(r"\d{1,3}(,\d{3})*").all():
+        update["thousands"] = ","
+        said.append(
+            f"Ids such as {with_commas.iloc[0]} are taken for numbers; to keep them as they are, "
+            "state ingest.layout.thousands: null"
+        )
     dates = values("timestamp")
     if dates and not is_number(dates[0]) and not _fits(dates, "ISO8601"):
         days = (day + time for time in TIMES_OF_DAY for day in DATE_PATTERNS)
-        patterns = (*days, *WHOLE_PATTERNS)
-        update["time_unit"] = next((p for p in patterns if _fits(dates, p)), "auto")
-    return settings.model_copy(update={"layout": TextLayout(**update)})
+        fitting = [pattern for pattern in (*days, *WHOLE_PATTERNS) if _fits(dates, pattern)]
+        if len(fitting) > 1:
+            raise InputError(
+                f"{tables[0].path}: dates such as {dates[0]} fit {' and '.join(fitting)}. State "
+                "one in params.yaml: ingest.layout.time_unit."
+            )
+        update["time_unit"] = fitting[0] if fitting else "auto"
+    elif dates and is_number(dates[0]):
+        numbers = [float(value.replace(",", ".")) for value in dates if is_number(value)]
+        unit = find_unit(int(min(numbers)), int(max(numbers)))
+        said.append(f"Times are in {unit} since 1970" if unit else "Times are dates as numbers")
+    return settings.model_copy(update={"layout": TextLayout(**update)}), said
 
 
 def _fits(dates: list[str], pattern: str) -> bool:
@@ -146,8 +204,9 @@ def _fits(dates: list[str], pattern: str) -> bool:
     )
 
 
-def find_problems(table: Table, settings: Ingest) -> Iterator[str]:
+def find_problems(table: Table, settings: Ingest, with_name: bool) -> Iterator[str]:
     """The lines of a text file that cannot be read, and why."""
+    place = f"{table.path.name} {table.unit}" if with_name else table.unit
     if table.records is None:
         return
     names = settings.columns.model_dump()
@@ -155,14 +214,14 @@ def find_problems(table: Table, settings: Ingest) -> Iterator[str]:
     try:
         for line, fields in table.records():
             if len(fields) != len(table.names):
-                yield f"line {line}: {len(fields)} fields instead of {len(table.names)}"
+                yield f"{place} {line}: {len(fields)} fields instead of {len(table.names)}"
                 continue
             for key, position in at.items():
                 value = fields[position].strip()
                 if not value or (key == "rating" and not is_number(value)):
-                    yield f"line {line}: {names[key]} is {value[:40]!r}"
+                    yield f"{place} {line}: {names[key]} is {value[:40]!r}"
     except UnreadableError as error:
-        yield f"line {error.line}: {error}"
+        yield f"{place} {error.line}: {error}"
 
 
 def describe_columns(

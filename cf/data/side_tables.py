@@ -209,6 +209,8 @@ def add_features(
     features = settings.features
     stated = features if isinstance(features, dict) else {}
     names = list(map(str, rows if features == AUTO else features))
+    if features == AUTO:
+        names = [name for name in names if not _is_of_ratings(name)]
     used, left_out = [], []
     for name in names:
         _check_column(settings.file, rows, name, f"{section}.features")
@@ -236,6 +238,13 @@ def add_features(
     if left_out:
         notes = [*notes, f"no features, being text, lists or all different: {', '.join(left_out)}"]
     return table, notes
+
+
+def _is_of_ratings(name: str) -> bool:
+    """Whether a column is no feature by its name: an id, or what a table of ratings has."""
+    plain = columns.plain_name(name)
+    known = [*columns.NAMES["user_id"], *columns.NAMES["rating"], *columns.NAMES["timestamp"]]
+    return plain.endswith("id") or plain in known
 
 
 def _kind(texts: "pd.Series[Any]", asked: bool) -> str | None:

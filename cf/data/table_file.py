@@ -47,14 +47,21 @@ AS_WRITTEN: dict[str, Any] = {"parse_int": str, "parse_float": str, "parse_const
 
 
 def find(path: str) -> list[Path]:
-    """The files that a path, a folder or a pattern such as ratings-*.csv stands for, by name."""
-    whole = Path(path).expanduser()
-    if whole.is_file():
-        return [whole]
-    if whole.is_dir():
-        return [file for file in sorted(whole.rglob("*")) if is_table(file)]
-    names = sorted(glob.glob(str(whole)))  # noqa: PTH207  Path.glob takes no absolute pattern
-    return [file for name in names if (file := Path(name)).is_file()]
+    """The files that a path, a folder or a pattern such as ratings-*.csv stands for, by name.
+
+    Raises:
+        InputError: the name cannot be that of a file.
+    """
+    try:
+        whole = Path(path).expanduser()
+        if whole.is_file():
+            return [whole]
+        if whole.is_dir():
+            return [file for file in sorted(whole.rglob("*")) if is_table(file)]
+        names = sorted(glob.glob(str(whole)))  # noqa: PTH207  Path.glob takes no absolute pattern
+        return [file for name in names if (file := Path(name)).is_file()]
+    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, or of no user
+        raise InputError(f"{path[:80]}: {error}.") from None
 
 
 def is_table(path: Path) -> bool:

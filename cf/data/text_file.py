@@ -88,6 +88,10 @@ def recognize(open_file: Open, stated: TextLayout) -> Layout:
         UnreadableError: the file is empty, or is not text.
     """
     head, is_whole = _read_head(open_file)
+    if head.startswith(b"%%MatrixMarket"):
+        raise UnreadableError(
+            0, "is in the Matrix Market format. Make rows of user, item and rating of it"
+        )
     encoding = stated.encoding if stated.encoding != AUTO else _encoding(open_file, head)
     text = head.decode(encoding, errors="replace").removeprefix("\ufeff")
     if not text.strip():
@@ -120,6 +124,9 @@ def recognize(open_file: Open, stated: TextLayout) -> Layout:
             names = hidden
     if not names and fields and header:
         names = fields[0]
+        one_more = len(fields) > 1 and {len(row) for row in fields[1:]} == {len(names) + 1}
+        if one_more and any(row[-1] for row in fields[1:]):  # else these only end in a delimiter
+            names = ["", *names]  # R's write.table gives the names of rows none
         n_skipped += _count_lines_of_first(lines[n_skipped:], delimiter, quote)
         rows, fields = lines[n_skipped:], fields[1:]
     padded = _is_padded(fields, delimiter)

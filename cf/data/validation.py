@@ -65,7 +65,8 @@ def validate(
     elif values.min() == values.max():
         raise InputError(
             f"{name}: all ratings are {values[0]:g}, so there is nothing to predict. State "
-            "ingest.rating_range in params.yaml if they can be others."
+            "ingest.rating_range in params.yaml if they can be others, or if rows are "
+            "interactions, ingest.feedback: implicit."
         )
     pairs = number_pairs(ratings)
     in_order = np.sort(pairs)

@@ -1,5 +1,6 @@
 """Columns of ids, ratings and times, put together from blocks as they are read."""
 
+import json
 from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +19,7 @@ from cf.core.config import AUTO
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Units of times, and how many of each are a second."""
 LATEST_S = 4_102_444_800  # 2100-01-01
+EARLIEST_DATE_S = -2_208_988_800  # 1900-01-01
 EARLIEST_S = 100_000_000  # 1973, for finer units: fewer could as well be seconds
 N_WAITING = 1 << 22  # texts that are given codes at a time
 DATE_NUMBERS = {"%Y%m%d": (19e6, 2101e4), "%Y%m%d%H%M%S": (19e12, 2101e10)}
@@ -92,6 +94,7 @@ class Ids:
             if self.thousands not in (None, AUTO):
                 values = without_thousands(values, self.thousands)
             kind, values = as_numbers(values)
+            refuse_objects(values)
         if self.kind not in ("", "text", kind):
             numbers = self.numbers.take()
             for start in range(0, len(numbers), N_WAITING):
@@ -141,6 +144,16 @@ class Ids:
         if self.thousands == AUTO and len(with_sign) and in_thousands:
             raise ValueError(f"expected ids, got numbers such as {with_sign[0]}")
         return ids
+
+
+def refuse_objects(values: pa.Array) -> None:
+    """Raise WrongValueError about the first text that is an object or a list of JSON."""
+    if types.is_string(values.type):
+        likely = pc.match_substring_regex(values, r'^(\{".*\}|\[[{\["\d].*\])$')
+        for row in np.flatnonzero(likely.to_numpy(zero_copy_only=False)):
+            with suppress(ValueError, RecursionError):
+                json.loads(values[row].as_py())
+                raise WrongValueError(int(row), "an id")
 
 
 def as_text(ids: pa.Array, kind: str) -> pa.Array:
@@ -210,17 +223,29 @@ class Times:
             ValueError: the numbers are times in no unit.
         """
         times = pd.Series(self.numbers.take(), copy=False)
-        if not self.in_unit:
+        if times.empty:
             return times
         lowest, highest = times.min(), times.max()
+        if not self.in_unit:
+            if not EARLIEST_DATE_S <= lowest <= highest <= LATEST_S:
+                ends = " to ".join(
+                    str(np.datetime64(int(end), "s"))[:10] for end in (lowest, highest)
+                )
+                raise ValueError(f"expected dates from 1900 to 2100, got {ends}")
+            return times
         for pattern, (low, high) in DATE_NUMBERS.items():
             if self.unit == AUTO and low <= lowest and highest <= high:
                 dates = pd.to_datetime(times.astype(str), format=pattern, errors="coerce")
                 if dates.notna().all():
                     return to_seconds(dates)
         unit = self.unit if self.unit != AUTO else find_unit(lowest, highest)
+        likely = find_unit(lowest, highest)
         if unit is None:
             raise ValueError(f"{lowest} to {highest} are no times in s, ms, us or ns since 1970")
+        if likely not in (None, unit) and lowest // UNITS[unit] < EARLIEST_S:
+            raise ValueError(
+                f"{lowest} to {highest} are no times in {unit}, but may be in {likely}"
+            )
         return times // UNITS[unit] if UNITS[unit] > 1 else times
 
     def _parse_dates(self, values: pa.Array) -> pa.Array:
