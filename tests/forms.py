@@ -20,6 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
+from cf.data.side_tables import MISSING
+
 NAMES = {
     "user": ("userId", "user_id", "reviewerID", "User-ID"),
     "item": ("movieId", "item_id", "asin", "ISBN"),
@@ -128,7 +130,7 @@ ID_KINDS: dict[str, st.SearchStrategy[str]] = {
 
 
 @st.composite
-def frames(draw: st.DrawFn, exclude: str = "", max_rows: int = 12, header: bool = True) -> Frame:
+def frames(draw: st.DrawFn, exclude: str = "", max_rows: int = 12) -> Frame:
     """Ratings, and what comes with them."""
     pairs = draw(
         st.lists(
@@ -206,7 +208,7 @@ def times(draw: st.DrawFn, n: int, exclude: str = "") -> Column:
 
 
 @st.composite
-def text_files(draw: st.DrawFn, lines_only: bool = False) -> File:
+def text_files(draw: st.DrawFn, lines_only: bool = False, max_rows: int = 12) -> File:
     """Delimited text; with `lines_only`, a row is a line, in no package."""
     delimiter = draw(st.sampled_from([",", ",", ";", "\t", "|", "::", " ", "\x01"]))
     quoted = delimiter in ",;\t|" and draw(st.integers(0, 3)) > 0
@@ -215,7 +217,7 @@ def text_files(draw: st.DrawFn, lines_only: bool = False) -> File:
         exclude += "".join(map(chr, range(0x2000, 0x2010))) + "\u3000\u1680\u2028\u2029\u202f\u205f"
     if lines_only and quoted:
         exclude = "\0"
-    frame = draw(frames("" if quoted and not lines_only else exclude))
+    frame = draw(frames("" if quoted and not lines_only else exclude, max_rows))
     if delimiter == " ":
         for name in ("note",):
             if name in frame.columns:
@@ -467,3 +469,31 @@ def odd_text() -> st.SearchStrategy[str]:
         ~1~2.5~1,5~2020-01-01~1e999~nan~NaT~now~\xe9~\u6f22~\u2028~\x1f~\x85~PAR1~PK\x03\x04~1,027~-~0x1F~\x1a"""
     pieces = re.sub("\n +~", "~", pieces).encode().decode("unicode_escape").split("~")
     return st.lists(st.sampled_from(pieces), max_size=25).map("".join)
+
+
+@st.composite
+def item_files(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, str, int, str]]]:
+    """A table of items in any format, and its rows: id, title, year and genres."""
+    some_ids = draw(st.lists(draw(ids()), min_size=1, max_size=9, unique=True))
+    names = texts().map(str.strip).filter(lambda text: text not in MISSING)
+    genres = st.lists(st.sampled_from(["Sci-Fi", "Drama", "Film, noir", "8"]), unique=True)
+    rows = [
+        (id_, draw(names), draw(st.integers(1900, 2030)), "|".join(draw(genres)))
+        for id_ in some_ids
+    ]
+    columns = [[str(value) for value in column] for column in zip(*rows, strict=True)]
+    table = dict(zip(["movieId", "title", "year", "genres"], columns, strict=True))
+    kind = draw(st.sampled_from([",", ";", "\t", "json", "parquet"]))
+    if kind == "parquet":
+        buffer = BytesIO()
+        pq.write_table(pa.table(table), buffer, row_group_size=draw(st.integers(1, 9)))
+        content = buffer.getvalue()
+    elif kind == "json":
+        entries = [dict(zip(table, row, strict=True)) for row in zip(*columns, strict=True)]
+        content = "\n".join(map(json.dumps, entries)).encode()
+    else:
+        text = StringIO(newline="")
+        writer = csv.writer(text, delimiter=kind, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        writer.writerows([list(table), *zip(*columns, strict=True)])
+        content = text.getvalue().encode(draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"])))
+    return PACKERS[draw(st.sampled_from(["", "", *PACKERS]))](content), rows

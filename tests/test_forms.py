@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cf.core.config import Columns, Ingest, ItemTable, TextLayout
 from cf.core.errors import InputError
-from cf.data import ratings_file, recognition, side_tables, table_file
+from cf.data import ratings_file, recognition, side_tables, table_file, text_file, values
 from tests import forms
 
 N = int(os.environ.get("CF_FUZZ", 0))
@@ -79,6 +79,22 @@ def int_or(text):
 def test_what_is_written_is_read(folder, file):
     path = write(folder, file.content)
     assert read(path, file.frame.stated, **file.layout) == expected(file)
+
+
+@quick
+@given(forms.text_files(max_rows=40), st.sampled_from([300, 400, 700]), st.integers(1, 50))
+def test_files_of_many_blocks_are_read_as_those_of_one(folder, file, block_size, n_waiting):
+    path = write(folder, file.content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_file, "BLOCK_SIZE", block_size)
+        patch.setattr(values, "N_WAITING", n_waiting)
+        try:
+            rows = read(path, file.frame.stated, **file.layout)
+        except InputError as error:
+            if "block" in str(error):  # a row is longer than one
+                return
+            raise
+    assert rows == expected(file)
 
 
 @quick
@@ -208,3 +224,25 @@ def inspect_and_read(path):
     found = recognition.recognize(str(path))
     if not found.problems:
         ratings_file.read([path], found.settings)
+
+
+@quick
+@given(forms.item_files(), st.randoms())
+def test_what_is_written_of_items_is_read(folder, written, random):
+    content, rows = written
+    path = write(folder, content, "items.any")
+    order = random.sample(rows, len(rows))
+    asked = pd.Series([row[0] for row in order] + ["of no item"], dtype="str")
+    settings = ItemTable(file=str(path), features=[], separator="|")
+    items, _ = side_tables.read_items(settings, asked)
+    items = items[["item_id", "title", "year", "genres"]].astype({"item_id": "str"})
+    assert list(items.itertuples(index=False, name=None))[:-1] == order
+    assert items.iloc[-1, 1:].isna().tolist() == [True, True, False]
+
+
+@quick
+@given(forms.item_files().flatmap(lambda written: forms.damaged(written[0])))
+def test_damaged_items_are_read_or_refused(folder, content):
+    path = write(folder, content, "items.any")
+    with suppress(InputError):
+        side_tables.read_items(ItemTable(file=str(path)), pd.Series(["1", "2", "13", "a"]))

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from cf.core.config import Columns, Ingest, TextLayout
 from cf.core.errors import InputError
+from cf.data import text_file
 from cf.data.datasets import local_files
 from cf.data.ratings_file import read
 from tests.ingest_files import ITEM_DTYPES, RATING_DTYPES, dtypes, tuples
@@ -649,3 +650,11 @@ def test_only_signs_between_thousands_are_left_out(mine):
     assert kept == [("Doe, J", 1027, 2.0), ("1,5", 7, 3.0)]
     path = mine('u,i,r\n1,2,"4,5"\n')
     assert "expected a number, got '4,5'" in message_of(path, NO_TIME, layout={"thousands": ","})
+
+
+def test_no_row_is_lost_between_blocks(mine, monkeypatch):
+    lines = [f"user{n:02},{n},{n % 5 + 1}\r\n" for n in range(20)]
+    path = mine("u,i,r\r\n" + "".join(lines))
+    for size in range(20, 90):
+        monkeypatch.setattr(text_file, "BLOCK_SIZE", size)
+        assert len(rows(path, NO_TIME)) == 20, size

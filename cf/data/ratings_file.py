@@ -62,9 +62,14 @@ def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
     """The ratings of the user's own files.
 
     Raises:
-        InputError: as `table_file.read_columns`, `choose_columns` and `validate`.
+        InputError: as `table_file.open_table`, `table_file.read_columns`, `choose_columns` and
+            `validate`.
     """
-    tables = [table_file.open_table(path, settings.layout) for path in paths]
+    return read_tables([table_file.open_table(path, settings.layout) for path in paths], settings)
+
+
+def read_tables(tables: Sequence[Table], settings: Ingest) -> RatingsFile:
+    """The ratings of files that are open, as `read`."""
     chosen = choose_columns(tables, settings)
     names = {key: name for key, (name, _) in chosen.items()}
     ratings, sizes = table_file.read_columns(tables, names, collectors(settings, names), HINTS)
@@ -95,7 +100,7 @@ def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
             position -= size
         raise IndexError(row)
 
-    name = str(paths[0] if len(paths) == 1 else paths[0].parent)
+    name = str(tables[0].path if len(tables) == 1 else tables[0].path.parent)
     stated = None
     if not isinstance(settings.rating_range, str):
         stated = settings.rating_range[0], settings.rating_range[1]

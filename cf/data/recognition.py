@@ -85,11 +85,14 @@ def recognize(
     settings = settings.model_copy(update=known)
     notes = [f"{file.name}" for file in files[:3]] + ["…"] * (len(files) > 3)
     form = [", ".join(notes), *tables[0].notes]
-    found = (find_problems(table, settings, len(tables) > 1) for table in tables)
-    problems = list(islice(chain.from_iterable(found), N_PROBLEMS + 1))
-    if problems:
+    try:
+        read = ratings_file.read_tables(tables, settings.model_copy(update={"repeats": "first"}))
+    except InputError:
+        found = (find_problems(table, settings, len(tables) > 1) for table in tables)
+        problems = list(islice(chain.from_iterable(found), N_PROBLEMS + 1))
+        if not problems:
+            raise
         return Recognized(settings, form, describe_columns(chosen, None), [], problems)
-    read = ratings_file.read(files, settings.model_copy(update={"repeats": "first"}))
     ratings = read.ratings
     lowest, highest = read.rating_range
     ends = [float(str(np.float32(end))) for end in read.rating_range]  # 0.1, not 0.10000000149
@@ -205,7 +208,7 @@ def _fits(dates: list[str], pattern: str) -> bool:
 
 
 def find_problems(table: Table, settings: Ingest, with_name: bool) -> Iterator[str]:
-    """The lines of a text file that cannot be read, and why."""
+    """The lines of a file that cannot be read, and why."""
     place = f"{table.path.name} {table.unit}" if with_name else table.unit
     if table.records is None:
         return

@@ -131,7 +131,10 @@ def match(
 
 
 def _find(ids: "pd.Series[Any]", column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """The first row of the column that has each id, (n,); -1 where none has."""
+    """The first row of the column that has each id, (n,); -1 where none has.
+
+    An id that is not there as it is written may be there with .0 at its end, or without.
+    """
     collector = Ids()
     rows = np.flatnonzero(column.is_valid())
     try:
@@ -141,8 +144,17 @@ def _find(ids: "pd.Series[Any]", column: pa.ChunkedArray) -> NDArray[np.int64]:
         known = collector.series()
     except (ValueError, WrongValueError, pa.ArrowException):  # of a type that no id has
         return np.full(len(ids), -1)
-    if known.dtype != "int64" or ids.dtype != "int64":
-        known, ids = known.astype("str"), ids.astype("str")
+    if known.dtype == "int64" and ids.dtype == "int64":
+        return _first_of_each(known, ids, rows)
+    known, ids = known.astype("str"), ids.astype("str")
+    exact = _first_of_each(known, ids, rows)
+    known, ids = known.str.removesuffix(".0"), ids.str.removesuffix(".0")
+    return np.where(exact >= 0, exact, _first_of_each(known, ids, rows))
+
+
+def _first_of_each(
+    known: "pd.Series[Any]", ids: "pd.Series[Any]", rows: NDArray[np.int64]
+) -> NDArray[np.int64]:
     first = ~known.duplicated()
     found = pd.Index(known[first]).get_indexer(pd.Index(ids))
     return np.where(found >= 0, np.append(rows[first], -1)[found], -1)

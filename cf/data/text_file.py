@@ -170,8 +170,8 @@ def _read_head(open_file: Open) -> tuple[bytes, bool]:
     """The first bytes of a file, with some lines in them, and whether they are all."""
     with open_file() as file:
         head = more = file.read(HEAD_SIZE)
-        while more and len(head) < MAX_HEAD_SIZE and len(re.findall(rb"[\r\n]+", head)) < 10:
-            head += (more := file.read(HEAD_SIZE))
+        while more and len(head) < MAX_HEAD_SIZE and max(map(head.count, (b"\r", b"\n"))) < 10:
+            head += (more := file.read(len(head)))
         return head, not (more and file.read(1))
 
 
@@ -327,19 +327,27 @@ class _Lines(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Fill the buffer as far as there is something: Arrow loses rows behind a block of \\n."""
+        n = 0
+        while n < len(buffer) and (self._rest or self._read_block()):
+            part = self._rest[: len(buffer) - n]
+            buffer[n : n + len(part)] = part
+            n, self._rest = n + len(part), self._rest[len(part) :]
+        return n
+
+    def _read_block(self) -> bool:
+        """Read the next block that has something in it, if there is one."""
         while not self._rest:
             block = next(self._blocks, None)
             if block is None:
-                return 0
+                return False
             self.n_lines += _count_lines(block)
             if self._quote and self._quote in block:
                 self.may_be_odd |= _has_stray_quote(block, self._sign, self._quote)
             if n_returns := block.count(b"\r"):
                 self.may_be_odd |= n_returns != block.count(b"\r\n")
             self._rest = memoryview(block)
-        n = min(len(buffer), len(self._rest))
-        buffer[:n], self._rest = self._rest[:n], self._rest[n:]
-        return n
+        return True
 
     @staticmethod
     def _translate(file: BinaryIO, layout: Layout) -> Iterator[bytes]:
@@ -491,12 +499,7 @@ def _find_delimiter(
         if delimiter == BLANKS and best >= (1.0, 3):
             break  # blanks are in the text, then
         choices = []
-        for quote in quotes if len(quotes) == 1 or delimiter != BLANKS else [None]:
-            if quote and len(quotes) > 1 and delimiter not in (",", ";", "\t"):
-                signs = f"(^|{re.escape(delimiter)}){quote}", f"{quote}($|{re.escape(delimiter)})"
-                opening, closing = (sum(len(re.findall(s, row)) for row in sample) for s in signs)
-                if not opening == closing > 0:
-                    continue
+        for quote in _quotes_by_rank(sample, delimiter, quotes):
             widths = [len(fields) for fields in _split(sample, delimiter, quote)]
             common, count = Counter(widths).most_common(1)[0] if widths else (0, 0)
             choices.append((count / max(1, len(widths)), common, quote))
@@ -508,6 +511,19 @@ def _find_delimiter(
         if delimiter in SELDOM_IN_TEXT and best[0] > 0.9:
             break
     return found
+
+
+def _quotes_by_rank(
+    sample: Sequence[str], delimiter: str, quotes: list[str | None]
+) -> list[str | None]:
+    """The quotes that may be, the first of two that fit alike."""
+    if len(quotes) == 1 or delimiter in (",", ";", "\t"):
+        return quotes
+    if delimiter == BLANKS:
+        return [None]
+    signs = rf"(^|{re.escape(delimiter)})\"", rf"\"($|{re.escape(delimiter)})"
+    opening, closing = (sum(len(re.findall(sign, row)) for row in sample) for sign in signs)
+    return quotes if opening == closing > 0 else quotes[::-1]
 
 
 class _Row(NamedTuple):
