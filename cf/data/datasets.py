@@ -287,15 +287,10 @@ def _find(dataset: Dataset) -> tuple[Path, RemoteFile] | None:
 
 def _find_renamed(dataset: Dataset, folders: Sequence[Path]) -> tuple[Path, RemoteFile] | None:
     """A file under another name than the cache's. Only those of the right size are read."""
-    archives = [
-        path
-        for folder in folders
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in (".zip", ".whl") and path.is_file()
-    ]
+    there = [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file()]
     for file in dataset.files:
-        for path in archives:
-            if file.size in (None, path.stat().st_size) and _is(path, file):
+        for path in there:
+            if file.size == path.stat().st_size and _is(path, file):
                 return path, file
     return None
 
