@@ -209,3 +209,11 @@ def test_quotes_may_be_escaped_by_a_backslash(folder: Path) -> None:
     found = items("\n".join(lines), pd.Series(["0001", "0002", "0003"]))
     assert found["title"].tolist() == ['The "Best" of; it', "C:\\\\", "Plain &amp; simple"]
     assert found["year"].fillna(0).tolist() == [1999, 2000, 0]
+    late = [lines[0], *(f'"{n:04}";"Book {n}";"1990"' for n in range(4, 400)), lines[1]]
+    found = items("\n".join(late), pd.Series(["0001", "0004"]))
+    assert found["title"].tolist() == ['The "Best" of; it', "Book 4"]
+    far = [lines[0], *(f'"{n:06}";"Book {n}";"1990"' for n in range(4, 20_000)), lines[1]]
+    with pytest.raises(InputError, match=r"films\.csv, line"):
+        items("\n".join(far), pd.Series(["0001"]))
+    found = items("\n".join(far), pd.Series(["0001"]), layout={"escaped": True})
+    assert found["title"].tolist() == ['The "Best" of; it']

@@ -84,6 +84,7 @@ class TextLayout(BaseConfig):
     encoding: Annotated[str, AfterValidator(_known_encoding)] = AUTO
     delimiter: Annotated[str, Field(min_length=1, pattern=r"^[^\r\n]+$")] = AUTO
     quote: Annotated[str, Field(pattern=r"^(auto|[!-/:-@\[-`{-~])$")] | None = AUTO
+    escaped: bool | Literal["auto"] = "auto"
     header: bool | Literal["auto"] = "auto"
     decimal: Literal[".", ","] = "."
     thousands: Literal["auto", ".", ",", " ", "'"] | None = "auto"

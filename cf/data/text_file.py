@@ -156,14 +156,27 @@ def _has_escapes(lines: Sequence[str], stated: TextLayout, separator: str | None
 
     That is so if all lines have as many fields then, and not otherwise.
     """
-    if stated.quote not in (AUTO, '"') or not any('\\"' in line for line in lines):
+    if stated.escaped != AUTO:
+        return bool(stated.escaped)
+    some = [line for line in lines if '\\"' in line][:200]
+    if stated.quote not in (AUTO, '"') or not some:
         return False
-    widths = []
-    for replaced in (lines, [ESCAPED.sub(rb'\1""', line.encode()).decode() for line in lines]):
-        delimiter, quote = _find_delimiter(replaced, stated, separator)
-        sample = [line for line in replaced[:200] if line.strip()]
-        widths.append({len(fields) for fields in _split(sample, delimiter, quote)})
-    return len(widths[0]) > 1 == len(widths[1]) and widths[1] != {1}
+    some += [line for line in lines[:50] if line.strip() and line not in some]
+    replaced = [ESCAPED.sub(rb'\1""', line.encode()).decode() for line in some]
+    delimiter, quote = _find_delimiter(replaced, stated, separator)
+    if quote is None or len(delimiter) > 1 or delimiter == BLANKS:
+        return False
+    return _is_regular(replaced, delimiter, quote) and not _is_regular(some, delimiter, quote)
+
+
+def _is_regular(lines: Sequence[str], delimiter: str, quote: str) -> bool:
+    """Whether all lines have as many fields, several, and no quote in a wrong place."""
+    try:
+        rows = csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True)
+        widths = {len(fields) for fields in rows}
+    except csv.Error:
+        return False
+    return len(widths) == 1 and widths != {1}
 
 
 def _read_head(open_file: Open) -> tuple[bytes, bool]:
