@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -46,7 +47,7 @@ def main() -> None:
     with recording(settings) as recorder:
         lists = {
             name: ranking.recommend(scorer, task, rank.k)
-            for name, scorer in scorers(records, data, rank, evaluate.damping)
+            for name, scorer in scorers(records, data, task.train, rank, evaluate.damping)
         }
         table = ranking.evaluate_lists(lists, task, rank.k, part)
         metrics = ranking.run_metrics(table)
@@ -64,20 +65,34 @@ def save(table: pd.DataFrame, records: Mapping[str, RunRecord]) -> None:
 
 
 def scorers(
-    models: Iterable[str], data: tuple[Ratings, int, int], rank: config.Rank, damping: float
+    models: Iterable[str],
+    data: tuple[Ratings, int, int],
+    rated: Any,
+    rank: config.Rank,
+    damping: float,
 ) -> Iterator[tuple[str, Scorer]]:
-    """What ranks items for users, by name: made one after the other, so that few are in memory."""
+    """What ranks items for users, by name: made one after the other, so that few are in memory.
+
+    `rated` is who rated what in train, sparse. Models rank as `Recommender.recommend` does; one
+    without a formula in cf/inference, by its predicted ratings.
+    """
     # late: SciPy and torch are imported while the recorder imports MLflow, or not at all
     from cf.baselines.bias import Bias
     from cf.baselines.ranking import interaction_scorers
+    from cf.inference.lists import BLEND, Likely, scorer
+    from cf.inference.load import load_answers
     from cf.models import base
     from cf.training import checkpoint
 
     yield from interaction_scorers(data, rank)
     yield "bias", Bias(damping).fit(*data).score
     for name in models:
-        model = checkpoint.load(paths.MODELS / name)
-        yield name, rating_scorer(partial(base.predict, model), data[2])
+        if answers := load_answers(paths.MODELS / name):
+            likely = Likely.load(paths.BLEND, data[2])
+            yield name, scorer(answers, rated, likely, io.read_json(paths.BLEND / BLEND)[name])
+        else:
+            model = checkpoint.load(paths.MODELS / name)
+            yield name, rating_scorer(partial(base.predict, model), data[2])
 
 
 if __name__ == "__main__":

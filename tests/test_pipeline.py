@@ -17,7 +17,7 @@ LAYERS = [  # each may import from those before it, and from its own
     {"cf.core"},
     {"cf.data", "cf.models", "cf.baselines", "cf.evaluation.metrics"},
     {"cf.training", "cf.bayes", "cf.evaluation"},
-    {"cf.reporting", "cf.tracking", "cf.tuning"},
+    {"cf.reporting", "cf.tracking", "cf.tuning", "cf.inference"},
     {"cf.cli", "stages"},
 ]
 
@@ -107,7 +107,17 @@ def test_dvc_yaml_is_short() -> None:
 
 def test_one_script_a_stage() -> None:
     scripts = {path.stem for path in ROOT.glob("stages/*.py")} - {"__init__"}
-    assert scripts == {"ingest", "encode", "split", "train", "sample", "evaluate", "rank", "plot"}
+    assert scripts == {
+        "ingest",
+        "encode",
+        "split",
+        "train",
+        "sample",
+        "evaluate",
+        "blend",
+        "rank",
+        "plot",
+    }
     assert scripts == {stage["cmd"].split()[2].removeprefix("stages.") for stage in STAGES.values()}
 
 
@@ -131,7 +141,7 @@ def test_every_stage_says_what_it_does_and_reads_what_another_makes(stage: str) 
 def test_every_section_of_params_belongs_to_a_stage() -> None:
     assert set(PARAMS) - {"cv", "tracking", "tune"} <= set(STAGES)
     for name, stage in STAGES.items():
-        reads = ["evaluate"] if name == "rank" else []  # which part is judged, and a baseline
+        reads = {"rank": ["evaluate"], "blend": ["rank"]}.get(name, [])  # and its own, if any
         assert stage.get("params", []) == [*reads, *([name] if name in PARAMS else [])]
 
 
@@ -163,7 +173,7 @@ def test_only_tracking_imports_mlflow_and_only_the_commands_dvc() -> None:
 
 
 def test_packages_hold_a_docstring_and_nothing_else() -> None:
-    for path in [*ROOT.glob("cf/**/__init__.py"), ROOT / "stages/__init__.py"]:
+    for path in [*ROOT.glob("cf/*/**/__init__.py"), ROOT / "stages/__init__.py"]:
         body = ast.parse(path.read_text()).body
         assert len(body) == 1, path
         assert isinstance(body[0], ast.Expr), path

@@ -8,7 +8,7 @@ import pytest
 
 from cf.core import io, paths
 from cf.core.ratings import Ratings
-from stages import rank
+from stages import blend, rank
 from tests.results import toy_split
 
 ROOT = Path(__file__).parent.parent
@@ -19,6 +19,7 @@ def test_ranks_all_models_and_baselines_where_the_last_is_held_out(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     toy_split("leave_last")
+    blend.main()
     rank.main()
     table = io.read_csv(paths.RANKING)
     assert set(table["model"]) == {"popularity", "itemknn", "ease", "bias", "plain"}

@@ -34,10 +34,13 @@ def test_counts_are_leave_one_out() -> None:
 
 def test_a_row_without_ratings_is_like_the_average_row_with_some() -> None:
     rows, others = np.array([0, 0, 1, 1, 1, 3, 4, 4]), np.array([0, 1, 1, 2, 3, 0, 2, 3])
-    columns = side_information.cooccurrence_features(rows, others, 6, 4)
+    columns, directions, center = side_information.cooccurrence_features(rows, others, 6, 4)
     assert not columns[[2, 3, 5]].any()  # no rating, or a single one
     assert columns[[0, 1, 4]].any(1).all()
     np.testing.assert_allclose(columns.sum(0), 0, atol=1e-6)
+    interactions = side_information.normalized_interactions(rows, others, 6, 4)
+    shares = np.array([1 / 2, 2 / 3, 0, 0, 1 / 2, 0])[:, None]
+    np.testing.assert_allclose(interactions @ directions - shares * center, columns, atol=1e-6)
 
 
 def test_the_truncated_svd_keeps_the_products_of_rows() -> None:

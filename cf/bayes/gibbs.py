@@ -225,6 +225,14 @@ class Sampler(nn.Module):
         shape, rate = self.priors.noise_rate
         self.noise_rate = draw_gamma(shape + n * self.noise_shape, rate + self.noise.sum())
 
+    @property
+    def noise_prior(self) -> tuple[Tensor, Tensor]:
+        """Shape and rate of the Gamma of a user's noise precision; sharp where all share one."""
+        if self.user_noise:
+            return self.noise_shape, self.noise_rate
+        shape = torch.tensor(1e6)
+        return shape, shape / self.noise[0]
+
     def factor_terms(self) -> Tensor:
         """b_u + c_i + p_u · q_i of each rating, (n,)."""
         rows = self.user_side.rows, self.item_side.rows

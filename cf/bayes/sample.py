@@ -122,6 +122,11 @@ def sample(
         gibbs.user_noise,
         Priors(),
     )
+    of_users = sampler.user_side.regressions
+    interactions = [each for each in of_users if each.feature.name == "user_implicit"]
+    if interactions:
+        feature = interactions[0].feature
+        model.set_interactions(feature.of_others, feature.center)
     chain = nn.ModuleDict({"model": model, "sampler": sampler})
     monitor = ValidationMonitor(model, valid)
     thinned = thinned_indices(gibbs.burn_in, gibbs.n_sweeps, n_samples)
@@ -152,6 +157,11 @@ def sample(
             model.item_rows[index] = sampler.item_side.rows
             model.noise[index] = (1 / sampler.noise).clamp(max=max_variance)
             model.day_effects[index] = sampler.days
+            model.prior_mean[index] = sampler.user_side.mean
+            model.prior_precision[index] = sampler.user_side.precision
+            model.noise_shape[index], model.noise_rate[index] = sampler.noise_prior
+            if interactions:
+                model.prior_coefficients[index] = interactions[0].coefficients
             if user_days is not None:
                 model.day_variance[index] = (1 / sampler.day_precision).clamp(max=max_variance)
         valid_loss = model.factor**2 * monitor.loss(sampler, averaged=number >= gibbs.burn_in)

@@ -22,17 +22,31 @@ class Feature:
     Columns are scaled by one factor, so that the mean squared norm of a row is 1, and F is
     represented by the eigenvectors V of FᵀF: regression coefficients in F V are independent. The
     eigenvalues, (r,), are those that are not 0; the name is that in params.yaml.
+
+    Attributes:
+        of_others: (n_others, r), of a feature made from interactions: the rows of F V are weighted
+            sums of these, less `center`; so a row that is not among them can be made as well.
+        center: (r,).
     """
+
+    of_others: Tensor
+    center: Tensor
 
     def __init__(self, name: str, columns: Columns) -> None:
         self.name = name
         f = torch.tensor(columns, dtype=torch.float64)
         rms_norm = f.square().mean(0).sum().sqrt()
-        f *= 1 / rms_norm if rms_norm > EPS else 0.0
+        scale = 1 / rms_norm if rms_norm > EPS else 0.0
+        f *= scale
         eigenvalues, vectors = torch.linalg.eigh(torch.mm(f.T, f))
         nonzero = eigenvalues > 1e-6 * eigenvalues[-1]
         self.eigenvalues = eigenvalues[nonzero].float()
         self._basis = torch.mm(f, vectors[:, nonzero]).float()
+        self._rotation = scale * vectors[:, nonzero]
+
+    def rotate(self, columns: Columns) -> Tensor:
+        """Rows of further columns, (m, n_columns), as rows of F V: (m, r)."""
+        return torch.mm(torch.tensor(columns, dtype=torch.float64), self._rotation).float()
 
     def project(self, rows: Tensor) -> Tensor:
         """Vᵀ Fᵀ rows: (r, d) of (n, d)."""
@@ -73,8 +87,8 @@ def features(
     if gibbs.user_features:
         of_users.append(Feature("user_features", feature_columns(users).to_numpy()))
     if gibbs.user_implicit:
-        columns = cooccurrence_features(train.users, train.items, n_users, n_items)
-        of_users.append(Feature("user_implicit", columns))
+        pairs = train.users, train.items, n_users, n_items
+        of_users.append(interaction_feature("user_implicit", *pairs))
     if gibbs.genres:
         of_items.append(Feature("genres", genre_columns(items).to_numpy()))
     if gibbs.year:
@@ -84,8 +98,8 @@ def features(
     if gibbs.popularity:
         of_items.append(Feature("popularity", popularity(train.items, n_items)))
     if gibbs.item_implicit:
-        columns = cooccurrence_features(train.items, train.users, n_items, n_users)
-        of_items.append(Feature("item_implicit", columns))
+        pairs = train.items, train.users, n_items, n_users
+        of_items.append(interaction_feature("item_implicit", *pairs))
     return of_users, of_items
 
 
@@ -116,16 +130,40 @@ def popularity(items: Indices, n_items: int) -> Columns:
     return columns.astype(np.float32)
 
 
-def cooccurrence_features(rows: Indices, others: Indices, n_rows: int, n_others: int) -> Columns:
+def interaction_feature(
+    name: str, rows: Indices, others: Indices, n_rows: int, n_others: int
+) -> Feature:
+    """Who rated what, as `cooccurrence_features` has it, so that more rows can be made."""
+    columns, directions, center = cooccurrence_features(rows, others, n_rows, n_others)
+    feature = Feature(name, columns)
+    feature.of_others, feature.center = feature.rotate(directions), feature.rotate(center[None])[0]
+    return feature
+
+
+def cooccurrence_features(
+    rows: Indices, others: Indices, n_rows: int, n_others: int
+) -> tuple[Columns, Columns, Columns]:
     """The truncated SVD of the interactions, centered on rows with at least one rating.
 
     So a row without ratings is expected to be like the average row that has some.
+
+    Returns:
+        The columns, (n_rows, k): those of a row of `normalized_interactions` times the directions,
+        (n_others, k), less the share of ratings that is left without one, times the center, (k,).
     """
-    columns = truncated_svd(normalized_interactions(rows, others, n_rows, n_others))
-    m = np.bincount(rows, minlength=n_rows)
-    weights = (np.maximum(m - 1, 0) / np.maximum(m, 1)).astype(np.float32)
-    columns -= weights[:, None] * (columns.sum(0) / max(weights.sum(), 1))
-    return columns
+    matrix = normalized_interactions(rows, others, n_rows, n_others)
+    columns = truncated_svd(matrix)
+    squared_norms = np.square(columns).sum(0)
+    directions = matrix.T @ (columns / np.where(squared_norms > EPS**2, squared_norms, np.inf))
+    weights = leave_one_out_shares(np.bincount(rows, minlength=n_rows))
+    center = columns.sum(0) / max(weights.sum(), 1)
+    columns -= weights[:, None] * center
+    return columns, directions, center
+
+
+def leave_one_out_shares(m: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(m - 1) / m for rows with m ratings each: the share that is left without one of them."""
+    return (np.maximum(m - 1, 0) / np.maximum(m, 1)).astype(np.float32)
 
 
 def normalized_interactions(

@@ -74,6 +74,140 @@ def inspect(
     run("inspect", file, write, items, users, columns)
 
 
+Model = Annotated[str | None, typer.Option(help="a trained model; the best if none is named")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="print CSV")]
+Force = Annotated[bool, typer.Option("--force", help="overwrite a file")]
+Number = Annotated[int, typer.Option("-n", help="how many", min=1, max=10_000)]
+Ratings = Annotated[str | None, typer.Option(help="a file with somebody's ratings")]
+
+
+def form(as_json: bool, as_csv: bool) -> str:
+    """What to print: table, json or csv."""
+    if as_json and as_csv:
+        raise typer.BadParameter("give one of --json and --csv")
+    return "json" if as_json else "csv" if as_csv else "table"
+
+
+@app.command()
+def predict(
+    user: Annotated[list[str], typer.Option(help="an id; may be repeated")],
+    item: Annotated[list[str], typer.Option(help="an id or a title; may be repeated")],
+    time: Annotated[int | None, typer.Option(help="in seconds since 1970 UTC")] = None,
+    model: Model = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Predict the rating that a user would give to an item.
+
+    Users and items that are not in the data get the model's answer for any such, and a note.
+
+    \b
+    Examples:
+      cf predict --user 414 --item 356
+      cf predict --user 414 --item "Forrest Gump" --item "Toy Story" --json
+    """
+    run("predict", user, item, time, model, form(as_json, as_csv))
+
+
+@app.command()
+def recommend(
+    user: Annotated[str | None, typer.Option(help="an id")] = None,
+    ratings: Ratings = None,
+    everybody: Annotated[str | None, typer.Option("--all", help="a file for all lists")] = None,
+    n: Number = 10,
+    genre: Annotated[str | None, typer.Option(help="of all items")] = None,
+    year: Annotated[str | None, typer.Option(help="of release: 1995, 1990-1999, 2000-")] = None,
+    min_ratings: Annotated[int, typer.Option(help="that an item needs", min=0)] = 0,
+    by: Annotated[str, typer.Option(help="both, stars or likely")] = "both",
+    force: Force = False,
+    model: Model = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Recommend items to a user of the data, to somebody with ratings in a file, or to everybody.
+
+    Items that the person has rated are left out. The order is by predicted ratings and by who
+    rates what; --by stars or --by likely takes one of the two.
+
+    \b
+    Examples:
+      cf recommend --user 414
+      cf recommend --user 414 --genre comedy --year 1990-1999 --min-ratings 20
+      cf recommend --ratings mine.csv -n 20 --csv
+      cf recommend --all lists.parquet
+    """
+    options = {"n": n, "by": by, "genre": genre, "year": year, "min_ratings": min_ratings}
+    run("recommend", user, ratings, everybody, options, force, model, form(as_json, as_csv))
+
+
+@app.command()
+def similar(
+    item: Annotated[str, typer.Option(help="an id or a title")],
+    n: Number = 10,
+    min_ratings: Annotated[int, typer.Option(help="that an item needs", min=0)] = 5,
+    model: Model = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show the items that are most like one.
+
+    \b
+    Example:
+      cf similar --item "Forrest Gump"
+    """
+    run("similar", item, n, min_ratings, model, form(as_json, as_csv))
+
+
+@app.command()
+def explain(
+    item: Annotated[str, typer.Option(help="an id or a title")],
+    user: Annotated[str | None, typer.Option(help="an id")] = None,
+    ratings: Ratings = None,
+    n: Number = 10,
+    model: Model = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show which of somebody's ratings speak for an item, and which against it.
+
+    \b
+    Examples:
+      cf explain --user 414 --item 356
+      cf explain --ratings mine.csv --item "Toy Story"
+    """
+    run("explain", user, ratings, item, n, model, form(as_json, as_csv))
+
+
+@app.command()
+def score(
+    pairs: Annotated[str, typer.Argument(help="a file with users and items")],
+    out: Annotated[str, typer.Argument(help="a .parquet or .csv file to write")],
+    force: Force = False,
+    model: Model = None,
+) -> None:
+    """Predict the ratings of all pairs in a file.
+
+    The file is read and written in batches, so it may be of any size.
+
+    \b
+    Example:
+      cf score pairs.csv predicted.parquet
+    """
+    run("score", pairs, out, force, model)
+
+
+@app.command()
+def models(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+    """List all trained models, the champion first.
+
+    \b
+    Example:
+      cf models
+    """
+    run("models", form(as_json, as_csv))
+
+
 @app.command()
 def tune() -> None:
     """Search better values for one model's parameters.

@@ -25,6 +25,7 @@ SPLIT_INFO = SPLIT / "split.json"
 SPLIT_PROVENANCE = SPLIT / "provenance.json"
 
 MODELS = Path("models")
+BLEND = Path("blend")  # who rates what, and how much predicted ratings count beside it
 CHAINS = Path(".dvc/tmp/unfinished")  # which neither DVC nor git looks at
 RUNS = Path("runs")
 

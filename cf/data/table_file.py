@@ -214,6 +214,16 @@ def _got(value: pa.Scalar) -> Any:
     return f"a value of the type {value.type}"
 
 
+def read_blocks(table: Table, columns: Sequence[str]) -> Iterator[list[pa.Array]]:
+    """The columns of these names, block by block: as text, or as a Parquet file has them.
+
+    Raises:
+        InputError: a line that is no row.
+    """
+    with _reading(table.path):
+        yield from table.read(columns)
+
+
 def open_table(path: Path, stated: TextLayout) -> Table:
     """A file, looked into.
 

@@ -30,6 +30,11 @@ class BayesMF(Model):
         day_variance: (n_samples,) of the effects of user-days that train does not have, in stars².
         days: (n_days,) the user-days of day_effects, as `user_day_ids` numbers them, ascending.
         mean: of the training ratings, in stars.
+        prior_mean, prior_precision: (n_samples, d) and (n_samples, d, d) of the users' rows, with
+            d = 1 + n_factors; and what a user's items add to that mean: `interaction_basis`,
+            (n_items, r), less `interaction_center`, (r,), times `prior_coefficients`,
+            (n_samples, r, d). `cf.inference` folds new users in with them.
+        noise_shape, noise_rate: (n_samples,) of the Gamma of the users' noise precisions.
     """
 
     class Config(BaseConfig):
@@ -49,6 +54,11 @@ class BayesMF(Model):
         self.noise = frozen(torch.ones(n, n_users))
         self.day_variance = frozen(torch.zeros(n))
         self.mean = frozen(torch.tensor((self.low + self.high) / 2))
+        self.prior_mean = frozen(torch.zeros(n, d))
+        self.prior_precision = frozen(torch.eye(d).repeat(n, 1, 1))
+        self.noise_shape = frozen(torch.ones(n))
+        self.noise_rate = frozen(torch.ones(n))
+        self.set_interactions(torch.zeros(n_items, 0), torch.zeros(0))
         self.days: Tensor
         self.set_days(torch.zeros(0, dtype=torch.int64))
 
@@ -57,6 +67,12 @@ class BayesMF(Model):
         n = len(self.day_variance)
         self.register_buffer("days", days)
         self.day_effects = frozen(torch.zeros(n, len(days), device=days.device))
+
+    def set_interactions(self, basis: Tensor, center: Tensor) -> None:
+        """Make room for what a user's items add to the prior mean of their row, 0 at first."""
+        n, d = self.prior_mean.shape
+        self.interaction_basis, self.interaction_center = frozen(basis), frozen(center)
+        self.prior_coefficients = frozen(torch.zeros(n, len(center), d, device=basis.device))
 
     def forward(self, users: Tensor, items: Tensor, times: Tensor | None = None) -> Tensor:
         """The predicted stars, (B,), within the range; `times` in seconds since 1970 UTC."""
@@ -116,9 +132,12 @@ class BayesMF(Model):
         return day, self.days[day] == wanted
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """As in every module, after making room for the user-days that were saved."""
+        """As in every module, after making room for what was saved."""
         if f"{prefix}days" in state_dict:
             self.set_days(state_dict[f"{prefix}days"])
+        if f"{prefix}interaction_basis" in state_dict:
+            saved = (state_dict[f"{prefix}interaction_{name}"] for name in ("basis", "center"))
+            self.set_interactions(*saved)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -1,0 +1,27 @@
+"""Which ratings speak for an item and which against it: cf explain."""
+
+from pathlib import Path
+
+import cf
+from cf.cli.output import Format, show
+from cf.cli.recommend import read_ratings
+from cf.core.errors import InputError
+
+
+def main(
+    user: str | None, ratings: str | None, item: str, n: int, model: str | None, form: Format
+) -> None:
+    """Print them, the strongest first.
+
+    Raises:
+        InputError: there is no such user or item.
+    """
+    if (user is None) == (ratings is None):
+        raise InputError("give one of --user ID and --ratings FILE.")
+    recommender = cf.load(model)
+    given = None if ratings is None else read_ratings(Path(ratings))
+    frame = recommender.explain(user, item, n, ratings=given)
+    title = recommender.catalog.name(recommender.catalog.require_item(item))
+    expected, unit = frame.attrs["prediction"], recommender.facts["unit"]
+    caption = f"effect: {unit} that the prediction would lose without the rating"
+    show(frame, f"{title}: {expected:.2f} {unit} expected, because of", form, caption)

@@ -1,0 +1,1 @@
+"""Answers of trained models, from NumPy alone: predictions, lists, new people, reasons."""

@@ -1,0 +1,67 @@
+"""What every model answers, whatever it is: a person's ratings of items, known or new."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cf.core.ratings import Indices
+
+Floats = NDArray[np.float32]
+MODEL_RANGE = (0.5, 5.0)
+"""The range of ratings on the models' own scale, as in `cf.models.base`, which imports torch."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody whose ratings can be predicted.
+
+    Attributes:
+        row: the factors and biases, as the model has them; of each sample or member.
+        covariance: of the row, of each sample; None where the model has none, or the row is known.
+        noise: variance of the person's ratings about the sum, of each sample, or None.
+    """
+
+    row: Floats
+    covariance: Floats | None = None
+    noise: Floats | None = None
+
+
+class Answers(Protocol):
+    """A trained model. Ratings and predictions are on the scale of the data."""
+
+    n_users: int
+    n_items: int
+
+    def predict(
+        self, users: Indices, items: Indices, times: Indices | None = None
+    ) -> tuple[Floats, Floats | None]:
+        """The predicted ratings of pairs, (n,), and their standard deviations, if there are any.
+
+        `times` are in seconds since 1970 UTC, for models that use them.
+        """
+
+    def person(self, user: int) -> Person:
+        """A user of the training data."""
+
+    def fold_in(self, items: Indices, ratings: Floats) -> Person:
+        """Somebody new, by ratings, (m,) each; without any, the one that is expected."""
+
+    def score(self, person: Person, items: Indices | None) -> tuple[Floats, Floats | None]:
+        """As `predict`, of one person and these items, or all."""
+
+    def table(self, people: Sequence[Person]) -> Floats:
+        """(n, n_items): how people would rate all items, to order them; not within the range."""
+
+    def without_each(
+        self, items: Indices, ratings: Floats, target: int
+    ) -> tuple[float, NDArray[np.float64]]:
+        """The prediction of an item for somebody new, and those without each rating, (m,)."""
+
+    def new_item(self, person: Person) -> tuple[float, float | None]:
+        """The prediction and its standard deviation for an item that is not in the data."""
+
+    def item_vectors(self) -> Floats:
+        """(n_items, k): items liked by the same people point in the same direction."""

@@ -1,0 +1,217 @@
+"""bayesmf as NumPy: the mean over samples of its posterior, and the same for new people.
+
+A new person's row has, given the items of a sample, a Gaussian posterior in closed form: nothing
+is drawn or trained.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cf.core.ratings import Indices
+from cf.inference.base import MODEL_RANGE, Floats, Person
+
+DAY, DAYS_PER_USER = 86400, 2**20  # as in `cf.models.bayesmf`
+N_STEPS = 3  # between the row and the noise precision; more change nothing
+MAX_VARIANCE = ((MODEL_RANGE[1] - MODEL_RANGE[0]) / 2) ** 2  # no ratings vary more
+CHUNK = 4096  # pairs at a time
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A new person's, of each sample: of the row, (s, d) and (s, d, d), and of the noise, (s,).
+
+    `precision` is the noise's that the row was found with; designs are (s, m, d), and targets,
+    (s, m), the ratings less all that does not depend on the row.
+    """
+
+    row: Any
+    covariance: Any
+    noise_precision: Any
+    precision: Any
+    designs: Any
+    targets: Any
+
+
+class BayesMF:
+    """clamp(m + b_u + c_i + p_u · q_i + d_{u, day}), the mean over samples."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, Floats],
+        settings: Any,
+        n_users: int,
+        n_items: int,
+        rating_range: tuple[float, float],
+    ) -> None:
+        self.n_users, self.n_items = n_users, n_items
+        self.weights = weights
+        self.user_rows, self.item_rows = weights["user_rows"], weights["item_rows"]
+        self.mean = float(weights["mean"])
+        low, high = rating_range
+        self.factor = (high - low) / (MODEL_RANGE[1] - MODEL_RANGE[0])
+        self.offset = low - MODEL_RANGE[0] * self.factor
+
+    def predict(
+        self, users: Indices, items: Indices, times: Indices | None = None
+    ) -> tuple[Floats, Floats]:
+        """As `Answers.predict`; the effect of a day that is not known is 0, and uncertain."""
+        means, deviations = [], []
+        for start in range(0, max(1, len(users)), CHUNK):
+            rows = slice(start, start + CHUNK)
+            day, known = self._find_days(users[rows], None if times is None else times[rows])
+            p, q = self.user_rows[:, users[rows]], self.item_rows[:, items[rows]]
+            sums = np.einsum("snd,snd->sn", p[..., 1:], q[..., 1:]) + p[..., 0] + q[..., 0]
+            sums += self.mean
+            if known.any():
+                sums += np.where(known, self.weights["day_effects"][:, day], 0)
+            noise = self.weights["noise"][:, users[rows]].mean(0)
+            noise = noise + np.where(known, 0, self.weights["day_variance"].mean())
+            mean, deviation = self._summary(sums, noise)
+            means.append(mean)
+            deviations.append(deviation)
+        return np.concatenate(means), np.concatenate(deviations)
+
+    def person(self, user: int) -> Person:
+        """As `Answers.person`."""
+        return Person(self.user_rows[:, user], None, self.weights["noise"][:, user])
+
+    def fold_in(self, items: Indices, ratings: Floats) -> Person:
+        """As `Answers.fold_in`: the row's posterior given each sample's items, and the noise's.
+
+        The two depend on each other, so they take turns, from the noise that is expected.
+
+        Source:
+            Salakhutdinov and Mnih 2008, equations 11 to 13, as in `cf.bayes.row_blocks`.
+        """
+        posterior = self._fit(items, ratings)
+        noise = np.minimum(1 / posterior.noise_precision, MAX_VARIANCE)
+        parts = posterior.row, posterior.covariance, noise
+        return Person(*(part.astype(np.float32) for part in parts))
+
+    def _fit(self, items: Indices, ratings: Floats) -> "Posterior":
+        w, m = self.weights, len(items)
+        precision = w["prior_precision"].astype(np.float64)
+        noise_precision = (w["noise_shape"] / w["noise_rate"]).astype(np.float64)
+        designs, offsets = self._designs(items)
+        targets = (ratings - self.offset) / self.factor - self.mean - offsets
+        squares = np.matmul(designs.transpose(0, 2, 1), designs).astype(np.float64)
+        products = np.matmul(targets[:, None], designs)[:, 0].astype(np.float64)
+        pull = np.einsum("sde,se->sd", precision, w["prior_mean"] + self._added(items))
+        for _ in range(N_STEPS if m else 1):
+            covariance = np.linalg.inv(precision + noise_precision[:, None, None] * squares)
+            right = pull + noise_precision[:, None] * products
+            row = np.einsum("sde,se->sd", covariance, right)
+            used = noise_precision
+            residuals = targets - np.matmul(designs, row[:, :, None])[..., 0]
+            expected = np.square(residuals).sum(1) + np.einsum("sde,sde->s", squares, covariance)
+            noise_precision = (w["noise_shape"] + m / 2) / (w["noise_rate"] + expected / 2)
+        return Posterior(row, covariance, noise_precision, used, designs, targets)
+
+    def without_each(
+        self, items: Indices, ratings: Floats, target: int
+    ) -> tuple[float, NDArray[np.float64]]:
+        """As `Answers.without_each`, in closed form: a rating is one of the posterior's rank.
+
+        The noise's precision stays as it is with all ratings.
+
+        Source:
+            Sherman and Morrison 1950, "Adjustment of an Inverse Matrix".
+        """
+        fit = self._fit(items, ratings)
+        a = fit.precision[:, None]
+        steps = np.matmul(fit.designs, fit.covariance)  # (s, m, d), C x
+        leverages = a * (steps * fit.designs).sum(2)
+        less = self._added_without_each(items) - self._added(items)[:, None]  # (s, m, d)
+        pulled = np.matmul(less, np.matmul(self.weights["prior_precision"], fit.covariance))
+        rows = fit.row[:, None] - (a * fit.targets)[..., None] * steps + pulled
+        share = a * (rows * fit.designs).sum(2) / (1 - leverages)
+        rows += share[..., None] * steps
+        design, bias = self._designs(np.array([target]))
+        sums = np.matmul(rows, design[:, 0, :, None])[..., 0] + bias + self.mean
+        of_all = np.einsum("sd,sd->s", fit.row, design[:, 0]) + bias[:, 0] + self.mean
+        everything = float(np.clip(of_all, *MODEL_RANGE).mean()) * self.factor + self.offset
+        return everything, np.clip(sums, *MODEL_RANGE).mean(0) * self.factor + self.offset
+
+    def score(self, person: Person, items: Indices | None) -> tuple[Floats, Floats]:
+        """As `Answers.score`."""
+        rows = self.item_rows if items is None else self.item_rows[:, items]
+        return self._of_person(person, rows)
+
+    def table(self, people: Sequence[Person]) -> Floats:
+        """As `Answers.table`: one product of all samples' factors, without clamping."""
+        rows = np.stack([person.row for person in people])  # (n, s, d)
+        sums = rows[..., 1:].reshape(len(rows), -1) @ self.item_vectors().T
+        sums /= len(self.item_rows)
+        sums += rows[..., 0].mean(1)[:, None] + self.item_rows[..., 0].mean(0)
+        return (sums + np.float32(self.mean)) * np.float32(self.factor) + np.float32(self.offset)
+
+    def new_item(self, person: Person) -> tuple[float, float]:
+        """As `Answers.new_item`: of an item like all others, each of which it might be."""
+        mean, deviation = self._of_person(person, self.item_rows)
+        variance = np.square(deviation).mean() + mean.var()
+        return float(mean.mean()), float(np.sqrt(variance))
+
+    def item_vectors(self) -> Floats:
+        """As `Answers.item_vectors`: the factors of all samples side by side, without biases."""
+        return self._vectors
+
+    @cached_property
+    def _vectors(self) -> Floats:
+        factors = self.item_rows[..., 1:]
+        return factors.transpose(1, 0, 2).reshape(self.n_items, -1)
+
+    def _of_person(self, person: Person, item_rows: Floats) -> tuple[Floats, Floats]:
+        p = person.row
+        sums = np.matmul(item_rows[..., 1:], p[:, 1:, None])[..., 0]
+        sums += item_rows[..., 0] + (p[:, :1] + np.float32(self.mean))
+        day = self.weights["day_variance"].mean()
+        noise = np.full(sums.shape[1], (0 if person.noise is None else person.noise.mean()) + day)
+        if person.covariance is not None:
+            roots = np.linalg.cholesky(person.covariance)
+            for rows, root in zip(item_rows, roots, strict=True):
+                designs = rows.copy()
+                designs[:, 0] = 1
+                noise += np.square(designs @ root).sum(1) / len(item_rows)
+        return self._summary(sums, noise)
+
+    def _summary(self, sums: Floats, noise: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation over samples, (s, n), with the noise's variance, (n,)."""
+        clamped = np.clip(sums, *MODEL_RANGE)
+        mean, variance = clamped.mean(0), clamped.var(0) + noise
+        scale, shift = np.float32(self.factor), np.float32(self.offset)
+        return mean * scale + shift, np.sqrt(variance).astype(np.float32) * scale
+
+    def _added(self, items: Indices) -> Any:
+        """(n_samples, d): what the items that somebody rates add to the mean of their row."""
+        basis, center = self.weights["interaction_basis"], self.weights["interaction_center"]
+        m = max(1, len(items))
+        row = (m - 1) / m**1.5 * basis[items].sum(0) - (m - 1) / m * center
+        return np.einsum("r,srd->sd", row, self.weights["prior_coefficients"])
+
+    def _added_without_each(self, items: Indices) -> Any:
+        """(n_samples, m, d): the same without each of the items."""
+        basis, center = self.weights["interaction_basis"], self.weights["interaction_center"]
+        m = max(1, len(items) - 1)
+        left = basis[items].sum(0) - basis[items]
+        rows = (m - 1) / m**1.5 * left - (m - 1) / m * center
+        return np.matmul(rows, self.weights["prior_coefficients"])
+
+    def _designs(self, items: Indices) -> tuple[Floats, Floats]:
+        """Of each sample and item: 1 and the item's factors, (s, m, d), and its bias, (s, m)."""
+        designs = self.item_rows[:, items].copy()
+        biases = designs[..., 0].copy()
+        designs[..., 0] = 1
+        return designs, biases
+
+    def _find_days(self, users: Indices, times: Indices | None) -> tuple[Indices, Any]:
+        days = self.weights["days"]
+        if times is None or not len(days):
+            return users, np.zeros(len(users), bool)
+        wanted = users * DAYS_PER_USER + (times // DAY) % DAYS_PER_USER
+        day = np.searchsorted(days, wanted).clip(max=len(days) - 1)
+        return day, days[day] == wanted

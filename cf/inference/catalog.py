@@ -1,0 +1,124 @@
+"""Items and users by id, and items by title."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cf.core.errors import InputError
+from cf.core.ratings import Indices
+
+YEAR = re.compile(r"\s*\((\d{4})[^)]*\)\s*$")
+ARTICLE = re.compile(r"^(?:the|an?) |, (?:the|an?|le|la|les|l'|der|die|das|el|il|lo)(?= \(|$)")
+N_SUGGESTED = 5
+LEAST_LIKE = 75  # of rapidfuzz's 100, for a suggestion
+
+
+class Catalog:
+    """The items and users of the data, in the order of their indices.
+
+    Attributes:
+        items: item_id, title, year and genres.
+        user_ids: (n_users,) as they are written.
+    """
+
+    def __init__(self, items: pd.DataFrame, user_ids: Sequence[Any]) -> None:
+        self.items = items
+        self.user_ids = pd.Index(user_ids)
+
+    def find_users(self, ids: Iterable[Any]) -> Indices:
+        """The index of each user, -1 for those who are not in the data."""
+        return _lookup(self._user_keys, ids)
+
+    def find_items(self, names: Iterable[Any]) -> Indices:
+        """The index of each item by id or title, -1 for what is neither.
+
+        Raises:
+            InputError: a title that several items have.
+        """
+        names = list(names)
+        found = _lookup(self._item_keys, names)
+        for position in np.flatnonzero(found < 0):
+            found[position] = self._find_title(str(names[position]))
+        return found
+
+    def require_item(self, name: Any) -> int:
+        """The index of one item by id or title.
+
+        Raises:
+            InputError: there is none, with titles that are near; or several.
+        """
+        (item,) = self.find_items([name])
+        if item < 0:
+            raise InputError(f"no item is called {name!r}.{self.suggest(str(name))}")
+        return int(item)
+
+    def name(self, item: int) -> str:
+        """What to call an item: its title, or if it has none, its id."""
+        title = self.items["title"].iat[item]
+        return title if isinstance(title, str) else str(self.items["item_id"].iat[item])
+
+    def suggest(self, name: str) -> str:
+        """A sentence with the titles nearest to a name; empty if none is near."""
+        from rapidfuzz import fuzz, process
+
+        titles = self._titles
+        likely = process.extract(
+            plain_title(name),
+            titles,
+            scorer=fuzz.WRatio,
+            limit=N_SUGGESTED,
+            score_cutoff=LEAST_LIKE,
+        )
+        return f" Did you mean {self._named(item for *_, item in likely)}?" if likely else ""
+
+    def _find_title(self, name: str) -> int:
+        plain, year = plain_title(name), YEAR.search(name)
+        found = self._by_title.get(plain, [])
+        if year and len(found) > 1:
+            found = [item for item in found if str(self.items["title"].iat[item]).endswith(year[0])]
+        if len(found) > 1:
+            raise InputError(
+                f"several items are called {name!r}: {self._named(found)}. Give an id."
+            )
+        return found[0] if found else -1
+
+    def _named(self, items: Iterable[int]) -> str:
+        rows = (self.items.iloc[item] for item in items)
+        return ", ".join(f"{row['title']} (id {row['item_id']})" for row in rows)
+
+    @cached_property
+    def _user_keys(self) -> pd.Index:
+        return pd.Index([str(value) for value in self.user_ids])
+
+    @cached_property
+    def _item_keys(self) -> pd.Index:
+        return pd.Index([str(value) for value in self.items["item_id"]])
+
+    @cached_property
+    def _titles(self) -> list[str]:
+        return [plain_title(title) for title in self.items["title"].fillna("")]
+
+    @cached_property
+    def _by_title(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for item, title in enumerate(self._titles):
+            if title:
+                found.setdefault(title, []).append(item)
+        return found
+
+
+def plain_title(title: str) -> str:
+    """A title by which it is found: without year, accents and article, in lower case."""
+    text = unicodedata.normalize("NFKD", YEAR.sub("", title)).casefold()
+    text = "".join(sign for sign in text if not unicodedata.combining(sign)).strip()
+    return ARTICLE.sub("", text)
+
+
+def _lookup(keys: pd.Index, ids: Iterable[Any]) -> Indices:
+    wanted = pd.Index([str(value) for value in ids], dtype=keys.dtype)
+    return keys.get_indexer(wanted).astype(np.int64)

@@ -1,0 +1,208 @@
+"""The models that are trained with gradients, as NumPy: dot, dotbias, dotbias_ensemble, embnet.
+
+A new person is folded in by Gauss-Newton steps on the squared errors of the ratings, with the
+training users' rows as the prior: N(their mean, their covariance).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cf.core.ratings import Indices
+from cf.inference.base import MODEL_RANGE, Floats, Person
+
+N_STEPS = 8  # of Gauss-Newton; more change nothing
+MAX_REFITS = 300
+RIDGE = 1e-4  # added to the variances of the users' rows, which may be too few to have full rank
+NOISE = 0.75  # variance of ratings about predictions, on the models' scale
+
+
+class GradientModel:
+    """Rows of users and items, and a formula of both.
+
+    Attributes:
+        user_rows: (n_members, n_users, d); item_rows alike, with another d.
+    """
+
+    user_rows: Floats
+    item_rows: Floats
+
+    def __init__(self, n_users: int, n_items: int, rating_range: tuple[float, float]) -> None:
+        self.n_users, self.n_items = n_users, n_items
+        low, high = rating_range
+        self.factor = (high - low) / (MODEL_RANGE[1] - MODEL_RANGE[0])
+        self.offset = low - MODEL_RANGE[0] * self.factor
+
+    def member(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
+        """Predictions of one member, (n,), on the models' scale, and their derivatives, (n, d).
+
+        `rows` are (n, d) or (d,), of users; `items` (n, d').
+        """
+        raise NotImplementedError
+
+    def predict(
+        self, users: Indices, items: Indices, times: Indices | None = None
+    ) -> tuple[Floats, None]:
+        """As `Answers.predict`; times are not used."""
+        of_members = (
+            self.member(rows[users], of_items[items], k)[0]
+            for k, (rows, of_items) in enumerate(zip(self.user_rows, self.item_rows, strict=True))
+        )
+        return self._on_scale(of_members, len(users)), None
+
+    def person(self, user: int) -> Person:
+        """As `Answers.person`."""
+        return Person(self.user_rows[:, user])
+
+    def fold_in(self, items: Indices, ratings: Floats) -> Person:
+        """As `Answers.fold_in`."""
+        rows = [self._fit(items, ratings, k)[0] for k in range(len(self.user_rows))]
+        return Person(np.stack(rows).astype(np.float32))
+
+    def _fit(self, items: Indices, ratings: Floats, k: int) -> tuple[Any, Any]:
+        """A new person's row in one member, (d,), and its precision, (d, d)."""
+        targets = (ratings - self.offset) / self.factor
+        users, of_items = self.user_rows[k], self.item_rows[k][items]
+        mean = users.mean(0, dtype=np.float64)
+        spread = np.cov(users.T.astype(np.float64)).reshape(len(mean), -1)
+        prior = np.linalg.inv(spread + RIDGE * np.eye(len(mean)))
+        row, system = mean, prior
+        for _ in range(N_STEPS if len(items) else 0):
+            predicted, slopes = self.member(row.astype(np.float32), of_items, k)
+            system = prior + slopes.T.astype(np.float64) @ slopes / NOISE
+            pull = slopes.T @ (targets - predicted) / NOISE + prior @ (mean - row)
+            row = row + np.linalg.solve(system, pull)
+        return row, system
+
+    def without_each(
+        self, items: Indices, ratings: Floats, target: int
+    ) -> tuple[float, NDArray[np.float64]]:
+        """As `Answers.without_each`, by one Newton step from the row with all ratings.
+
+        Source:
+            Koh and Liang 2017, "Understanding Black-box Predictions via Influence Functions",
+            with the leverage of the rating that is left out.
+        """
+        targets = (ratings - self.offset) / self.factor
+        everything, without = 0.0, np.zeros(len(items))
+        for k, of_items in enumerate(self.item_rows):
+            row, system = self._fit(items, ratings, k)
+            predicted, slopes = self.member(row.astype(np.float32), of_items[items], k)
+            steps = np.linalg.solve(system, slopes.T.astype(np.float64)).T / NOISE  # (m, d)
+            leverages = (steps * slopes).sum(1)
+            rows = row - ((targets - predicted) / (1 - leverages))[:, None] * steps
+            wanted = of_items[[target]]
+            everything += float(self.member(row.astype(np.float32), wanted, k)[0][0])
+            repeated = np.repeat(wanted, len(items), axis=0)
+            without += self.member(rows.astype(np.float32), repeated, k)[0]
+        n = len(self.user_rows)
+        return everything / n * self.factor + self.offset, without / n * self.factor + self.offset
+
+    def score(self, person: Person, items: Indices | None) -> tuple[Floats, None]:
+        """As `Answers.score`."""
+        chosen = slice(None) if items is None else items
+        of_members = (
+            self.member(row, of_items[chosen], k)[0]
+            for k, (row, of_items) in enumerate(zip(person.row, self.item_rows, strict=True))
+        )
+        return self._on_scale(of_members, self.n_items if items is None else len(items)), None
+
+    def table(self, people: Sequence[Person]) -> Floats:
+        """As `Answers.table`."""
+        return np.stack([self.score(person, None)[0] for person in people])
+
+    def new_item(self, person: Person) -> tuple[float, None]:
+        """As `Answers.new_item`: that of an item with the average row."""
+        average = self.item_rows.mean(1, keepdims=True)
+        of_members = (self.member(row, average[k], k)[0] for k, row in enumerate(person.row))
+        return float(self._on_scale(of_members, 1)[0]), None
+
+    def item_vectors(self) -> Floats:
+        """As `Answers.item_vectors`."""
+        return np.concatenate(list(self.item_rows), axis=1)
+
+    def _on_scale(self, of_members: Any, n: int) -> Floats:
+        total = np.zeros(n, np.float32)
+        for predicted in of_members:
+            total += predicted
+        mean = total / len(self.user_rows)
+        return (mean * np.float32(self.factor) + np.float32(self.offset)).astype(np.float32)
+
+
+class Dot(GradientModel):
+    """p_u · q_i"""
+
+    def __init__(self, weights: Mapping[str, Floats], settings: Any, *sizes: Any) -> None:
+        super().__init__(*sizes)
+        self.user_rows = weights["user_factors.weight"][None]
+        self.item_rows = weights["item_factors.weight"][None]
+
+    def member(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
+        """The products, and the items' factors."""
+        return (rows * items).sum(-1), items
+
+
+class DotBias(GradientModel):
+    """low + (high - low) · sigmoid(p_u · q_i + b_u + c_i), the mean over members."""
+
+    def __init__(self, weights: Mapping[str, Floats], settings: Any, *sizes: Any) -> None:
+        super().__init__(*sizes)
+        members = settings.get("n_members", 1)
+
+        def rows(side: str) -> Floats:
+            factors, bias = weights[f"{side}_factors.weight"], weights[f"{side}_bias.weight"]
+            by_member = factors.reshape(len(factors), members, -1)
+            joined = np.concatenate([bias[:, :, None], by_member], axis=2)
+            return np.ascontiguousarray(joined.transpose(1, 0, 2))
+
+        self.user_rows, self.item_rows = rows("user"), rows("item")
+
+    def member(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
+        """The ratings, and the sigmoid's slope times 1 and the items' factors."""
+        low, high = MODEL_RANGE
+        logits = (rows[..., 1:] * items[:, 1:]).sum(-1) + rows[..., 0] + items[:, 0]
+        share = sigmoid(logits)
+        designs = np.concatenate([np.ones_like(items[:, :1]), items[:, 1:]], axis=1)
+        return low + (high - low) * share, ((high - low) * share * (1 - share))[:, None] * designs
+
+
+class EmbNet(GradientModel):
+    """low - m + (high - low + 2m) · sigmoid(w · relu(W [p_u, q_i] + a) + b)"""
+
+    def __init__(self, weights: Mapping[str, Floats], settings: Any, *sizes: Any) -> None:
+        super().__init__(*sizes)
+        self.user_rows = weights["user_factors.weight"][None]
+        self.item_rows = weights["item_factors.weight"][None]
+        width = self.user_rows.shape[2]
+        self.of_user, self.of_item = np.split(weights["hidden.weight"].T, [width])
+        self.shift = weights["hidden.bias"]
+        self.output, self.output_bias = weights["output.weight"][0], weights["output.bias"][0]
+        margin = settings["range_margin"]
+        self.low, self.high = MODEL_RANGE[0] - margin, MODEL_RANGE[1] + margin
+
+    def member(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
+        """The ratings, and their derivatives by the user's factors."""
+        hidden = np.maximum(rows @ self.of_user + items @ self.of_item + self.shift, 0)
+        share = sigmoid(hidden @ self.output + self.output_bias)
+        through = ((hidden > 0) * self.output) @ self.of_user.T
+        slope = (self.high - self.low) * share * (1 - share)
+        return self.low + (self.high - self.low) * share, slope[:, None] * through
+
+    def without_each(
+        self, items: Indices, ratings: Floats, target: int
+    ) -> tuple[float, NDArray[np.float64]]:
+        """As `Answers.without_each`: exact for up to `MAX_REFITS` ratings, since relu has kinks."""
+        everything, without = super().without_each(items, ratings, target)
+        if len(items) <= MAX_REFITS:
+            wanted = np.array([target])
+            for row in range(len(items)):
+                person = self.fold_in(np.delete(items, row), np.delete(ratings, row))
+                without[row] = self.score(person, wanted)[0][0]
+        return everything, without
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """1 / (1 + e^-x), without overflow."""
+    return np.exp(-np.logaddexp(np.float32(0), -logits))

@@ -1,0 +1,134 @@
+"""A trained model and what its indices stand for, out of their files."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from cf.core import io, paths
+from cf.core.errors import InputError
+from cf.inference import lists
+from cf.inference.base import Answers
+from cf.inference.bayesmf import BayesMF
+from cf.inference.catalog import Catalog
+from cf.inference.gradient_models import Dot, DotBias, EmbNet
+from cf.inference.recommender import Recommender
+
+MODELS: Mapping[str, Any] = {
+    "bayesmf": BayesMF,
+    "dot": Dot,
+    "dotbias": DotBias,
+    "dotbias_ensemble": DotBias,
+    "embnet": EmbNet,
+}
+WEIGHTS, SETTINGS = "weights.safetensors", "model.json"
+
+
+def load(name: str | os.PathLike[str] | None = None) -> Recommender:
+    """A trained model, ready to answer.
+
+    Args:
+        name: of a model of this project; or the path of its folder; or nothing, for the one with
+            the lowest RMSE. The project is the one that the current folder is in, or else the one
+            that this code is in.
+
+    Raises:
+        InputError: there is no such model, a file is missing or damaged, or the model belongs to
+            other data.
+    """
+    given = Path(name or "")
+    if name is not None and (given / SETTINGS).is_file():
+        folder = given.resolve()
+        project = folder.parent.parent
+    else:
+        project = find_project()
+        folder = project / paths.MODELS / (str(name) if name else champion(project))
+    if not (folder / SETTINGS).is_file():
+        there = ", ".join(trained(project)) or "none yet: run `dvc repro`"
+        raise InputError(f"there is no trained model {name}. There are: {there}.")
+    answers = load_answers(folder)
+    if answers is None:
+        raise InputError(
+            f"{folder}: this model has no formula in cf/inference yet: one like those in "
+            "cf/inference/gradient_models.py makes it answer."
+        )
+    items = io.read_parquet(project / paths.ENCODED_ITEMS, ["item_id", "title", "year", "genres"])
+    users = io.read_parquet(project / paths.ENCODED_USERS, ["user_id"])
+    if (answers.n_users, answers.n_items) != (len(users), len(items)):
+        raise InputError(
+            f"{folder}: is of {answers.n_users:,} users and {answers.n_items:,} items, but the "
+            f"data in {project} has {len(users):,} and {len(items):,}. Run `dvc repro`."
+        )
+    ratings = io.read_parquet(project / paths.ENCODED_RATINGS, ["user", "item", "rating"])
+    train = io.read_parquet(project / paths.TRAIN, ["row"])["row"].to_numpy()
+    facts = json.loads((project / paths.PROVENANCE).read_text(encoding="utf-8"))
+    likely, weight = None, 1.0
+    if (project / paths.BLEND / lists.BLEND).is_file():
+        likely = lists.Likely.load(project / paths.BLEND, len(items))
+        weight = io.read_json(project / paths.BLEND / lists.BLEND).get(folder.name, weight)
+    catalog = Catalog(items, users["user_id"].tolist())
+    return Recommender(folder.name, answers, catalog, ratings, train, facts, likely, weight)
+
+
+def load_answers(folder: Path) -> Answers | None:
+    """The formula of the model in a folder, with its weights; None for a model that has none here.
+
+    Raises:
+        InputError: as `load`.
+    """
+    try:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        if settings["model"]["name"] not in MODELS:
+            return None
+        sizes = settings["n_users"], settings["n_items"], settings["rating_range"]
+        weights = load_file(folder / WEIGHTS)
+        answers: Answers = MODELS[settings["model"]["name"]](weights, settings["model"], *sizes)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise InputError(
+            f"{folder}: not a whole checkpoint ({error}). Delete the folder and run `dvc repro`."
+        ) from None
+    return answers
+
+
+def find_project() -> Path:
+    """The root of the project that the current folder is in, or else this code.
+
+    Raises:
+        InputError: neither is in a project.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).parents[2]):
+        if (folder / paths.PARAMS).is_file() and (folder / "dvc.yaml").is_file():
+            return folder
+    raise InputError(f"{here}: is in no project of cf. Change to one, or give a model's folder.")
+
+
+def trained(project: Path) -> list[str]:
+    """The names of all trained models, the one with the lowest RMSE first."""
+    names = sorted(file.parent.name for file in (project / paths.MODELS).glob(f"*/{SETTINGS}"))
+    rmse = {name: scores.get("rmse", np.inf) for name, scores in _metrics(project).items()}
+    return sorted(names, key=lambda name: rmse.get(name, np.inf))
+
+
+def champion(project: Path) -> str:
+    """The trained model with the lowest RMSE on the held-out ratings.
+
+    Raises:
+        InputError: none is trained, or several are, and none is evaluated.
+    """
+    names, metrics = trained(project), _metrics(project)
+    if not names:
+        raise InputError(f"{project}: no model is trained yet. Run `dvc repro`.")
+    if len(names) > 1 and names[0] not in metrics:
+        raise InputError(f"{project}: no model is evaluated yet. Run `dvc repro`, or name a model.")
+    return names[0]
+
+
+def _metrics(project: Path) -> dict[str, dict[str, float]]:
+    path = project / paths.METRICS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -1,0 +1,294 @@
+"""A trained model as people use it: with their ids and titles, in frames."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cf.core.errors import InputError
+from cf.core.ratings import Indices
+from cf.inference import lists
+from cf.inference.base import Answers, Floats, Person
+from cf.inference.catalog import Catalog
+from cf.inference.lists import By, Likely
+
+NEW_USER, NEW_ITEM, NEW_BOTH = "new user", "new item", "new user and item"
+Z95 = 1.959964  # standard deviations on either side that 95% of a normal distribution are within
+
+
+class Recommender:
+    """What a trained model answers about users and items of its data, and about new people.
+
+    Attributes:
+        name: of the model.
+        answers: its formula.
+        catalog: items and users.
+        facts: where the data is from, and its range and unit.
+        likely: who rates what, if it is known.
+        weight: of predicted ratings beside it, in lists.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        answers: Answers,
+        catalog: Catalog,
+        ratings: pd.DataFrame,
+        train_rows: Indices,
+        facts: Mapping[str, Any],
+        likely: Likely | None = None,
+        weight: float = 1.0,
+    ) -> None:
+        self.name, self.answers, self.catalog, self.facts = name, answers, catalog, facts
+        self.likely, self.weight = likely, weight
+        self._ratings, self._train_rows = ratings, train_rows
+
+    def predict(
+        self, users: Any, items: Any = None, times: Any = None, ratings: Any = None
+    ) -> pd.DataFrame:
+        """The ratings that users would give to items.
+
+        Args:
+            users: an id, or several; or a frame with the columns user_id and item_id, and perhaps
+                timestamp.
+            items: an id or a title, or several, as many as users or one.
+            times: when they rate, in seconds since 1970 UTC; models that do not use it leave it.
+
+        Returns:
+            user_id, item_id, title, prediction; std, the standard deviation of the rating about it,
+            of models that have one; note: "new user", "new item", or both, where the data does not
+            have them and the prediction is what the model expects of any such, else "".
+        """
+        if isinstance(users, pd.DataFrame):
+            times = users.get("timestamp")
+            users, items = users["user_id"], users["item_id"]
+        user_list, item_list = _aligned(users, items)
+        u, i = self.catalog.find_users(user_list), self.catalog.find_items(item_list)
+        known = (u >= 0) & (i >= 0)
+        when = None if times is None else np.broadcast_to(np.asarray(times, np.int64), u.shape)
+        mean = np.empty(len(u), np.float32)
+        std = np.full(len(u), np.nan, np.float32)
+        if known.any():
+            of_known = None if when is None else when[known]
+            mean[known], deviation = self.answers.predict(u[known], i[known], of_known)
+            if deviation is not None:
+                std[known] = deviation
+        for user in np.unique(u[~known]):
+            person = self._expected if user < 0 else self.answers.person(int(user))
+            rows = np.flatnonzero(~known & (u == user))
+            mean[rows], std[rows] = self._of_person(person, i[rows])
+        notes = np.select([(u < 0) & (i < 0), u < 0, i < 0], [NEW_BOTH, NEW_USER, NEW_ITEM], "")
+        frame = {"user_id": user_list, **self._described(item_list, i), "prediction": mean}
+        if not np.isnan(std).all():
+            frame["std"] = std
+        return pd.DataFrame({**frame, "note": notes})
+
+    def recommend(
+        self,
+        user: Any = None,
+        n: int = 10,
+        *,
+        ratings: Any = None,
+        by: By = "both",
+        genre: str | None = None,
+        year: tuple[int | None, int | None] | None = None,
+        min_ratings: int = 0,
+    ) -> pd.DataFrame:
+        """The items to recommend, the best first; none that the person has rated.
+
+        Args:
+            user: an id; somebody who is not in the data is recommended what anybody would be.
+            n: how many.
+            ratings: of somebody who is not in the data: a dictionary from items (ids or titles) to
+                ratings, or a frame with the columns item_id (or title) and rating.
+            by: stars, predicted ratings; likely, who rates what; both, as docs/models.md says.
+            genre: of all items recommended.
+            year: the first and the last year of release, either of which may be None.
+            min_ratings: that an item needs in the data.
+
+        Returns:
+            item_id, title, year, genres, n_ratings; prediction; std, low and high of models that
+            have them, the standard deviation and the ends of the 95% interval of the rating.
+
+        Raises:
+            InputError: an item or a rating cannot be used, or no item is left.
+        """
+        if by not in get_args(By):
+            raise InputError(f"by: expected {', '.join(get_args(By))}, got {by!r}.")
+        person, rated, seen = self._who(user, ratings)
+        found = lists.scores(self.answers, [person], [rated], [seen], self.likely, self.weight, by)[
+            0
+        ]
+        wanted = self._wanted(genre, year, min_ratings)
+        found[~wanted] = -np.inf
+        top = np.argsort(-found, kind="stable")[:n]
+        top = top[np.isfinite(found[top])]
+        if not len(top):
+            raise InputError("no item is left to recommend. Ask for fewer restrictions.")
+        mean, std = self.answers.score(person, top)
+        table = self._items(top).assign(n_ratings=self._n_ratings[top], prediction=mean)
+        if std is not None:
+            low, high = self.facts["rating_range"]
+            ends = {"low": mean - Z95 * std, "high": mean + Z95 * std}
+            table = table.assign(std=std, **{key: end.clip(low, high) for key, end in ends.items()})
+        return table
+
+    def similar(self, item: Any, n: int = 10, min_ratings: int = 5) -> pd.DataFrame:
+        """The items most like one, given by id or title: item_id, title, year, genres, similarity.
+
+        That is the cosine of what the model has learned of the two, from -1 to 1; items with fewer
+        than `min_ratings` are left out, since little is learned of them.
+
+        Raises:
+            InputError: there is no such item, or several of that title.
+        """
+        index = self.catalog.require_item(item)
+        vectors = self.answers.item_vectors()
+        norms = np.linalg.norm(vectors, axis=1)
+        cosine = vectors @ vectors[index] / np.maximum(norms * norms[index], 1e-12)
+        cosine[index] = -np.inf
+        cosine[self._n_ratings < min_ratings] = -np.inf
+        top = np.argsort(-cosine, kind="stable")[:n]
+        top = top[np.isfinite(cosine[top])]
+        return self._items(top).assign(similarity=cosine[top])
+
+    def explain(self, user: Any, item: Any, n: int = 10, ratings: Any = None) -> pd.DataFrame:
+        """Which of a person's ratings speak for an item and which against it, the strongest first.
+
+        `effect` is by how much the prediction would change if that rating were not there, with the
+        sign turned: positive where it speaks for the item. The prediction with all ratings is the
+        attribute `prediction` of the frame. User and item are as for `predict`, ratings as for
+        `recommend`.
+
+        Returns:
+            item_id, title, rating, effect.
+
+        Raises:
+            InputError: there is no such user or item.
+        """
+        index = self.catalog.require_item(item)
+        if ratings is not None:
+            items, values = self._given(ratings)
+        else:
+            (found,) = self.catalog.find_users([user])
+            if found < 0:
+                raise InputError(f"there is no user {user!r} in the data: give their ratings.")
+            items, values = self._of_user(int(found))
+        everything, without = self.answers.without_each(items, values, index)
+        effects = everything - without
+        order = np.argsort(-np.abs(effects), kind="stable")[:n]
+        table = self.catalog.items.iloc[items[order]][["item_id", "title"]].reset_index(drop=True)
+        table = table.assign(rating=values[order], effect=effects[order])
+        table.attrs["prediction"] = everything
+        return table
+
+    def _items(self, items: Indices) -> pd.DataFrame:
+        """item_id, title, year and genres of these items."""
+        table = self.catalog.items[["item_id", "title", "year", "genres"]]
+        return pd.DataFrame(table.iloc[items].reset_index(drop=True))
+
+    def _who(self, user: Any, ratings: Any) -> tuple[Person, Indices, Indices]:
+        """The person, the items of the ratings that answers know of, and of all their ratings."""
+        if (user is None) == (ratings is None):
+            raise InputError("give a user of the data, or the ratings of somebody else.")
+        if ratings is not None:
+            items, values = self._given(ratings)
+            return self.answers.fold_in(items, values), items, items
+        (found,) = self.catalog.find_users([user])
+        if found < 0:
+            return self._expected, np.zeros(0, np.int64), np.zeros(0, np.int64)
+        everything = self._ratings["item"].to_numpy()[self._ratings["user"].to_numpy() == found]
+        return self.answers.person(int(found)), self._of_user(int(found))[0], everything
+
+    def _given(self, ratings: Any) -> tuple[Indices, Floats]:
+        """Items and ratings that somebody gives, checked."""
+        if isinstance(ratings, pd.DataFrame):
+            column = "item_id" if "item_id" in ratings else "title"
+            if missing := {column, "rating"} - set(ratings):
+                raise InputError(
+                    f"expected the columns item_id (or title) and rating, no {missing}."
+                )
+            names, values = ratings[column].tolist(), ratings["rating"].tolist()
+        else:
+            names, values = list(ratings), list(ratings.values())
+        low, high = self.facts["rating_range"]
+        for name, value in zip(names, values, strict=True):
+            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if not number or not low <= value <= high:
+                raise InputError(
+                    f"expected a rating from {low:g} to {high:g} of {name!r}, got {value!r}."
+                )
+        items = np.array([self.catalog.require_item(name) for name in names], dtype=np.int64)
+        if len(np.unique(items)) < len(items):
+            raise InputError("an item is rated twice. Keep one rating of each.")
+        return items, np.array(values, dtype=np.float32)
+
+    def _of_user(self, user: int) -> tuple[Indices, Floats]:
+        """Items and ratings of a user that the model was trained on."""
+        rows = np.flatnonzero(self._ratings["user"].to_numpy() == user)
+        rows = rows[np.isin(rows, self._train_rows)]
+        found = self._ratings.iloc[rows]
+        return found["item"].to_numpy(), found["rating"].to_numpy()
+
+    def _wanted(
+        self, genre: str | None, year: tuple[int | None, int | None] | None, min_ratings: int
+    ) -> NDArray[np.bool_]:
+        """(n_items,) whether each item is of this kind."""
+        items = self.catalog.items
+        wanted = self._n_ratings >= min_ratings
+        if genre is not None:
+            names = items["genres"].str.casefold().str.split("|")
+            has = names.map(lambda of_item: genre.casefold() in of_item).to_numpy()
+            if not has.any():
+                there = sorted(set(items["genres"].str.split("|").explode()) - {""})
+                raise InputError(f"no item is of the genre {genre}. There are: {', '.join(there)}.")
+            wanted &= has
+        if year is not None:
+            first, last = year
+            years = items["year"].astype("Float64").fillna(np.nan).to_numpy(float)
+            wanted &= years >= (-np.inf if first is None else first)
+            wanted &= years <= (np.inf if last is None else last)
+        return wanted
+
+    @cached_property
+    def _n_ratings(self) -> Indices:
+        """(n_items,) the number of ratings in the data."""
+        return np.bincount(self._ratings["item"], minlength=self.answers.n_items)
+
+    def _of_person(self, person: Person, items: Indices) -> tuple[Floats, Floats]:
+        """Predictions and deviations, NaN where the model has none; items of index -1 are new."""
+        mean, std = np.empty(len(items), np.float32), np.full(len(items), np.nan, np.float32)
+        old = items >= 0
+        if old.any():
+            mean[old], deviation = self.answers.score(person, items[old])
+            std[old] = np.nan if deviation is None else deviation
+        if not old.all():
+            mean[~old], deviation_of_one = self.answers.new_item(person)
+            std[~old] = np.nan if deviation_of_one is None else deviation_of_one
+        return mean, std
+
+    def _described(self, names: Sequence[Any], items: Indices) -> dict[str, Any]:
+        """item_id and title of items found by id or title; those not found are as they were."""
+        table = self.catalog.items
+        found = table["item_id"].astype(object).reindex(items).to_numpy()
+        ids = np.where(items >= 0, found, np.asarray(names, dtype=object))
+        titles = table["title"].reindex(items)
+        return {"item_id": ids, "title": titles.to_numpy()}
+
+    @cached_property
+    def _expected(self) -> Person:
+        """Somebody of whom nothing is known."""
+        return self.answers.fold_in(np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
+def _aligned(users: Any, items: Any) -> tuple[list[Any], list[Any]]:
+    """Both as lists of one length; a single one of either goes with all of the other."""
+    both = [[value] if np.isscalar(value) else list(value) for value in (users, items)]
+    lengths = {len(values) for values in both}
+    if len(lengths) > 1 and 1 not in lengths:
+        raise InputError(f"expected as many users as items, got {len(both[0])} and {len(both[1])}.")
+    n = max(lengths) if 0 not in lengths else 0
+    return tuple(values * n if len(values) == 1 else values for values in both)  # type: ignore[return-value]

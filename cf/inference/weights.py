@@ -1,0 +1,77 @@
+"""How much predicted ratings count in lists, beside who rates what: chosen on a part of train."""
+
+from collections.abc import Mapping
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cf.baselines.base import top_k
+from cf.baselines.ranking import EASE
+from cf.core.config import Rank
+from cf.core.ratings import Ratings
+from cf.evaluation import ranking
+from cf.inference.base import Answers
+from cf.inference.lists import Likely, standardized
+
+CHOICES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)
+N_LAST = 5  # ratings held out of each user who has twice as many
+MAX_USERS = 1000
+BATCH = 100  # users at a time
+DEFAULT = 1.0  # where no user has enough ratings
+
+
+def fit_likely(train: Ratings, n_users: int, n_items: int, rank: Rank) -> Likely:
+    """Who rates what in the training ratings."""
+    ease = EASE(rank.ease.l2, rank.ease.max_items).fit(train, n_users, n_items)
+    return Likely(ease.items, ease.weights, n_items)
+
+
+def choose(
+    train: Ratings, n_users: int, n_items: int, models: Mapping[str, Answers], rank: Rank
+) -> dict[str, float]:
+    """The weight of each model's predicted ratings with which lists have the highest NDCG.
+
+    Each user's last training ratings, or without times any, are held out and looked for on the
+    lists. Who rates what is fitted to the rest, and users are folded into a model by the rest of
+    their ratings: of all that answers, the model's items alone know those held out.
+    """
+    held = _hold_out(train)
+    rest, wanted = train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))
+    if not len(wanted):
+        return dict.fromkeys(models, DEFAULT)
+    task = ranking.make_task(rest, wanted, n_users, n_items, rank.relevant)
+    likely = fit_likely(rest, n_users, n_items, rank)
+    order = np.argsort(rest.users, kind="stable")
+    ends = np.searchsorted(rest.users[order], np.arange(n_users + 1))
+    found = {key: np.empty((len(task.users), rank.k), np.int64) for key in product(models, CHOICES)}
+    for start in range(0, len(task.users), BATCH):
+        rows = slice(start, start + BATCH)
+        of_users = [order[ends[u] : ends[u + 1]] for u in task.users[rows]]
+        seen = task.seen[task.users[rows]].toarray() > 0
+        base = standardized(likely.score([rest.items[r] for r in of_users]), seen)
+        for name, answers in models.items():
+            people = [answers.fold_in(rest.items[r], rest.values[r]) for r in of_users]
+            stars = standardized(answers.table(people), seen)
+            for weight in CHOICES:
+                scores = base + np.float32(weight) * stars
+                scores[seen] = -np.inf
+                found[name, weight][rows] = top_k(scores, rank.k)
+    ndcg = {key: ranking.user_metrics(lists, task)["ndcg"].mean() for key, lists in found.items()}
+    return {name: max(CHOICES, key=lambda weight: ndcg[name, weight]) for name in models}
+
+
+def _hold_out(train: Ratings) -> NDArray[np.bool_]:
+    """(n,) whether a rating is among the last of its user, of at most `MAX_USERS` users."""
+    draw = np.random.default_rng(0)
+    when = train.timestamps if train.timestamps is not None else draw.random(len(train))
+    order = np.lexsort((when, train.users))
+    users = train.users[order]
+    _, starts, counts = np.unique(users, return_index=True, return_counts=True)
+    left = np.repeat(starts + counts, counts) - np.arange(len(users))  # 1 for the last
+    enough = np.flatnonzero(counts >= 2 * N_LAST)
+    taken = np.zeros(len(counts), bool)
+    taken[draw.permutation(enough)[:MAX_USERS]] = True
+    held = np.zeros(len(train), bool)
+    held[order] = (left <= N_LAST) & np.repeat(taken, counts)
+    return held

@@ -1,0 +1,29 @@
+"""Who rates what, and how much predicted ratings count beside it in lists: to blend/."""
+
+from pathlib import Path
+
+from cf.core import config, io, paths
+from cf.core.errors import exit_on_input_error
+from cf.core.ratings import Provenance, Ratings
+from cf.inference import lists, weights
+from cf.inference.load import load_answers, trained
+
+
+@exit_on_input_error
+def main() -> None:
+    """Fit who rates what, and choose the weight of each trained model."""
+    rank = config.load(paths.PARAMS, "rank", config.Rank)
+    provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
+    provenance.require_ratings("blend")
+    train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
+    data = train, provenance.n_users, provenance.n_items
+    weights.fit_likely(*data, rank).save(paths.BLEND)
+    models = {name: load_answers(paths.MODELS / name) for name in sorted(trained(Path()))}
+    answers = {name: formula for name, formula in models.items() if formula}
+    chosen = weights.choose(*data, answers, rank)
+    io.write_json(paths.BLEND / lists.BLEND, chosen)
+    print("; ".join(f"{name}: {weight:g}" for name, weight in chosen.items()))
+
+
+if __name__ == "__main__":
+    main()
