@@ -1,0 +1,190 @@
+"""Models as NumPy: the same predictions as the modules, and people who are not in the data."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from cf.core.errors import InputError
+from cf.inference import load as loading
+from cf.inference.base import Answers
+from cf.inference.bayesmf import BayesMF
+from cf.models import base
+from cf.models.bayesmf import BayesMF as Module
+from cf.models.bayesmf import user_day_ids
+from cf.training.checkpoint import ModelSpec, save
+
+PARAMS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())
+SECTIONS = {name: values for name, values in PARAMS.items() if name.startswith("train_")}
+N_USERS, N_ITEMS, RANGE = 7, 9, (1.0, 10.0)
+draw = np.random.default_rng(0)
+USERS, ITEMS = draw.integers(0, N_USERS, 40), draw.integers(0, N_ITEMS, 40)
+TIMES = draw.integers(0, 4, 40) * 86400
+
+
+def module(section: str) -> tuple[base.Model, ModelSpec]:
+    """A model with weights of sizes that matter."""
+    torch.manual_seed(0)
+    settings = SECTIONS[section]["model"] | {"n_factors": 4}
+    if "n_samples" in settings:
+        settings["n_samples"] = 6
+    spec = ModelSpec(settings, N_USERS, N_ITEMS, RANGE)
+    model = spec.build("test")
+    if isinstance(model, Module):
+        model.set_days(torch.unique(user_day_ids(torch.arange(7), torch.arange(7) % 2 * 86400)))
+        model.set_interactions(torch.randn(N_ITEMS, 3), torch.randn(3))
+    with torch.no_grad():
+        for name, values in model.named_parameters():
+            positive = name in ("noise", "day_variance", "noise_shape", "noise_rate")
+            if name == "prior_precision":
+                values.copy_(torch.eye(5) * torch.rand(6, 1, 1).add(1))
+            elif name not in ("interaction_basis", "interaction_center"):
+                values.copy_(
+                    torch.rand_like(values) + 0.1 if positive else torch.randn_like(values)
+                )
+    return model, spec
+
+
+def answers(section: str, folder: Path) -> tuple[base.Model, Answers]:
+    model, spec = module(section)
+    save(folder, model, spec)
+    found = loading.load_answers(folder)
+    assert found is not None
+    return model, found
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_predictions_are_those_of_the_module(tmp_path: Path, section: str) -> None:
+    model, same = answers(section, tmp_path)
+    for rows in (slice(0, 0), slice(0, 1), slice(None)):
+        for times in (TIMES[rows], None):
+            pairs = USERS[rows], ITEMS[rows], times
+            expected, deviation = base.predict_mean_and_std(model, *pairs)
+            mean, std = same.predict(*pairs)
+            np.testing.assert_allclose(mean, expected, atol=1e-5)
+            assert (std is None) == (deviation is None)
+            if std is not None:
+                np.testing.assert_allclose(std, deviation, atol=1e-4)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_known_person_is_predicted_as_the_pairs_are(tmp_path: Path, section: str) -> None:
+    _, same = answers(section, tmp_path)
+    person = same.person(3)
+    items = np.arange(N_ITEMS)
+    mean, std = same.predict(np.full(N_ITEMS, 3), items)
+    for of_items in (None, items):
+        got, deviation = same.score(person, of_items)
+        np.testing.assert_allclose(got, mean, atol=1e-5)
+        if std is not None:
+            np.testing.assert_allclose(deviation, std, atol=1e-4)
+    alone, _ = same.new_item(person)
+    assert RANGE[0] - 5 < alone < RANGE[1] + 5
+    assert same.item_vectors().shape[0] == N_ITEMS
+
+
+@pytest.mark.parametrize("section", [name for name in SECTIONS if name != "train_bayesmf"])
+def test_a_table_is_what_the_pairs_are(tmp_path: Path, section: str) -> None:
+    _, same = answers(section, tmp_path)
+    people = [same.person(1), same.fold_in(np.array([2, 5]), np.array([4, 9], np.float32))]
+    table = same.table(people)
+    for row, person in enumerate(people):
+        np.testing.assert_allclose(table[row], same.score(person, None)[0], atol=1e-4)
+
+
+def test_a_table_of_bayesmf_is_the_mean_of_the_samples_before_they_are_clamped(
+    tmp_path: Path,
+) -> None:
+    model, same = answers("train_bayesmf", tmp_path)
+    assert isinstance(model, Module)
+    rows, items = model.user_rows.detach().numpy(), model.item_rows.detach().numpy()
+    sums = np.einsum("sk,sik->si", rows[:, 2, 1:], items[:, :, 1:]) + rows[:, 2, :1]
+    sums = (sums + items[:, :, 0]).mean(0) + float(model.mean)
+    np.testing.assert_allclose(same.table([same.person(2)])[0], sums * 2 - 0, atol=1e-4)
+
+
+def test_a_new_person_of_bayesmf_has_the_posterior_of_a_linear_regression(tmp_path: Path) -> None:
+    """One sample, noise that is known: Bishop 2006, equations 3.50 and 3.51."""
+    model, spec = module("train_bayesmf")
+    assert isinstance(model, Module)
+    with torch.no_grad():
+        model.noise_shape.fill_(1e8)
+        model.noise_rate.fill_(0.5e8)
+    save(tmp_path, model, spec)
+    same = loading.load_answers(tmp_path)
+    assert isinstance(same, BayesMF)
+    items, ratings = np.array([0, 4, 5]), np.array([2, 9, 5.5], np.float32)
+    person = same.fold_in(items, ratings)
+    w = {name: values.detach().numpy().astype(float) for name, values in model.named_parameters()}
+    row = 2 / 3**1.5 * w["interaction_basis"][items].sum(0) - 2 / 3 * w["interaction_center"]
+    for s in range(6):
+        designs = np.hstack([np.ones((3, 1)), w["item_rows"][s, items, 1:]])
+        targets = ratings / 2 - w["mean"] - w["item_rows"][s, items, 0]  # from 1-10 to 0.5-5
+        mean = w["prior_mean"][s] + row @ w["prior_coefficients"][s]
+        system = w["prior_precision"][s] + 2 * designs.T @ designs
+        expected = np.linalg.solve(system, w["prior_precision"][s] @ mean + 2 * designs.T @ targets)
+        np.testing.assert_allclose(person.row[s], expected, rtol=1e-3, atol=1e-4)
+        assert person.covariance is not None
+        np.testing.assert_allclose(
+            person.covariance[s], np.linalg.inv(system), rtol=1e-3, atol=1e-5
+        )
+    assert person.noise is not None
+    np.testing.assert_allclose(person.noise, 0.5, rtol=1e-3)
+
+
+def test_nobody_is_expected_to_be_as_the_prior_says(tmp_path: Path) -> None:
+    _, same = answers("train_bayesmf", tmp_path)
+    assert isinstance(same, BayesMF)
+    person = same.fold_in(np.zeros(0, np.int64), np.zeros(0, np.float32))
+    np.testing.assert_allclose(person.row, same.weights["prior_mean"], atol=1e-5)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_more_ratings_bring_a_new_person_nearer_to_them(tmp_path: Path, section: str) -> None:
+    _, same = answers(section, tmp_path)
+    items = np.arange(N_ITEMS)
+    ratings = same.predict(np.full(N_ITEMS, 5), items)[0].clip(*RANGE)  # of somebody known
+    nobody = same.score(same.fold_in(items[:0], ratings[:0]), items)[0]
+    known = same.score(same.fold_in(items, ratings), items)[0]
+    errors = [np.square(predicted - ratings).mean() for predicted in (nobody, known)]
+    assert errors[1] < 0.8 * errors[0]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_what_a_rating_does_is_what_its_absence_would(tmp_path: Path, section: str) -> None:
+    _, same = answers(section, tmp_path)
+    items, ratings = np.array([1, 2, 6, 8]), np.array([9, 3, 6, 2], np.float32)
+    everything, without = same.without_each(items, ratings, 4)
+    person = same.fold_in(items, ratings)
+    assert everything == pytest.approx(same.score(person, np.array([4]))[0][0], abs=1e-4)
+    for row in range(4):
+        less = same.fold_in(np.delete(items, row), np.delete(ratings, row))
+        refitted = same.score(less, np.array([4]))[0][0]
+        assert abs(without[row] - refitted) < 0.3 * abs(everything - refitted) + 0.25
+
+
+def test_a_model_without_a_formula_is_none(tmp_path: Path) -> None:
+    model, spec = module("train_dot")
+    save(tmp_path, model, spec)
+    text = (tmp_path / "model.json").read_text()
+    (tmp_path / "model.json").write_text(text.replace('"dot"', '"of_mine"'))
+    assert loading.load_answers(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["model.json", "weights.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"{}", None])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str, content: bytes | None) -> None:
+    model, spec = module("train_dot")
+    save(tmp_path, model, spec)
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"^{tmp_path}: not a whole checkpoint"):
+        loading.load_answers(tmp_path)
+
+
+def test_every_model_of_params_yaml_answers() -> None:
+    assert {values["model"]["name"] for values in SECTIONS.values()} == set(loading.MODELS)

@@ -1,0 +1,317 @@
+"""Answers with people's own ids and titles, from the files of a project."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+import cf
+from cf.cli.main import app
+from cf.core import io, paths
+from cf.core.errors import InputError
+from cf.core.ratings import Provenance, Ratings
+from cf.inference.catalog import Catalog, plain_title
+from cf.inference.recommender import Recommender
+from cf.training.checkpoint import ModelSpec, save
+from stages import blend
+
+ROOT = Path(__file__).parents[1]
+N_USERS, N_ITEMS = 30, 40
+TITLES = [
+    *("Matrix, The (1999)", "Heat (1995)", "Heat (1986)", "Amélie (2001)", "Ça commence (1999)"),
+    *("<script>alert(1)</script>", "[bold]Toy[/] Story (1995)", "=1+1", None),
+]
+TITLES += [f"Film number {n} ({1980 + n})" for n in range(N_ITEMS - len(TITLES))]
+SCRIPT = 5
+IDS = [f"{n:04}" for n in range(100, 100 + N_ITEMS)]
+USERS = [f"u{n}" for n in range(N_USERS)]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with 900 made-up ratings and two models that fit them a little."""
+    folder = tmp_path_factory.mktemp("project")
+    draw = np.random.default_rng(0)
+    pairs = draw.permutation(N_USERS * N_ITEMS)[:900]
+    users, items = pairs // N_ITEMS, pairs % N_ITEMS
+    values = np.clip(3 + (items % 5 - 2) * 0.7 + draw.normal(0, 0.5, 900), 0.5, 5).round(1)
+    ratings = Ratings(users, items, values.astype("f4"), np.arange(900), np.arange(900))
+    genres = ["Drama|War" if n % 2 else "Comedy" for n in range(N_ITEMS)]
+    table = pd.DataFrame({"item_id": IDS, "title": TITLES, "genres": genres})
+    years = table["title"].str.extract(r"\((\d{4})\)$", expand=False)
+    table["year"] = years.astype("Float64").astype("Int32")
+    facts = Provenance("toy", "toy", "", "", 900, N_USERS, N_ITEMS, (0.5, 5.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        text = (ROOT / "params.yaml").read_text()
+        paths.PARAMS.write_text(text)
+        Path("dvc.yaml").write_text("stages: {}\n")
+        io.write_parquet(paths.ENCODED_ITEMS, table)
+        io.write_parquet(paths.ENCODED_USERS, pd.DataFrame({"user_id": USERS}))
+        io.write_parquet(paths.ENCODED_RATINGS, ratings.to_frame())
+        io.write_parquet(paths.TRAIN, ratings.take(np.arange(800)).to_frame())
+        for path in (paths.PROVENANCE, paths.SPLIT_PROVENANCE):
+            io.write_json(path, facts)
+        torch.manual_seed(0)
+        sections = yaml.safe_load(text)
+        for name in ("dotbias", "bayesmf"):
+            settings = sections[f"train_{name}"]["model"] | {"n_factors": 3}
+            if name == "bayesmf":
+                settings["n_samples"] = 5
+            spec = ModelSpec(settings, N_USERS, N_ITEMS, (0.5, 5.0))
+            save(paths.MODELS / name, spec.build(name), spec)
+        io.write_json(paths.METRICS, {"dotbias": {"rmse": 0.9}, "bayesmf": {"rmse": 0.8}})
+        blend.main()
+    return folder
+
+
+@pytest.fixture(params=["dotbias", "bayesmf"])
+def model(project: Path, request: pytest.FixtureRequest) -> Recommender:
+    return cf.load(project / "models" / request.param)
+
+
+def test_the_best_model_is_loaded_from_any_folder_of_the_project(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project / "models")
+    assert cf.load().name == "bayesmf"
+    assert cf.load("dotbias").name == "dotbias"
+    with pytest.raises(InputError, match=r"no trained model nope. There are: bayesmf, dotbias"):
+        cf.load("nope")
+
+
+def test_pairs_are_predicted_by_id_and_title(model: Recommender) -> None:
+    found = model.predict(["u3", "u3", "u4"], ["0100", "the matrix", "0100"])
+    assert found["item_id"].tolist() == ["0100"] * 3
+    assert found["title"].tolist() == ["Matrix, The (1999)"] * 3
+    assert found["prediction"][0] == found["prediction"][1] != found["prediction"][2]
+    assert ("std" in found) == (model.name == "bayesmf")
+    frame = pd.DataFrame({"user_id": ["u3", "u4"], "item_id": "0100", "timestamp": [5, 6]})
+    of_frame = model.predict(frame)
+    assert of_frame["prediction"].tolist() == found["prediction"].tolist()[1:]
+    assert len(model.predict([], [])) == 0
+    assert len(model.predict("u3", ["0100", "0101"])) == 2
+    with pytest.raises(InputError, match="as many users as items, got 2 and 3"):
+        model.predict(["u1", "u2"], ["0100", "0101", "0102"])
+
+
+def test_what_is_not_in_the_data_gets_an_answer_with_a_note(model: Recommender) -> None:
+    found = model.predict(["u3", "nobody", "nobody", "u3"], ["0100", "0100", "x", "x"])
+    assert found["note"].tolist() == ["", "new user", "new user and item", "new item"]
+    assert found["prediction"].between(0.5, 5).all()
+    if "std" in found:
+        assert found["std"].gt(0).all()
+    assert found["item_id"].tolist() == ["0100", "0100", "x", "x"]
+
+
+@pytest.mark.parametrize("by", ["both", "stars", "likely"])
+def test_lists_leave_out_what_has_been_rated(model: Recommender, by: str) -> None:
+    found = model.recommend("u3", 50, by=by)  # type: ignore[arg-type]
+    ratings = model._ratings
+    rated = {IDS[item] for item in ratings.loc[ratings["user"] == 3, "item"]}
+    assert set(found["item_id"]) == set(IDS) - rated
+    assert found["item_id"].is_unique
+    if by == "stars":
+        assert found["prediction"].is_monotonic_decreasing
+    if "std" in found:
+        assert (found["low"] <= found["prediction"]).all()
+        assert (found["prediction"] <= found["high"]).all()
+
+
+def test_lists_can_be_restricted(model: Recommender) -> None:
+    found = model.recommend("u3", 50, genre="COMEDY", year=(1990, 2005), min_ratings=20)
+    assert len(found)
+    assert found["genres"].eq("Comedy").all()
+    assert found["year"].between(1990, 2005).all()
+    assert found["n_ratings"].ge(20).all()
+    with pytest.raises(InputError, match=r"genre Western. There are: Comedy, Drama, War"):
+        model.recommend("u3", genre="Western")
+    with pytest.raises(InputError, match="no item is left"):
+        model.recommend("u3", year=(1900, 1901))
+    with pytest.raises(InputError, match="by: expected both, stars, likely, got 'fame'"):
+        model.recommend("u3", by="fame")  # type: ignore[arg-type]
+
+
+def test_somebody_new_is_recommended_by_their_ratings(model: Recommender) -> None:
+    mine = {"matrix": 5, "Heat (1995)": 1.5, "0107": 4}
+    found = model.recommend(ratings=mine, n=50)
+    assert not {"0100", "0101", "0107"} & set(found["item_id"])
+    frame = pd.DataFrame({"item_id": list(mine), "rating": list(mine.values())})
+    pd.testing.assert_frame_equal(model.recommend(ratings=frame, n=50), found)
+    other = model.recommend(ratings={"0104": 5.0, "0109": 5.0}, n=50, by="stars")
+    both = found.merge(other, on="item_id")
+    assert not np.allclose(both["prediction_x"], both["prediction_y"])
+    nobody = model.recommend("nobody", n=40)
+    assert len(nobody) == N_ITEMS
+
+
+@pytest.mark.parametrize(
+    ("ratings", "message"),
+    [
+        ({"0100": 9}, "expected a rating from 0.5 to 5 of '0100', got 9"),
+        ({"0100": float("nan")}, "got nan"),
+        ({"0100": "4"}, "got '4'"),
+        ({"0100": True}, "got True"),
+        ({"matrx": 4}, r"no item is called 'matrx'. Did you mean Matrix, The \(1999\) \(id 0100\)"),
+        ({"heat": 4}, r"several items are called 'heat': Heat \(1995\) \(id 0101\), Heat \(1986\)"),
+        ({"0100": 4, "The Matrix": 3}, "an item is rated twice"),
+    ],
+)
+def test_ratings_that_cannot_be_used_are_refused(
+    model: Recommender, ratings: dict[str, float], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        model.recommend(ratings=ratings)
+
+
+def test_one_of_user_and_ratings_is_needed(model: Recommender) -> None:
+    for arguments in ({}, {"user": "u1", "ratings": {"0100": 4}}):
+        with pytest.raises(InputError, match="give a user of the data, or the ratings of somebody"):
+            model.recommend(**arguments)  # type: ignore[arg-type]
+
+
+def test_similar_items_do_not_include_the_item(model: Recommender) -> None:
+    found = model.similar("0100", n=50)
+    assert "0100" not in found["item_id"].tolist()
+    assert found["similarity"].is_monotonic_decreasing
+    assert found["similarity"].between(-1, 1).all()
+    assert model.similar("0100", min_ratings=1000).empty
+    with pytest.raises(InputError, match="no item is called 'zzz'"):
+        model.similar("zzz")
+
+
+def test_reasons_add_the_ratings_of_the_person(model: Recommender) -> None:
+    mine = {"matrix": 5, "Heat (1995)": 1.5, "0107": 4}
+    found = model.explain(None, "0110", ratings=mine)
+    assert set(found["item_id"]) == {"0100", "0101", "0107"}
+    assert found["effect"].abs().is_monotonic_decreasing
+    without = {name: value for name, value in mine.items() if name != "matrix"}
+    before = model.explain(None, "0110", ratings=mine).attrs["prediction"]
+    after = model.explain(None, "0110", ratings=without).attrs["prediction"]
+    said = found.set_index("item_id")["effect"]["0100"]
+    assert said == pytest.approx(before - after, abs=0.02)
+    of_user = model.explain("u3", "0110", n=100)
+    train = model._ratings[model._ratings["row"] < 800]
+    assert len(of_user) == (train["user"] == 3).sum()
+    with pytest.raises(InputError, match="there is no user 'nobody'"):
+        model.explain("nobody", "0110")
+
+
+def test_a_model_of_other_data_is_refused(project: Path, tmp_path: Path) -> None:
+    spec = ModelSpec({"name": "dot", "n_factors": 1, "init_range": [0, 1]}, 3, 4, (0.5, 5.0))
+    save(project / "models" / "other", spec.build("x"), spec)
+    try:
+        with pytest.raises(
+            InputError, match=r"is of 3 users and 4 items, but the data in .* 30 and"
+        ):
+            cf.load(project / "models/other")
+    finally:
+        for file in (project / "models/other").iterdir():
+            file.unlink()
+        (project / "models/other").rmdir()
+
+
+@pytest.mark.parametrize(
+    ("title", "plain"),
+    [
+        ("Matrix, The (1999)", "matrix"),
+        ("The Matrix", "matrix"),
+        ("Amélie (2001)", "amelie"),
+        ("A Beautiful Mind", "beautiful mind"),
+        ("Beautiful Mind, A (2001)", "beautiful mind"),
+        ("THEM!", "them!"),
+        ("", ""),
+    ],
+)
+def test_titles_are_found_as_people_type_them(title: str, plain: str) -> None:
+    assert plain_title(title) == plain
+
+
+def test_an_id_comes_before_a_title() -> None:
+    items = pd.DataFrame({"item_id": [1984, 7], "title": ["Brazil", "1984"]})
+    catalog = Catalog(items, [1])
+    assert catalog.find_items(["1984", 7, 7.5]).tolist() == [0, 1, -1]
+    assert catalog.suggest("qqqqqqqq") == ""
+
+
+def run(project: Path, *arguments: str) -> tuple[int, str, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        done = CliRunner().invoke(app, arguments, env={"COLUMNS": "100"})
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_commands_print_tables_json_and_csv(project: Path) -> None:
+    for command in (
+        ["predict", "--user", "u3", "--item", "matrix"],
+        ["recommend", "--user", "u3", "-n", "30"],
+        ["similar", "--item", "0100", "-n", "40"],
+        ["explain", "--user", "u3", "--item", "0100"],
+        ["models"],
+    ):
+        status, table, errors = run(project, *command)
+        assert (status, errors) == (0, "")
+        assert "bayesmf" in table or command[0] == "explain"
+        objects = json.loads(run(project, *command, "--json")[1])
+        rows = pd.read_csv(pd.io.common.StringIO(run(project, *command, "--csv")[1]), dtype=str)
+        assert len(objects) == len(rows)
+        assert list(objects[0]) == list(rows)
+    titles = "".join(
+        str(row)
+        for row in json.loads(run(project, "recommend", "--user", "u3", "-n", "40", "--json")[1])
+    )
+    shown = run(project, "recommend", "--user", "nobody", "-n", "40")[1]
+    assert "<script>alert(1)</script>" in shown + titles
+    assert "[bold]Toy[/]" in shown
+
+
+def test_commands_end_in_one_line_where_something_is_wrong(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("title,rating\nHeat (1995),11\n")
+    for command, message in (
+        (["recommend"], "give one of --user ID, --ratings FILE and --all FILE"),
+        (["recommend", "--user", "u3", "--year", "199x"], "--year: expected 1995, 1990-1999"),
+        (["recommend", "--ratings", f"{tmp_path}/mine.csv"], "expected a rating from 0.5 to 5"),
+        (["similar", "--item", "Matrx"], "Did you mean Matrix, The (1999)"),
+        (["score", f"{tmp_path}/none.csv", f"{tmp_path}/o.parquet"], "there is no such file"),
+        (["score", f"{tmp_path}/mine.csv", f"{tmp_path}/o.txt"], "ends in .parquet or .csv"),
+        (["predict", "--user", "u3", "--item", "x", "--model", "nope"], "no trained model nope"),
+    ):
+        status, printed, errors = run(project, *command)
+        assert (status, printed) == (1, "")
+        assert errors.startswith(f"cf {command[0]}: ")
+        assert message in errors
+        assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_file_of_pairs_is_scored(project: Path, tmp_path: Path, suffix: str) -> None:
+    pairs = pd.DataFrame({"user": ["u3", "nobody", "u4"], "movie": ["0100", "0101", "x"]})
+    pairs.to_csv(tmp_path / "pairs.csv", index=False)
+    out = tmp_path / f"out.{suffix}"
+    status, printed, _ = run(project, "score", f"{tmp_path}/pairs.csv", str(out))
+    assert status == 0
+    assert "3 predictions by bayesmf, 2 of them of a new user or item" in printed
+    found = pd.read_csv(out, dtype={"item_id": str}) if suffix == "csv" else pd.read_parquet(out)
+    expected = cf.load(project / "models/bayesmf").predict(pairs["user"], pairs["movie"])
+    assert found["item_id"].tolist() == expected["item_id"].tolist()
+    np.testing.assert_allclose(found["prediction"], expected["prediction"], rtol=1e-5)
+    status, _, errors = run(project, "score", f"{tmp_path}/pairs.csv", str(out))
+    assert status == 1
+    assert "exists. Give another name, or --force to overwrite it." in errors
+    assert run(project, "score", f"{tmp_path}/pairs.csv", str(out), "--force")[0] == 0
+
+
+def test_lists_for_everybody_are_those_of_each(project: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lists.parquet"
+    status, printed, _ = run(project, "recommend", "--all", str(out), "-n", "3")
+    assert status == 0
+    assert "30 lists by bayesmf" in printed
+    found = pd.read_parquet(out)
+    assert found.groupby("user_id").size().eq(3).all()
+    expected = cf.load(project / "models/bayesmf").recommend("u3", 3)
+    assert found.loc[found["user_id"] == "u3", "item_id"].tolist() == expected["item_id"].tolist()
