@@ -209,6 +209,26 @@ def models(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
 
 
 @app.command()
+def rate(
+    out: Annotated[str | None, typer.Argument(help="a .csv file for the ratings")] = None,
+    n: Number = 10,
+    force: Force = False,
+    model: Model = None,
+) -> None:
+    """Ask for your ratings of well-chosen items, and recommend others.
+
+    Each question is the one whose answer is expected to tell most about you. The list is shown
+    after each answer.
+
+    \b
+    Examples:
+      cf rate
+      cf rate mine.csv && cf recommend --ratings mine.csv
+    """
+    run("rate", out, n, force, model)
+
+
+@app.command()
 def tune() -> None:
     """Search better values for one model's parameters.
 

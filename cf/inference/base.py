@@ -60,6 +60,13 @@ class Answers(Protocol):
     ) -> tuple[float, NDArray[np.float64]]:
         """The prediction of an item for somebody new, and those without each rating, (m,)."""
 
+    def information(
+        self, items: Indices, ratings: Floats, weights: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """(n_items,): how much less uncertain all predictions for somebody new are to be expected
+        once each item is rated: the fall in variance, in the sum over items by `weights`.
+        """
+
     def new_item(self, person: Person) -> tuple[float, float | None]:
         """The prediction and its standard deviation for an item that is not in the data."""
 

@@ -17,6 +17,7 @@ from cf.inference.base import MODEL_RANGE, Floats, Person
 
 DAY, DAYS_PER_USER = 86400, 2**20  # as in `cf.models.bayesmf`
 N_STEPS = 3  # between the row and the noise precision; more change nothing
+N_SAMPLES = 20  # of the posterior's, to find what to ask
 MAX_VARIANCE = ((MODEL_RANGE[1] - MODEL_RANGE[0]) / 2) ** 2  # no ratings vary more
 CHUNK = 4096  # pairs at a time
 
@@ -136,6 +137,27 @@ class BayesMF:
         of_all = np.einsum("sd,sd->s", fit.row, design[:, 0]) + bias[:, 0] + self.mean
         everything = float(np.clip(of_all, *MODEL_RANGE).mean()) * self.factor + self.offset
         return everything, np.clip(sums, *MODEL_RANGE).mean(0) * self.factor + self.offset
+
+    def information(
+        self, items: Indices, ratings: Floats, weights: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """As `Answers.information`: the mean over samples.
+
+        Source:
+            Cohn, Ghahramani and Jordan 1996, "Active Learning with Statistical Models", section 2,
+            for a linear regression.
+        """
+        fit = self._fit(items, ratings)
+        total = np.zeros(self.n_items)
+        chosen = range(0, len(self.item_rows), max(1, len(self.item_rows) // N_SAMPLES))
+        for s in chosen:
+            designs = self.item_rows[s].astype(np.float64)
+            designs[:, 0] = 1
+            spread = designs @ fit.covariance[s]  # (n_items, d)
+            weighed = (weights[:, None] * designs).T @ designs
+            variance = 1 / fit.precision[s] + (spread * designs).sum(1)
+            total += ((spread @ weighed) * spread).sum(1) / variance
+        return total / len(chosen) * self.factor**2
 
     def score(self, person: Person, items: Indices | None) -> tuple[Floats, Floats]:
         """As `Answers.score`."""

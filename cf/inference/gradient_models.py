@@ -35,11 +35,15 @@ class GradientModel:
         self.factor = (high - low) / (MODEL_RANGE[1] - MODEL_RANGE[0])
         self.offset = low - MODEL_RANGE[0] * self.factor
 
-    def member(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
-        """Predictions of one member, (n,), on the models' scale, and their derivatives, (n, d).
+    def member(self, rows: Floats, items: Floats, k: int) -> Floats:
+        """Predictions of one member, (n,), on the models' scale.
 
         `rows` are (n, d) or (d,), of users; `items` (n, d').
         """
+        return self.with_slopes(rows, items, k)[0]
+
+    def with_slopes(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
+        """The same, and their derivatives by the users' rows, (n, d)."""
         raise NotImplementedError
 
     def predict(
@@ -47,7 +51,7 @@ class GradientModel:
     ) -> tuple[Floats, None]:
         """As `Answers.predict`; times are not used."""
         of_members = (
-            self.member(rows[users], of_items[items], k)[0]
+            self.member(rows[users], of_items[items], k)
             for k, (rows, of_items) in enumerate(zip(self.user_rows, self.item_rows, strict=True))
         )
         return self._on_scale(of_members, len(users)), None
@@ -70,7 +74,7 @@ class GradientModel:
         prior = np.linalg.inv(spread + RIDGE * np.eye(len(mean)))
         row, system = mean, prior
         for _ in range(N_STEPS if len(items) else 0):
-            predicted, slopes = self.member(row.astype(np.float32), of_items, k)
+            predicted, slopes = self.with_slopes(row.astype(np.float32), of_items, k)
             system = prior + slopes.T.astype(np.float64) @ slopes / NOISE
             pull = slopes.T @ (targets - predicted) / NOISE + prior @ (mean - row)
             row = row + np.linalg.solve(system, pull)
@@ -89,22 +93,36 @@ class GradientModel:
         everything, without = 0.0, np.zeros(len(items))
         for k, of_items in enumerate(self.item_rows):
             row, system = self._fit(items, ratings, k)
-            predicted, slopes = self.member(row.astype(np.float32), of_items[items], k)
+            predicted, slopes = self.with_slopes(row.astype(np.float32), of_items[items], k)
             steps = np.linalg.solve(system, slopes.T.astype(np.float64)).T / NOISE  # (m, d)
             leverages = (steps * slopes).sum(1)
             rows = row - ((targets - predicted) / (1 - leverages))[:, None] * steps
             wanted = of_items[[target]]
-            everything += float(self.member(row.astype(np.float32), wanted, k)[0][0])
+            everything += float(self.member(row.astype(np.float32), wanted, k)[0])
             repeated = np.repeat(wanted, len(items), axis=0)
-            without += self.member(rows.astype(np.float32), repeated, k)[0]
+            without += self.member(rows.astype(np.float32), repeated, k)
         n = len(self.user_rows)
         return everything / n * self.factor + self.offset, without / n * self.factor + self.offset
+
+    def information(
+        self, items: Indices, ratings: Floats, weights: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """As `Answers.information`, with the formula made linear where the person is now."""
+        total = np.zeros(self.n_items)
+        for k, of_items in enumerate(self.item_rows):
+            row, system = self._fit(items, ratings, k)
+            slopes = self.with_slopes(row.astype(np.float32), of_items, k)[1].astype(np.float64)
+            spread = slopes @ np.linalg.inv(system)
+            weighed = (weights[:, None] * slopes).T @ slopes
+            variance = NOISE + (spread * slopes).sum(1)
+            total += ((spread @ weighed) * spread).sum(1) / variance
+        return total / len(self.item_rows) * self.factor**2
 
     def score(self, person: Person, items: Indices | None) -> tuple[Floats, None]:
         """As `Answers.score`."""
         chosen = slice(None) if items is None else items
         of_members = (
-            self.member(row, of_items[chosen], k)[0]
+            self.member(row, of_items[chosen], k)
             for k, (row, of_items) in enumerate(zip(person.row, self.item_rows, strict=True))
         )
         return self._on_scale(of_members, self.n_items if items is None else len(items)), None
@@ -116,7 +134,7 @@ class GradientModel:
     def new_item(self, person: Person) -> tuple[float, None]:
         """As `Answers.new_item`: that of an item with the average row."""
         average = self.item_rows.mean(1, keepdims=True)
-        of_members = (self.member(row, average[k], k)[0] for k, row in enumerate(person.row))
+        of_members = (self.member(row, average[k], k) for k, row in enumerate(person.row))
         return float(self._on_scale(of_members, 1)[0]), None
 
     def item_vectors(self) -> Floats:
@@ -139,7 +157,7 @@ class Dot(GradientModel):
         self.user_rows = weights["user_factors.weight"][None]
         self.item_rows = weights["item_factors.weight"][None]
 
-    def member(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
+    def with_slopes(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
         """The products, and the items' factors."""
         return (rows * items).sum(-1), items
 
@@ -159,11 +177,19 @@ class DotBias(GradientModel):
 
         self.user_rows, self.item_rows = rows("user"), rows("item")
 
-    def member(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
+    def member(self, rows: Floats, items: Floats, k: int) -> Floats:
+        """As `GradientModel.member`."""
+        low, high = MODEL_RANGE
+        if rows.ndim == 1:  # a product of a matrix and a vector
+            logits = items[:, 1:] @ rows[1:] + rows[0] + items[:, 0]
+        else:
+            logits = (rows[:, 1:] * items[:, 1:]).sum(-1) + rows[:, 0] + items[:, 0]
+        return low + (high - low) * sigmoid(logits)
+
+    def with_slopes(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
         """The ratings, and the sigmoid's slope times 1 and the items' factors."""
         low, high = MODEL_RANGE
-        logits = (rows[..., 1:] * items[:, 1:]).sum(-1) + rows[..., 0] + items[:, 0]
-        share = sigmoid(logits)
+        share = (self.member(rows, items, k) - low) / (high - low)
         designs = np.concatenate([np.ones_like(items[:, :1]), items[:, 1:]], axis=1)
         return low + (high - low) * share, ((high - low) * share * (1 - share))[:, None] * designs
 
@@ -182,7 +208,7 @@ class EmbNet(GradientModel):
         margin = settings["range_margin"]
         self.low, self.high = MODEL_RANGE[0] - margin, MODEL_RANGE[1] + margin
 
-    def member(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
+    def with_slopes(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
         """The ratings, and their derivatives by the user's factors."""
         hidden = np.maximum(rows @ self.of_user + items @ self.of_item + self.shift, 0)
         share = sigmoid(hidden @ self.output + self.output_bias)

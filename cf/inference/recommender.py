@@ -185,6 +185,29 @@ class Recommender:
         table.attrs["prediction"] = everything
         return table
 
+    def ask(self, ratings: Any, skip: Any = ()) -> Any:
+        """The id of the item whose rating would tell most about somebody.
+
+        That is the expected fall in the variance of all predictions, each item as much as people
+        rate it, times the share of the users who have rated the item, since others cannot tell.
+
+        Args:
+            ratings: theirs so far, as for `recommend`; perhaps none.
+            skip: items, by id or title, that they do not know.
+
+        Raises:
+            InputError: no item is left to ask for.
+        """
+        items, values = self._given(ratings)
+        share = self._n_ratings / max(1, self.answers.n_users)
+        expected = self.answers.information(items, values, share) * share
+        expected[items] = -np.inf
+        expected[[self.catalog.require_item(item) for item in skip]] = -np.inf
+        best = int(np.argmax(expected))
+        if not expected[best] > 0:
+            raise InputError("no item is left to ask for.")
+        return self.catalog.items["item_id"].iat[best]
+
     def _items(self, items: Indices) -> pd.DataFrame:
         """item_id, title, year and genres of these items."""
         table = self.catalog.items[["item_id", "title", "year", "genres"]]

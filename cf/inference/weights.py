@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 from cf.baselines.base import top_k
 from cf.baselines.ranking import EASE
 from cf.core.config import Rank
-from cf.core.ratings import Ratings
+from cf.core.ratings import Indices, Ratings
 from cf.evaluation import ranking
-from cf.inference.base import Answers
+from cf.inference.base import Answers, Floats
 from cf.inference.lists import Likely, standardized
 
 CHOICES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)
 N_LAST = 5  # ratings held out of each user who has twice as many
-MAX_USERS = 1000
+MAX_USERS = 400
 BATCH = 100  # users at a time
+N_CANDIDATES = 300  # by either score
 DEFAULT = 1.0  # where no user has enough ratings
 
 
@@ -53,12 +54,24 @@ def choose(
         for name, answers in models.items():
             people = [answers.fold_in(rest.items[r], rest.values[r]) for r in of_users]
             stars = standardized(answers.table(people), seen)
+            items = _candidates(np.where(seen, -np.inf, base), np.where(seen, -np.inf, stars))
+            of_base, of_stars = (np.take_along_axis(z, items, axis=1) for z in (base, stars))
+            new = ~np.take_along_axis(seen, items, axis=1)
+            new[:, 1:] &= items[:, 1:] != items[:, :-1]
             for weight in CHOICES:
-                scores = base + np.float32(weight) * stars
-                scores[seen] = -np.inf
-                found[name, weight][rows] = top_k(scores, rank.k)
+                scores = np.where(new, of_base + np.float32(weight) * of_stars, -np.inf)
+                best = top_k(scores.astype(np.float32), rank.k)
+                chosen = np.take_along_axis(items, best.clip(0), axis=1)
+                found[name, weight][rows] = np.where(best >= 0, chosen, -1)
     ndcg = {key: ranking.user_metrics(lists, task)["ndcg"].mean() for key, lists in found.items()}
     return {name: max(CHOICES, key=lambda weight: ndcg[name, weight]) for name in models}
+
+
+def _candidates(*scores: Floats) -> Indices:
+    """The items with the highest of each score, in ascending order: others are on no list."""
+    n = min(N_CANDIDATES, scores[0].shape[1])
+    tops = [np.argpartition(-each, n - 1, axis=1)[:, :n] for each in scores]
+    return np.sort(np.concatenate(tops, axis=1), axis=1)
 
 
 def _hold_out(train: Ratings) -> NDArray[np.bool_]:
