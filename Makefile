@@ -1,4 +1,4 @@
-# make repro · make test · make tune · make ui · make check · make bench
+# make repro · make test · make demo · make tune · make ui · make check · make bench
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -9,7 +9,7 @@ PACKAGES := .venv/.packages
 PEERS := .venv-bench/.packages
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test tour tune grid cv rank ui sync check format bench peers clean scm
+.PHONY: help repro test tour tune grid cv rank demo ui sync check format bench peers clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ cv: $(READY) scm       ## cross-validate all models: folds × seeds, as experime
 
 rank: $(READY) scm     ## train on the older ratings, evaluate items recommended for the latest
 	@cf rank
+
+demo: $(READY)         ## try the best model on a page, on http://127.0.0.1:8000
+	@cf demo
 
 ui: $(READY)           ## compare all runs in MLflow, on http://127.0.0.1:5000
 	@cf ui --port $(PORT)

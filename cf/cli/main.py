@@ -229,6 +229,20 @@ def rate(
 
 
 @app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="of this machine", min=1, max=65535)] = 8000,
+    model: Model = None,
+) -> None:
+    """Serve a page to try a trained model in a browser, until Ctrl-C.
+
+    \b
+    Example:
+      cf demo
+    """
+    run("demo", port, model)
+
+
+@app.command()
 def tune() -> None:
     """Search better values for one model's parameters.
 

@@ -62,19 +62,28 @@ class Catalog:
         title = self.items["title"].iat[item]
         return title if isinstance(title, str) else str(self.items["item_id"].iat[item])
 
+    def search(self, text: str, n: int = 8) -> list[int]:
+        """The items whose titles begin with a text, or have it within, or are near it."""
+        plain = plain_title(text)
+        if not plain:
+            return []
+        begin = [item for item, title in enumerate(self._titles) if title.startswith(plain)]
+        within = [item for item, title in enumerate(self._titles) if plain in title]
+        found = list(dict.fromkeys([*begin, *within]))[:n]
+        return found or self._nearest(plain, n)
+
     def suggest(self, name: str) -> str:
         """A sentence with the titles nearest to a name; empty if none is near."""
+        likely = self._nearest(plain_title(name), N_SUGGESTED)
+        return f" Did you mean {self._named(likely)}?" if likely else ""
+
+    def _nearest(self, plain: str, n: int) -> list[int]:
         from rapidfuzz import fuzz, process
 
-        titles = self._titles
         likely = process.extract(
-            plain_title(name),
-            titles,
-            scorer=fuzz.WRatio,
-            limit=N_SUGGESTED,
-            score_cutoff=LEAST_LIKE,
+            plain, self._titles, scorer=fuzz.WRatio, limit=n, score_cutoff=LEAST_LIKE
         )
-        return f" Did you mean {self._named(item for *_, item in likely)}?" if likely else ""
+        return [item for *_, item in likely]
 
     def _find_title(self, name: str) -> int:
         plain, year = plain_title(name), YEAR.search(name)
