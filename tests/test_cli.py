@@ -13,7 +13,10 @@ from cf.cli import show
 from cf.cli.main import app
 from cf.core.errors import InputError
 
-COMMANDS = ["show", "inspect", "tune", "grid", "cv", "rank", "ui", "sync"]
+COMMANDS = [
+    *("show", "inspect", "predict", "recommend", "similar", "explain", "score", "models", "rate"),
+    *("demo", "tune", "grid", "cv", "rank", "ui", "sync"),
+]
 HEAVY = ["torch", "numpy", "pandas", "matplotlib", "mlflow", "dvc", "optuna", "pydantic"]
 
 

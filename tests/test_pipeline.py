@@ -17,7 +17,7 @@ LAYERS = [  # each may import from those before it, and from its own
     {"cf.core"},
     {"cf.data", "cf.models", "cf.baselines", "cf.evaluation.metrics"},
     {"cf.training", "cf.bayes", "cf.evaluation"},
-    {"cf.reporting", "cf.tracking", "cf.tuning", "cf.inference"},
+    {"cf.reporting", "cf.tracking", "cf.tuning", "cf.inference", "cf.serving"},
     {"cf.cli", "stages"},
 ]
 

@@ -125,9 +125,9 @@ def recommend(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Recommend items to a user of the data, to somebody with ratings in a file, or to everybody.
+    """Recommend items to a user, or to somebody else.
 
-    Items that the person has rated are left out. The order is by predicted ratings and by who
+    Somebody else is a file with ratings; --all writes the lists of all users into a file. Items that the person has rated are left out. The order is by predicted ratings and by who
     rates what; --by stars or --by likely takes one of the two.
 
     \b
@@ -169,7 +169,7 @@ def explain(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Show which of somebody's ratings speak for an item, and which against it.
+    """Show which ratings speak for an item, and which against it.
 
     \b
     Examples:
@@ -215,9 +215,9 @@ def rate(
     force: Force = False,
     model: Model = None,
 ) -> None:
-    """Ask for your ratings of well-chosen items, and recommend others.
+    """Ask for your ratings, and recommend items.
 
-    Each question is the one whose answer is expected to tell most about you. The list is shown
+    Each question is about the item whose rating is expected to tell most about you. The list is shown
     after each answer.
 
     \b
