@@ -127,8 +127,9 @@ def recommend(
 ) -> None:
     """Recommend items to a user, or to somebody else.
 
-    Somebody else is a file with ratings; --all writes the lists of all users into a file. Items that the person has rated are left out. The order is by predicted ratings and by who
-    rates what; --by stars or --by likely takes one of the two.
+    Somebody else is a file with ratings; --all writes the lists of all users into a file. Items
+    that the person has rated are left out. The order is by predicted ratings and by who rates
+    what; --by stars or --by likely takes one of the two.
 
     \b
     Examples:
@@ -217,8 +218,8 @@ def rate(
 ) -> None:
     """Ask for your ratings, and recommend items.
 
-    Each question is about the item whose rating is expected to tell most about you. The list is shown
-    after each answer.
+    Each question is about the item whose rating is expected to tell most about you. The list is
+    shown after each answer.
 
     \b
     Examples:

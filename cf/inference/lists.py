@@ -102,7 +102,7 @@ def scores(
     return found
 
 
-def scorer(answers: Answers, train: Any, likely: Likely, weight: float) -> Scorer:
+def scorer(answers: Answers, train: Any, likely: Likely | None, weight: float) -> Scorer:
     """What `scores` gives users of the training ratings, sparse (n_users, n_items)."""
 
     def score(users: Indices) -> Floats:
