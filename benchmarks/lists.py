@@ -1,7 +1,7 @@
 """Lists of recommended items: by who rates what, by predicted ratings, and by both, as users get.
 
 Each user's last ratings are held out; all items that a user has not rated are candidates. Models
-are trained on the rest, on which the weight is chosen, too. Takes data/encoded (`dvc repro encode`).
+are trained on the rest, on which the weight is chosen, too. Takes data/encoded (dvc repro encode).
 Usage: python -m benchmarks.lists [N_LAST]
 """
 
@@ -36,7 +36,9 @@ def models(train: Ratings, facts: Provenance) -> Iterator[tuple[str, Answers]]:
     """bayesmf and dotbias_ensemble, trained as params.yaml says."""
     sizes = facts.n_users, facts.n_items, facts.rating_range
     sampling = config.load(paths.PARAMS, "train_bayesmf", Sampling)
-    data = bayesmf.read()._replace(rating_range=facts.rating_range)
+    users = io.read_parquet(paths.ENCODED_USERS, ["user_id"])
+    items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
+    data = bayesmf.Data(users, items, facts.rating_range)
     sampled = bayesmf.sampled(sampling, train, data)
     yield "bayesmf", BayesMF(arrays(sampled), None, *sizes)
     training = config.load(paths.PARAMS, "train_dotbias_ensemble", Training)
