@@ -8,7 +8,7 @@ from rich.console import Console
 from cf.baselines.bias import Bias, GlobalMean
 from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
-from cf.core.names import KEYS, SD
+from cf.core.names import IDS, KEYS, SD
 from cf.core.ratings import Provenance, Ratings, SplitInfo, Stars, is_cold
 from cf.evaluation import bootstrap, calibration, champion, leaderboard, metrics, strata
 from cf.reporting.tables import leaderboard_table
@@ -31,7 +31,8 @@ def main() -> None:
         )
     train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
     held_out = Ratings.from_frame(io.read_parquet(paths.SPLIT_FILES[params.part]))
-    genres = io.read_parquet(paths.ENCODED_ITEMS, ["genres"])["genres"]
+    user_ids = io.read_parquet(paths.ENCODED_USERS, ["user_id"])["user_id"]
+    items = io.read_parquet(paths.ENCODED_ITEMS, ["item_id", "title", "genres"])
     sizes = provenance.n_users, provenance.n_items
 
     with recording(settings) as recorder:
@@ -56,9 +57,12 @@ def main() -> None:
             recorder.upsert(record)
 
         keys = dict(zip(KEYS, (held_out.rows, users, held_out.items, observed), strict=True))
+        rows = items.iloc[held_out.items]
+        ids = user_ids.iloc[users].array, rows["item_id"].array, rows["title"].array
+        keys |= dict(zip(IDS, ids, strict=True))
         of_sd = {f"{name}{SD}": sd for name, sd in sds.items()}
         predictions = pd.DataFrame({**keys, **predicted, **of_sd})
-        groups = strata.stratify(train, held_out, genres, provenance.rating_range)
+        groups = strata.stratify(train, held_out, items["genres"], provenance.rating_range)
         io.write_parquet(paths.PREDICTIONS, predictions)
         io.write_csv(paths.LEADERBOARD, board)
         io.write_csv(paths.STRATA, strata.score(groups, predicted, observed, users))

@@ -106,7 +106,10 @@ def toy_split(method: str) -> None:
     values = (1 + (users + items) % 5).astype(np.float32)
     ratings = Ratings(users, items, values, None, np.arange(len(users)))
     genres = ["Drama|Comedy" if item % 2 else "" for item in range(n_items)]
-    io.write_parquet(paths.ENCODED_ITEMS, pd.DataFrame({"genres": genres}))
+    ids = [f"i{item}" for item in range(n_items)]
+    described = {"item_id": ids, "title": [f"Item {name}" for name in ids], "genres": genres}
+    io.write_parquet(paths.ENCODED_ITEMS, pd.DataFrame(described))
+    io.write_parquet(paths.ENCODED_USERS, pd.DataFrame({"user_id": range(100, 100 + n_users)}))
     io.write_parquet(paths.TRAIN, ratings.take(np.arange(500)).to_frame())
     io.write_parquet(paths.VALID, ratings.take(np.arange(500, 600)).to_frame())
     facts = SplitInfo(0.2, 1, "ab", method=method)

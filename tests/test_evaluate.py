@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cf.core import io, paths
-from cf.core.names import KEYS
+from cf.core.names import IDS, KEYS
 from cf.evaluation.leaderboard import DTYPES
 from cf.tracking.record import RunRecord
 from stages import evaluate
@@ -41,7 +41,7 @@ def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRecorder:
 
 def test_every_table_and_which_trainings_they_are_of(recorder: FakeRecorder) -> None:
     models = ["global_mean", "bias", "plain"]
-    assert list(io.read_parquet(paths.PREDICTIONS)) == [*KEYS, *models]
+    assert list(io.read_parquet(paths.PREDICTIONS)) == [*KEYS, *IDS, *models]
     assert list(io.read_json(paths.METRICS)) == models
     board = io.read_csv(paths.LEADERBOARD, DTYPES)
     assert sorted(board["model"]) == sorted(models)

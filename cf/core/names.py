@@ -7,7 +7,9 @@ from typing import Any
 from cf.core.errors import InputError
 
 KEYS = ("row", "user", "item", "observed")
-"""The columns of reports/predictions.parquet that are no model's."""
+"""The columns of reports/predictions.parquet that are no model's: numbers,"""
+IDS = ("user_id", "item_id", "title")
+"""and what these stand for."""
 
 SD = "_sd"
 """The end of the name of a column with the standard deviations of a model's predictions."""
@@ -18,7 +20,11 @@ RANKING_BASELINES = ("popularity", "itemknn", "ease")
 
 def models_of(predictions: Iterable[Any]) -> list[str]:
     """The models and baselines among the columns of reports/predictions.parquet."""
-    return [name for name in map(str, predictions) if name not in KEYS and not name.endswith(SD)]
+    return [
+        name
+        for name in map(str, predictions)
+        if name not in (*KEYS, *IDS) and not name.endswith(SD)
+    ]
 
 
 def parse_model_name(argv: Sequence[str]) -> str:
@@ -31,7 +37,7 @@ def parse_model_name(argv: Sequence[str]) -> str:
     if len(arguments) != 1:
         raise InputError(f"which model? Usage: python -m stages.{Path(script).stem} NAME.")
     name = arguments[0]
-    if name in (*KEYS, *BASELINES, *RANKING_BASELINES) or name.endswith(SD):
+    if name in (*KEYS, *IDS, *BASELINES, *RANKING_BASELINES) or name.endswith(SD):
         raise InputError(
             f"params.yaml: train_{name}: the name {name} has another meaning in the reports. Give "
             "the section and its stage in dvc.yaml another one."
