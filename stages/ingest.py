@@ -6,7 +6,7 @@ from dataclasses import replace
 from cf.core import config, io, paths
 from cf.core.config import AUTO, Ingest
 from cf.core.errors import exit_on_input_error
-from cf.core.ratings import Provenance, unit_of
+from cf.core.ratings import Provenance, ids_digest, unit_of
 from cf.data import datasets, movielens, own_files, ratings_file
 
 
@@ -39,17 +39,19 @@ def main() -> None:
     io.write_parquet(paths.RATINGS, ratings)
     io.write_parquet(paths.ITEMS, items)
     io.write_parquet(paths.USERS, users)
+    user_ids, item_ids = (ratings[key].unique() for key in ("user_id", "item_id"))
     provenance = Provenance(
         dataset=source.dataset,
         requested=source.requested,
         source=source.origin,
         sha256=source.sha256,
         n_ratings=len(ratings),
-        n_users=ratings["user_id"].nunique(),
-        n_items=ratings["item_id"].nunique(),
+        n_users=len(user_ids),
+        n_items=len(item_ids),
         rating_range=source.rating_range,
         unit=unit_of(source.rating_range) if params.unit == AUTO else params.unit,
         feedback=feedback,
+        ids_sha256=ids_digest(user_ids, item_ids),  # encode numbers them in the same order
     )
     io.write_json(paths.PROVENANCE, provenance)
     print(

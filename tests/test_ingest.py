@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cf.core import io, paths
+from cf.core.ratings import ids_digest
 from cf.data import datasets, download
 from stages import ingest
 from tests.ingest_files import (
@@ -62,6 +64,11 @@ def outputs(project):
     return sorted(path.name for path in project.rglob("*") if path.is_file())
 
 
+def ids_sha256():
+    ratings = io.read_parquet(paths.RATINGS)
+    return ids_digest(ratings["user_id"].unique(), ratings["item_id"].unique())
+
+
 def provenance():
     return json.loads(Path("data/ingested/provenance.json").read_text())
 
@@ -97,6 +104,7 @@ def test_a_published_data_set(project, cached, capsys):
         "rating_range": [0.5, 5.0],
         "unit": "stars",
         "feedback": "explicit",
+        "ids_sha256": ids_sha256(),
     }
     printed = capsys.readouterr()
     assert printed.out == "ml-1m: 4 ratings of 3 items by 3 users\n"
@@ -119,6 +127,7 @@ def test_an_own_file_leaves_no_machine_path(project, tmp_path):
         "rating_range": [1.0, 5.0],
         "unit": "stars",
         "feedback": "explicit",
+        "ids_sha256": ids_sha256(),
     }
 
 
@@ -300,4 +309,5 @@ def test_the_real_ml_latest_small(project, monkeypatch):
         "rating_range": [0.5, 5.0],
         "unit": "stars",
         "feedback": "explicit",
+        "ids_sha256": ids_sha256(),
     }

@@ -1,5 +1,8 @@
 """Ratings as arrays, for models to be fitted to; where they came from, and how they were split."""
 
+import hashlib
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +94,7 @@ class Provenance:
         rating_range: lowest and highest rating that the data set allows.
         unit: what a rating counts, as a plural: stars, points.
         feedback: explicit ratings; or implicit, interactions such as plays, perhaps counted.
+        ids_sha256: `ids_digest` of users and items; empty in files of an earlier cf.
     """
 
     dataset: str
@@ -103,6 +107,7 @@ class Provenance:
     rating_range: tuple[float, float]
     unit: str = "stars"
     feedback: str = "explicit"
+    ids_sha256: str = ""
 
     def require_ratings(self, what: str) -> None:
         """Raise InputError where the data has interactions: `what` needs ratings."""
@@ -113,6 +118,15 @@ class Provenance:
                 "ingest.columns.rating, with ingest.feedback: explicit. Lists of items are "
                 "recommended and evaluated from interactions by `make rank`."
             )
+
+
+def ids_digest(users: Iterable[Any], items: Iterable[Any]) -> str:
+    """SHA-256 of the ids of users and items in the order of their indices.
+
+    A model and data with the same digest mean the same users and items by the same indices.
+    """
+    ids = [[str(value) for value in values] for values in (users, items)]
+    return hashlib.sha256(json.dumps(ids).encode()).hexdigest()
 
 
 def unit_of(rating_range: tuple[float, float]) -> str:

@@ -64,9 +64,15 @@ def load(name: str | os.PathLike[str] | None = None) -> Recommender:
             f"{folder}: is of {answers.n_users:,} users and {answers.n_items:,} items, but the "
             f"data in {project} has {len(users):,} and {len(items):,}. Run `dvc repro`."
         )
+    facts = io.read_json(project / paths.PROVENANCE)
+    of_model = io.read_json(folder / SETTINGS).get("ids_sha256")
+    if of_model and of_model != (facts.get("ids_sha256") or of_model):
+        raise InputError(
+            f"{folder}: is of other users and items than the data in {project}, of which there "
+            "are as many. Run `dvc repro`."
+        )
     ratings = io.read_parquet(project / paths.ENCODED_RATINGS, ["user", "item", "rating"])
     train = io.read_parquet(project / paths.TRAIN, ["row"])["row"].to_numpy()
-    facts = json.loads((project / paths.PROVENANCE).read_text(encoding="utf-8"))
     likely, weight = None, 1.0
     if (project / paths.BLEND / lists.BLEND).is_file():
         likely = lists.Likely.load(project / paths.BLEND, len(items))

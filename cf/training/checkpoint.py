@@ -31,6 +31,7 @@ class ModelSpec:
     n_items: int
     rating_range: tuple[float, float]  # of the data
     item_columns: Tensor | None = None  # (n_items, n_columns), for a class that declares features
+    ids_sha256: str = ""  # of the data's users and items; empty in files of an earlier cf
 
     @classmethod
     def from_data(
@@ -47,7 +48,7 @@ class ModelSpec:
         file = f"cf/models/{model['name']}.py"
         columns = item_columns(items, features, file) if features else None
         sizes = provenance.n_users, provenance.n_items, provenance.rating_range
-        return cls(model, *sizes, columns)
+        return cls(model, *sizes, columns, provenance.ids_sha256)
 
     def build(self, context: str) -> base.Model:
         """The untrained model on torch's default device; `context` begins error messages.
