@@ -12,8 +12,10 @@ from cf.core.errors import InputError
 from cf.core.ratings import Indices
 from cf.inference import lists
 from cf.inference.base import Answers, Floats, Person
+from cf.inference.bayesmf import BayesMF
 from cf.inference.catalog import Catalog
 from cf.inference.lists import By, Likely
+from cf.inference.shortlist import MIN_SIZE, Shortlist
 
 NEW_USER, NEW_ITEM, NEW_BOTH = "new user", "new item", "new user and item"
 Z95 = 1.959964  # standard deviations on either side that 95% of a normal distribution are within
@@ -45,6 +47,13 @@ class Recommender:
         self.name, self.answers, self.catalog, self.facts = name, answers, catalog, facts
         self.likely, self.weight = likely, weight
         self._ratings, self._train_rows = ratings, train_rows
+        self.shortlist: Shortlist | None = None
+
+    def prepare(self) -> None:
+        """Do in advance, in seconds, what makes many answers fast."""
+        if isinstance(self.answers, BayesMF) and self.answers.item_rows.size > MIN_SIZE:
+            self.shortlist = Shortlist(self.answers)
+        self.recommend(ratings={}, n=1)
 
     def predict(
         self, users: Any, items: Any = None, times: Any = None, ratings: Any = None
@@ -53,9 +62,11 @@ class Recommender:
 
         Args:
             users: an id, or several; or a frame with the columns user_id and item_id, and perhaps
-                timestamp.
+                timestamp; or None, where ratings are given.
             items: an id or a title, or several, as many as users or one.
             times: when they rate, in seconds since 1970 UTC; models that do not use it leave it.
+            ratings: of somebody who is not in the data, as for `recommend`: all predictions are
+                for them.
 
         Returns:
             user_id, item_id, title, prediction; std, the standard deviation of the rating about it,
@@ -65,6 +76,8 @@ class Recommender:
         if isinstance(users, pd.DataFrame):
             times = users.get("timestamp")
             users, items = users["user_id"], users["item_id"]
+        if ratings is not None:
+            return self._predict_for(ratings, [items] if np.isscalar(items) else list(items))
         user_list, item_list = _aligned(users, items)
         u, i = self.catalog.find_users(user_list), self.catalog.find_items(item_list)
         known = (u >= 0) & (i >= 0)
@@ -82,6 +95,17 @@ class Recommender:
             mean[rows], std[rows] = self._of_person(person, i[rows])
         notes = np.select([(u < 0) & (i < 0), u < 0, i < 0], [NEW_BOTH, NEW_USER, NEW_ITEM], "")
         frame = {"user_id": user_list, **self._described(item_list, i), "prediction": mean}
+        if not np.isnan(std).all():
+            frame["std"] = std
+        return pd.DataFrame({**frame, "note": notes})
+
+    def _predict_for(self, ratings: Any, names: list[Any]) -> pd.DataFrame:
+        """`predict` for somebody new."""
+        items, values = self._given(ratings)
+        wanted = self.catalog.find_items(names)
+        mean, std = self._of_person(self.answers.fold_in(items, values), wanted)
+        notes = np.where(wanted < 0, NEW_ITEM, "")
+        frame = {"user_id": None, **self._described(names, wanted), "prediction": mean}
         if not np.isnan(std).all():
             frame["std"] = std
         return pd.DataFrame({**frame, "note": notes})
@@ -119,13 +143,16 @@ class Recommender:
         if by not in get_args(By):
             raise InputError(f"by: expected {', '.join(get_args(By))}, got {by!r}.")
         person, rated, seen = self._who(user, ratings)
-        found = lists.scores(self.answers, [person], [rated], [seen], self.likely, self.weight, by)[
-            0
-        ]
         wanted = self._wanted(genre, year, min_ratings)
-        found[~wanted] = -np.inf
-        top = np.argsort(-found, kind="stable")[:n]
-        top = top[np.isfinite(found[top])]
+        how = self.likely, self.weight, by
+        if self.shortlist:
+            items, found = self.shortlist.best(person, rated, seen, wanted, *how, n)
+        else:
+            items = np.arange(self.answers.n_items)
+            found = lists.scores(self.answers, [person], [rated], [seen], *how)[0]
+            found[~wanted] = -np.inf
+        order = np.lexsort((items, -found))[:n]
+        top = items[order[np.isfinite(found[order])]]
         if not len(top):
             raise InputError("no item is left to recommend. Ask for fewer restrictions.")
         mean, std = self.answers.score(person, top)
@@ -210,8 +237,9 @@ class Recommender:
 
     def _items(self, items: Indices) -> pd.DataFrame:
         """item_id, title, year and genres of these items."""
-        table = self.catalog.items[["item_id", "title", "year", "genres"]]
-        return pd.DataFrame(table.iloc[items].reset_index(drop=True))
+        table = self.catalog.items
+        found = table.iloc[items][["item_id", "title", "year", "genres"]]
+        return pd.DataFrame(found.reset_index(drop=True))
 
     def _who(self, user: Any, ratings: Any) -> tuple[Person, Indices, Indices]:
         """The person, the items of the ratings that answers know of, and of all their ratings."""
@@ -223,7 +251,7 @@ class Recommender:
         (found,) = self.catalog.find_users([user])
         if found < 0:
             return self._expected, np.zeros(0, np.int64), np.zeros(0, np.int64)
-        everything = self._ratings["item"].to_numpy()[self._ratings["user"].to_numpy() == found]
+        everything = self._ratings["item"].to_numpy()[self._rows_of(int(found))]
         return self.answers.person(int(found)), self._of_user(int(found))[0], everything
 
     def _given(self, ratings: Any) -> tuple[Indices, Floats]:
@@ -251,8 +279,8 @@ class Recommender:
 
     def _of_user(self, user: int) -> tuple[Indices, Floats]:
         """Items and ratings of a user that the model was trained on."""
-        rows = np.flatnonzero(self._ratings["user"].to_numpy() == user)
-        rows = rows[np.isin(rows, self._train_rows)]
+        rows = self._rows_of(user)
+        rows = rows[self._is_train[rows]]
         found = self._ratings.iloc[rows]
         return found["item"].to_numpy(), found["rating"].to_numpy()
 
@@ -276,6 +304,26 @@ class Recommender:
             wanted &= years <= (np.inf if last is None else last)
         return wanted
 
+    def _rows_of(self, user: int) -> Indices:
+        """The rows of a user's ratings, ascending."""
+        order, ends = self._by_user
+        rows: Indices = order[ends[user] : ends[user + 1]]
+        return rows
+
+    @cached_property
+    def _by_user(self) -> tuple[Indices, Indices]:
+        """All rows, ordered by user, and where each user's begin, and the last's end."""
+        users = self._ratings["user"].to_numpy()
+        order = np.argsort(users, kind="stable")
+        return order, np.searchsorted(users[order], np.arange(self.answers.n_users + 1))
+
+    @cached_property
+    def _is_train(self) -> NDArray[np.bool_]:
+        """(n,) whether the model was trained on each rating."""
+        is_train = np.zeros(len(self._ratings), bool)
+        is_train[self._train_rows] = True
+        return is_train
+
     @cached_property
     def _n_ratings(self) -> Indices:
         """(n_items,) the number of ratings in the data."""
@@ -295,11 +343,20 @@ class Recommender:
 
     def _described(self, names: Sequence[Any], items: Indices) -> dict[str, Any]:
         """item_id and title of items found by id or title; those not found are as they were."""
-        table = self.catalog.items
-        found = table["item_id"].astype(object).reindex(items).to_numpy()
-        ids = np.where(items >= 0, found, np.asarray(names, dtype=object))
-        titles = table["title"].reindex(items)
-        return {"item_id": ids, "title": titles.to_numpy()}
+        ids, titles = self._item_names
+        known = items >= 0
+        given = np.empty(len(names), dtype=object)
+        given[:] = names
+        return {
+            "item_id": np.where(known, ids[items], given),
+            "title": np.where(known, titles[items], np.array(None)),
+        }
+
+    @cached_property
+    def _item_names(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+        """(n_items,) ids, and titles or None."""
+        ids, titles = (self.catalog.items[key].astype(object) for key in ("item_id", "title"))
+        return ids.to_numpy(), titles.where(titles.notna(), None).to_numpy()
 
     @cached_property
     def _expected(self) -> Person:
