@@ -1,10 +1,11 @@
 """Who rates what, and how much predicted ratings count beside it in lists: to blend/."""
 
+import shutil
 from pathlib import Path
 
 from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
-from cf.core.ratings import Provenance, Ratings
+from cf.core.ratings import Provenance, Ratings, SplitInfo
 from cf.inference import lists, weights
 from cf.inference.load import load_answers, trained
 
@@ -12,6 +13,11 @@ from cf.inference.load import load_answers, trained
 @exit_on_input_error
 def main() -> None:
     """Fit who rates what, and choose the weight of each trained model."""
+    if io.read_dataclass(paths.SPLIT_INFO, SplitInfo).method == "k_fold":
+        shutil.rmtree(paths.BLEND, ignore_errors=True)
+        paths.BLEND.mkdir()
+        print("Nothing to blend: a fold of a cross-validation recommends nothing.")
+        return
     rank = config.load(paths.PARAMS, "rank", config.Rank)
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     provenance.require_ratings("blend")

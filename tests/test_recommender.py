@@ -14,7 +14,7 @@ import cf
 from cf.cli.main import app
 from cf.core import io, paths
 from cf.core.errors import InputError
-from cf.core.ratings import Provenance, Ratings
+from cf.core.ratings import Provenance, Ratings, SplitInfo
 from cf.inference.catalog import Catalog, plain_title
 from cf.inference.recommender import Recommender
 from cf.training.checkpoint import ModelSpec, save
@@ -56,6 +56,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         io.write_parquet(paths.TRAIN, ratings.take(np.arange(800)).to_frame())
         for path in (paths.PROVENANCE, paths.SPLIT_PROVENANCE):
             io.write_json(path, facts)
+        io.write_json(paths.SPLIT_INFO, SplitInfo(0.1, 0, "0"))
         torch.manual_seed(0)
         sections = yaml.safe_load(text)
         for name in ("dotbias", "bayesmf"):

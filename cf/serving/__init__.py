@@ -1,1 +1,1 @@
-"""The champion as a model of MLflow: from code, without pickle, answering by people's own ids."""
+"""A trained model served over HTTP: as a model of MLflow, and as a page."""

@@ -1,10 +1,11 @@
-"""MLflow, brought to what run records say: the only module that imports it."""
+"""MLflow, brought to what run records say."""
 
 import hashlib
 import os
 import socket
 import sqlite3
 import sys
+import tempfile
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 # None within a request: a server too slow to answer would create twice. Whole upserts are repeated.
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
@@ -22,11 +24,13 @@ from mlflow import Image, MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 
 from cf.core import io
+from cf.core.errors import InputError
 from cf.evaluation import champion
 from cf.tracking import ui_view
 from cf.tracking.record import RunRecord
 
 MODEL, ALIAS = "cf", "champion"
+SERVABLE = "mlflow_model"  # the folder of a run's artifacts that `mlflow models serve` takes
 BATCH_SIZE = 1000  # metrics that MLflow takes at once
 LOCK_FILE = "lock_file"  # the tag of a run that goes on: host and path
 
@@ -166,7 +170,10 @@ class MlflowStore:
         found = list(self.client.search_model_versions(mine))
         if not found:
             self._try_once(f"version {record.id}")
-            found = [self.client.create_model_version(MODEL, f"runs:/{run_id}/model", run_id)]
+            problem = self._log_servable(run_id, record)
+            source = f"runs:/{run_id}/{'model' if problem else SERVABLE}"
+            servable = {"servable": f"no: {problem}" if problem else "yes"}
+            found = [self.client.create_model_version(MODEL, source, run_id, servable)]
         tags = {key: record.tags[key] for key in ("dataset_sha256", "split_sha256", "model")}
         self._tag_version(found[0].version, rmse=str(record.metrics["rmse"]), **tags)
         new = self._version(found[0].version)
@@ -180,6 +187,22 @@ class MlflowStore:
             if before:
                 reason = champion.decide(before, new, is_only_version=False).reason
                 self._tag_version(before.version, decision=reason)
+
+    def _log_servable(self, run_id: str, record: RunRecord) -> str:
+        """Log the record's model as MLflow serves it; the reason, if that cannot be done."""
+        from cf.serving import pyfunc  # late: most processes register nothing
+
+        try:
+            for file, digest in record.files.items():
+                if not Path(file).is_file() or io.digest(Path(file)) != digest:
+                    raise InputError(f"{file} is not what this training made.")
+            with tempfile.TemporaryDirectory() as temporary:
+                folder = Path(temporary, SERVABLE)
+                pyfunc.save(Path(), record.tags["model"], folder)
+                self.client.log_artifacts(run_id, str(folder), SERVABLE)
+        except InputError as error:
+            return str(error)
+        return ""
 
     def _version(self, number: int | str) -> champion.ModelVersion:
         tags = self.client.get_model_version(MODEL, str(number)).tags

@@ -1,0 +1,43 @@
+"""One trained model with all it needs to answer, in a folder laid out as a project is."""
+
+import shutil
+from pathlib import Path
+
+from cf.core import io, paths
+from cf.core.errors import InputError
+from cf.inference import lists
+from cf.inference.load import SETTINGS, WEIGHTS, load
+from cf.inference.recommender import Recommender
+
+COLUMNS = {
+    paths.ENCODED_ITEMS: ["item_id", "title", "year", "genres"],
+    paths.ENCODED_USERS: ["user_id"],
+    paths.ENCODED_RATINGS: ["user", "item", "rating"],
+    paths.TRAIN: ["row"],
+}
+"""What answers are made from; the rest of these tables stays where it is."""
+
+
+def write(project: Path, name: str, folder: Path) -> Recommender:
+    """Copy a project's model into an empty folder, and load it from there.
+
+    `cf.load(folder / "models" / name)` does so again, anywhere.
+
+    Raises:
+        InputError: a file is missing or damaged, or the model belongs to other data.
+    """
+    model = paths.MODELS / name
+    for path, columns in COLUMNS.items():
+        io.write_parquet(folder / path, io.read_parquet(project / path, columns)[columns])
+    weights = io.read_json(project / paths.BLEND / lists.BLEND)
+    if name not in weights:
+        raise InputError(f"{project / paths.BLEND}: has no {name}. Run `dvc repro blend`.")
+    io.write_json(folder / paths.BLEND / lists.BLEND, {name: weights[name]})
+    of_blend = (paths.BLEND / file for file in (lists.ITEMS, lists.WEIGHTS))
+    for path in (paths.PROVENANCE, model / SETTINGS, model / WEIGHTS, *of_blend):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(project / path, folder / path)
+        except OSError as error:
+            raise InputError(f"{project / path}: cannot be copied ({error.strerror}).") from None
+    return load(folder / model)

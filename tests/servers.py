@@ -1,0 +1,52 @@
+"""Servers of models in processes of their own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+START_S = 90
+
+
+@contextmanager
+def served(model: str, folder: Path, environ: Mapping[str, str]) -> Iterator[str]:
+    """The address at which MLflow serves a model, started in a folder, as long as the block."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = ("--host", "127.0.0.1", "--port", str(port), "--env-manager", "local")
+    log = folder / "server.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "models", "serve", "-m", model, *where],
+            cwd=folder,
+            env=dict(environ),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # the command starts the server as another process
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        end = time.monotonic() + START_S
+        while not _answers(f"{address}/ping"):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.2)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.RequestException:
+        return False
