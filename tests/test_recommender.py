@@ -1,6 +1,8 @@
 """Answers with people's own ids and titles, from the files of a project."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,9 @@ TITLES = [
 TITLES += [f"Film number {n} ({1980 + n})" for n in range(N_ITEMS - len(TITLES))]
 IDS = [f"{n:04}" for n in range(100, 100 + N_ITEMS)]
 USERS = [f"u{n}" for n in range(N_USERS)]
+USERS[4], IDS[20] = "414", "356"  # those of the README
+TITLES[20:22] = ["Forrest Gump (1994)", "Toy Story (1995)"]
+README = (ROOT / "README.md").read_text().partition("## Use it")[2].partition("## Compare")[0]
 
 
 @pytest.fixture(scope="module")
@@ -334,6 +339,28 @@ def test_lists_for_everybody_are_those_of_each(project: Path, tmp_path: Path) ->
     assert found.groupby("user_id").size().eq(3).all()
     expected = cf.load(project / "models/bayesmf").recommend("u3", 3)
     assert found.loc[found["user_id"] == "u3", "item_id"].tolist() == expected["item_id"].tolist()
+
+
+def test_the_commands_of_the_readme_run(project: Path) -> None:
+    commands = [
+        shlex.split(line, comments=True) for line in re.findall(r"^    (cf .*)$", README, re.M)
+    ]
+    assert len(commands) == 6
+    for command in commands:
+        status, printed, errors = run(project, *command[1:], typed="4\n3\nq\n")
+        assert (status, errors) == (0, ""), command
+        assert len(printed.splitlines()) > 4
+    (project / "mine.csv").unlink()
+
+
+def test_the_python_of_the_readme_runs(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        exec(code, {})
+    printed = capsys.readouterr().out
+    assert "prediction" in printed
+    assert "effect" in printed
 
 
 def test_ratings_are_asked_for_and_kept(project: Path, tmp_path: Path) -> None:
