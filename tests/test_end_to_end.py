@@ -366,6 +366,7 @@ def test_the_readmes_recipe_adds_models(made: Project, tmp_path: Path) -> None:
     project = made.copy(tmp_path / "copy")
     project.change("tracking", lambda section: section.update(enabled=False))
     readme = (project.folder / "README.md").read_text()
+    readme = readme.partition("## Add a model")[2]
     codes = re.findall(r"```python\n(.*?)```", readme, re.S)
     sections = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", readme, re.S)]
     models = [section["model"]["name"] for section in sections]

@@ -208,7 +208,8 @@ def check_all_is_there(server: Server, project: Project, experiment: str) -> Run
     for name in run.data.metrics.keys() - epochs[1].keys():
         assert len(server.history(run, name)) == 1
     assert server.files(run, "model") == {"model", "weights"}
-    assert server.files(run) == {"images", "model", "predicted_vs_observed", "report"}
+    files = {"images", "mlflow_model", "model", "predicted_vs_observed", "report"}
+    assert server.files(run) == files
     assert len(server.files(run, "images")) == 2, "as it is, and a small one"
     assert server.files(run, "report") >= REPORTS
     (version,) = server.client().search_model_versions(f"run_id = '{run.info.run_id}'")

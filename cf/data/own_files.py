@@ -34,7 +34,7 @@ def untracked(paths: Iterable[str], root: Path = Path()) -> list[str]:
             if Path(path).expanduser().is_absolute():
                 continue  # an experiment reads the same file
             found = table_file.find(str(root / path))
-        except (OSError, RuntimeError):
+        except (InputError, OSError, RuntimeError):
             continue  # whoever reads it tells
         for file in found:
             name = Path(os.path.relpath(file, root)).as_posix()
