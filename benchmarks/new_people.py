@@ -2,10 +2,11 @@
 
 A fifth of the users is held out whole, and folded in by some of their ratings; the others of their
 ratings are predicted. Takes data/encoded (`dvc repro encode`).
-Usage: python -m benchmarks.new_people [SEEDS]
+Usage: python -m benchmarks.new_people [FOLDS]
 """
 
 import sys
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +20,14 @@ from cf.core import config, io, paths
 from cf.core.config import Sampling
 from cf.core.ratings import Indices, Ratings, Stars
 from cf.inference.bayesmf import BayesMF
+from cf.inference.questions import Questions
 
-FRACTION = 0.2
+N_FOLDS = 5
 COUNTS = (1, 2, 3, 5, 10, 15, 20)
-N_ASKED = 5  # questions, to compare which to ask
+N_ASKED = 5  # ratings of items that people know
+N_QUESTIONS = (5, 20)  # about any item
+N_DRAWS = 10  # of any items
+TELLING, RATED, ANY = "most telling", "most rated", "any"
 DAMPING = 5.0
 N_RESAMPLES = 10_000
 
@@ -59,17 +64,16 @@ class Case(NamedTuple):
     sampling: Sampling
 
 
-def make_case(seed: int) -> Case:
-    """People with enough ratings to be asked for some and to be judged by others."""
+def make_case(fold: int) -> Case:
+    """A fold's people, with enough ratings to be asked for some and to be judged by others."""
     ratings = Ratings.from_frame(io.read_parquet(paths.ENCODED_RATINGS))
-    data, draw = bayesmf.read(), np.random.default_rng(seed)
-    n_users = len(data.users)
-    new = draw.permutation(n_users)[: int(FRACTION * n_users)]
+    data, draw = bayesmf.read(), np.random.default_rng(0)
+    new = np.array_split(draw.permutation(len(data.users)), N_FOLDS)[fold]
     train = ratings.take(np.flatnonzero(~np.isin(ratings.users, new)))
     people = [ratings.take(draw.permutation(np.flatnonzero(ratings.users == u))) for u in new]
     people = [person for person in people if len(person) > max(COUNTS)]
     sampling = config.load(paths.PARAMS, "train_bayesmf", Sampling)
-    return Case(train, people, data, bayesmf.changed(sampling, seed))
+    return Case(train, people, data, bayesmf.changed(sampling, fold + 1))
 
 
 def sampled(case: Case, train: Ratings) -> BayesMF:
@@ -110,70 +114,125 @@ def trained_with(n: int, case: Case) -> float:
     return float(np.sqrt(np.concatenate(squares).mean()))
 
 
-def by_questions(answers: BayesMF, case: Case) -> pd.DataFrame:
-    """Squared errors of half of each person's ratings, after five of the other half: a row each.
+def rmse_of(answers: BayesMF, known: Ratings, rest: Ratings) -> float:
+    """Of a person's other ratings, where some are known."""
+    predicted = answers.score(answers.fold_in(known.items, known.values), rest.items)[0]
+    return float(np.sqrt(np.square(predicted - rest.values).mean()))
 
-    Asked are the most telling, one after the other, the most rated, or any, of those they know.
+
+def after_ratings(answers: BayesMF, case: Case, questions: Questions) -> pd.DataFrame:
+    """RMSE on half of each person's ratings, after five of the other half: a row each.
+
+    Of the items they know, these are the most telling, one after the other, the most rated, or any,
+    the mean over draws.
     """
-    counts = np.bincount(case.train.items, minlength=len(case.data.items))
-    weights = counts / case.train.users.max()
     rows = []
     for person in case.people:
-        half = len(person) // 2
-        pool, rest = person.take(np.arange(half)), person.take(np.arange(half, len(person)))
+        pool, rest = np.split(np.arange(len(person)), [len(person) // 2])
+        known, others = person.take(pool), person.take(rest)
         chosen: list[int] = []
         for _ in range(N_ASKED):
-            known = pool.take(np.array(chosen, dtype=np.int64))
-            tells = answers.information(known.items, known.values, weights)[pool.items]
-            tells[chosen] = -np.inf
-            chosen.append(int(tells.argmax()))
-        popular = np.argsort(-counts[pool.items], kind="stable")[:N_ASKED]
-        asked = {"most telling": np.array(chosen), "most rated": popular, "any": np.arange(N_ASKED)}
-        row: dict[str, float] = {"n": len(rest)}
-        for name, positions in asked.items():
-            known = pool.take(positions)
-            predicted = answers.score(answers.fold_in(known.items, known.values), rest.items)[0]
-            row[name] = float(np.square(predicted - rest.values).sum())
-        rows.append(row)
+            so_far = known.take(np.array(chosen, dtype=np.int64))
+            gains = np.empty(len(questions.known))
+            gains[questions.items] = questions.gains(so_far.items, so_far.values)
+            gains = gains[known.items]
+            gains[chosen] = -np.inf
+            chosen.append(int(gains.argmax()))
+        popular = np.argsort(-questions.known[known.items], kind="stable")[:N_ASKED]
+        draw = np.random.default_rng(person.users[0])
+        drawn = [draw.permutation(pool)[:N_ASKED] for _ in range(N_DRAWS)]
+        of_any = [rmse_of(answers, known.take(picks), others) for picks in drawn]
+        telling = rmse_of(answers, known.take(np.array(chosen)), others)
+        rated = rmse_of(answers, known.take(popular), others)
+        rows.append({TELLING: telling, RATED: rated, ANY: float(np.mean(of_any))})
     return pd.DataFrame(rows)
 
 
-def paired(errors: pd.DataFrame, name: str, other: str) -> tuple[float, float]:
-    """The ends of the 95% interval of RMSE less another's, by a bootstrap over people."""
+def after_questions(answers: BayesMF, case: Case, questions: Questions, n: int) -> pd.DataFrame:
+    """RMSE on a quarter of each person's ratings, after questions about any items: a row each.
+
+    A question about an item that is not among their other ratings tells nothing.
+    """
+    popular = np.argsort(-questions.known, kind="stable")[:n]
+    rows = []
+    for person in case.people:
+        pool, rest = np.split(np.arange(len(person)), [len(person) * 3 // 4])
+        known, others = person.take(pool), person.take(rest)
+        telling: list[int] = []
+        for _ in range(n):
+            so_far = known.take(np.flatnonzero(np.isin(known.items, telling)))
+            gains = questions.gains(so_far.items, so_far.values) * questions.known[questions.items]
+            gains[np.isin(questions.items, telling)] = -np.inf
+            telling.append(int(questions.items[gains.argmax()]))
+        draw = np.random.default_rng(person.users[0])
+        drawn = draw.permutation(np.flatnonzero(questions.known))[:n]
+        answered = (
+            known.take(np.flatnonzero(np.isin(known.items, asked)))
+            for asked in (telling, popular, drawn)
+        )
+        found = (rmse_of(answers, ratings, others) for ratings in answered)
+        rows.append(dict(zip((TELLING, RATED, ANY), found, strict=True)))
+    return pd.DataFrame(rows)
+
+
+def paired(errors: pd.DataFrame, name: str) -> tuple[float, float]:
+    """The ends of the 95% interval of the most telling's RMSE less another's, over people."""
+    differences = (errors[TELLING] - errors[name]).to_numpy()
     draw = np.random.default_rng(0)
-    picks = draw.integers(0, len(errors), (N_RESAMPLES, len(errors)))
-    sums = {key: errors[key].to_numpy()[picks].sum(1) for key in (name, other, "n")}
-    differences = np.sqrt(sums[name] / sums["n"]) - np.sqrt(sums[other] / sums["n"])
-    low, high = np.quantile(differences, [0.025, 0.975])
+    picks = draw.integers(0, len(differences), (N_RESAMPLES, len(differences)))
+    low, high = np.quantile(differences[picks].mean(1), [0.025, 0.975])
     return float(low), float(high)
 
 
+def median_ms(answers: BayesMF, case: Case) -> float:
+    """The median time, in ms, to fold a person in by twenty ratings and predict all items."""
+    seconds = []
+    for person in case.people:
+        began = time.perf_counter()
+        answers.score(answers.fold_in(person.items[:20], person.values[:20]), None)
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds)) * 1000
+
+
 def main() -> None:
-    """Print the tables, means over the seeds."""
-    n_seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    tables, full, questions = [], [], []
-    for seed in range(1, n_seeds + 1):
-        case = make_case(seed)
-        answers = sampled(case, case.train)
+    """Print the tables, means over the folds."""
+    n_folds = int(sys.argv[1]) if len(sys.argv) > 1 else N_FOLDS
+    tables, full, ms = [], [], []
+    asked: dict[str, list[pd.DataFrame]] = {}
+    for fold in range(n_folds):
+        case = make_case(fold)
+        answers, train = sampled(case, case.train), case.train
         tables.append(after_each_count(answers, case))
         full.append(trained_with(10, case))
-        questions.append(by_questions(answers, case))
-    console, rmse = Console(), pd.concat(tables).groupby(level=0).mean()
-    table = Table(
-        title=f"RMSE by the number of ratings known, {n_seeds} times a fifth of the users"
-    )
+        ms.append(median_ms(answers, case))
+        of_train = answers, train.users, train.items, train.values
+        questions = Questions(*of_train)
+        of_any_item = Questions(*of_train, len(case.data.items))
+        heading = f"{N_ASKED} ratings of items they know"
+        asked.setdefault(heading, []).append(after_ratings(answers, case, of_any_item))
+        for n in N_QUESTIONS:
+            heading = f"{n} questions about any item"
+            asked.setdefault(heading, []).append(after_questions(answers, case, questions, n))
+    console, rmse = Console(width=120), pd.concat(tables).groupby(level=0).mean()
+    table = Table(title=f"RMSE by the number of ratings known, mean of {n_folds} folds of users")
     for heading in ("ratings", *rmse.columns):
         table.add_column(str(heading), justify="right")
-    for n, row in rmse.iterrows():
-        table.add_row(str(n), *(f"{value:.4f}" for value in row))
+    for count, row in zip(rmse.index, rmse.to_numpy(), strict=True):
+        table.add_row(str(count), *(f"{value:.4f}" for value in row))
     console.print(table)
     console.print(f"bayesmf trained with the first 10 ratings of each: {np.mean(full):.4f}")
-    errors = pd.concat(questions, ignore_index=True)
-    for name in ("most telling", "most rated", "any"):
-        value = np.sqrt(errors[name].sum() / errors["n"].sum())
-        gap = "" if name == "most telling" else "; the most telling less this: {:+.4f} to {:+.4f}"
-        ends = paired(errors, "most telling", name)
-        console.print(f"asked for {N_ASKED}, {name}: {value:.4f}{gap.format(*ends)}")
+    console.print(f"to fold in and predict all items: {np.median(ms):.1f} ms, median")
+    table = Table(title="RMSE of a person, mean, and 95% of the most telling less others")
+    for heading in ("after", TELLING, RATED, "", ANY, ""):
+        table.add_column(heading, justify="left" if heading == "after" else "right")
+    for heading, frames in asked.items():
+        errors = pd.concat(frames, ignore_index=True)
+        cells = [heading, f"{errors[TELLING].mean():.4f}"]
+        for name in (RATED, ANY):
+            low, high = paired(errors, name)
+            cells += [f"{errors[name].mean():.4f}", f"{low:+.4f} to {high:+.4f}"]
+        table.add_row(*cells)
+    console.print(table)
 
 
 if __name__ == "__main__":

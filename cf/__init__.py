@@ -11,7 +11,17 @@ if TYPE_CHECKING:
 
 
 def load(name: "str | os.PathLike[str] | None" = None) -> "Recommender":
-    """A trained model, ready to answer; see `cf.inference.load`."""
-    from cf.inference.load import load  # late: whoever imports cf for something else need not wait
+    """A trained model, ready to answer.
+
+    Args:
+        name: as for `cf.inference.load.load`; or a model that is registered in MLflow, such as
+            models:/cf@champion.
+    """
+    # Late: whoever imports cf for something else need not wait.
+    if str(name).startswith("models:/"):
+        from cf.serving.registry import load_registered
+
+        return load_registered(str(name))
+    from cf.inference.load import load
 
     return load(name)

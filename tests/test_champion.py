@@ -52,3 +52,12 @@ def test_the_candidate_is_the_best_on_validation_rows_of_one_split() -> None:
     assert candidate(rmse, "test", "random") is None
     assert candidate(rmse, "valid", "k_fold") is None
     assert candidate({}, "valid", "random") is None
+
+
+def test_a_champion_that_cannot_be_served_gives_way_to_one_as_good() -> None:
+    old = replace(FIRST, is_servable=False)
+    decision = decide(replace(FIRST, version=2), old, is_only_version=False)
+    assert decision == Decision(True, "champion: as good as version 1, which MLflow cannot serve")
+    for rmse, is_servable in ((0.91, True), (0.9, False)):
+        other = ModelVersion(2, rmse, "data", "split", is_servable=is_servable)
+        assert not decide(other, old, is_only_version=False).promote

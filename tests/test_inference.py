@@ -11,6 +11,7 @@ from cf.core.errors import InputError
 from cf.inference import load as loading
 from cf.inference.base import Answers
 from cf.inference.bayesmf import BayesMF
+from cf.inference.questions import Questions
 from cf.models import base
 from cf.models.bayesmf import BayesMF as Module
 from cf.models.bayesmf import user_day_ids
@@ -156,13 +157,70 @@ def test_more_ratings_bring_a_new_person_nearer_to_them(tmp_path: Path, section:
 def test_what_a_rating_does_is_what_its_absence_would(tmp_path: Path, section: str) -> None:
     _, same = answers(section, tmp_path)
     items, ratings = np.array([1, 2, 6, 8]), np.array([9, 3, 6, 2], np.float32)
-    everything, without = same.without_each(items, ratings, 4)
+    (everything,), (without,) = same.without_each(items, ratings, np.array([4]))
     person = same.fold_in(items, ratings)
     assert everything == pytest.approx(same.score(person, np.array([4]))[0][0], abs=1e-4)
     for row in range(4):
         less = same.fold_in(np.delete(items, row), np.delete(ratings, row))
         refitted = same.score(less, np.array([4]))[0][0]
         assert abs(without[row] - refitted) < 0.3 * abs(everything - refitted) + 0.25
+
+
+def test_a_rating_lowers_the_variance_by_as_much_as_was_expected(tmp_path: Path) -> None:
+    """One sample, noise that is known: then it does not matter what the rating is."""
+    model, spec = module("train_bayesmf")
+    assert isinstance(model, Module)
+    with torch.no_grad():
+        for name in ("user_rows", "item_rows", "prior_mean", "prior_precision"):
+            values = getattr(model, name)
+            values.copy_(values[:1].expand_as(values))
+        model.prior_coefficients.zero_()
+        model.noise_shape.fill_(1e8)
+        model.noise_rate.fill_(0.5e8)
+    save(tmp_path, model, spec)
+    same = loading.load_answers(tmp_path)
+    assert isinstance(same, BayesMF)
+    weights, among = np.arange(N_ITEMS) / 10, np.array([6, 0, 3])
+    items, ratings = np.array([1, 4]), np.array([2, 9], np.float32)
+    gains = same.information(weights, np.ones(N_ITEMS), among)(items, ratings)
+
+    def variance(rated: np.ndarray, values: np.ndarray) -> float:
+        covariance = same.fold_in(rated, values).covariance
+        assert covariance is not None
+        designs = same.item_rows[0].astype(float)
+        designs[:, 0] = 1
+        of_items = np.einsum("id,de,ie->i", designs, covariance[0], designs)
+        return float(weights @ of_items) * 2**2  # 9 points on the scale, 4.5 on the model's
+
+    before = variance(items, ratings)
+    for item, gain in zip(among, gains, strict=True):
+        after = variance(np.append(items, item), np.append(ratings, np.float32(5)))
+        assert gain == pytest.approx(before - after, rel=1e-3)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_ratings_with_more_noise_tell_less(tmp_path: Path, section: str) -> None:
+    _, same = answers(section, tmp_path)
+    every, noise = np.arange(N_ITEMS), np.ones(N_ITEMS)
+    rated = np.array([1]), np.array([5], np.float32)
+    before = same.information(np.ones(N_ITEMS), noise, every)(*rated)
+    noise[4] = 3
+    after = same.information(np.ones(N_ITEMS), noise, every)(*rated)
+    assert (before > 0).all()
+    assert after[4] < 0.9 * before[4]
+    np.testing.assert_array_equal(np.delete(after, 4), np.delete(before, 4))
+
+
+def test_what_people_disagree_about_has_noise(tmp_path: Path) -> None:
+    _, same = answers("train_dotbias", tmp_path)
+    users, items = np.repeat(np.arange(N_USERS), 3), np.tile([2, 5, 7], N_USERS)
+    ratings = same.predict(users, items)[0].copy()
+    ratings[items == 5] += np.where(np.arange(N_USERS) % 2, 2, -2).astype(np.float32)
+    questions = Questions(same, users, items, ratings, n_candidates=3)
+    assert set(questions.items) == {2, 5, 7}
+    assert questions.known[[2, 4, 5]].tolist() == [1, 0, 1]
+    assert questions.noise[5] > 1 > questions.noise[2]
+    assert questions.noise[4] == 1
 
 
 def test_a_model_without_a_formula_is_none(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def test_what_is_asked_is_neither_rated_nor_skipped_and_then_nothing_is_left(
 def test_the_first_question_is_about_what_many_people_know(project: Path) -> None:
     model = cf.load(project / "models/bayesmf")
     asked = model.ask({})
-    counts = model._n_ratings
+    counts = model.n_ratings
     assert counts[IDS.index(asked)] > np.median(counts)
 
 

@@ -1,7 +1,6 @@
 """What must hold of any evaluation; docs/evaluation.md states the same bounds."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,26 +9,13 @@ import torch
 import yaml
 
 from cf.baselines.bias import Bias, GlobalMean
-from cf.bayes import side_information
-from cf.bayes.sample import sample
-from cf.core import config
-from cf.core.config import Sampling, Training
-from cf.core.ratings import Provenance, Ratings, Stars
+from cf.core.ratings import Ratings, Stars
 from cf.data.describe import count_leaked
 from cf.evaluation import metrics
 from cf.models import base
-from cf.models.bayesmf import BayesMF
-from cf.training import optim
-from cf.training.checkpoint import ModelSpec
-from cf.training.fit import fit
+from tests.trained import N_ITEMS, N_USERS, PARAMS, train_model
 
-PARAMS = Path(__file__).parent.parent / "params.yaml"
 SECTIONS = [name for name in yaml.safe_load(PARAMS.read_text()) if name.startswith("train_")]
-N_USERS, N_ITEMS = 60, 80
-FACTS = Provenance("toy", "toy", "here", "0", 3000, N_USERS, N_ITEMS, (0.5, 5.0))
-USERS = pd.DataFrame({"user_id": range(N_USERS)})
-ITEMS = pd.DataFrame({"genres": [""] * N_ITEMS, "year": np.nan})
-
 Pair = tuple[Ratings, Ratings]
 
 
@@ -37,31 +23,7 @@ def trained(
     section: str, train: Ratings, valid: Ratings, n_epochs: tuple[int, int] = (20, 10)
 ) -> Stars:
     """What the model of a section of params.yaml predicts for `valid` after so many epochs."""
-    if config.is_sampled(PARAMS, section):
-        return sampled(section, train, valid, sum(n_epochs))
-    training = config.load(PARAMS, section, Training)
-    schedule = training.schedule.model_copy(update={"n_epochs": list(n_epochs)})
-    torch.manual_seed(training.seed)
-    model = ModelSpec.from_data(training.model, FACTS, ITEMS, section).build(section)
-    optimizer = optim.build(training.optimizer, model.parameters())
-    for _ in fit(model, train, valid, optimizer, schedule, training.batch_size):
-        pass
-    return base.predict(model, valid.users, valid.items)
-
-
-def sampled(section: str, train: Ratings, valid: Ratings, n_sweeps: int) -> Stars:
-    """The same for a model that is sampled, from ratings alone."""
-    sampling = config.load(PARAMS, section, Sampling)
-    off = ("days", "genres", "year", "item_features", "user_features")
-    nothing_else = dict.fromkeys(off, False)
-    sweeps = {"n_sweeps": n_sweeps, "burn_in": n_sweeps // 3}
-    gibbs = sampling.gibbs.model_copy(update=nothing_else | sweeps)
-    torch.manual_seed(sampling.seed)
-    model = ModelSpec.from_data(sampling.model, FACTS, ITEMS, section).build(section)
-    assert isinstance(model, BayesMF)
-    features = side_information.features(gibbs, train, USERS, ITEMS)
-    for _ in sample(model, train, valid, *features, gibbs):
-        pass
+    model, _ = train_model(section, train, valid, n_epochs)
     return base.predict(model, valid.users, valid.items)
 
 

@@ -18,6 +18,7 @@ import cf
 from cf.core.errors import InputError
 from cf.core.ratings import ids_digest
 from cf.inference.recommender import Recommender
+from cf.serving import registry
 from cf.serving.answers import answer
 from cf.serving.pyfunc import SCRIPT
 from tests.artifacts import make
@@ -72,6 +73,27 @@ def ask(url: str, **body: Any) -> list[dict[str, Any]]:
 
     found: list[dict[str, Any]] = json.loads(response.text, parse_constant=refuse)["predictions"]
     return found
+
+
+def test_the_champion_is_loaded_by_its_name_in_mlflow(
+    project: Project, own: Recommender, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(project.folder / "data")
+    model = cf.load(CHAMPION)
+    user, rated = own.catalog.user_ids[3], {own.catalog.items["item_id"][0]: 4.0}
+    for options in ({"user": user}, {"ratings": rated}):
+        pd.testing.assert_frame_equal(model.recommend(**options), own.recommend(**options))
+    for uri, problem in (
+        ("models:/cf@nobody", "cannot be fetched from MLflow"),
+        ("models:/cf/99", "cannot be fetched from MLflow"),
+        ("models:/cf", "expected models:/cf@champion"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            cf.load(uri)
+    monkeypatch.setattr(registry, "find_project", lambda: tmp_path)
+    with pytest.raises(InputError, match="is missing"):
+        cf.load(CHAMPION)
 
 
 def test_pairs_are_predicted_over_http(url: str, own: Recommender) -> None:

@@ -13,5 +13,6 @@ def main(port: int, model: str | None) -> None:
         InputError: there is no such model.
     """
     recommender = cf.load(model)
+    recommender.prepare()
     print(f"{recommender.name} answers on http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
     uvicorn.run(create_app(recommender), host="127.0.0.1", port=port, log_level="warning")

@@ -24,4 +24,9 @@ def main(
     title = recommender.catalog.name(recommender.catalog.require_item(item))
     expected, unit = frame.attrs["prediction"], recommender.facts["unit"]
     caption = f"effect: {unit} that the prediction would lose without the rating"
-    show(frame, f"{title}: {expected:.2f} {unit} expected, because of", form, caption)
+    show(
+        frame,
+        f"{title}: {expected:.2f} {unit} expected; what speaks for and against it",
+        form,
+        caption,
+    )

@@ -24,5 +24,5 @@ def main(form: Format) -> None:
     metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     rows = [{"model": name, **metrics.get(name, {})} for name in names]
     keys = ["model", "rmse", "mae", "rmse_warm", "rmse_cold"]
-    frame = pd.DataFrame(rows).reindex(columns=keys).round(4)
+    frame = pd.DataFrame(rows).reindex(columns=keys)
     show(frame, "Trained models", form, "the first is the champion, which answers if none is named")

@@ -8,6 +8,7 @@ import pandas as pd
 
 Format = Literal["table", "json", "csv"]
 DECIMALS = {"prediction": 2, "std": 2, "low": 1, "high": 1, "similarity": 2, "effect": 3}
+DECIMALS |= dict.fromkeys(("rmse", "mae", "rmse_warm", "rmse_cold"), 4)
 HEADINGS = {
     "item_id": "id",
     "user_id": "user",

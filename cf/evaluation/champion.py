@@ -8,7 +8,8 @@ from dataclasses import dataclass
 class ModelVersion:
     """A version of the registered model, with its RMSE on the validation rows.
 
-    `decision` is the reason it has, if any, for being the champion or not.
+    `decision` is the reason it has, if any, for being the champion or not. `is_servable`: whether
+    MLflow can serve it.
     """
 
     version: int
@@ -16,6 +17,7 @@ class ModelVersion:
     dataset_sha256: str
     split_sha256: str
     decision: str = ""
+    is_servable: bool = True
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ def candidate(rmse: Mapping[str, float], part: str, split_method: str) -> str | 
 def decide(new: ModelVersion, champion: ModelVersion | None, is_only_version: bool) -> Decision:
     """Whether `new` is the champion: with a lower RMSE on the same data set and split.
 
+    With the same RMSE, too, if `new` can be served and the champion cannot.
     The answer for the champion itself is the same each time: it stays, for the same reason. Where
     no version has the alias, `champion` is None. If `new` is not the only version then, somebody
     has removed the alias, and a person has to set it again.
@@ -56,6 +59,8 @@ def decide(new: ModelVersion, champion: ModelVersion | None, is_only_version: bo
     if (new.dataset_sha256, new.split_sha256) != (champion.dataset_sha256, champion.split_sha256):
         problem = f"{other} is of another data set or split and cannot be compared"
         return Decision(False, f"no champion: {problem}. Set the alias by hand to replace it.")
+    if new.rmse == champion.rmse and new.is_servable and not champion.is_servable:
+        return Decision(True, f"champion: as good as {other}, which MLflow cannot serve")
     promote = new.rmse < champion.rmse
     verdict, relation = ("champion", "below") if promote else ("no champion", "not below")
     rmse = f"RMSE {new.rmse:.6f} is {relation} {champion.rmse:.6f}"

@@ -1,6 +1,6 @@
 """What every model answers, whatever it is: a person's ratings of items, known or new."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cf.core.ratings import Indices
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 MODEL_RANGE = (0.5, 5.0)
 """The range of ratings on the models' own scale, as in `cf.models.base`, which imports torch."""
 
@@ -27,6 +28,9 @@ class Person:
     row: Floats
     covariance: Floats | None = None
     noise: Floats | None = None
+
+
+Information = Callable[[Indices, Floats], Doubles]
 
 
 class Answers(Protocol):
@@ -56,15 +60,22 @@ class Answers(Protocol):
         """(n, n_items): how people would rate all items, to order them; not within the range."""
 
     def without_each(
-        self, items: Indices, ratings: Floats, target: int
-    ) -> tuple[float, NDArray[np.float64]]:
-        """The prediction of an item for somebody new, and those without each rating, (m,)."""
+        self, items: Indices, ratings: Floats, targets: Indices
+    ) -> tuple[Doubles, Doubles]:
+        """Predictions for somebody new, (n,) of items, and those without each rating, (n, m)."""
 
-    def information(
-        self, items: Indices, ratings: Floats, weights: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """(n_items,): how much less uncertain all predictions for somebody new are to be expected
-        once each item is rated: the fall in variance, in the sum over items by `weights`.
+    def information(self, weights: Doubles, noise: Doubles, among: Indices) -> Information:
+        """How much less uncertain the predictions for somebody new become with one more rating.
+
+        Args:
+            weights: (n_items,), how much the prediction of each item counts.
+            noise: (n_items,), the variance of an item's ratings about their predictions, as a
+                multiple of the average item's.
+            among: (c,), the items that could be rated.
+
+        Returns:
+            A function of somebody's items and ratings, (m,) each, to (c,): the expected fall in the
+            variance of all predictions, once each of these items is rated, too.
         """
 
     def new_item(self, person: Person) -> tuple[float, float | None]:

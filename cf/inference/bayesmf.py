@@ -10,10 +10,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cf.core.ratings import Indices
-from cf.inference.base import MODEL_RANGE, Floats, Person
+from cf.inference.base import MODEL_RANGE, Doubles, Floats, Information, Person
 
 DAY, DAYS_PER_USER = 86400, 2**20  # as in `cf.models.bayesmf`
 N_STEPS = 3  # between the row and the noise precision; more change nothing
@@ -114,8 +113,8 @@ class BayesMF:
         return Posterior(row, covariance, noise_precision, used, designs, targets)
 
     def without_each(
-        self, items: Indices, ratings: Floats, target: int
-    ) -> tuple[float, NDArray[np.float64]]:
+        self, items: Indices, ratings: Floats, targets: Indices
+    ) -> tuple[Doubles, Doubles]:
         """As `Answers.without_each`, in closed form: a rating is one of the posterior's rank.
 
         The noise's precision stays as it is with all ratings.
@@ -132,32 +131,47 @@ class BayesMF:
         rows = fit.row[:, None] - (a * fit.targets)[..., None] * steps + pulled
         share = a * (rows * fit.designs).sum(2) / (1 - leverages)
         rows += share[..., None] * steps
-        design, bias = self._designs(np.array([target]))
-        sums = np.matmul(rows, design[:, 0, :, None])[..., 0] + bias + self.mean
-        of_all = np.einsum("sd,sd->s", fit.row, design[:, 0]) + bias[:, 0] + self.mean
-        everything = float(np.clip(of_all, *MODEL_RANGE).mean()) * self.factor + self.offset
-        return everything, np.clip(sums, *MODEL_RANGE).mean(0) * self.factor + self.offset
+        designs, biases = self._designs(targets)  # (s, n, d), (s, n)
+        levels = biases + self.mean
+        of_all = np.matmul(designs, fit.row[:, :, None])[..., 0] + levels
+        of_each = np.matmul(designs, rows.transpose(0, 2, 1)) + levels[..., None]  # (s, n, m)
+        everything, without = (
+            np.clip(sums, *MODEL_RANGE).mean(0) * self.factor + self.offset
+            for sums in (of_all, of_each)
+        )
+        return everything, without
 
-    def information(
-        self, items: Indices, ratings: Floats, weights: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """As `Answers.information`: the mean over samples.
+    def information(self, weights: Doubles, noise: Doubles, among: Indices) -> Information:
+        """As `Answers.information`.
+
+        A rating moves the predictions of all samples at once, so that what it says of an item whose
+        own factors are not known well, a different thing in each sample, cancels out.
 
         Source:
             Cohn, Ghahramani and Jordan 1996, "Active Learning with Statistical Models", section 2,
             for a linear regression.
         """
-        fit = self._fit(items, ratings)
-        total = np.zeros(self.n_items)
-        chosen = range(0, len(self.item_rows), max(1, len(self.item_rows) // N_SAMPLES))
-        for s in chosen:
-            designs = self.item_rows[s].astype(np.float64)
-            designs[:, 0] = 1
-            spread = designs @ fit.covariance[s]  # (n_items, d)
-            weighed = (weights[:, None] * designs).T @ designs
-            variance = 1 / fit.precision[s] + (spread * designs).sum(1)
-            total += ((spread @ weighed) * spread).sum(1) / variance
-        return total / len(chosen) * self.factor**2
+        chosen = np.arange(0, len(self.item_rows), max(1, len(self.item_rows) // N_SAMPLES))
+        width = self.item_rows.shape[2]
+        scatter = np.zeros((len(chosen) * width,) * 2)
+        for start in range(0, self.n_items, CHUNK):
+            part = self.item_rows[chosen, start : start + CHUNK].astype(np.float64)
+            part[..., 0] = 1
+            beside = part.transpose(1, 0, 2).reshape(part.shape[1], -1) / len(chosen)
+            scatter += (weights[start : start + CHUNK, None] * beside).T @ beside
+        designs, biases = (part[chosen].astype(np.float64) for part in self._designs(among))
+
+        def gain(items: Indices, ratings: Floats) -> Doubles:
+            fit = self._fit(items, ratings)
+            spread = np.matmul(designs, fit.covariance[chosen])  # (s, c, d)
+            variance = noise[among] / fit.noise_precision[chosen, None] + (spread * designs).sum(2)
+            rows = (spread / variance[..., None]).transpose(1, 0, 2).reshape(len(among), -1)
+            means = np.matmul(designs, fit.row[chosen, :, None])[..., 0] + biases
+            total = variance.mean(0) + means.var(0)
+            gains: Doubles = ((rows @ scatter) * rows).sum(1) * total * self.factor**2
+            return gains
+
+        return gain
 
     def score(self, person: Person, items: Indices | None) -> tuple[Floats, Floats]:
         """As `Answers.score`."""

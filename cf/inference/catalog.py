@@ -52,10 +52,15 @@ class Catalog:
         Raises:
             InputError: there is none, with titles that are near; or several.
         """
-        (item,) = self.find_items([name])
-        if item < 0:
+        return int(self.require_items([name])[0])
+
+    def require_items(self, names: Iterable[Any]) -> Indices:
+        """The same of several items."""
+        names = list(names)
+        items = self.find_items(names)
+        for name in (name for name, item in zip(names, items, strict=True) if item < 0):
             raise InputError(f"no item is called {name!r}.{self.suggest(str(name))}")
-        return int(item)
+        return items
 
     def name(self, item: int) -> str:
         """What to call an item: its title, or if it has none, its id."""
@@ -73,8 +78,8 @@ class Catalog:
         return found or self._nearest(plain, n)
 
     def suggest(self, name: str) -> str:
-        """A sentence with the titles nearest to a name; empty if none is near."""
-        likely = self._nearest(plain_title(name), N_SUGGESTED)
+        """A sentence with the titles nearest to a name; empty for a number, or if none is near."""
+        likely = [] if name.isdigit() else self._nearest(plain_title(name), N_SUGGESTED)
         return f" Did you mean {self._named(likely)}?" if likely else ""
 
     def _nearest(self, plain: str, n: int) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cf.core.ratings import Indices
-from cf.inference.base import MODEL_RANGE, Floats, Person
+from cf.inference.base import MODEL_RANGE, Doubles, Floats, Information, Person
 
 N_STEPS = 8  # of Gauss-Newton; more change nothing
 MAX_REFITS = 300
@@ -81,42 +81,48 @@ class GradientModel:
         return row, system
 
     def without_each(
-        self, items: Indices, ratings: Floats, target: int
-    ) -> tuple[float, NDArray[np.float64]]:
+        self, items: Indices, ratings: Floats, targets: Indices
+    ) -> tuple[Doubles, Doubles]:
         """As `Answers.without_each`, by one Newton step from the row with all ratings.
 
         Source:
             Koh and Liang 2017, "Understanding Black-box Predictions via Influence Functions",
             with the leverage of the rating that is left out.
         """
-        targets = (ratings - self.offset) / self.factor
-        everything, without = 0.0, np.zeros(len(items))
+        values = (ratings - self.offset) / self.factor
+        everything, without = np.zeros(len(targets)), np.zeros((len(targets), len(items)))
         for k, of_items in enumerate(self.item_rows):
             row, system = self._fit(items, ratings, k)
             predicted, slopes = self.with_slopes(row.astype(np.float32), of_items[items], k)
             steps = np.linalg.solve(system, slopes.T.astype(np.float64)).T / NOISE  # (m, d)
             leverages = (steps * slopes).sum(1)
-            rows = row - ((targets - predicted) / (1 - leverages))[:, None] * steps
-            wanted = of_items[[target]]
-            everything += float(self.member(row.astype(np.float32), wanted, k)[0])
-            repeated = np.repeat(wanted, len(items), axis=0)
-            without += self.member(rows.astype(np.float32), repeated, k)
+            rows = row - ((values - predicted) / (1 - leverages))[:, None] * steps
+            wanted = of_items[targets]
+            everything += self.member(row.astype(np.float32), wanted, k)
+            for column, without_one in enumerate(rows.astype(np.float32)):
+                without[:, column] += self.member(without_one, wanted, k)
         n = len(self.user_rows)
         return everything / n * self.factor + self.offset, without / n * self.factor + self.offset
 
-    def information(
-        self, items: Indices, ratings: Floats, weights: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def information(self, weights: Doubles, noise: Doubles, among: Indices) -> Information:
         """As `Answers.information`, with the formula made linear where the person is now."""
-        total = np.zeros(self.n_items)
-        for k, of_items in enumerate(self.item_rows):
-            row, system = self._fit(items, ratings, k)
-            slopes = self.with_slopes(row.astype(np.float32), of_items, k)[1].astype(np.float64)
-            spread = slopes @ np.linalg.inv(system)
-            weighed = (weights[:, None] * slopes).T @ slopes
-            variance = NOISE + (spread * slopes).sum(1)
-            total += ((spread @ weighed) * spread).sum(1) / variance
-        return total / len(self.item_rows) * self.factor**2
+
+        def gain(items: Indices, ratings: Floats) -> Doubles:
+            rows, of_members, variance = [], [], np.zeros(len(among))
+            for k, of_items in enumerate(self.item_rows):
+                row, system = self._fit(items, ratings, k)
+                slopes = self.with_slopes(row.astype(np.float32), of_items, k)[1].astype(np.float64)
+                spread = slopes[among] @ np.linalg.inv(system)
+                of_member = NOISE * noise[among] + (spread * slopes[among]).sum(1)
+                rows.append(spread / of_member[:, None])
+                of_members.append(slopes / len(self.item_rows))
+                variance += of_member / len(self.item_rows)
+            beside, moved = np.concatenate(of_members, axis=1), np.concatenate(rows, axis=1)
+            scatter = (weights[:, None] * beside).T @ beside
+            gains: Doubles = ((moved @ scatter) * moved).sum(1) * variance * self.factor**2
+            return gains
+
+        return gain
 
     def score(self, person: Person, items: Indices | None) -> tuple[Floats, None]:
         """As `Answers.score`."""
@@ -217,15 +223,14 @@ class EmbNet(GradientModel):
         return self.low + (self.high - self.low) * share, slope[:, None] * through
 
     def without_each(
-        self, items: Indices, ratings: Floats, target: int
-    ) -> tuple[float, NDArray[np.float64]]:
+        self, items: Indices, ratings: Floats, targets: Indices
+    ) -> tuple[Doubles, Doubles]:
         """As `Answers.without_each`: exact for up to `MAX_REFITS` ratings, since relu has kinks."""
-        everything, without = super().without_each(items, ratings, target)
+        everything, without = super().without_each(items, ratings, targets)
         if len(items) <= MAX_REFITS:
-            wanted = np.array([target])
             for row in range(len(items)):
                 person = self.fold_in(np.delete(items, row), np.delete(ratings, row))
-                without[row] = self.score(person, wanted)[0][0]
+                without[:, row] = self.score(person, targets)[0]
         return everything, without
 
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from cf.core.errors import InputError
 from cf.core.ratings import Indices
 from cf.inference import lists
-from cf.inference.base import Answers, Floats, Person
+from cf.inference.base import Answers, Doubles, Floats, Person
 from cf.inference.bayesmf import BayesMF
 from cf.inference.catalog import Catalog
 from cf.inference.lists import By, Likely
+from cf.inference.questions import Questions
 from cf.inference.shortlist import MIN_SIZE, Shortlist
 
 NEW_USER, NEW_ITEM, NEW_BOTH = "new user", "new item", "new user and item"
@@ -156,7 +157,7 @@ class Recommender:
         if not len(top):
             raise InputError("no item is left to recommend. Ask for fewer restrictions.")
         mean, std = self.answers.score(person, top)
-        table = self._items(top).assign(n_ratings=self._n_ratings[top], prediction=mean)
+        table = self._items(top).assign(n_ratings=self.n_ratings[top], prediction=mean)
         if std is not None:
             low, high = self.facts["rating_range"]
             ends = {"low": mean - Z95 * std, "high": mean + Z95 * std}
@@ -177,7 +178,7 @@ class Recommender:
         norms = np.linalg.norm(vectors, axis=1)
         cosine = vectors @ vectors[index] / np.maximum(norms * norms[index], 1e-12)
         cosine[index] = -np.inf
-        cosine[self._n_ratings < min_ratings] = -np.inf
+        cosine[self.n_ratings < min_ratings] = -np.inf
         top = np.argsort(-cosine, kind="stable")[:n]
         top = top[np.isfinite(cosine[top])]
         return self._items(top).assign(similarity=cosine[top])
@@ -196,27 +197,30 @@ class Recommender:
         Raises:
             InputError: there is no such user or item.
         """
-        index = self.catalog.require_item(item)
-        if ratings is not None:
-            items, values = self._given(ratings)
-        else:
-            (found,) = self.catalog.find_users([user])
-            if found < 0:
-                raise InputError(f"there is no user {user!r} in the data: give their ratings.")
-            items, values = self._of_user(int(found))
-        everything, without = self.answers.without_each(items, values, index)
-        effects = everything - without
+        rated, values = self._rated_by(user, ratings)
+        target = np.array([self.catalog.require_item(item)])
+        (everything,), (effects,) = self.effects(rated, values, target)
         order = np.argsort(-np.abs(effects), kind="stable")[:n]
-        table = self.catalog.items.iloc[items[order]][["item_id", "title"]].reset_index(drop=True)
+        table = self.catalog.items.iloc[rated[order]][["item_id", "title"]].reset_index(drop=True)
         table = table.assign(rating=values[order], effect=effects[order])
-        table.attrs["prediction"] = everything
+        table.attrs["prediction"] = float(everything)
         return table
+
+    def effects(self, rated: Indices, values: Floats, targets: Indices) -> tuple[Doubles, Doubles]:
+        """`explain` as arrays: predictions of the targets, (n,), and effects of ratings, (n, m).
+
+        Args:
+            rated, values: (m,) somebody's items, as indices, and ratings.
+            targets: (n,) indices of items.
+        """
+        everything, without = self.answers.without_each(rated, values, targets)
+        return everything, everything[:, None] - without
 
     def ask(self, ratings: Any, skip: Any = ()) -> Any:
         """The id of the item whose rating would tell most about somebody.
 
-        That is the expected fall in the variance of all predictions, each item as much as people
-        rate it, times the share of the users who have rated the item, since others cannot tell.
+        That is by the expected fall in the variance of all predictions, as `Questions` has it,
+        times the share of the users who have rated the item, since others cannot tell.
 
         Args:
             ratings: theirs so far, as for `recommend`; perhaps none.
@@ -226,14 +230,14 @@ class Recommender:
             InputError: no item is left to ask for.
         """
         items, values = self._given(ratings)
-        share = self._n_ratings / max(1, self.answers.n_users)
-        expected = self.answers.information(items, values, share) * share
-        expected[items] = -np.inf
-        expected[[self.catalog.require_item(item) for item in skip]] = -np.inf
+        asked = self._questions.items
+        expected = self._questions.gains(items, values) * self._questions.known[asked]
+        skipped = self.catalog.require_items(skip)
+        expected[np.isin(asked, np.concatenate([items, skipped]))] = -np.inf
         best = int(np.argmax(expected))
         if not expected[best] > 0:
             raise InputError("no item is left to ask for.")
-        return self.catalog.items["item_id"].iat[best]
+        return self.catalog.items["item_id"].iat[asked[best]]
 
     def _items(self, items: Indices) -> pd.DataFrame:
         """item_id, title, year and genres of these items."""
@@ -272,10 +276,19 @@ class Recommender:
                 raise InputError(
                     f"expected a rating from {low:g} to {high:g} of {name!r}, got {value!r}."
                 )
-        items = np.array([self.catalog.require_item(name) for name in names], dtype=np.int64)
+        items = self.catalog.require_items(names)
         if len(np.unique(items)) < len(items):
             raise InputError("an item is rated twice. Keep one rating of each.")
         return items, np.array(values, dtype=np.float32)
+
+    def _rated_by(self, user: Any, ratings: Any) -> tuple[Indices, Floats]:
+        """Items and ratings of a user of the data, or those that somebody gives."""
+        if ratings is not None:
+            return self._given(ratings)
+        (found,) = self.catalog.find_users([user])
+        if found < 0:
+            raise InputError(f"there is no user {user!r} in the data: give their ratings.")
+        return self._of_user(int(found))
 
     def _of_user(self, user: int) -> tuple[Indices, Floats]:
         """Items and ratings of a user that the model was trained on."""
@@ -289,7 +302,7 @@ class Recommender:
     ) -> NDArray[np.bool_]:
         """(n_items,) whether each item is of this kind."""
         items = self.catalog.items
-        wanted = self._n_ratings >= min_ratings
+        wanted = self.n_ratings >= min_ratings
         if genre is not None:
             names = items["genres"].str.casefold().str.split("|")
             has = names.map(lambda of_item: genre.casefold() in of_item).to_numpy()
@@ -325,7 +338,7 @@ class Recommender:
         return is_train
 
     @cached_property
-    def _n_ratings(self) -> Indices:
+    def n_ratings(self) -> Indices:
         """(n_items,) the number of ratings in the data."""
         return np.bincount(self._ratings["item"], minlength=self.answers.n_items)
 
@@ -357,6 +370,12 @@ class Recommender:
         """(n_items,) ids, and titles or None."""
         ids, titles = (self.catalog.items[key].astype(object) for key in ("item_id", "title"))
         return ids.to_numpy(), titles.where(titles.notna(), None).to_numpy()
+
+    @cached_property
+    def _questions(self) -> Questions:
+        train = self._ratings.iloc[self._train_rows]
+        users, items = train["user"].to_numpy(), train["item"].to_numpy()
+        return Questions(self.answers, users, items, train["rating"].to_numpy())
 
     @cached_property
     def _expected(self) -> Person:

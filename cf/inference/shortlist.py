@@ -19,7 +19,7 @@ from cf.inference.lists import By, Likely
 N_DIMENSIONS = 32
 N_USERS = 512  # who show which dimensions matter
 N_EXACT = 200  # items that are put in order exactly
-MIN_SIZE = 2**25  # numbers in the items' rows; fewer are read fast enough
+MIN_SIZE = 2**22  # numbers in the items' rows; fewer are read fast enough
 CHUNK = 8192  # items at a time
 
 

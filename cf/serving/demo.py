@@ -1,28 +1,29 @@
 """One page to try a trained model: search, rate, see what is recommended and why."""
 
 import time
-from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cf.core.errors import InputError
+from cf.inference.base import Doubles
 from cf.inference.recommender import Recommender
 
 PAGE = Path(__file__).parent / "page"
 FILES = {"": "index.html", "page.css": "page.css", "page.js": "page.js"}
+TYPES = {".css": "text/css", ".js": "text/javascript"}
 HOSTS = ["127.0.0.1", "localhost"]
 MAX_BODY = 1 << 16  # bytes
 MAX_RATE, BURST = 1000.0, 2000.0  # requests a second, and at once
 N_REASONS = 3
 LEAST_EFFECT = 0.005  # less is 0.00 on the page
-N_KEPT = 512  # answers
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' "
     "'unsafe-inline'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; "
@@ -36,7 +37,6 @@ HEADERS = {
 }
 
 Text = Annotated[str, Field(max_length=500)]
-Next = Callable[[Request], Awaitable[Response]]
 
 
 class Ratings(BaseModel):
@@ -67,26 +67,47 @@ class RateLimit:
         return True
 
 
+class Guard:
+    """Refuses requests that are too many or too large, and sets the headers of all answers."""
+
+    def __init__(self, app: ASGIApp, limit: RateLimit) -> None:
+        self.app, self.limit = app, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI has it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        app = self._refusal(scope) or self.app
+        await app(scope, receive, send_with_headers)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        length = Headers(scope=scope).get("content-length", "")
+        if not self.limit.take():
+            return JSONResponse({"detail": "too many requests"}, 429)
+        if scope["method"] == "POST" and not length.isdigit():
+            return JSONResponse({"detail": "a length is required"}, 411)
+        if length.isdigit() and int(length) > MAX_BODY:
+            return JSONResponse({"detail": f"more than {MAX_BODY} bytes"}, 413)
+        return None
+
+
 def create_app(recommender: Recommender, rate: float = MAX_RATE, burst: float = BURST) -> FastAPI:
-    """The page and what it asks for; it answers requests to this machine alone."""
+    """The page and what it asks for; it answers requests to this machine alone.
+
+    Answers take milliseconds, and are computed one after the other: threads would take longer,
+    since each would wait for the others' Python.
+    """
     app = FastAPI(title="cf", docs_url=None, redoc_url=None, openapi_url=None)
-    limit = RateLimit(rate, burst)
-
-    @app.middleware("http")
-    async def guard(request: Request, call_next: Next) -> Response:
-        length = request.headers.get("content-length", "")
-        if not limit.take():
-            response: Response = JSONResponse({"detail": "too many requests"}, 429)
-        elif request.method == "POST" and not length.isdigit():
-            response = JSONResponse({"detail": "a length is required"}, 411)
-        elif length.isdigit() and int(length) > MAX_BODY:
-            response = JSONResponse({"detail": f"more than {MAX_BODY} bytes"}, 413)
-        else:
-            response = await call_next(request)
-        response.headers.update(HEADERS)
-        return response
-
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
+    app.add_middleware(Guard, limit=RateLimit(rate, burst))
+    files = {f"/{name}": (PAGE / file).read_bytes() for name, file in FILES.items()}
 
     @app.exception_handler(InputError)
     async def refuse(request: Request, error: InputError) -> Response:
@@ -95,11 +116,12 @@ def create_app(recommender: Recommender, rate: float = MAX_RATE, burst: float = 
     @app.get("/")
     @app.get("/page.css")
     @app.get("/page.js")
-    def page(request: Request) -> FileResponse:
-        return FileResponse(PAGE / FILES[request.url.path.lstrip("/")])
+    async def page(request: Request) -> Response:
+        path = request.url.path
+        return Response(files[path], media_type=TYPES.get(Path(path).suffix, "text/html"))
 
     @app.get("/api/facts")
-    def facts() -> dict[str, Any]:
+    async def facts() -> dict[str, Any]:
         low, high = recommender.facts["rating_range"]
         unit, dataset = recommender.facts["unit"], recommender.facts["dataset"]
         return {
@@ -111,19 +133,15 @@ def create_app(recommender: Recommender, rate: float = MAX_RATE, burst: float = 
         }
 
     @app.get("/api/search")
-    def search(q: Annotated[str, Query(max_length=200)]) -> dict[str, Any]:
+    async def search(q: Annotated[str, Query(max_length=200)]) -> dict[str, Any]:
         return {"items": [described(recommender, item) for item in recommender.catalog.search(q)]}
 
-    @lru_cache(N_KEPT)
-    def answer(ratings: tuple[tuple[str, float], ...], n: int) -> list[dict[str, Any]]:
-        return recommended(recommender, dict(ratings), n)
-
     @app.post("/api/recommend")
-    def recommend(body: Ratings) -> dict[str, Any]:
-        return {"items": answer(tuple(body.ratings.items()), body.n)}
+    async def recommend(body: Ratings) -> dict[str, Any]:
+        return {"items": recommended(recommender, body.ratings, body.n)}
 
     @app.post("/api/ask")
-    def ask(body: Ratings) -> dict[str, Any]:
+    async def ask(body: Ratings) -> dict[str, Any]:
         item = recommender.ask(body.ratings, body.skip)
         return described(recommender, recommender.catalog.require_item(item))
 
@@ -141,29 +159,23 @@ def recommended(
 ) -> list[dict[str, Any]]:
     """The list for somebody, each item with the ratings that speak most for or against it."""
     rows: list[Any] = recommender.recommend(ratings=ratings, n=n).to_dict("records")
+    items = recommender.catalog.require_items(row["item_id"] for row in rows)
+    rated = recommender.catalog.require_items(ratings)
+    _, effects = recommender.effects(rated, np.array(list(ratings.values()), np.float32), items)
+    titles = [recommender.catalog.name(item) for item in rated]
     return [
-        described(recommender, recommender.catalog.require_item(row["item_id"]))
+        described(recommender, item)
         | {key: _plain(row[key]) for key in row if key not in ("item_id", "title")}
-        | {"reasons": reasons(recommender, ratings, row["item_id"])}
-        for row in rows
+        | {"reasons": reasons(titles, of_item)}
+        for row, item, of_item in zip(rows, items, effects, strict=True)
     ]
 
 
-def reasons(recommender: Recommender, ratings: dict[str, float], item: Any) -> list[dict[str, Any]]:
+def reasons(titles: list[str], effects: Doubles) -> list[dict[str, Any]]:
     """The ratings that speak most for or against an item: title and effect."""
-    if not ratings:
-        return []
-    rows: list[Any] = recommender.explain(None, item, N_REASONS, ratings).to_dict("records")
-    return [
-        {
-            "title": described(recommender, recommender.catalog.require_item(row["item_id"]))[
-                "title"
-            ],
-            "effect": float(row["effect"]),
-        }
-        for row in rows
-        if abs(row["effect"]) >= LEAST_EFFECT
-    ]
+    order = np.argsort(-np.abs(effects), kind="stable")[:N_REASONS]
+    found = [{"title": titles[row], "effect": float(effects[row])} for row in order]
+    return [reason for reason in found if abs(float(reason["effect"])) >= LEAST_EFFECT]
 
 
 def _plain(value: Any) -> Any:

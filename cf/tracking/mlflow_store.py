@@ -207,7 +207,8 @@ class MlflowStore:
     def _version(self, number: int | str) -> champion.ModelVersion:
         tags = self.client.get_model_version(MODEL, str(number)).tags
         texts = {key: tags.get(key, "") for key in ("dataset_sha256", "split_sha256", "decision")}
-        return champion.ModelVersion(int(number), float(tags.get("rmse", "inf")), **texts)
+        rmse, is_servable = float(tags.get("rmse", "inf")), tags.get("servable") == "yes"
+        return champion.ModelVersion(int(number), rmse, **texts, is_servable=is_servable)
 
     def _tag_version(self, number: int | str, **tags: str) -> None:
         for key, value in tags.items():

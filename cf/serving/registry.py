@@ -1,0 +1,54 @@
+"""Models that are registered in MLflow, fetched to answer here."""
+
+import os
+import re
+from pathlib import Path
+
+from cf.core import paths
+from cf.core.errors import InputError
+from cf.inference.load import find_project, load
+from cf.inference.recommender import Recommender
+from cf.tracking.mlflow_store import SERVABLE  # first: it says what MLflow prints and waits for
+
+from mlflow import MlflowClient  # isort: skip
+from mlflow.exceptions import MlflowException  # isort: skip
+
+URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+
+
+def load_registered(uri: str) -> Recommender:
+    """A registered model: of the server that MLFLOW_TRACKING_URI names, or the project's own store.
+
+    Args:
+        uri: models:/cf@champion, or models:/cf/3 for version 3.
+
+    Raises:
+        InputError: there is no such model, or it is not one that answers.
+    """
+    found = URI.fullmatch(uri)
+    if not found:
+        raise InputError(f"{uri}: expected models:/cf@champion, or models:/cf/3 for version 3.")
+    try:
+        client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or _own_store())
+        if found["alias"]:
+            version = client.get_model_version_by_alias(found["name"], found["alias"])
+        else:
+            version = client.get_model_version(found["name"], found["version"])
+        if version.tags.get("servable") != "yes":
+            raise InputError(
+                f"{uri}: cannot answer ({version.tags.get('servable', 'an earlier cf made it')}). "
+                "Name another version, or a model of models/."
+            )
+        folder = Path(client.download_artifacts(str(version.run_id), SERVABLE))
+    except (MlflowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{uri}: cannot be fetched from MLflow ({reason}).") from None
+    (model,) = (folder / "artifacts" / "project" / paths.MODELS).iterdir()
+    return load(model)
+
+
+def _own_store() -> str:
+    database = find_project() / "mlruns" / "mlflow.db"
+    if not database.is_file():
+        raise InputError(f"{database}: is missing. Run `dvc repro`, or set MLFLOW_TRACKING_URI.")
+    return f"sqlite:///{database}"
