@@ -28,7 +28,8 @@ def main() -> None:
     answers = {name: formula for name, formula in models.items() if formula}
     chosen = weights.choose(*data, answers, rank)
     io.write_json(paths.BLEND / lists.BLEND, chosen)
-    print("; ".join(f"{name}: {weight:g}" for name, weight in chosen.items()))
+    shown = ", ".join(f"{name} {weight:g}" for name, weight in chosen.items())
+    print(f"Weights of predicted ratings in lists: {shown}")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def main() -> None:
     if split.method not in ranking.METHODS:
         print(
             f"Nothing to rank: the split is {split.method}, and lists are evaluated where the "
-            "latest ratings are held out. `make rank` does that, aside."
+            "latest ratings are held out. `make rank` does that in a folder of its own."
         )
         return
     split.n_leaked_in(part)  # raises where there is no such part

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from cf.cli.main import app
 from cf.core import io, paths
 from cf.core.errors import InputError
 from cf.core.ratings import Provenance, Ratings, SplitInfo
+from cf.inference import own_ratings
 from cf.inference.catalog import Catalog, plain_title
 from cf.inference.recommender import Recommender
 from cf.training.checkpoint import ModelSpec, save
@@ -164,7 +166,7 @@ def test_somebody_new_is_recommended_by_their_ratings(model: Recommender) -> Non
         ({"0100": True}, "got True"),
         ({"matrx": 4}, r"no item is called 'matrx'. Did you mean Matrix, The \(1999\) \(id 0100\)"),
         ({"heat": 4}, r"several items are called 'heat': Heat \(1995\) \(id 0101\), Heat \(1986\)"),
-        ({"0100": 4, "The Matrix": 3}, "an item is rated twice"),
+        ({"0100": 4, "The Matrix": 3}, "is rated twice"),
     ],
 )
 def test_ratings_that_cannot_be_used_are_refused(
@@ -298,7 +300,7 @@ def test_commands_end_in_one_line_where_something_is_wrong(project: Path, tmp_pa
     (tmp_path / "mine.csv").write_text("title,rating\nHeat (1995),11\n")
     for command, message in (
         (["recommend"], "give one of --user ID, --ratings FILE and --all FILE"),
-        (["recommend", "--user", "u3", "--year", "199x"], "--year: expected 1995, 1990-1999"),
+        (["recommend", "--user", "u3", "--year", "199x"], "year: expected 1995, 1990-1999"),
         (["recommend", "--ratings", f"{tmp_path}/mine.csv"], "expected a rating from 0.5 to 5"),
         (["similar", "--item", "Matrx"], "Did you mean Matrix, The (1999)"),
         (["score", f"{tmp_path}/none.csv", f"{tmp_path}/o.parquet"], "there is no such file"),
@@ -361,6 +363,176 @@ def test_the_python_of_the_readme_runs(project: Path, capsys: pytest.CaptureFixt
     printed = capsys.readouterr().out
     assert "prediction" in printed
     assert "effect" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("titles.csv", 'title,rating\n"Matrix, The (1999)",5\nAmelie,1.5\n'),
+        ("ids.csv", "movieId,rating,timestamp\n0100,5,12\n0103,1.5,13\n"),
+        ("stars.csv", "name;stars\nMatrix, The;5\nAmélie;1,5\n"),
+        ("one_user.csv", "userId,movieId,rating\n7,0100,5\n7,0103,1.5\n"),
+        ("object.json", '{"the matrix": 5, "0103": 1.5}'),
+        ("list.json", '[{"title": "Matrix", "rating": 5}, {"title": "Amelie", "rating": 1.5}]'),
+    ],
+)
+def test_somebodys_ratings_are_read_as_people_have_them(
+    project: Path, tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    model = cf.load(project / "models/bayesmf")
+    expected = model.recommend(ratings={"0100": 5, "0103": 1.5}, n=5)
+    status, printed, errors = run(
+        project, "recommend", "--ratings", str(tmp_path / name), "-n", "5", "--csv"
+    )
+    assert (status, errors) == (0, "")
+    found = pd.read_csv(pd.io.common.StringIO(printed), dtype={"item_id": str})
+    assert found["item_id"].tolist() == expected["item_id"].tolist()
+    np.testing.assert_allclose(found["prediction"], expected["prediction"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("users.csv", "userId,movieId,rating\n1,0100,4\n2,0101,5\n", "got 2 users in userId"),
+        ("other.csv", "foo,bar,rating\n1,0100,4\n", "expected the columns item_id (or title)"),
+        ("tmdb.csv", "tmdbId,rating\n100,4\n", "expected the columns item_id (or title)"),
+        (
+            "twice.csv",
+            "title,rating\nMatrix,4\nThe Matrix,5\n",
+            "Matrix, The (1999) is rated twice",
+        ),
+        ("high.csv", "title,rating\nMatrix,6\n", "expected a rating from 0.5 to 5"),
+        ("text.csv", "title,rating\nMatrix,good\n", "expected a number for 'Matrix', got 'good'"),
+        ("near.csv", "title,rating\nMatrx,4\n", "Did you mean Matrix, The (1999)"),
+        ("empty.csv", "", "empty.csv"),
+        ("text.json", '{"Matrix": "good"}', "text.json"),
+        ("number.json", "5", "number.json"),
+        ("page.html", "<html>\n<body>\n<p>a, b</p>\n</body></html>", "page.html"),
+        ("nothing.csv", None, "there is no such file"),
+    ],
+)
+def test_files_of_ratings_that_cannot_be_used_are_named(
+    project: Path, tmp_path: Path, name: str, text: str | None, problem: str
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    for command in (["recommend"], ["explain", "--item", "0110"], ["predict", "--item", "0110"]):
+        status, printed, errors = run(project, *command, "--ratings", str(tmp_path / name))
+        assert (status, printed) == (1, "")
+        assert errors.startswith(f"cf {command[0]}: {tmp_path / name}")
+        assert errors.count("\n") == 1
+        assert problem in errors
+
+
+def test_a_column_of_titles_is_not_taken_for_ids() -> None:
+    items = pd.DataFrame({"item_id": [300, 7], "title": ["Quiz Show (1994)", "300 (2007)"]})
+    catalog = Catalog(items, [1])
+    assert catalog.find_items(["300"]).tolist() == [0]
+    assert catalog.find_items(["300"], by_title=True).tolist() == [1]
+    frame = pd.DataFrame({"title": ["300"], "rating": [4.0]})
+    assert own_ratings.parse(frame).by_title
+    assert not own_ratings.parse(frame.rename(columns={"title": "movieId"})).by_title
+
+
+@pytest.mark.parametrize("ratings", ["mine.csv", [("Matrix", 5)], 5, {"Matrix"}])
+def test_other_forms_of_ratings_are_refused(model: Recommender, ratings: object) -> None:
+    with pytest.raises(InputError, match=r"ratings: expected \{item: rating\}, or a frame"):
+        model.recommend(ratings=ratings)
+
+
+def test_a_series_is_as_good_as_a_dictionary(model: Recommender) -> None:
+    mine = {"Matrix": 5.0, "Amelie": 2.0}
+    pd.testing.assert_frame_equal(
+        model.recommend(ratings=pd.Series(mine)), model.recommend(ratings=mine)
+    )
+
+
+def test_titles_within_titles_are_found() -> None:
+    titles = [
+        "Seven (a.k.a. Se7en) (1995)",
+        "Amelie (Fabuleux destin d'Amélie Poulain, Le) (2001)",
+        "Heat (1995)",
+        "Wolf of Wall Street, The (2013)",
+        "Toy Story (1995)",
+        "Troy (2004)",
+        "Star Wars: Episode IV - A New Hope (1977)",
+    ]
+    catalog = Catalog(pd.DataFrame({"item_id": range(7), "title": titles}), [1])
+    names = ["Se7en", "seven", "amélie", "Le fabuleux destin d'Amelie Poulain", "Seven (1995)"]
+    assert catalog.find_items([*names[:3], names[4]]).tolist() == [0, 0, 1, 0]
+    for typed, meant in (("Heet (1995)", "Heat (1995)"), ("Toy Stroy", "Toy Story (1995)")):
+        assert catalog.suggest(typed).startswith(f" Did you mean {meant} ")
+    assert "Star Wars: Episode IV" in catalog.suggest("Star Wars")
+    assert catalog.suggest("888888") == ""
+
+
+def test_lists_for_everybody_are_csv_where_the_name_says_so(project: Path, tmp_path: Path) -> None:
+    path = tmp_path / "lists.csv"
+    assert run(project, "recommend", "--all", str(path), "-n", "3")[0] == 0
+    assert len(pd.read_csv(path)) == 3 * N_USERS
+    status, _, errors = run(project, "recommend", "--all", str(tmp_path / "lists.txt"))
+    assert status == 1
+    assert "expected a name that ends in .parquet or .csv" in errors
+
+
+@pytest.mark.parametrize("year", [1985, "1985", (1985, 1985), "1985-1985"])
+def test_years_are_said_in_the_usual_ways(model: Recommender, year: Any) -> None:
+    assert model.recommend("nobody", year=year)["year"].tolist() == [1985]
+    for wrong in ("1990-1980", (1990, 1980), "x", (1990,)):
+        with pytest.raises(InputError, match="year: "):
+            model.recommend("nobody", year=wrong)
+
+
+def test_several_genres_hold_all(model: Recommender) -> None:
+    assert set(model.recommend("u3", 40, genre=["drama", "War"])["genres"]) == {"Drama|War"}
+    with pytest.raises(InputError, match="no item is left"):
+        model.recommend("u3", genre=["Drama", "Comedy"])
+
+
+def test_ratings_are_added_to_a_file(project: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("item_id,rating\n0100,4\n")
+    assert run(project, "rate", str(path), typed="3\nq\n")[0] == 1
+    assert path.read_text() == "item_id,rating\n0100,4\n"
+    status, printed, _ = run(project, "rate", str(path), "--add", typed="3\n2.5\nq\n")
+    assert status == 0
+    assert "3 ratings" in printed
+    kept = pd.read_csv(path, dtype={"item_id": str})
+    assert kept["item_id"].iloc[0] == "0100"
+    assert kept["rating"].tolist() == [4, 3, 2.5]
+    assert "--add: give the name" in run(project, "rate", "--add")[2]
+
+
+def test_ctrl_c_keeps_what_was_rated(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = iter(["4"])
+
+    def answer() -> str:
+        for text in said:
+            return text
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builtins.input", answer)
+    status, printed, _ = run(project, "rate", str(tmp_path / "mine.csv"))
+    assert status == 0
+    assert "1 rating." in printed
+    assert len(pd.read_csv(tmp_path / "mine.csv")) == 1
+
+
+def test_a_new_person_is_predicted(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("title,rating\nMatrix,5\n")
+    given = "--ratings", str(tmp_path / "mine.csv")
+    status, printed, errors = run(project, "predict", *given, "--item", "0110", "--json")
+    assert (status, errors) == (0, "")
+    expected = cf.load(project / "models/bayesmf").predict(items=["0110"], ratings={"Matrix": 5})
+    (found,) = json.loads(printed)
+    assert found["prediction"] == pytest.approx(expected["prediction"].iat[0], abs=1e-5)
+    status, printed, errors = run(project, "predict", *given, "--item", "Matrx", "--json")
+    assert status == 0
+    assert json.loads(printed)[0]["note"] == "new item"
+    assert "Did you mean Matrix, The (1999)" in errors
 
 
 def test_ratings_are_asked_for_and_kept(project: Path, tmp_path: Path) -> None:

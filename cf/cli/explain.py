@@ -19,11 +19,14 @@ def main(
     if (user is None) == (ratings is None):
         raise InputError("give one of --user ID and --ratings FILE.")
     recommender = cf.load(model)
-    given = None if ratings is None else read_ratings(Path(ratings))
+    given = None if ratings is None else read_ratings(Path(ratings), recommender)
     frame = recommender.explain(user, item, n, ratings=given)
     title = recommender.catalog.name(recommender.catalog.require_item(item))
     expected, unit = frame.attrs["prediction"], recommender.facts["unit"]
-    caption = f"effect: {unit} that the prediction would lose without the rating"
+    caption = f"effect: without the rating, the prediction would be lower by as many {unit}"
+    caption += ", or higher where it is negative"
+    if given is None:
+        caption += "\ncomputed as for a new person with these ratings; `cf predict` differs a bit"
     show(
         frame,
         f"{title}: {expected:.2f} {unit} expected; what speaks for and against it",

@@ -79,7 +79,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="print CSV")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite a file")]
 Number = Annotated[int, typer.Option("-n", help="how many", min=1, max=10_000)]
-Ratings = Annotated[str | None, typer.Option(help="a file with somebody's ratings")]
+Ratings = Annotated[
+    str | None,
+    typer.Option(help="a file with somebody's ratings: item_id or title, rating"),
+]
 
 
 def form(as_json: bool, as_csv: bool) -> str:
@@ -91,14 +94,15 @@ def form(as_json: bool, as_csv: bool) -> str:
 
 @app.command()
 def predict(
-    user: Annotated[list[str], typer.Option(help="an id; may be repeated")],
     item: Annotated[list[str], typer.Option(help="an id or a title; may be repeated")],
+    user: Annotated[list[str] | None, typer.Option(help="an id; may be repeated")] = None,
+    ratings: Ratings = None,
     time: Annotated[int | None, typer.Option(help="in seconds since 1970 UTC")] = None,
     model: Model = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Predict the rating that a user would give to an item.
+    """Predict the rating that somebody would give to an item.
 
     Users and items that are not in the data get the model's answer for any such, and a note.
 
@@ -106,17 +110,20 @@ def predict(
     Examples:
       cf predict --user 414 --item 356
       cf predict --user 414 --item "Forrest Gump" --item "Toy Story" --json
+      cf predict --ratings mine.csv --item "Toy Story"
     """
-    run("predict", user, item, time, model, form(as_json, as_csv))
+    run("predict", user or [], item, ratings, time, model, form(as_json, as_csv))
 
 
 @app.command()
 def recommend(
     user: Annotated[str | None, typer.Option(help="an id")] = None,
     ratings: Ratings = None,
-    everybody: Annotated[str | None, typer.Option("--all", help="a file for all lists")] = None,
+    everybody: Annotated[
+        str | None, typer.Option("--all", help="a .parquet or .csv file for all users")
+    ] = None,
     n: Number = 10,
-    genre: Annotated[str | None, typer.Option(help="of all items")] = None,
+    genre: Annotated[list[str] | None, typer.Option(help="of all items; may be repeated")] = None,
     year: Annotated[str | None, typer.Option(help="of release: 1995, 1990-1999, 2000-")] = None,
     min_ratings: Annotated[int, typer.Option(help="that an item needs", min=0)] = 0,
     by: Annotated[str, typer.Option(help="both, stars or likely")] = "both",
@@ -138,7 +145,7 @@ def recommend(
       cf recommend --ratings mine.csv -n 20 --csv
       cf recommend --all lists.parquet
     """
-    options = {"n": n, "by": by, "genre": genre, "year": year, "min_ratings": min_ratings}
+    options = {"n": n, "by": by, "genre": genre or None, "year": year, "min_ratings": min_ratings}
     run("recommend", user, ratings, everybody, options, force, model, form(as_json, as_csv))
 
 
@@ -212,21 +219,23 @@ def models(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
 @app.command()
 def rate(
     out: Annotated[str | None, typer.Argument(help="a .csv file for the ratings")] = None,
-    n: Number = 10,
+    n: Annotated[int, typer.Option("-n", help="how many ratings", min=1)] = 10,
+    add: Annotated[bool, typer.Option("--add", help="to the ratings in the file")] = False,
     force: Force = False,
     model: Model = None,
 ) -> None:
     """Ask for your ratings, and recommend items.
 
     Each question is about the item whose rating is expected to tell most about you. The list is
-    shown after each answer.
+    shown after each answer. Ctrl-C ends as q does: what you have rated is kept.
 
     \b
     Examples:
       cf rate
       cf rate mine.csv && cf recommend --ratings mine.csv
+      cf rate mine.csv --add
     """
-    run("rate", out, n, force, model)
+    run("rate", out, n, add, force, model)
 
 
 @app.command()

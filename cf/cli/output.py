@@ -49,8 +49,14 @@ def show_table(frame: pd.DataFrame, title: str, caption: str) -> None:
     for name in frame:
         number = pd.api.types.is_numeric_dtype(frame[name]) and name not in ("user_id", "item_id")
         heading = HEADINGS.get(str(name), str(name))
-        overflow: Any = "fold" if name in ("title", "item_id") else "ellipsis"
-        table.add_column(heading, justify="right" if number else "left", overflow=overflow)
+        genres = name == "genres"  # which give way where the terminal is narrow
+        table.add_column(
+            heading,
+            justify="right" if number else "left",
+            overflow="ellipsis" if genres else "fold",
+            no_wrap=genres or number,
+            min_width=8 if genres else None,
+        )
     for row in frame.itertuples(index=False):
         table.add_row(*(escape(_text(name, value)) for name, value in zip(frame, row, strict=True)))
     Console(highlight=False).print(table)

@@ -1,28 +1,43 @@
-"""The ratings that users would give to items: cf predict."""
+"""The ratings that somebody would give to items: cf predict."""
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import cf
 from cf.cli.output import Format, show
+from cf.cli.recommend import read_ratings
+from cf.core.errors import InputError
 
 
 def main(
-    users: Sequence[str], items: Sequence[str], time: int | None, model: str | None, form: Format
+    users: Sequence[str],
+    items: Sequence[str],
+    ratings: str | None,
+    time: int | None,
+    model: str | None,
+    form: Format,
 ) -> None:
     """Print predictions, one for each user with each item.
 
     Raises:
-        InputError: there is no such model.
+        InputError: there is no such model, or neither or both of users and ratings are given.
     """
+    if bool(users) == (ratings is not None):
+        raise InputError("give one of --user ID and --ratings FILE.")
     recommender = cf.load(model)
-    pairs = [(user, item) for user in users for item in items]
-    users, items = zip(*pairs, strict=True)
-    frame = recommender.predict(users, items, time)
+    if ratings is None:
+        of_pairs = [user for user in users for _ in items]
+        frame = recommender.predict(of_pairs, list(items) * len(users), time)
+    else:
+        given = read_ratings(Path(ratings), recommender)
+        frame = recommender.predict(items=list(items), ratings=given)
     unit = recommender.facts["unit"]
     caption = f"expected {unit}"
     if "std" in frame:
         caption += ", and the standard deviation of the rating about them"
-    notes = zip(items, frame["note"], strict=True)
-    for item in dict.fromkeys(item for item, note in notes if "item" in note):
-        caption += f"\n{item} is not in the data.{recommender.catalog.suggest(item)}"
+    unknown = [item for item in items if recommender.catalog.find_items([item])[0] < 0]
+    hints = [f"{item} is not in the data.{recommender.catalog.suggest(item)}" for item in unknown]
     show(frame, f"{recommender.name}, {recommender.facts['dataset']}", form, caption)
+    for hint in hints:
+        print(hint, file=sys.stderr)

@@ -22,9 +22,7 @@ def main(pairs: str, out: str, force: bool, model: str | None) -> None:
         InputError: the file cannot be read, or there is one to be overwritten.
     """
     source, target = Path(pairs).expanduser(), Path(out)
-    if target.suffix not in WRITERS:
-        raise InputError(f"{out}: expected a name that ends in .parquet or .csv.")
-    refuse_to_overwrite(target, force)
+    refuse_to_overwrite(target, force, tuple(WRITERS))
     if not source.is_file():
         raise InputError(f"{pairs}: there is no such file.")
     table = table_file.open_table(source, TextLayout())

@@ -34,14 +34,17 @@ class Catalog:
         """The index of each user, -1 for those who are not in the data."""
         return _lookup(self._user_keys, ids)
 
-    def find_items(self, names: Iterable[Any]) -> Indices:
+    def find_items(self, names: Iterable[Any], by_title: bool = False) -> Indices:
         """The index of each item by id or title, -1 for what is neither.
+
+        Args:
+            by_title: names are titles, though they might be ids as well: 300, 1917.
 
         Raises:
             InputError: a title that several items have.
         """
         names = list(names)
-        found = _lookup(self._item_keys, names)
+        found = np.full(len(names), -1) if by_title else _lookup(self._item_keys, names)
         for position in np.flatnonzero(found < 0):
             found[position] = self._find_title(str(names[position]))
         return found
@@ -54,10 +57,10 @@ class Catalog:
         """
         return int(self.require_items([name])[0])
 
-    def require_items(self, names: Iterable[Any]) -> Indices:
+    def require_items(self, names: Iterable[Any], by_title: bool = False) -> Indices:
         """The same of several items."""
         names = list(names)
-        items = self.find_items(names)
+        items = self.find_items(names, by_title)
         for name in (name for name, item in zip(names, items, strict=True) if item < 0):
             raise InputError(f"no item is called {name!r}.{self.suggest(str(name))}")
         return items
@@ -79,20 +82,23 @@ class Catalog:
 
     def suggest(self, name: str) -> str:
         """A sentence with the titles nearest to a name; empty for a number, or if none is near."""
-        likely = [] if name.isdigit() else self._nearest(plain_title(name), N_SUGGESTED)
+        likely = [] if name.isdigit() else self.search(name, N_SUGGESTED)
         return f" Did you mean {self._named(likely)}?" if likely else ""
 
     def _nearest(self, plain: str, n: int) -> list[int]:
         from rapidfuzz import fuzz, process
 
-        likely = process.extract(
-            plain, self._titles, scorer=fuzz.WRatio, limit=n, score_cutoff=LEAST_LIKE
-        )
-        return [item for *_, item in likely]
+        found: list[int] = []
+        for scorer in (fuzz.ratio, fuzz.token_set_ratio):  # the whole title, then a part of it
+            likely = process.extract(
+                plain, self._titles, scorer=scorer, limit=n, score_cutoff=LEAST_LIKE
+            )
+            found += [item for *_, item in likely]
+        return list(dict.fromkeys(found))[:n]
 
     def _find_title(self, name: str) -> int:
         plain, year = plain_title(name), YEAR.search(name)
-        found = self._by_title.get(plain, [])
+        found = self._by_title.get(plain) or self._by_other_title.get(plain, [])
         if year and len(found) > 1:
             found = [item for item in found if str(self.items["title"].iat[item]).endswith(year[0])]
         if len(found) > 1:
@@ -119,11 +125,11 @@ class Catalog:
 
     @cached_property
     def _by_title(self) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
-        for item, title in enumerate(self._titles):
-            if title:
-                found.setdefault(title, []).append(item)
-        return found
+        return _items_by(([title] if title else []) for title in self._titles)
+
+    @cached_property
+    def _by_other_title(self) -> dict[str, list[int]]:
+        return _items_by(map(other_titles, self._titles))
 
 
 def plain_title(title: str) -> str:
@@ -131,6 +137,21 @@ def plain_title(title: str) -> str:
     text = unicodedata.normalize("NFKD", YEAR.sub("", title)).casefold()
     text = "".join(sign for sign in text if not unicodedata.combining(sign)).strip()
     return ARTICLE.sub("", text)
+
+
+def other_titles(plain: str) -> list[str]:
+    """Those within a plain title: "seven", "se7en" of "seven (a.k.a. se7en)"."""
+    parts = [part.removeprefix("a.k.a. ").strip() for part in re.split(r" \(|\)", plain)]
+    return [ARTICLE.sub("", part) for part in parts if part] if len(parts) > 1 else []
+
+
+def _items_by(titles: Iterable[list[str]]) -> dict[str, list[int]]:
+    """The items that have each title, of each item's titles."""
+    found: dict[str, list[int]] = {}
+    for item, of_item in enumerate(titles):
+        for title in dict.fromkeys(of_item):
+            found.setdefault(title, []).append(item)
+    return found
 
 
 def _lookup(keys: pd.Index, ids: Iterable[Any]) -> Indices:

@@ -1,5 +1,6 @@
 """A trained model as people use it: with their ids and titles, in frames."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, get_args
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from cf.core.errors import InputError
 from cf.core.ratings import Indices
-from cf.inference import lists
+from cf.inference import lists, own_ratings
 from cf.inference.base import Answers, Doubles, Floats, Person
 from cf.inference.bayesmf import BayesMF
 from cf.inference.catalog import Catalog
@@ -19,6 +20,7 @@ from cf.inference.questions import Questions
 from cf.inference.shortlist import MIN_SIZE, Shortlist
 
 NEW_USER, NEW_ITEM, NEW_BOTH = "new user", "new item", "new user and item"
+Years = int | str | tuple[int | None, int | None] | None
 Z95 = 1.959964  # standard deviations on either side that 95% of a normal distribution are within
 
 
@@ -50,6 +52,11 @@ class Recommender:
         self._ratings, self._train_rows = ratings, train_rows
         self.shortlist: Shortlist | None = None
 
+    def __repr__(self) -> str:
+        """Model and data, with its size."""
+        n_users, n_items = self.answers.n_users, self.answers.n_items
+        return f"<{self.name} of {self.facts['dataset']}: {n_users:,} users, {n_items:,} items>"
+
     def prepare(self) -> None:
         """Do in advance, in seconds, what makes many answers fast."""
         if isinstance(self.answers, BayesMF) and self.answers.item_rows.size > MIN_SIZE:
@@ -57,7 +64,7 @@ class Recommender:
         self.recommend(ratings={}, n=1)
 
     def predict(
-        self, users: Any, items: Any = None, times: Any = None, ratings: Any = None
+        self, users: Any = None, items: Any = None, times: Any = None, ratings: Any = None
     ) -> pd.DataFrame:
         """The ratings that users would give to items.
 
@@ -102,7 +109,7 @@ class Recommender:
 
     def _predict_for(self, ratings: Any, names: list[Any]) -> pd.DataFrame:
         """`predict` for somebody new."""
-        items, values = self._given(ratings)
+        items, values = self.given(ratings)
         wanted = self.catalog.find_items(names)
         mean, std = self._of_person(self.answers.fold_in(items, values), wanted)
         notes = np.where(wanted < 0, NEW_ITEM, "")
@@ -118,8 +125,8 @@ class Recommender:
         *,
         ratings: Any = None,
         by: By = "both",
-        genre: str | None = None,
-        year: tuple[int | None, int | None] | None = None,
+        genre: str | Sequence[str] | None = None,
+        year: Years = None,
         min_ratings: int = 0,
     ) -> pd.DataFrame:
         """The items to recommend, the best first; none that the person has rated.
@@ -127,11 +134,11 @@ class Recommender:
         Args:
             user: an id; somebody who is not in the data is recommended what anybody would be.
             n: how many.
-            ratings: of somebody who is not in the data: a dictionary from items (ids or titles) to
-                ratings, or a frame with the columns item_id (or title) and rating.
+            ratings: of somebody who is not in the data: {item: rating}, items by id or title; or a
+                frame with the columns item_id (or title) and rating.
             by: stars, predicted ratings; likely, who rates what; both, as docs/models.md says.
-            genre: of all items recommended.
-            year: the first and the last year of release, either of which may be None.
+            genre: one that all items are of, or several.
+            year: of release: 1995; or the first and the last, "1990-1999" or (1990, None).
             min_ratings: that an item needs in the data.
 
         Returns:
@@ -202,7 +209,7 @@ class Recommender:
         (everything,), (effects,) = self.effects(rated, values, target)
         order = np.argsort(-np.abs(effects), kind="stable")[:n]
         table = self.catalog.items.iloc[rated[order]][["item_id", "title"]].reset_index(drop=True)
-        table = table.assign(rating=values[order], effect=effects[order])
+        table = table.assign(rating=values[order].astype(float).round(6), effect=effects[order])
         table.attrs["prediction"] = float(everything)
         return table
 
@@ -229,7 +236,7 @@ class Recommender:
         Raises:
             InputError: no item is left to ask for.
         """
-        items, values = self._given(ratings)
+        items, values = self.given(ratings)
         asked = self._questions.items
         expected = self._questions.gains(items, values) * self._questions.known[asked]
         skipped = self.catalog.require_items(skip)
@@ -250,7 +257,7 @@ class Recommender:
         if (user is None) == (ratings is None):
             raise InputError("give a user of the data, or the ratings of somebody else.")
         if ratings is not None:
-            items, values = self._given(ratings)
+            items, values = self.given(ratings)
             return self.answers.fold_in(items, values), items, items
         (found,) = self.catalog.find_users([user])
         if found < 0:
@@ -258,17 +265,13 @@ class Recommender:
         everything = self._ratings["item"].to_numpy()[self._rows_of(int(found))]
         return self.answers.person(int(found)), self._of_user(int(found))[0], everything
 
-    def _given(self, ratings: Any) -> tuple[Indices, Floats]:
-        """Items and ratings that somebody gives, checked."""
-        if isinstance(ratings, pd.DataFrame):
-            column = "item_id" if "item_id" in ratings else "title"
-            if missing := {column, "rating"} - set(ratings):
-                raise InputError(
-                    f"expected the columns item_id (or title) and rating, no {missing}."
-                )
-            names, values = ratings[column].tolist(), ratings["rating"].tolist()
-        else:
-            names, values = list(ratings), list(ratings.values())
+    def given(self, ratings: Any) -> tuple[Indices, Floats]:
+        """The items, as indices, and ratings that somebody gives, as for `recommend`, checked.
+
+        Raises:
+            InputError: an item is not in the data or rated twice, or a rating is out of range.
+        """
+        names, values, by_title = own_ratings.parse(ratings)
         low, high = self.facts["rating_range"]
         for name, value in zip(names, values, strict=True):
             number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
@@ -276,15 +279,16 @@ class Recommender:
                 raise InputError(
                     f"expected a rating from {low:g} to {high:g} of {name!r}, got {value!r}."
                 )
-        items = self.catalog.require_items(names)
+        items = self.catalog.require_items(names, by_title)
         if len(np.unique(items)) < len(items):
-            raise InputError("an item is rated twice. Keep one rating of each.")
+            twice = int(np.flatnonzero(np.bincount(items) > 1)[0])
+            raise InputError(f"{self.catalog.name(twice)} is rated twice. Keep one of the ratings.")
         return items, np.array(values, dtype=np.float32)
 
     def _rated_by(self, user: Any, ratings: Any) -> tuple[Indices, Floats]:
         """Items and ratings of a user of the data, or those that somebody gives."""
         if ratings is not None:
-            return self._given(ratings)
+            return self.given(ratings)
         (found,) = self.catalog.find_users([user])
         if found < 0:
             raise InputError(f"there is no user {user!r} in the data: give their ratings.")
@@ -298,20 +302,20 @@ class Recommender:
         return found["item"].to_numpy(), found["rating"].to_numpy()
 
     def _wanted(
-        self, genre: str | None, year: tuple[int | None, int | None] | None, min_ratings: int
+        self, genre: str | Sequence[str] | None, year: Years, min_ratings: int
     ) -> NDArray[np.bool_]:
         """(n_items,) whether each item is of this kind."""
         items = self.catalog.items
         wanted = self.n_ratings >= min_ratings
-        if genre is not None:
-            names = items["genres"].str.casefold().str.split("|")
-            has = names.map(lambda of_item: genre.casefold() in of_item).to_numpy()
+        names = items["genres"].str.casefold().str.split("|")
+        for one in [genre] if isinstance(genre, str) else genre or ():
+            has = names.map(lambda of_item, one=one: one.casefold() in of_item).to_numpy(bool)
             if not has.any():
                 there = sorted(set(items["genres"].str.split("|").explode()) - {""})
-                raise InputError(f"no item is of the genre {genre}. There are: {', '.join(there)}.")
+                raise InputError(f"no item is of the genre {one}. There are: {', '.join(there)}.")
             wanted &= has
         if year is not None:
-            first, last = year
+            first, last = first_and_last(year)
             years = items["year"].astype("Float64").fillna(np.nan).to_numpy(float)
             wanted &= years >= (-np.inf if first is None else first)
             wanted &= years <= (np.inf if last is None else last)
@@ -381,6 +385,25 @@ class Recommender:
     def _expected(self) -> Person:
         """Somebody of whom nothing is known."""
         return self.answers.fold_in(np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
+def first_and_last(year: Years) -> tuple[int | None, int | None]:
+    """The first and the last year, None for any, of 1995, "1990-1999", "2000-", (1990, None).
+
+    Raises:
+        InputError: it is none of these, or the last comes before the first.
+    """
+    if isinstance(year, tuple) and len(year) == 2:
+        first, last = year
+    else:
+        found = re.fullmatch(r"(\d{4})?(-)?(\d{4})?", str(year))
+        if not found or not (found[1] or found[3]):
+            raise InputError(f"year: expected 1995, 1990-1999, 2000- or -1999, got {year!r}.")
+        first, last = (None if text is None else int(text) for text in (found[1], found[3]))
+        last = last if found[2] else first
+    if first is not None and last is not None and first > last:
+        raise InputError(f"year: {first} comes after {last}.")
+    return first, last
 
 
 def _aligned(users: Any, items: Any) -> tuple[list[Any], list[Any]]:

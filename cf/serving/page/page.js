@@ -40,21 +40,22 @@ async function refresh() {
 
 function showList(items) {
   $("hint").textContent = ratings.size
-    ? `Expected ${facts.unit}; the bar has the rating with a probability of 95%.`
-    : "For anybody, as nothing is known of you yet.";
+    ? `The dot is your expected rating in ${facts.unit}, the bar its 95% interval.`
+    : `For anybody, until you rate. The dot is the expected rating in ${facts.unit}, the bar its 95% interval.`;
   $("list").replaceChildren(...items.map(item => {
     const kinds = item.genres.replaceAll("|", ", ");
-    const reasons = item.reasons.map(reason => element(
-      "span", {class: reason.effect > 0 ? "for" : "against"},
-      `${reason.title} ${reason.effect > 0 ? "+" : "\u2212"}${Math.abs(reason.effect).toFixed(2)}`,
-    ));
+    const reasons = sign => item.reasons.filter(({effect}) => sign * effect > 0).flatMap(
+      ({title, effect}, n) => [n ? ", " : sign > 0 ? " for: " : " against: ", element(
+        "span", {class: sign > 0 ? "for" : "against"},
+        `${title} ${sign > 0 ? "+" : "\u2212"}${Math.abs(effect).toFixed(2)}`,
+      )]);
     return element("li", {},
       element("div", {},
         element("p", {class: "title", style: "margin:0"}, item.title),
         element("p", {class: "facts"}, [kinds, `${item.n_ratings} ratings`].filter(Boolean).join(" · ")),
         expected(item),
-        ...(reasons.length ? [element("p", {class: "reasons"}, "because of ",
-          ...reasons.flatMap((one, n) => n ? [", ", one] : [one]))] : []),
+        ...(item.reasons.length
+          ? [element("p", {class: "reasons"}, ...reasons(1), ...reasons(-1))] : []),
       ));
   }));
 }
