@@ -35,6 +35,7 @@ IDS = [f"{n:04}" for n in range(100, 100 + N_ITEMS)]
 USERS = [f"u{n}" for n in range(N_USERS)]
 USERS[4], IDS[20] = "414", "356"  # those of the README
 TITLES[20:22] = ["Forrest Gump (1994)", "Toy Story (1995)"]
+TITLES[22:24] = ["Fight Club (1999)", "Annie Hall (1977)"]
 README = (ROOT / "README.md").read_text().partition("## Use it")[2].partition("## Compare")[0]
 
 
@@ -465,6 +466,7 @@ def test_titles_within_titles_are_found() -> None:
         assert catalog.suggest(typed).startswith(f" Did you mean {meant} ")
     assert "Star Wars: Episode IV" in catalog.suggest("Star Wars")
     assert catalog.suggest("888888") == ""
+    assert catalog.find_items(["Heat (1986)", "Heat (1995)", "Heat"]).tolist() == [-1, 2, 2]
 
 
 def test_lists_for_everybody_are_csv_where_the_name_says_so(project: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def main(
         caption += "\ncomputed as for a new person with these ratings; `cf predict` differs a bit"
     show(
         frame,
-        f"{title}: {expected:.2f} {unit} expected; what speaks for and against it",
+        f"{title}: {expected:.2f} {unit} expected, and what speaks for and against",
         form,
         caption,
     )

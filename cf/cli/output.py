@@ -9,6 +9,7 @@ import pandas as pd
 Format = Literal["table", "json", "csv"]
 DECIMALS = {"prediction": 2, "std": 2, "low": 1, "high": 1, "similarity": 2, "effect": 3}
 DECIMALS |= dict.fromkeys(("rmse", "mae", "rmse_warm", "rmse_cold"), 4)
+GENRES_WIDTH = 24  # characters
 HEADINGS = {
     "item_id": "id",
     "user_id": "user",
@@ -45,21 +46,23 @@ def show_table(frame: pd.DataFrame, title: str, caption: str) -> None:
         del frame["year"]
     empty = [key for key in frame if (frame[key].isna() | (frame[key] == "")).all()]
     frame = frame.drop(columns=empty)
-    table = Table(title=escape(title), caption=escape(caption), box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for name in frame:
         number = pd.api.types.is_numeric_dtype(frame[name]) and name not in ("user_id", "item_id")
-        heading = HEADINGS.get(str(name), str(name))
-        genres = name == "genres"  # which give way where the terminal is narrow
+        genres = name == "genres"  # which give way to titles
         table.add_column(
-            heading,
+            HEADINGS.get(str(name), str(name)),
             justify="right" if number else "left",
             overflow="ellipsis" if genres else "fold",
             no_wrap=genres or number,
-            min_width=8 if genres else None,
+            max_width=GENRES_WIDTH if genres else None,
         )
     for row in frame.itertuples(index=False):
         table.add_row(*(escape(_text(name, value)) for name, value in zip(frame, row, strict=True)))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(title)}[/]")
+    console.print(table)
+    console.print(escape(caption))
 
 
 def _text(name: Any, value: Any) -> str:

@@ -14,9 +14,9 @@ from cf.inference import own_ratings
 from cf.inference.recommender import Recommender
 
 ORDERS = {
-    "both": "in the order of expected ratings and of what people rate who rate alike",
-    "stars": "in the order of expected ratings",
-    "likely": "in the order of what people rate who rate alike",
+    "both": "ordered by expected ratings and by what similar users rate",
+    "stars": "ordered by expected ratings",
+    "likely": "ordered by what similar users rate",
 }
 
 

@@ -99,13 +99,18 @@ class Catalog:
     def _find_title(self, name: str) -> int:
         plain, year = plain_title(name), YEAR.search(name)
         found = self._by_title.get(plain) or self._by_other_title.get(plain, [])
-        if year and len(found) > 1:
-            found = [item for item in found if str(self.items["title"].iat[item]).endswith(year[0])]
+        if year:
+            found = [item for item in found if self._may_be_of(item, year[1])]
         if len(found) > 1:
             raise InputError(
                 f"several items are called {name!r}: {self._named(found)}. Give an id."
             )
         return found[0] if found else -1
+
+    def _may_be_of(self, item: int, year: str) -> bool:
+        """Whether an item's title has this year, or none."""
+        its = YEAR.search(str(self.items["title"].iat[item]))
+        return its is None or its[1] == year
 
     def _named(self, items: Iterable[int]) -> str:
         rows = (self.items.iloc[item] for item in items)
