@@ -65,9 +65,8 @@ def test_a_model_that_was_not_blended_is_named(project: Path, tmp_path: Path) ->
 
 
 def test_a_model_of_other_ids_is_refused_though_there_are_as_many(project: Path) -> None:
-    facts = io.read_json(project / paths.PROVENANCE)
-    facts["ids_sha256"] = ids_digest(make.USERS[::-1], make.ITEMS)
-    io.write_json(project / paths.PROVENANCE, facts)
+    users = io.read_parquet(project / paths.ENCODED_USERS)
+    io.write_parquet(project / paths.ENCODED_USERS, users[::-1])
     with pytest.raises(InputError, match="of other users and items than the data"):
         cf.load(project / MODEL)
 

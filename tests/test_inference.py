@@ -223,6 +223,20 @@ def test_what_people_disagree_about_has_noise(tmp_path: Path) -> None:
     assert questions.noise[4] == 1
 
 
+def test_a_new_item_is_as_all_items_are_together(tmp_path: Path) -> None:
+    _, same = answers("train_bayesmf", tmp_path)
+    assert isinstance(same, BayesMF)
+    same.item_rows *= 0.1  # within the range, where nothing is clamped
+    same.user_rows *= 0.1
+    people = same.person(3), same.fold_in(np.array([1, 4]), np.array([5, 6], np.float32))
+    for person in people:
+        mean, std = same.new_item(person)
+        of_items, stds = same.score(person, None)
+        assert mean == pytest.approx(of_items.mean(), abs=1e-3)
+        variance = np.square(stds).mean() + of_items.var()
+        assert std == pytest.approx(min(np.sqrt(variance), 4.5), rel=1e-3)  # half of 1 to 10
+
+
 def test_a_model_without_a_formula_is_none(tmp_path: Path) -> None:
     model, spec = module("train_dot")
     save(tmp_path, model, spec)

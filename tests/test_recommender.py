@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
 import cf
@@ -188,7 +190,8 @@ def test_similar_items_do_not_include_the_item(model: Recommender) -> None:
     assert "0100" not in found["item_id"].tolist()
     assert found["similarity"].is_monotonic_decreasing
     assert found["similarity"].between(-1, 1).all()
-    assert model.similar("0100", min_ratings=1000).empty
+    with pytest.raises(InputError, match="no other item has 1000 ratings"):
+        model.similar("0100", min_ratings=1000)
     with pytest.raises(InputError, match="no item is called 'zzz'"):
         model.similar("zzz")
 
@@ -333,6 +336,65 @@ def test_a_file_of_pairs_is_scored(project: Path, tmp_path: Path, suffix: str) -
     assert run(project, "score", f"{tmp_path}/pairs.csv", str(out), "--force")[0] == 0
 
 
+def test_pairs_are_scored_at_their_times(project: Path, tmp_path: Path) -> None:
+    model = cf.load(project / "models/bayesmf")
+    pairs = pd.DataFrame({"user_id": ["u3", "u4"], "item_id": ["0100", "0101"]})
+    times = [0, 86400 * 12000]
+    pairs.assign(timestamp=times).to_csv(tmp_path / "pairs.csv", index=False)
+    status, printed, _ = run(project, "score", f"{tmp_path}/pairs.csv", f"{tmp_path}/out.csv")
+    assert status == 0
+    assert "at the times in timestamp" in printed
+    found = pd.read_csv(tmp_path / "out.csv")
+    expected = model.predict(pairs.assign(timestamp=times))
+    np.testing.assert_allclose(found["prediction"], expected["prediction"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ("u3,0100\n,0101\n", "row 2: user or item is missing"),
+        ("u3,0100\nu4,\n", "row 2: user or item is missing"),
+        ("u3,0100\nu4,Twin\n", "row 2: several items are called 'Twin'"),
+    ],
+)
+def test_a_pair_that_cannot_be_scored_is_named(
+    project: Path, tmp_path: Path, rows: str, problem: str
+) -> None:
+    copy = shutil.copytree(project, tmp_path / "project")
+    items = io.read_parquet(copy / paths.ENCODED_ITEMS)
+    items.loc[[30, 31], "title"] = "Twin"
+    io.write_parquet(copy / paths.ENCODED_ITEMS, items)
+    (tmp_path / "pairs.csv").write_text("user_id,item_id\n" + rows)
+    status, printed, errors = run(copy, "score", f"{tmp_path}/pairs.csv", f"{tmp_path}/out.csv")
+    assert (status, printed) == (1, "")
+    assert f"pairs.csv, {problem}" in errors
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_users_without_anything_left_have_no_list(project: Path, tmp_path: Path) -> None:
+    model = cf.load(project / "models/bayesmf")
+    least = int(np.sort(model.n_ratings)[-2])
+    options = "-n", "3", "--min-ratings", str(least)
+    status, printed, _ = run(project, "recommend", "--all", f"{tmp_path}/lists.csv", *options)
+    assert status == 0
+    lists = pd.read_csv(tmp_path / "lists.csv")
+    assert 0 < lists["user_id"].nunique() < N_USERS
+    assert f"{lists['user_id'].nunique()} lists" in printed
+    assert f"left to recommend to {N_USERS - lists['user_id'].nunique()} users" in printed
+    status, _, errors = run(
+        project, "recommend", "--all", f"{tmp_path}/none.csv", "--min-ratings", "9999"
+    )
+    assert status == 1
+    assert "to anybody" in errors
+
+
+def test_programs_learn_that_a_user_is_new(project: Path) -> None:
+    status, printed, errors = run(project, "recommend", "--user", "nobody", "--json")
+    assert status == 0
+    assert len(json.loads(printed)) == 10
+    assert errors == "There is no user nobody in the data: these are for anybody.\n"
+
+
 def test_lists_for_everybody_are_those_of_each(project: Path, tmp_path: Path) -> None:
     out = tmp_path / "lists.parquet"
     status, printed, _ = run(project, "recommend", "--all", str(out), "-n", "3")
@@ -364,6 +426,107 @@ def test_the_python_of_the_readme_runs(project: Path, capsys: pytest.CaptureFixt
     printed = capsys.readouterr().out
     assert "prediction" in printed
     assert "effect" in printed
+
+
+def test_a_title_with_another_year_is_another_item(model: Recommender) -> None:
+    assert model.predict("u3", "Toy Story (1990)")["note"].tolist() == ["new item"]
+    with pytest.raises(InputError, match=r"no item is called 'Toy Story \(1990\)'"):
+        model.recommend(ratings={"Toy Story (1990)": 4})
+    years = pd.Series([1954, 1995], dtype="Int32")
+    items = pd.DataFrame({"item_id": [1, 2], "title": ["Sabrina"] * 2, "year": years})
+    assert Catalog(items, [1]).find_items(["Sabrina (1995)", "Sabrina (1960)"]).tolist() == [1, -1]
+
+
+def test_whole_numbers_are_ids_though_a_column_made_them_floats() -> None:
+    catalog = Catalog(pd.DataFrame({"item_id": [7, 8], "title": ["a", "b"]}), [414, 1])
+    assert catalog.find_users([414.0, np.float32(1), 2.5]).tolist() == [0, 1, -1]
+    assert catalog.find_items(pd.Series([7.0, 8.0])).tolist() == [0, 1]
+    with pytest.raises(InputError, match="an id is missing"):
+        catalog.find_users([None])
+    with pytest.raises(InputError, match="an id is missing"):
+        catalog.find_items([float("nan")])
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        (lambda m: m.recommend("u3", n=-1), "n: expected a whole number from 1"),
+        (lambda m: m.recommend("u3", n=2.5), "n: expected a whole number from 1"),
+        (lambda m: m.recommend("u3", min_ratings=None), "min_ratings: expected a whole number"),
+        (lambda m: m.similar("0100", n=0), "n: expected a whole number from 1"),
+        (lambda m: m.predict(None, "0100"), "give items, and a user"),
+        (lambda m: m.predict("u3"), "give items, and a user"),
+        (lambda m: m.predict(pd.DataFrame({"item_id": ["0100"]})), "no user_id"),
+        (lambda m: m.predict("u3", "0100", times=float("nan")), "times: expected seconds"),
+        (lambda m: m.predict("u3", "0100", times=10**20), "times: expected seconds"),
+        (lambda m: m.predict("u3", "0100", times="soon"), "times: expected seconds"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_named(
+    model: Recommender, call: Any, problem: str
+) -> None:
+    with pytest.raises(InputError, match=problem):
+        call(model)
+
+
+def test_dates_are_times(model: Recommender) -> None:
+    when = pd.Timestamp("2001-09-09 01:46:40")
+    by_date = model.predict("u3", "0100", times=pd.Series([when]))
+    zoned = model.predict("u3", "0100", times=pd.Series([when.tz_localize("UTC")]))
+    pd.testing.assert_frame_equal(by_date, model.predict("u3", "0100", times=10**9))
+    pd.testing.assert_frame_equal(by_date, zoned)
+
+
+def test_lists_without_who_rates_what_are_by_stars_or_none(project: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(project, tmp_path / "project")
+    weights = io.read_json(copy / paths.BLEND / "blend.json")
+    for content in ({**weights, "bayesmf": "x"}, {"dotbias": 1.0}, [1], None):
+        (copy / paths.BLEND / "blend.json").unlink()
+        if content is not None:
+            io.write_json(copy / paths.BLEND / "blend.json", content)
+        model = cf.load(copy / "models/bayesmf")
+        assert len(model.recommend("u3", by="stars"))
+        for by in ("both", "likely"):
+            with pytest.raises(InputError, match="Run `dvc repro blend`"):
+                model.recommend("u3", by=by)
+        io.write_json(copy / paths.BLEND / "blend.json", weights)
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"bayesmf": 1}', "{"])
+def test_damaged_metrics_are_named(project: Path, tmp_path: Path, content: str) -> None:
+    copy = shutil.copytree(project, tmp_path / "project")
+    (copy / paths.METRICS).write_text(content)
+    for command in (["models"], ["recommend", "--user", "u3"]):
+        status, printed, errors = run(copy, *command)
+        assert (status, printed) == (1, "")
+        assert "metrics.json" in errors
+        assert errors.count("\n") == 1
+
+
+def test_a_model_of_nonsense_is_named(project: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(project, tmp_path / "project")
+    path = copy / "models/dotbias/weights.safetensors"
+    weights = load_file(path)
+    name = next(key for key in weights if weights[key].ndim > 1)
+    for change in (lambda array: np.full_like(array, np.nan), lambda array: array[:7]):
+        save_file(weights | {name: change(weights[name])}, path)
+        with pytest.raises(InputError, match=r"models/dotbias: not a whole checkpoint"):
+            cf.load(copy / "models/dotbias")
+
+
+def test_what_training_had_no_ratings_of_is_noted(project: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(project, tmp_path / "project")
+    train = io.read_parquet(copy / paths.TRAIN)
+    io.write_parquet(copy / paths.TRAIN, train[(train["item"] != 2) & (train["user"] != 5)])
+    notes = cf.load(copy / "models/bayesmf").predict(
+        ["u3", "u5", "u5", "u3"], ["0102", "0101", "0102", "0101"]
+    )["note"]
+    assert notes.tolist() == [
+        "item without training ratings",
+        "user without training ratings",
+        "user without training ratings",
+        "",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,10 @@
 """All trained models, the champion first: cf models."""
 
-import json
-
 import pandas as pd
 
 from cf.cli.output import Format, show
-from cf.core import paths
 from cf.core.errors import InputError
-from cf.inference.load import find_project, trained
+from cf.inference.load import find_project, metrics, trained
 
 
 def main(form: Format) -> None:
@@ -20,9 +17,8 @@ def main(form: Format) -> None:
     names = trained(project)
     if not names:
         raise InputError(f"{project}: no model is trained yet. Run `dvc repro`.")
-    path = project / paths.METRICS
-    metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    rows = [{"model": name, **metrics.get(name, {})} for name in names]
+    evaluated = metrics(project)
+    rows = [{"model": name, **evaluated.get(name, {})} for name in names]
     keys = ["model", "rmse", "mae", "rmse_warm", "rmse_cold"]
     frame = pd.DataFrame(rows).reindex(columns=keys)
     show(frame, "Trained models", form, "the first is the champion, which answers if none is named")

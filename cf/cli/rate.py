@@ -34,7 +34,7 @@ def main(out: str | None, n: int, add: bool, force: bool, model: str | None) -> 
         ratings = dict(zip(ids, values.astype(float).round(6).tolist(), strict=True))
     before = dict(ratings)
     try:
-        ask(recommender, ratings, len(ratings) + n, console)
+        ask(recommender, ratings, len(ratings) + n, console, None if out is None else Path(out))
     except (EOFError, KeyboardInterrupt):
         console.print()
     if ratings == before:
@@ -42,7 +42,6 @@ def main(out: str | None, n: int, add: bool, force: bool, model: str | None) -> 
     if out is None:
         console.print("A name, as in `cf rate mine.csv`, would have kept these ratings.")
         return
-    write(recommender, ratings, Path(out))
     name = escape(out)
     console.print(
         f"{name}: {len(ratings)} rating{'s' * (len(ratings) != 1)}. "
@@ -50,13 +49,23 @@ def main(out: str | None, n: int, add: bool, force: bool, model: str | None) -> 
     )
 
 
-def ask(recommender: Recommender, ratings: dict[object, float], n: int, console: Console) -> None:
-    """Add ratings until there are `n`, or somebody has enough."""
+def ask(
+    recommender: Recommender,
+    ratings: dict[object, float],
+    n: int,
+    console: Console,
+    path: Path | None,
+) -> None:
+    """Add ratings, and keep each in the file, until there are `n`, or somebody has enough."""
     low, high = recommender.facts["rating_range"]
     unknown: list[object] = []
     console.print(f"A number from {low:g} to {high:g}; Enter: I don't know it; q: enough.")
     while len(ratings) < n:
-        item = recommender.ask(ratings, unknown)
+        try:
+            item = recommender.ask(ratings, unknown)
+        except InputError as error:  # no item is left
+            console.print(escape(str(error)))
+            break
         title = recommender.catalog.name(recommender.catalog.require_item(item))
         console.print(f"\n[bold]{escape(title)}[/] ", end="")
         said = input().strip().casefold()
@@ -73,6 +82,8 @@ def ask(recommender: Recommender, ratings: dict[object, float], n: int, console:
             console.print(f"Expected a number from {low:g} to {high:g}, got {escape(said[:40])}.")
             continue
         ratings[item] = rating
+        if path is not None:
+            write(recommender, ratings, path)
         frame = recommender.recommend(ratings=ratings, n=N_SHOWN)
         caption = f"expected {recommender.facts['unit']}; 95% interval of the rating"
         show(frame, f"After {len(ratings)}", "table", caption)

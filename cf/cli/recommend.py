@@ -1,5 +1,6 @@
 """The items to recommend to somebody: cf recommend."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from cf.cli.output import Format, show
 from cf.core import io
 from cf.core.errors import InputError
 from cf.inference import own_ratings
-from cf.inference.recommender import Recommender
+from cf.inference.recommender import NothingLeftError, Recommender
 
 ORDERS = {
     "both": "ordered by expected ratings and by what similar users rate",
@@ -51,9 +52,9 @@ def main(
     caption += f"\n{ORDERS[options['by']]}"
     if given is not None:
         caption += f"\nby {len(given)} rating{'s' * (len(given) != 1)} in {ratings}"
-    if new:
-        caption += f"\nThere is no user {user} in the data: these are for anybody."
     show(frame, f"Recommended to {whose}: {recommender.name}", form, caption)
+    if new:
+        print(f"There is no user {user} in the data: these are for anybody.", file=sys.stderr)
 
 
 def read_ratings(path: Path, recommender: Recommender) -> pd.DataFrame:
@@ -78,19 +79,26 @@ def write_all(recommender: Recommender, path: Path, options: dict[str, Any], for
     """
     refuse_to_overwrite(path, force, (".parquet", ".csv"))
     recommender.prepare()
-    frames = []
+    frames, n_without = [], 0
     for user in recommender.catalog.user_ids:
-        frame = recommender.recommend(user, **options)
+        try:
+            frame = recommender.recommend(user, **options)
+        except NothingLeftError:
+            n_without += 1
+            continue
         frame.insert(0, "user_id", user)
         frame.insert(1, "rank", range(1, len(frame) + 1))
         frames.append(frame)
+    if not frames:
+        raise InputError("no item is left to recommend to anybody. Ask for fewer restrictions.")
     with io.atomic_write(path) as tmp_path:
         table = pd.concat(frames, ignore_index=True)
         if path.suffix == ".csv":
             table.to_csv(tmp_path, index=False)
         else:
             table.to_parquet(tmp_path, index=False)
-    print(f"{path}: {len(frames):,} lists by {recommender.name}")
+    without = f"; nothing is left to recommend to {n_without:,} users" if n_without else ""
+    print(f"{path}: {len(frames):,} lists by {recommender.name}{without}")
 
 
 def refuse_to_overwrite(path: Path, force: bool, suffixes: Sequence[str]) -> None:

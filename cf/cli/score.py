@@ -1,7 +1,9 @@
 """Predictions for a file of pairs: cf score."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, parquet
 
@@ -11,6 +13,8 @@ from cf.core import io
 from cf.core.config import TextLayout
 from cf.core.errors import InputError
 from cf.data import columns, table_file
+from cf.data.values import Times, WrongValueError
+from cf.inference.recommender import Recommender
 
 WRITERS = {".parquet": parquet.ParquetWriter, ".csv": csv.CSVWriter}
 
@@ -33,10 +37,11 @@ def main(pairs: str, out: str, force: bool, model: str | None) -> None:
             f"{str(table.names)[:300]}. Call them user_id and item_id."
         )
     names = [chosen[key][0] for key in ("user_id", "item_id")]
+    time = columns.named([n for n in table.names if n not in names], columns.NAMES["timestamp"])
     recommender, n_pairs, n_new, writer = cf.load(model), 0, 0, None
     with io.atomic_write(target) as tmp_path:
-        for users, items in table_file.read_blocks(table, names):
-            frame = recommender.predict(users.to_pylist(), items.to_pylist())
+        for blocks in table_file.read_blocks(table, names if time is None else [*names, time]):
+            frame = predict(recommender, blocks, n_pairs, pairs)
             frame = frame.astype(dict.fromkeys(("user_id", "item_id", "title", "note"), "str"))
             batch = pa.Table.from_pandas(frame, preserve_index=False)
             writer = writer or WRITERS[target.suffix](tmp_path, batch.schema)
@@ -45,5 +50,38 @@ def main(pairs: str, out: str, force: bool, model: str | None) -> None:
         if writer is None:
             raise InputError(f"{pairs}: holds no pairs.")
         writer.close()
-    new = f", {n_new:,} of them of a new user or item" if n_new else ""
-    print(f"{out}: {n_pairs:,} predictions by {recommender.name}{new}")
+    at = "" if time is None else f" at the times in {time}"
+    new = f", {n_new:,} of them of a new user or item, or of one without training ratings"
+    print(f"{out}: {n_pairs:,} predictions by {recommender.name}{at}{new if n_new else ''}")
+
+
+def predict(
+    recommender: Recommender, blocks: Sequence[pa.Array], n_before: int, name: str
+) -> pd.DataFrame:
+    """The predictions of a block of users, items and perhaps times.
+
+    Raises:
+        InputError: a row cannot be predicted, which the message has the number of.
+    """
+    users, items = (block.to_pylist() for block in blocks[:2])
+    row = 0
+    try:
+        times = None
+        if len(blocks) > 2:
+            parsed = Times()
+            parsed.add(blocks[2])
+            times = parsed.series().to_numpy()
+        for row, cells in enumerate(zip(users, items, strict=True)):  # noqa: B007
+            if None in cells or "" in cells:
+                raise InputError("user or item is missing.")
+        try:
+            return recommender.predict(users, items, times)
+        except InputError:
+            for row, item in enumerate(items):  # noqa: B007
+                recommender.catalog.find_items([item])
+            raise
+    except WrongValueError as error:
+        row, problem = error.row, f"expected {error} as time."
+    except (InputError, ValueError) as error:
+        problem = str(error)
+    raise InputError(f"{name}, row {n_before + row + 1}: {problem}")

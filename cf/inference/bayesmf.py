@@ -175,8 +175,7 @@ class BayesMF:
 
     def score(self, person: Person, items: Indices | None) -> tuple[Floats, Floats]:
         """As `Answers.score`."""
-        rows = self.item_rows if items is None else self.item_rows[:, items]
-        return self._of_person(person, rows)
+        return self._of_person(person, items)
 
     def table(self, people: Sequence[Person]) -> Floats:
         """As `Answers.table`: one product of all samples' factors, without clamping."""
@@ -187,10 +186,31 @@ class BayesMF:
         return (sums + np.float32(self.mean)) * np.float32(self.factor) + np.float32(self.offset)
 
     def new_item(self, person: Person) -> tuple[float, float]:
-        """As `Answers.new_item`: of an item like all others, each of which it might be."""
-        mean, deviation = self._of_person(person, self.item_rows)
-        variance = np.square(deviation).mean() + mean.var()
-        return float(mean.mean()), float(np.sqrt(variance))
+        """As `Answers.new_item`: of an item drawn from all, which varies as they do."""
+        p, (means, products) = person.row.astype(np.float64), self._item_moments
+        ahead = np.concatenate([p, np.ones_like(p[:, :1])], axis=1)  # of 1, factors and bias
+        of_samples = np.einsum("sd,sd->s", ahead, means)
+        between = np.einsum("sd,sde,se->s", ahead, products, ahead) - np.square(of_samples)
+        if person.covariance is not None:
+            between += np.einsum("sde,sde->s", person.covariance, products[:, :-1, :-1])
+        noise = 0 if person.noise is None else person.noise.mean()
+        noise += self.weights["day_variance"].mean()
+        variance = between.mean() + of_samples.var() + noise
+        mean = np.clip(of_samples.mean() + self.mean, *MODEL_RANGE)
+        deviation = np.sqrt(min(variance, MAX_VARIANCE)) * self.factor
+        return float(mean * self.factor + self.offset), float(deviation)
+
+    @cached_property
+    def _item_moments(self) -> tuple[Doubles, Doubles]:
+        """Means of (1, factors, bias) over items, (s, d + 1), and of their products, by sample."""
+        width = self.item_rows.shape[2] + 1
+        means = np.empty((len(self.item_rows), width))
+        products = np.empty((len(self.item_rows), width, width))
+        for s, rows in enumerate(self.item_rows):
+            designs = np.concatenate([rows, rows[:, :1]], axis=1).astype(np.float64)
+            designs[:, 0] = 1
+            means[s], products[s] = designs.mean(0), designs.T @ designs / len(designs)
+        return means, products
 
     def item_vectors(self) -> Floats:
         """As `Answers.item_vectors`: the factors of all samples side by side, without biases."""
@@ -201,7 +221,21 @@ class BayesMF:
         factors = self.item_rows[..., 1:]
         return factors.transpose(1, 0, 2).reshape(self.n_items, -1)
 
-    def _of_person(self, person: Person, item_rows: Floats) -> tuple[Floats, Floats]:
+    def _of_person(self, person: Person, items: Indices | None) -> tuple[Floats, Floats]:
+        """Means and deviations of these items, or all, some at a time."""
+        n = self.n_items if items is None else len(items)
+        parts = [
+            self._of_rows(person, self._rows_of(items, start))
+            for start in range(0, max(1, n), CHUNK)
+        ]
+        means, deviations = zip(*parts, strict=True)
+        return np.concatenate(means), np.concatenate(deviations)
+
+    def _rows_of(self, items: Indices | None, start: int) -> Floats:
+        part = slice(start, start + CHUNK)
+        return self.item_rows[:, part if items is None else items[part]]
+
+    def _of_rows(self, person: Person, item_rows: Floats) -> tuple[Floats, Floats]:
         p = person.row
         sums = np.matmul(item_rows[..., 1:], p[:, 1:, None])[..., 0]
         sums += item_rows[..., 0] + (p[:, :1] + np.float32(self.mean))

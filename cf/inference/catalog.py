@@ -109,8 +109,9 @@ class Catalog:
 
     def _may_be_of(self, item: int, year: str) -> bool:
         """Whether an item's title has this year, or none."""
-        its = YEAR.search(str(self.items["title"].iat[item]))
-        return its is None or its[1] == year
+        of_title = YEAR.search(str(self.items["title"].iat[item]))
+        of_item: Any = of_title[1] if of_title else self.items["year"].iat[item]
+        return bool(pd.isna(of_item)) or int(of_item) == int(year)
 
     def _named(self, items: Iterable[int]) -> str:
         rows = (self.items.iloc[item] for item in items)
@@ -118,11 +119,11 @@ class Catalog:
 
     @cached_property
     def _user_keys(self) -> pd.Index:
-        return pd.Index([str(value) for value in self.user_ids])
+        return pd.Index([key(value) for value in self.user_ids])
 
     @cached_property
     def _item_keys(self) -> pd.Index:
-        return pd.Index([str(value) for value in self.items["item_id"]])
+        return pd.Index([key(value) for value in self.items["item_id"]])
 
     @cached_property
     def _titles(self) -> list[str]:
@@ -135,6 +136,19 @@ class Catalog:
     @cached_property
     def _by_other_title(self) -> dict[str, list[int]]:
         return _items_by(map(other_titles, self._titles))
+
+
+def key(value: Any) -> str:
+    """An id as text; 7 and 7.0, as a column with gaps has it, are the same.
+
+    Raises:
+        InputError: it is missing.
+    """
+    if value is None or value is pd.NA or value != value:
+        raise InputError("an id is missing. Leave out what has none.")
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    return str(value)
 
 
 def plain_title(title: str) -> str:
@@ -160,5 +174,5 @@ def _items_by(titles: Iterable[list[str]]) -> dict[str, list[int]]:
 
 
 def _lookup(keys: pd.Index, ids: Iterable[Any]) -> Indices:
-    wanted = pd.Index([str(value) for value in ids], dtype=keys.dtype)
+    wanted = pd.Index([key(value) for value in ids], dtype=keys.dtype)
     return keys.get_indexer(wanted).astype(np.int64)

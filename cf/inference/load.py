@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from cf.core import io, paths
 from cf.core.errors import InputError
+from cf.core.ratings import ids_digest
 from cf.inference import lists
 from cf.inference.base import Answers
 from cf.inference.bayesmf import BayesMF
@@ -66,7 +68,7 @@ def load(name: str | os.PathLike[str] | None = None) -> Recommender:
         )
     facts = io.read_json(project / paths.PROVENANCE)
     of_model = io.read_json(folder / SETTINGS).get("ids_sha256")
-    if of_model and of_model != (facts.get("ids_sha256") or of_model):
+    if of_model and of_model != ids_digest(users["user_id"], items["item_id"]):
         raise InputError(
             f"{folder}: is of other users and items than the data in {project}, of which there "
             "are as many. Run `dvc repro`."
@@ -75,8 +77,10 @@ def load(name: str | os.PathLike[str] | None = None) -> Recommender:
     train = io.read_parquet(project / paths.TRAIN, ["row"])["row"].to_numpy()
     likely, weight = None, 1.0
     if (project / paths.BLEND / lists.BLEND).is_file():
-        likely = lists.Likely.load(project / paths.BLEND, len(items))
-        weight = io.read_json(project / paths.BLEND / lists.BLEND).get(folder.name, weight)
+        weights = io.read_json(project / paths.BLEND / lists.BLEND)
+        if isinstance(weights, dict) and isinstance(weights.get(folder.name), int | float):
+            likely = lists.Likely.load(project / paths.BLEND, len(items))
+            weight = weights[folder.name]
     catalog = Catalog(items, users["user_id"].tolist())
     return Recommender(folder.name, answers, catalog, ratings, train, facts, likely, weight)
 
@@ -94,11 +98,24 @@ def load_answers(folder: Path) -> Answers | None:
         sizes = settings["n_users"], settings["n_items"], settings["rating_range"]
         weights = load_file(folder / WEIGHTS)
         answers: Answers = MODELS[settings["model"]["name"]](weights, settings["model"], *sizes)
+        check(weights, answers)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise InputError(
             f"{folder}: not a whole checkpoint ({error}). Delete the folder and run `dvc repro`."
         ) from None
     return answers
+
+
+def check(weights: Mapping[str, NDArray[Any]], answers: Any) -> None:
+    """Raise ValueError where weights are no numbers, or not of so many users and items."""
+    for name, values in weights.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} holds what is no number")
+    rows = answers.user_rows.shape[1], answers.item_rows.shape[1]
+    if rows != (answers.n_users, answers.n_items):
+        raise ValueError(
+            f"expected {answers.n_users} users and {answers.n_items} items, got {rows}"
+        )
 
 
 def find_project() -> Path:
@@ -117,7 +134,7 @@ def find_project() -> Path:
 def trained(project: Path) -> list[str]:
     """The names of all trained models, the one with the lowest RMSE first."""
     names = sorted(file.parent.name for file in (project / paths.MODELS).glob(f"*/{SETTINGS}"))
-    rmse = {name: scores.get("rmse", np.inf) for name, scores in _metrics(project).items()}
+    rmse = {name: scores.get("rmse", np.inf) for name, scores in metrics(project).items()}
     return sorted(names, key=lambda name: rmse.get(name, np.inf))
 
 
@@ -127,14 +144,22 @@ def champion(project: Path) -> str:
     Raises:
         InputError: none is trained, or several are, and none is evaluated.
     """
-    names, metrics = trained(project), _metrics(project)
+    names, evaluated = trained(project), metrics(project)
     if not names:
         raise InputError(f"{project}: no model is trained yet. Run `dvc repro`.")
-    if len(names) > 1 and names[0] not in metrics:
+    if len(names) > 1 and names[0] not in evaluated:
         raise InputError(f"{project}: no model is evaluated yet. Run `dvc repro`, or name a model.")
     return names[0]
 
 
-def _metrics(project: Path) -> dict[str, dict[str, float]]:
+def metrics(project: Path) -> dict[str, dict[str, float]]:
+    """The metrics of each evaluated model; none before the first evaluation.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     path = project / paths.METRICS
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = io.read_json(path) if path.is_file() else {}
+    if not isinstance(found, dict) or not all(isinstance(of, dict) for of in found.values()):
+        raise InputError(f"{path}: does not have metrics by model. Run `dvc repro evaluate`.")
+    return found

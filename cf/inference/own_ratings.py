@@ -64,6 +64,8 @@ def read(path: Path) -> pd.DataFrame:
     except InputError as error:
         reason = str(error)
         raise InputError(reason if str(path) in reason else f"{path}: {reason}") from None
+    if not given.names:
+        raise InputError(f"{path}: holds no ratings.")
     numbers = []
     for row, (name, value) in enumerate(zip(given.names, given.values, strict=True)):
         try:

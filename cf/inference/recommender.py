@@ -21,7 +21,13 @@ from cf.inference.shortlist import MIN_SIZE, Shortlist
 
 NEW_USER, NEW_ITEM, NEW_BOTH = "new user", "new item", "new user and item"
 Years = int | str | tuple[int | None, int | None] | None
+COLD_USER, COLD_ITEM = "user without training ratings", "item without training ratings"
+LATEST = 2**40  # s since 1970
 Z95 = 1.959964  # standard deviations on either side that 95% of a normal distribution are within
+
+
+class NothingLeftError(InputError):
+    """No item is left to recommend to somebody."""
 
 
 class Recommender:
@@ -61,7 +67,7 @@ class Recommender:
         """Do in advance, in seconds, what makes many answers fast."""
         if isinstance(self.answers, BayesMF) and self.answers.item_rows.size > MIN_SIZE:
             self.shortlist = Shortlist(self.answers)
-        self.recommend(ratings={}, n=1)
+        self.recommend(ratings={}, n=1, by="both" if self.likely else "stars")
 
     def predict(
         self, users: Any = None, items: Any = None, times: Any = None, ratings: Any = None
@@ -79,17 +85,24 @@ class Recommender:
         Returns:
             user_id, item_id, title, prediction; std, the standard deviation of the rating about it,
             of models that have one; note: "new user", "new item", or both, where the data does not
-            have them and the prediction is what the model expects of any such, else "".
+            have them and the prediction is what the model expects of any such; or that the data has
+            them, but training had none of their ratings; else "".
         """
         if isinstance(users, pd.DataFrame):
+            if missing := {"user_id", "item_id"} - set(users):
+                raise InputError(
+                    f"expected the columns user_id and item_id, no {', '.join(missing)}."
+                )
             times = users.get("timestamp")
             users, items = users["user_id"], users["item_id"]
+        if items is None or (users is None) == (ratings is None):
+            raise InputError("give items, and a user of the data or the ratings of somebody else.")
         if ratings is not None:
             return self._predict_for(ratings, [items] if np.isscalar(items) else list(items))
         user_list, item_list = _aligned(users, items)
         u, i = self.catalog.find_users(user_list), self.catalog.find_items(item_list)
         known = (u >= 0) & (i >= 0)
-        when = None if times is None else np.broadcast_to(np.asarray(times, np.int64), u.shape)
+        when = None if times is None else np.broadcast_to(_seconds(times), u.shape)
         mean = np.empty(len(u), np.float32)
         std = np.full(len(u), np.nan, np.float32)
         if known.any():
@@ -100,8 +113,14 @@ class Recommender:
         for user in np.unique(u[~known]):
             person = self._expected if user < 0 else self.answers.person(int(user))
             rows = np.flatnonzero(~known & (u == user))
-            mean[rows], std[rows] = self._of_person(person, i[rows])
-        notes = np.select([(u < 0) & (i < 0), u < 0, i < 0], [NEW_BOTH, NEW_USER, NEW_ITEM], "")
+            of_items, back = np.unique(i[rows], return_inverse=True)
+            of_mean, of_std = self._of_person(person, of_items)
+            mean[rows], std[rows] = of_mean[back], of_std[back]
+        notes = np.select(
+            [(u < 0) & (i < 0), u < 0, i < 0, self._is_cold("user", u), self._is_cold("item", i)],
+            [NEW_BOTH, NEW_USER, NEW_ITEM, COLD_USER, COLD_ITEM],
+            "",
+        )
         frame = {"user_id": user_list, **self._described(item_list, i), "prediction": mean}
         if not np.isnan(std).all():
             frame["std"] = std
@@ -112,7 +131,8 @@ class Recommender:
         items, values = self.given(ratings)
         wanted = self.catalog.find_items(names)
         mean, std = self._of_person(self.answers.fold_in(items, values), wanted)
-        notes = np.where(wanted < 0, NEW_ITEM, "")
+        cold = np.where(self._is_cold("item", wanted), COLD_ITEM, "")
+        notes = np.where(wanted < 0, NEW_ITEM, cold)
         frame = {"user_id": None, **self._described(names, wanted), "prediction": mean}
         if not np.isnan(std).all():
             frame["std"] = std
@@ -150,6 +170,13 @@ class Recommender:
         """
         if by not in get_args(By):
             raise InputError(f"by: expected {', '.join(get_args(By))}, got {by!r}.")
+        if self.likely is None and by != "stars":
+            raise InputError(
+                f"who rates what is not known beside {self.name}. Run `dvc repro blend`, or order "
+                "by stars."
+            )
+        _check_count("n", n, 1)
+        _check_count("min_ratings", min_ratings, 0)
         person, rated, seen = self._who(user, ratings)
         wanted = self._wanted(genre, year, min_ratings)
         how = self.likely, self.weight, by
@@ -162,7 +189,7 @@ class Recommender:
         order = np.lexsort((items, -found))[:n]
         top = items[order[np.isfinite(found[order])]]
         if not len(top):
-            raise InputError("no item is left to recommend. Ask for fewer restrictions.")
+            raise NothingLeftError("no item is left to recommend. Ask for fewer restrictions.")
         mean, std = self.answers.score(person, top)
         table = self._items(top).assign(n_ratings=self.n_ratings[top], prediction=mean)
         if std is not None:
@@ -180,6 +207,8 @@ class Recommender:
         Raises:
             InputError: there is no such item, or several of that title.
         """
+        _check_count("n", n, 1)
+        _check_count("min_ratings", min_ratings, 0)
         index = self.catalog.require_item(item)
         vectors = self.answers.item_vectors()
         norms = np.linalg.norm(vectors, axis=1)
@@ -188,6 +217,8 @@ class Recommender:
         cosine[self.n_ratings < min_ratings] = -np.inf
         top = np.argsort(-cosine, kind="stable")[:n]
         top = top[np.isfinite(cosine[top])]
+        if not len(top):
+            raise InputError(f"no other item has {min_ratings} ratings. Ask for fewer.")
         return self._items(top).assign(similarity=cosine[top])
 
     def explain(self, user: Any, item: Any, n: int = 10, ratings: Any = None) -> pd.DataFrame:
@@ -245,6 +276,17 @@ class Recommender:
         if not expected[best] > 0:
             raise InputError("no item is left to ask for.")
         return self.catalog.items["item_id"].iat[asked[best]]
+
+    def _is_cold(self, kind: str, indices: Indices) -> NDArray[np.bool_]:
+        """(n,) whether training had no rating of each user or item of the data."""
+        return np.asarray((indices >= 0) & (self._n_train[kind][indices] == 0))
+
+    @cached_property
+    def _n_train(self) -> dict[str, Indices]:
+        """The number of training ratings of each user and of each item."""
+        train = self._ratings.iloc[self._train_rows]
+        sizes = {"user": self.answers.n_users, "item": self.answers.n_items}
+        return {kind: np.bincount(train[kind], minlength=n) for kind, n in sizes.items()}
 
     def _items(self, items: Indices) -> pd.DataFrame:
         """item_id, title, year and genres of these items."""
@@ -387,6 +429,31 @@ class Recommender:
         return self.answers.fold_in(np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
+def _check_count(name: str, value: Any, least: int) -> None:
+    """Raise InputError if it is no whole number, or too small."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InputError(f"{name}: expected a whole number from {least} on, got {value!r}.")
+
+
+def _seconds(times: Any) -> Indices:
+    """Times in seconds since 1970 UTC, of numbers or of dates.
+
+    Raises:
+        InputError: one is missing or no time.
+    """
+    values = pd.Series(times if pd.api.types.is_list_like(times) else [times])
+    if pd.api.types.is_datetime64_any_dtype(values) and not values.isna().any():
+        return (
+            (values.dt.tz_localize(None) if values.dt.tz is None else values.dt.tz_convert(None))
+            .to_numpy("datetime64[s]")
+            .astype(np.int64)
+        )
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(float)
+    if not (np.abs(numbers) < LATEST).all():
+        raise InputError("times: expected seconds since 1970 UTC, or dates, one for each pair.")
+    return numbers.astype(np.int64)
+
+
 def first_and_last(year: Years) -> tuple[int | None, int | None]:
     """The first and the last year, None for any, of 1995, "1990-1999", "2000-", (1990, None).
 
@@ -396,7 +463,7 @@ def first_and_last(year: Years) -> tuple[int | None, int | None]:
     if isinstance(year, tuple) and len(year) == 2:
         first, last = year
     else:
-        found = re.fullmatch(r"(\d{4})?(-)?(\d{4})?", str(year))
+        found = re.fullmatch(r"(\d{4})?(-)?((?<=-)\d{4})?", str(year))
         if not found or not (found[1] or found[3]):
             raise InputError(f"year: expected 1995, 1990-1999, 2000- or -1999, got {year!r}.")
         first, last = (None if text is None else int(text) for text in (found[1], found[3]))

@@ -69,11 +69,17 @@ def answer(model: Recommender, rows: pd.DataFrame, params: Mapping[str, Any]) ->
                 for values, value in zip(group[1:], (row, user, item), strict=True):
                     values.append(value)
     for ratings, numbers, users, items in pairs.values():
-        if ratings is None:
-            found = model.predict(users, items)
-        else:
+        try:
+            if ratings is None:
+                found = model.predict(users, items)
+            else:
+                found = model.predict(items=items, ratings=_frame(ratings))
+        except InputError:
+            for row, item in zip(numbers, items, strict=True):
+                with _naming(row):
+                    model.catalog.find_items([item])
             with _naming(numbers[0]):
-                found = model.predict(None, items, ratings=_frame(ratings))
+                raise
         answers += _records(found, numbers, [None] * len(numbers), found["note"])
     answers.sort(key=lambda record: (record["row"], record["rank"] or 0))
     columns = {name: [record[name] for record in answers] for name in answers[0]}

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,12 +22,14 @@ FILES = {"": "index.html", "page.css": "page.css", "page.js": "page.js"}
 TYPES = {".css": "text/css", ".js": "text/javascript"}
 HOSTS = ["127.0.0.1", "localhost"]
 MAX_BODY = 1 << 16  # bytes
+MAX_DETAIL = 500  # characters
+MAX_RATINGS = 200
 MAX_RATE, BURST = 1000.0, 2000.0  # requests a second, and at once
 N_REASONS = 3
 LEAST_EFFECT = 0.005  # less is 0.00 on the page
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' "
-    "'unsafe-inline'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -44,7 +47,7 @@ class Ratings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    ratings: Annotated[dict[Text, float], Field(max_length=500)] = {}
+    ratings: Annotated[dict[Text, float], Field(max_length=MAX_RATINGS)] = {}
     n: Annotated[int, Field(ge=1, le=50)] = 10
     skip: Annotated[list[Text], Field(max_length=1000)] = []
 
@@ -91,9 +94,9 @@ class Guard:
         length = Headers(scope=scope).get("content-length", "")
         if not self.limit.take():
             return JSONResponse({"detail": "too many requests"}, 429)
-        if scope["method"] == "POST" and not length.isdigit():
+        if scope["method"] == "POST" and not length.isdecimal():
             return JSONResponse({"detail": "a length is required"}, 411)
-        if length.isdigit() and int(length) > MAX_BODY:
+        if length.isdecimal() and int(length) > MAX_BODY:
             return JSONResponse({"detail": f"more than {MAX_BODY} bytes"}, 413)
         return None
 
@@ -108,6 +111,11 @@ def create_app(recommender: Recommender, rate: float = MAX_RATE, burst: float = 
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
     app.add_middleware(Guard, limit=RateLimit(rate, burst))
     files = {f"/{name}": (PAGE / file).read_bytes() for name, file in FILES.items()}
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse_form(request: Request, error: RequestValidationError) -> Response:
+        found = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        return JSONResponse({"detail": "; ".join(found)[:MAX_DETAIL]}, 422)
 
     @app.exception_handler(InputError)
     async def refuse(request: Request, error: InputError) -> Response:

@@ -5,6 +5,9 @@ const skipped = new Set();
 let facts = {low: 0.5, high: 5, unit: "stars"};
 let asked = null;
 let latest = 0;
+let failed = false;
+let searches = 0;
+let listed = null; // the text that the list of titles is about
 
 const $ = id => document.getElementById(id);
 const say = text => { $("message").textContent = text; };
@@ -32,8 +35,14 @@ async function refresh() {
   const turn = ++latest;
   try {
     const {items} = await get("api/recommend", {ratings: given(), n: 10});
-    if (turn === latest) showList(items);
+    if (turn !== latest) return;
+    if (failed) say("");
+    failed = false;
+    showList(items);
+    $("news").textContent = ratings.size ? `The list has changed. First: ${items[0].title}` : "";
   } catch (error) {
+    if (turn !== latest) return;
+    failed = true;
     say(error.message);
   }
 }
@@ -45,17 +54,17 @@ function showList(items) {
   $("list").replaceChildren(...items.map(item => {
     const kinds = item.genres.replaceAll("|", ", ");
     const reasons = sign => item.reasons.filter(({effect}) => sign * effect > 0).flatMap(
-      ({title, effect}, n) => [n ? ", " : sign > 0 ? " for: " : " against: ", element(
+      ({title, effect}, n) => [n ? ", " : sign > 0 ? "for: " : "against: ", element(
         "span", {class: sign > 0 ? "for" : "against"},
         `${title} ${sign > 0 ? "+" : "\u2212"}${Math.abs(effect).toFixed(2)}`,
       )]);
     return element("li", {},
       element("div", {},
-        element("p", {class: "title", style: "margin:0"}, item.title),
+        element("p", {class: "title"}, item.title),
         element("p", {class: "facts"}, [kinds, `${item.n_ratings} ratings`].filter(Boolean).join(" · ")),
         expected(item),
         ...(item.reasons.length
-          ? [element("p", {class: "reasons"}, ...reasons(1), ...reasons(-1))] : []),
+          ? [1, -1].map(sign => element("p", {class: "reasons"}, ...reasons(sign))) : []),
       ));
   }));
 }
@@ -68,9 +77,10 @@ function expected(item) {
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
     svg.append(made);
   };
-  const interval = item.low == null ? "" : `, ${item.low.toFixed(1)} to ${item.high.toFixed(1)}`;
+  const interval = item.low == null ? "without an interval"
+    : `95% interval: ${item.low.toFixed(1)} to ${item.high.toFixed(1)}`;
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", `from ${facts.low} to ${facts.high}${interval}`);
+  svg.setAttribute("aria-label", interval);
   draw("line", {x1: "0%", x2: "100%", y1: "50%", y2: "50%"});
   if (item.low != null)
     draw("line", {class: "bar", x1: `${x(item.low)}%`, x2: `${x(item.high)}%`, y1: "50%", y2: "50%"});
@@ -80,8 +90,12 @@ function expected(item) {
 }
 
 function add(item, focus) {
-  if (!ratings.has(item.item_id))
-    ratings.set(item.item_id, {title: item.title, rating: Math.round(2 * (facts.low + 3 * facts.high) / 4) / 2});
+  if (!ratings.has(item.item_id)) {
+    const rating = Math.round(2 * (facts.low + 3 * facts.high) / 4) / 2;
+    ratings.set(item.item_id, {title: item.title, rating});
+    say(`${item.title} has ${rating} ${facts.unit} to begin with: move its slider to your rating.`);
+  }
+  $("question").replaceChildren();
   close();
   $("search").value = "";
   showRated(focus ? item.item_id : null);
@@ -116,16 +130,16 @@ function showRated(focus) {
 }
 
 function close() {
+  searches += 1; // an answer that is under way opens no list
   $("found").hidden = true;
   $("search").setAttribute("aria-expanded", "false");
   $("search").removeAttribute("aria-activedescendant");
 }
 
-let searches = 0;
 async function search() {
   const query = $("search").value.trim();
-  const turn = ++searches;
   if (!query) return close();
+  const turn = ++searches;
   try {
     const {items} = await get(`api/search?q=${encodeURIComponent(query)}`);
     if (turn !== searches) return;
@@ -135,6 +149,7 @@ async function search() {
       option.item = item;
       return option;
     }));
+    listed = query;
     $("found").hidden = !items.length;
     $("search").setAttribute("aria-expanded", String(items.length > 0));
     say(items.length ? `${items.length} titles found` : "No title like this.");
@@ -161,7 +176,8 @@ $("search").addEventListener("keydown", event => {
   } else if (event.key === "Enter") {
     const options = [...$("found").children];
     const chosen = options.find(option => option.getAttribute("aria-selected") === "true") ?? options[0];
-    if (!$("found").hidden && chosen) add(chosen.item, true);
+    const current = listed === $("search").value.trim();
+    if (!$("found").hidden && chosen && current) add(chosen.item, true);
   } else if (event.key === "Escape") close();
 });
 $("ask").addEventListener("click", async () => {
@@ -169,9 +185,9 @@ $("ask").addEventListener("click", async () => {
   try {
     asked = await get("api/ask", {ratings: given(), skip: [...skipped]});
     const yes = element("button", {type: "button"}, "I know it");
-    yes.addEventListener("click", () => { say(""); add(asked, true); });
-    say(`Do you know ${asked.title}? `);
-    $("message").append(yes, " Otherwise ask me again.");
+    yes.addEventListener("click", () => add(asked, true));
+    say(`Do you know ${asked.title}? Otherwise ask again.`);
+    $("question").replaceChildren(yes);
   } catch (error) {
     say(error.message);
   }
