@@ -13,7 +13,7 @@ import typer
 from cf.core.errors import InputError
 
 app = typer.Typer(
-    help="Collaborative filtering as a workflow. Run it in the project's folder.",
+    help="Collaborative filtering as a workflow. Run it in the project's folder, or below it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

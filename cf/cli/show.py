@@ -11,6 +11,7 @@ from cf.reporting.tables import leaderboard_table
 NEXT = f"""\
 all on one page    {paths.REPORT}: open it in a browser
 figures            {paths.FIGURES}/*.png
+use the model      make demo; or . .venv/bin/activate && cf rate mine.csv
 runs in MLflow     make ui
 change something   edit params.yaml, then make repro; or in one go:
                    dvc exp run -S train_dotbias.model.n_factors=100

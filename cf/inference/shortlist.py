@@ -72,7 +72,8 @@ class Shortlist:
         if likely is None or by == "stars":
             slope, base = np.float32(1), np.zeros(len(stars), np.float32)
         else:
-            slope = np.float32(weight / self._deviation(person, stars[seen]) if by == "both" else 0)
+            deviation = self._deviation(person, self._exact(person, seen))
+            slope = np.float32(weight / deviation if by == "both" else 0)
             base = self._likely(likely, rated, seen)
         base[seen] = -np.inf
         found = base + slope * stars

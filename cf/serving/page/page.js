@@ -115,7 +115,7 @@ function showRated(focus) {
       shown.textContent = slider.value;
       slider.setAttribute("aria-valuetext", `${slider.value} ${facts.unit}`);
     });
-    slider.addEventListener("change", refresh);
+    slider.addEventListener("change", () => { say(""); refresh(); });
     const remove = element("button", {type: "button", "aria-label": `Remove ${entry.title}`}, "×");
     remove.addEventListener("click", () => {
       ratings.delete(id);
