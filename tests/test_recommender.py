@@ -567,7 +567,7 @@ def test_somebodys_ratings_are_read_as_people_have_them(
             "Matrix, The (1999) is rated twice",
         ),
         ("high.csv", "title,rating\nMatrix,6\n", "expected a rating from 0.5 to 5"),
-        ("text.csv", "title,rating\nMatrix,good\n", "expected a number for 'Matrix', got 'good'"),
+        ("text.csv", "title,rating\nMatrix,good\n", "rating 1: expected a number, got 'good'"),
         ("near.csv", "title,rating\nMatrx,4\n", "Did you mean Matrix, The (1999)"),
         ("empty.csv", "", "empty.csv"),
         ("text.json", '{"Matrix": "good"}', "text.json"),

@@ -299,7 +299,7 @@ def test_rows_of_all_kinds_are_answered_in_their_order(kept: Recommender) -> Non
         ([{"ratings": {"Matrx": 5}}], r"no item is called 'Matrx'. Did you mean Matrix, The"),
         ([{"ratings": {"Heat": 5}}], r"several items are called 'Heat': .*Give an id"),
         ([{"user_id": "u1", "item_id": "Heat"}], "several items are called 'Heat'"),
-        ([{"ratings": {"0100": 5, "the matrix": 4}}], "an item is rated twice"),
+        ([{"ratings": {"0100": 5, "the matrix": 4}}], "is rated twice"),
         ([{"ratings": "{"}], "ratings: expected JSON"),
         ([{"ratings": "5"}], r"ratings: expected \{item: rating\}"),
         ([{"ratings": [5]}], r"ratings: expected \{item: rating\}"),

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cf
 from cf.cli.output import Format, show
-from cf.cli.recommend import read_ratings
 from cf.core.errors import InputError
 
 
@@ -30,7 +29,9 @@ def main(
         of_pairs = [user for user in users for _ in items]
         frame = recommender.predict(of_pairs, list(items) * len(users), time)
     else:
-        given = read_ratings(Path(ratings), recommender)
+        from cf.cli import ratings_file  # late, as in cf.cli.recommend
+
+        given = ratings_file.read(Path(ratings), recommender)
         frame = recommender.predict(items=list(items), ratings=given)
     unit = recommender.facts["unit"]
     caption = f"expected {unit}"

@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 
 import cf
+from cf.cli import ratings_file
 from cf.cli.output import show
-from cf.cli.recommend import read_ratings, refuse_to_overwrite
+from cf.cli.recommend import refuse_to_overwrite
 from cf.core import io
 from cf.core.errors import InputError
 from cf.inference.recommender import Recommender
@@ -29,7 +30,7 @@ def main(out: str | None, n: int, add: bool, force: bool, model: str | None) -> 
     recommender, console = cf.load(model), Console(highlight=False)
     ratings: dict[object, float] = {}
     if out is not None and add:
-        items, values = recommender.given(read_ratings(Path(out), recommender))
+        items, values = recommender.given(ratings_file.read(Path(out), recommender))
         ids = recommender.catalog.items["item_id"].iloc[items]
         ratings = dict(zip(ids, values.astype(float).round(6).tolist(), strict=True))
     before = dict(ratings)

@@ -11,7 +11,6 @@ import cf
 from cf.cli.output import Format, show
 from cf.core import io
 from cf.core.errors import InputError
-from cf.inference import own_ratings
 from cf.inference.recommender import NothingLeftError, Recommender
 
 ORDERS = {
@@ -41,7 +40,11 @@ def main(
     if everybody is not None:
         write_all(recommender, Path(everybody), options, force)
         return
-    given = None if ratings is None else read_ratings(Path(ratings), recommender)
+    given = None
+    if ratings is not None:
+        from cf.cli import ratings_file  # late: other lists need not wait for what reads files
+
+        given = ratings_file.read(Path(ratings), recommender)
     frame = recommender.recommend(user, ratings=given, **options)
     whose = f"user {user}" if user is not None else Path(str(ratings)).name
     new = user is not None and recommender.catalog.find_users([user])[0] < 0
@@ -55,20 +58,6 @@ def main(
     show(frame, f"Recommended to {whose}: {recommender.name}", form, caption)
     if new:
         print(f"There is no user {user} in the data: these are for anybody.", file=sys.stderr)
-
-
-def read_ratings(path: Path, recommender: Recommender) -> pd.DataFrame:
-    """Somebody's ratings in a file.
-
-    Raises:
-        InputError: it cannot be read, or has ratings that cannot be used.
-    """
-    ratings = own_ratings.read(path)
-    try:
-        recommender.given(ratings)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    return ratings
 
 
 def write_all(recommender: Recommender, path: Path, options: dict[str, Any], force: bool) -> None:
