@@ -10,7 +10,7 @@ from cf.core.errors import InputError
 def main(
     user: str | None, ratings: str | None, item: str, n: int, model: str | None, form: Format
 ) -> None:
-    """Print them, the strongest first.
+    """Print which ratings speak for and against an item, the strongest first.
 
     Raises:
         InputError: there is no such user or item.

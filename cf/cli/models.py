@@ -8,7 +8,7 @@ from cf.inference.load import find_project, metrics, trained
 
 
 def main(form: Format) -> None:
-    """Print them with their metrics.
+    """Print the trained models with their metrics.
 
     Raises:
         InputError: this is no project, or no model is trained.

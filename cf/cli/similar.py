@@ -5,7 +5,7 @@ from cf.cli.output import Format, show
 
 
 def main(item: str, n: int, min_ratings: int, model: str | None, form: Format) -> None:
-    """Print them, the most similar first.
+    """Print the items most like one, the most similar first.
 
     Raises:
         InputError: there is no such item.

@@ -20,9 +20,9 @@ class Person:
     """Somebody whose ratings can be predicted.
 
     Attributes:
-        row: the factors and biases, as the model has them; of each sample or member.
-        covariance: of the row, of each sample; None where the model has none, or the row is known.
-        noise: variance of the person's ratings about the sum, of each sample, or None.
+        row: bias and factors, (s, d), for each of s samples or members.
+        covariance: of the row, (s, d, d); None where the row is known, or the model has none.
+        noise: variance of the person's ratings about their expected values, (s,), or None.
     """
 
     row: Floats
@@ -51,10 +51,10 @@ class Answers(Protocol):
         """A user of the training data."""
 
     def fold_in(self, items: Indices, ratings: Floats) -> Person:
-        """Somebody new, by ratings, (m,) each; without any, the one that is expected."""
+        """Somebody new, from their ratings, (m,) each; from none, the average person."""
 
     def score(self, person: Person, items: Indices | None) -> tuple[Floats, Floats | None]:
-        """As `predict`, of one person and these items, or all."""
+        """As `predict`, for one person and these items, or all items."""
 
     def table(self, people: Sequence[Person]) -> Floats:
         """(n, n_items): how people would rate all items, to order them; not within the range."""

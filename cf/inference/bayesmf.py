@@ -23,10 +23,15 @@ CHUNK = 4096  # pairs at a time
 
 @dataclass(frozen=True)
 class Posterior:
-    """A new person's, of each sample: of the row, (s, d) and (s, d, d), and of the noise, (s,).
+    """What the ratings of a new person say of their row and noise, for each of s samples.
 
-    `precision` is the noise's that the row was found with; designs are (s, m, d), and targets,
-    (s, m), the ratings less all that does not depend on the row.
+    Attributes:
+        row: its mean, (s, d).
+        covariance: of the row, (s, d, d).
+        noise_precision: the expected one, (s,).
+        precision: the noise precision that the row was computed with, (s,).
+        designs: (s, m, d), 1 and the factors of each rated item.
+        targets: (s, m), the ratings less the mean and the items' biases.
     """
 
     row: Any
@@ -99,23 +104,23 @@ class BayesMF:
         noise_precision = (w["noise_shape"] / w["noise_rate"]).astype(np.float64)
         designs, offsets = self._designs(items)
         targets = (ratings - self.offset) / self.factor - self.mean - offsets
-        squares = np.matmul(designs.transpose(0, 2, 1), designs).astype(np.float64)
+        gram = np.matmul(designs.transpose(0, 2, 1), designs).astype(np.float64)
         products = np.matmul(targets[:, None], designs)[:, 0].astype(np.float64)
         pull = np.einsum("sde,se->sd", precision, w["prior_mean"] + self._added(items))
         for _ in range(N_STEPS if m else 1):
-            covariance = np.linalg.inv(precision + noise_precision[:, None, None] * squares)
+            covariance = np.linalg.inv(precision + noise_precision[:, None, None] * gram)
             right = pull + noise_precision[:, None] * products
             row = np.einsum("sde,se->sd", covariance, right)
             used = noise_precision
             residuals = targets - np.matmul(designs, row[:, :, None])[..., 0]
-            expected = np.square(residuals).sum(1) + np.einsum("sde,sde->s", squares, covariance)
+            expected = np.square(residuals).sum(1) + np.einsum("sde,sde->s", gram, covariance)
             noise_precision = (w["noise_shape"] + m / 2) / (w["noise_rate"] + expected / 2)
         return Posterior(row, covariance, noise_precision, used, designs, targets)
 
     def without_each(
         self, items: Indices, ratings: Floats, targets: Indices
     ) -> tuple[Doubles, Doubles]:
-        """As `Answers.without_each`, in closed form: a rating is one of the posterior's rank.
+        """As `Answers.without_each`: removing a rating is a rank-one update of the posterior.
 
         The noise's precision stays as it is with all ratings.
 
@@ -129,8 +134,8 @@ class BayesMF:
         less = self._added_without_each(items) - self._added(items)[:, None]  # (s, m, d)
         pulled = np.matmul(less, np.matmul(self.weights["prior_precision"], fit.covariance))
         rows = fit.row[:, None] - (a * fit.targets)[..., None] * steps + pulled
-        share = a * (rows * fit.designs).sum(2) / (1 - leverages)
-        rows += share[..., None] * steps
+        scaled = a * (rows * fit.designs).sum(2) / (1 - leverages)
+        rows += scaled[..., None] * steps
         designs, biases = self._designs(targets)  # (s, n, d), (s, n)
         levels = biases + self.mean
         of_all = np.matmul(designs, fit.row[:, :, None])[..., 0] + levels

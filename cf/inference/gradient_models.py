@@ -195,9 +195,9 @@ class DotBias(GradientModel):
     def with_slopes(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
         """The ratings, and the sigmoid's slope times 1 and the items' factors."""
         low, high = MODEL_RANGE
-        share = (self.member(rows, items, k) - low) / (high - low)
+        level = (self.member(rows, items, k) - low) / (high - low)
         designs = np.concatenate([np.ones_like(items[:, :1]), items[:, 1:]], axis=1)
-        return low + (high - low) * share, ((high - low) * share * (1 - share))[:, None] * designs
+        return low + (high - low) * level, ((high - low) * level * (1 - level))[:, None] * designs
 
 
 class EmbNet(GradientModel):
@@ -217,10 +217,10 @@ class EmbNet(GradientModel):
     def with_slopes(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
         """The ratings, and their derivatives by the user's factors."""
         hidden = np.maximum(rows @ self.of_user + items @ self.of_item + self.shift, 0)
-        share = sigmoid(hidden @ self.output + self.output_bias)
+        level = sigmoid(hidden @ self.output + self.output_bias)
         through = ((hidden > 0) * self.output) @ self.of_user.T
-        slope = (self.high - self.low) * share * (1 - share)
-        return self.low + (self.high - self.low) * share, slope[:, None] * through
+        slope = (self.high - self.low) * level * (1 - level)
+        return self.low + (self.high - self.low) * level, slope[:, None] * through
 
     def without_each(
         self, items: Indices, ratings: Floats, targets: Indices

@@ -110,9 +110,9 @@ class Shortlist:
         factor, n = self.answers.factor, self.answers.n_items
         row = person.row[:, 1:].ravel() / np.float32(len(person.row))
         vector = np.concatenate([[np.float32(1)], row])
-        left = of_seen.astype(np.float64) - float(vector @ self._mean) * factor
+        residuals = of_seen.astype(np.float64) - float(vector @ self._mean) * factor
         squares = float(vector @ np.einsum("jk,k->j", self._scatter, vector)) * factor**2
-        squares -= np.square(left).sum()
-        n_new = max(1, n - len(left))
-        variance = squares / n_new - (left.sum() / n_new) ** 2
+        squares -= np.square(residuals).sum()
+        n_new = max(1, n - len(residuals))
+        variance = squares / n_new - (residuals.sum() / n_new) ** 2
         return float(np.sqrt(variance)) if variance > 0 else np.inf

@@ -35,7 +35,7 @@ def choose(
 
     Each user's last training ratings, or without times any, are held out and looked for on the
     lists. Who rates what is fitted to the rest, and users are folded into a model by the rest of
-    their ratings: of all that answers, the model's items alone know those held out.
+    their ratings, so that only the model's items were trained with the ratings held out.
     """
     held = _hold_out(train)
     rest, wanted = train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))
