@@ -110,9 +110,9 @@ class Shortlist:
         factor, n = self.answers.factor, self.answers.n_items
         row = person.row[:, 1:].ravel() / np.float32(len(person.row))
         vector = np.concatenate([[np.float32(1)], row])
-        residuals = of_seen.astype(np.float64) - float(vector @ self._mean) * factor
+        centered = of_seen.astype(np.float64) - float(vector @ self._mean) * factor
         squares = float(vector @ np.einsum("jk,k->j", self._scatter, vector)) * factor**2
-        squares -= np.square(residuals).sum()
-        n_new = max(1, n - len(residuals))
-        variance = squares / n_new - (residuals.sum() / n_new) ** 2
+        squares -= np.square(centered).sum()
+        n_new = max(1, n - len(centered))
+        variance = squares / n_new - (centered.sum() / n_new) ** 2
         return float(np.sqrt(variance)) if variance > 0 else np.inf
