@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 ROUNDS = 3
-MADE = (".git", "mlruns", "ingested", "encoded", "split", "models", "runs", "reports")
+MADE = (".git", "mlruns", "ingested", "encoded", "split", "models", "blend", "runs", "reports")
 CACHES = (".venv*", "cache", "tmp", "dvc.lock", "__pycache__", ".*_cache", ".hypothesis")
 
 
