@@ -282,6 +282,11 @@ class Recommender:
         return np.asarray((indices >= 0) & (self._n_train[kind][indices] == 0))
 
     @cached_property
+    def _genres(self) -> "pd.Series[Any]":
+        """The genres of each item, in lower case."""
+        return self.catalog.items["genres"].str.casefold().str.split("|")
+
+    @cached_property
     def _n_train(self) -> dict[str, Indices]:
         """The number of training ratings of each user and of each item."""
         train = self._ratings.iloc[self._train_rows]
@@ -349,9 +354,10 @@ class Recommender:
         """(n_items,) whether each item is of this kind."""
         items = self.catalog.items
         wanted = self.n_ratings >= min_ratings
-        names = items["genres"].str.casefold().str.split("|")
         for one in [genre] if isinstance(genre, str) else genre or ():
-            has = names.map(lambda of_item, one=one: one.casefold() in of_item).to_numpy(bool)
+            has = self._genres.map(lambda of_item, one=one: one.casefold() in of_item).to_numpy(
+                bool
+            )
             if not has.any():
                 there = sorted(set(items["genres"].str.split("|").explode()) - {""})
                 raise InputError(f"no item is of the genre {one}. There are: {', '.join(there)}.")
