@@ -2,25 +2,21 @@
 
 Takes trained models (dvc repro). A quarter of the requests are for the page's files, half are
 searches, and a quarter lists, each for other ratings.
-Usage: python -m benchmarks.demo [REQUESTS_A_SECOND] [SECONDS]
+Usage: python -m benchmarks.demo [REQUESTS_PER_SECOND] [SECONDS]
 """
 
-import os
-import socket
-import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import requests
 
 import cf
+from benchmarks.servers import server
 
 RATE, SECONDS = 200, 20
 N_THREADS = 32
@@ -54,7 +50,7 @@ def main() -> None:
             status[type(error).__name__] += 1
         taken.setdefault(name, []).append(time.perf_counter() - due)
 
-    with server() as url, ThreadPoolExecutor(N_THREADS) as pool:
+    with server(["-m", "cf.cli", "demo"]) as url, ThreadPoolExecutor(N_THREADS) as pool:
         began = time.perf_counter() + 0.1
         for number in range(rate * seconds):
             pool.submit(ask, url, number, began + number / rate)
@@ -76,31 +72,6 @@ def request(number: int, ids: list[str]) -> tuple[str, str, str, dict[str, Any]]
         ratings = {item: float(draw.integers(1, 6)) for item in rated}
         return "list", "POST", "/api/recommend", {"json": {"ratings": ratings}}
     return "search", "GET", "/api/search", {"params": {"q": draw.choice(QUERIES)}}
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """The address of `cf demo`, which ends with the block."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cf.cli", "demo", "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(300):
-            try:
-                requests.get(url, timeout=5).raise_for_status()
-                break
-            except requests.RequestException:
-                time.sleep(0.1)
-        yield url
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait()
 
 
 if __name__ == "__main__":

@@ -7,13 +7,9 @@ process by one client, one request after another.
 
 import json
 import os
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +18,7 @@ import pandas as pd
 import requests
 from safetensors.numpy import save_file
 
+from benchmarks.servers import server
 from cf.core import io, paths
 from cf.core.ratings import Provenance
 from cf.inference.lists import BLEND, Likely
@@ -29,6 +26,7 @@ from cf.inference.lists import BLEND, Likely
 N_ITEMS, N_USERS, N_RATINGS = 87_585, 5_000, 800_000
 N_SAMPLES, N_FACTORS, N_COMPONENTS, N_LIKELY = 100, 10, 200, 5_000
 N_REPEATS, N_WARM = 60, 5
+SERVE = ["-m", "mlflow", "models", "serve", "--host", "127.0.0.1", "--env-manager", "local", "-m"]
 LIMITS_MS = {"100 pairs": 10, "top 10": 20}
 
 
@@ -52,10 +50,10 @@ def main() -> None:
             return model.predict(pd.DataFrame(body["dataframe_records"]))
 
         own = {name: median_ms(predict, body) for name, body in bodies().items()}
-        with server(served) as url, requests.Session() as session:
+        with server([*SERVE, str(served)], "/ping") as url, requests.Session() as session:
 
             def post(body: dict[str, Any]) -> None:
-                session.post(url, json=body, timeout=60).raise_for_status()
+                session.post(f"{url}/invocations", json=body, timeout=60).raise_for_status()
 
             over_http = {name: median_ms(post, body) for name, body in bodies().items()}
     table = pd.DataFrame({"predict() ms": own, "HTTP ms": over_http})
@@ -158,33 +156,6 @@ def median_ms(ask: Callable[[dict[str, Any]], Any], body: Callable[[int], dict[s
         ask(asked)
         seconds.append(time.perf_counter() - began)
     return float(np.median(seconds[N_WARM:])) * 1000
-
-
-@contextmanager
-def server(model: Path) -> Iterator[str]:
-    """The address of a server of the model, which ends with the block."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    where = ["--host", "127.0.0.1", "--port", str(port), "--env-manager", "local"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model), *where],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        for _ in range(600):
-            try:
-                requests.get(f"{address}/ping", timeout=5).raise_for_status()
-                break
-            except requests.RequestException:
-                time.sleep(0.1)
-        yield f"{address}/invocations"
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait()
 
 
 def load() -> str:

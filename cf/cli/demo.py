@@ -1,15 +1,10 @@
 """A page to try a trained model in a browser: cf demo."""
 
-import os
-import socket
-
 import uvicorn
 
 import cf
-from cf.core.errors import InputError
+from cf.cli.ports import HOST, require_free
 from cf.serving.demo import create_app
-
-HOST = "127.0.0.1"
 
 
 def main(port: int, model: str | None) -> None:
@@ -18,13 +13,7 @@ def main(port: int, model: str | None) -> None:
     Raises:
         InputError: there is no such model, or the port is taken.
     """
-    try:
-        socket.create_server((HOST, port)).close()
-    except OSError as error:
-        raise InputError(
-            f"port {port} of {HOST} cannot be had: {os.strerror(error.errno or 0)}. Take another: "
-            f"cf demo --port {port % 65535 + 1}"
-        ) from None
+    require_free(port, "Take another: cf demo --port {another}")
     recommender = cf.load(model)
     recommender.prepare()
     print(f"{recommender.name} answers on http://{HOST}:{port} (Ctrl-C ends it)", flush=True)

@@ -1,9 +1,8 @@
 """Which ratings speak for an item and which against it: cf explain."""
 
-from pathlib import Path
-
 import cf
 from cf.cli.output import Format, show
+from cf.cli.recommend import read_ratings
 from cf.core.errors import InputError
 
 
@@ -18,11 +17,7 @@ def main(
     if (user is None) == (ratings is None):
         raise InputError("give one of --user ID and --ratings FILE.")
     recommender = cf.load(model)
-    given = None
-    if ratings is not None:
-        from cf.cli import ratings_file  # late, as in cf.cli.recommend
-
-        given = ratings_file.read(Path(ratings), recommender)
+    given = None if ratings is None else read_ratings(ratings, recommender)
     frame = recommender.explain(user, item, n, ratings=given)
     title = recommender.catalog.name(recommender.catalog.require_item(item))
     expected, unit = frame.attrs["prediction"], recommender.facts["unit"]

@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import cf
 from cf.cli.output import Format, show
+from cf.cli.recommend import read_ratings
 from cf.core.errors import InputError
 
 
@@ -29,15 +29,14 @@ def main(
         of_pairs = [user for user in users for _ in items]
         frame = recommender.predict(of_pairs, list(items) * len(users), time)
     else:
-        from cf.cli import ratings_file  # late, as in cf.cli.recommend
-
-        given = ratings_file.read(Path(ratings), recommender)
+        given = read_ratings(ratings, recommender)
         frame = recommender.predict(items=list(items), ratings=given)
     unit = recommender.facts["unit"]
     caption = f"expected {unit}"
     if "std" in frame:
         caption += ", and the standard deviation of the rating about them"
-    unknown = [item for item in items if recommender.catalog.find_items([item])[0] < 0]
+    found = zip(items, recommender.catalog.find_items(items), strict=True)
+    unknown = [item for item, index in found if index < 0]
     hints = [f"{item} is not in the data.{recommender.catalog.suggest(item)}" for item in unknown]
     show(frame, f"{recommender.name}, {recommender.facts['dataset']}", form, caption)
     for hint in hints:

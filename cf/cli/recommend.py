@@ -40,11 +40,7 @@ def main(
     if everybody is not None:
         write_all(recommender, Path(everybody), options, force)
         return
-    given = None
-    if ratings is not None:
-        from cf.cli import ratings_file  # late: other lists need not wait for what reads files
-
-        given = ratings_file.read(Path(ratings), recommender)
+    given = None if ratings is None else read_ratings(ratings, recommender)
     frame = recommender.recommend(user, ratings=given, **options)
     whose = f"user {user}" if user is not None else Path(str(ratings)).name
     new = user is not None and recommender.catalog.find_users([user])[0] < 0
@@ -58,6 +54,13 @@ def main(
     show(frame, f"Recommended to {whose}: {recommender.name}", form, caption)
     if new:
         print(f"There is no user {user} in the data: these are for anybody.", file=sys.stderr)
+
+
+def read_ratings(path: str, recommender: Recommender) -> pd.DataFrame:
+    """Somebody's ratings in a file, as `cf.cli.ratings_file.read` has them."""
+    from cf.cli import ratings_file  # late: other answers need not wait for what reads files
+
+    return ratings_file.read(Path(path), recommender)
 
 
 def write_all(recommender: Recommender, path: Path, options: dict[str, Any], force: bool) -> None:

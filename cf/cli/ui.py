@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,11 +13,11 @@ from urllib.parse import urlencode
 
 import requests
 
+from cf.cli.ports import HOST, require_free
 from cf.core import config, paths
 from cf.core.errors import InputError
 from cf.tracking import ui_view
 
-HOST = "127.0.0.1"
 NEEDLESS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
@@ -51,13 +50,7 @@ def serve(name: str, port: int) -> None:
     )
     if not paths.STORE.exists():
         raise no_runs
-    try:
-        socket.create_server((HOST, port)).close()
-    except OSError as error:
-        raise InputError(
-            f"port {port} of {HOST} cannot be had: {os.strerror(error.errno or 0)}. Perhaps `make "
-            f"ui` runs already; else take another: make ui PORT={port % 65535 + 1}"
-        ) from None
+    require_free(port, "Perhaps `make ui` runs already; else take another: make ui PORT={another}")
     print("MLflow starts ...", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that MLflow ends with this
     artifacts = paths.STORE.resolve().with_name("artifacts").as_uri()

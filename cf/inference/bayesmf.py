@@ -180,7 +180,11 @@ class BayesMF:
 
     def score(self, person: Person, items: Indices | None) -> tuple[Floats, Floats]:
         """As `Answers.score`."""
-        return self._of_person(person, items)
+        every = np.arange(self.n_items) if items is None else items
+        starts = range(0, max(1, len(every)), CHUNK)
+        parts = [self._of_items(person, every[start : start + CHUNK]) for start in starts]
+        means, deviations = zip(*parts, strict=True)
+        return np.concatenate(means), np.concatenate(deviations)
 
     def table(self, people: Sequence[Person]) -> Floats:
         """As `Answers.table`: one product of all samples' factors, without clamping."""
@@ -226,21 +230,8 @@ class BayesMF:
         factors = self.item_rows[..., 1:]
         return factors.transpose(1, 0, 2).reshape(self.n_items, -1)
 
-    def _of_person(self, person: Person, items: Indices | None) -> tuple[Floats, Floats]:
-        """Means and deviations of these items, or all, some at a time."""
-        n = self.n_items if items is None else len(items)
-        parts = [
-            self._of_rows(person, self._rows_of(items, start))
-            for start in range(0, max(1, n), CHUNK)
-        ]
-        means, deviations = zip(*parts, strict=True)
-        return np.concatenate(means), np.concatenate(deviations)
-
-    def _rows_of(self, items: Indices | None, start: int) -> Floats:
-        part = slice(start, start + CHUNK)
-        return self.item_rows[:, part if items is None else items[part]]
-
-    def _of_rows(self, person: Person, item_rows: Floats) -> tuple[Floats, Floats]:
+    def _of_items(self, person: Person, items: Indices) -> tuple[Floats, Floats]:
+        item_rows = self.item_rows[:, items]
         p = person.row
         sums = np.matmul(item_rows[..., 1:], p[:, 1:, None])[..., 0]
         sums += item_rows[..., 0] + (p[:, :1] + np.float32(self.mean))
