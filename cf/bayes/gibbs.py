@@ -9,24 +9,30 @@ from torch import Tensor, nn
 from torch.distributions import Gamma
 
 from cf.bayes import row_blocks as blocks
+from cf.bayes.row_blocks import Block
 from cf.bayes.side_information import Feature
+from cf.bayes.time_effects import TimeEffects
 from cf.models.bayesmf import scores
 
 CHUNK_SIZE = 16384  # ratings at a time: intermediate results then stay in the cache
+START_DEVIATION, START_PRECISION = 0.1, 20.0
+"""Of all rows, and of their prior. On sparse data, where few ratings speak for factors, chains that
+start with wide rows hardly leave them; where many do, chains soon leave narrow ones."""
 
 
 @dataclass(frozen=True)
 class Priors:
     """Hyperpriors, weak: a few hundred ratings dominate them.
 
-    Precisions are in 1/stars². A Gamma is its shape and its rate.
+    Ratings are in units of their standard deviation. A Gamma is its shape and its rate.
     """
 
     beta0: float = 1.0  # rows that the Normal-Wishart's prior of a side's mean counts for
     nu0: float = 1.0  # the Wishart's degrees of freedom beyond the number of dimensions d
     scale0: float = 1.0  # times the identity: the Wishart's scale matrix
     feature: tuple[float, float] = (1.0, 1.0)  # Gamma of the penalty on a feature's coefficients
-    day: tuple[float, float] = (1.0, 0.1)  # Gamma of the precision of the user-day effects
+    time: tuple[float, float] = (1.0, 1.0)  # Gamma of the precision of a time effect's process
+    time_factor: float = 0.5  # standard deviation of the factor of that process
     noise: tuple[float, float] = (1.0, 1.0)  # Gamma of the noise precision if all users share it
     noise_rate: tuple[float, float] = (1.0, 0.1)  # Gamma of the rate of users' noise precisions
     noise_shapes: tuple[float, float] = (0.5, 50.0)  # ends of the grid of their shapes, log-uniform
@@ -46,11 +52,13 @@ class FeatureRegression(nn.Module):
         self.penalty: Tensor = nn.Buffer(torch.tensor(1.0))
         self.fitted: Tensor = nn.Buffer(torch.zeros(n, d))
 
-    def draw(self, residuals: Tensor, chol: Tensor, prior: tuple[float, float]) -> None:
+    def draw(
+        self, residuals: Tensor, chol: Tensor, prior: tuple[float, float], relaxation: float
+    ) -> None:
         """Draw the coefficients, then their penalty, whose prior is a Gamma.
 
         The residuals, (n, d), are the side's rows less all other terms of their prior means; `chol`
-        is the precision's lower Cholesky factor.
+        is the precision's lower Cholesky factor; `relaxation` as in `cf.bayes.row_blocks.draw`.
 
         Source:
             Simm et al. 2017, "Macau: Scalable Bayesian Factorization with High-Dimensional Side
@@ -59,7 +67,8 @@ class FeatureRegression(nn.Module):
         posterior_precision = (self.feature.eigenvalues + self.penalty)[:, None]
         noise = draw_normal(chol, len(posterior_precision))
         mean = self.feature.project(residuals) / posterior_precision
-        self.coefficients = mean + noise / posterior_precision.sqrt()
+        noise *= (1 - relaxation**2) ** 0.5 / posterior_precision.sqrt()
+        self.coefficients = mean.lerp(self.coefficients, relaxation) + noise
         self.fitted = self.feature.expand(self.coefficients)
         squared_norm = (self.coefficients @ chol).square().sum()
         shape, rate = prior
@@ -76,10 +85,10 @@ class EntitySide(nn.Module):
     def __init__(self, n: int, n_factors: int, features: Sequence[Feature]) -> None:
         super().__init__()
         d = 1 + n_factors
-        self.rows: Tensor = nn.Buffer(0.3 * torch.randn(n, d))
+        self.rows: Tensor = nn.Buffer(START_DEVIATION * torch.randn(n, d))
         self.rows[:, 0] = 0.0
         self.mean: Tensor = nn.Buffer(torch.zeros(d))
-        self.precision: Tensor = nn.Buffer(5.0 * torch.eye(d))
+        self.precision: Tensor = nn.Buffer(START_PRECISION * torch.eye(d))
         regressions = nn.ModuleList(FeatureRegression(feature, n, d) for feature in features)
         self.regressions = cast(list[FeatureRegression], regressions)
 
@@ -97,7 +106,7 @@ class EntitySide(nn.Module):
         """(n, d): the sum of what the features add."""
         return sum((each.fitted for each in self.regressions), torch.zeros_like(self.rows))
 
-    def draw_prior(self, priors: Priors) -> None:
+    def draw_prior(self, priors: Priors, relaxation: float = 0.0) -> None:
         """Draw mean and precision, then the regressions, given the rows.
 
         Source:
@@ -121,93 +130,83 @@ class EntitySide(nn.Module):
         residuals -= self.mean
         for regression in self.regressions:
             residuals += regression.fitted
-            regression.draw(residuals, chol, priors.feature)
+            regression.draw(residuals, chol, priors.feature, relaxation)
             residuals -= regression.fitted
 
 
 class Sampler(nn.Module):
     """The chain: its `state_dict` is all that a sweep begins with, and `sweep` moves it on.
 
-    stars(u, i, t) = mean + b_u + c_i + p_u · q_i + d_{u,t} + noise of precision a_u
+    rating(u, i, t) = mean + b_u + c_i + p_u · q_i + e_u(t) + noise of precision a_u
 
-    where (b_u, p_u) is the user's row, (c_i, q_i) the item's, and d_{u,t} ~ N(0, 1/day_precision)
-    an effect that all ratings of user u on day t share.
-
-    The precisions a_u are `noise`, (n_users,), the effects `days`, (n_days,).
+    where (b_u, p_u) is the user's row, (c_i, q_i) the item's, and e_u(t) what the user's ratings at
+    about the same time have in common. The precisions a_u are `noise`, (n_users,).
     """
 
     def __init__(
         self,
         users: Tensor,  # (n,) indices
         items: Tensor,  # (n,) indices
-        values: Tensor,  # (n,) in stars, centered
-        user_days: Tensor | None,  # (n,) in [0, n_days), of each rating; None: no such effects
+        values: Tensor,  # (n,) centered, of about unit variance
         user_side: EntitySide,
         item_side: EntitySide,
         user_noise: bool,  # whether each user has a noise precision; else all share one
         priors: Priors,
+        time_effects: TimeEffects | None = None,
+        divided: tuple[list[Block], list[Block]] | None = None,  # as `divide` has it
     ) -> None:
         super().__init__()
-        self.users, self.items, self.values, self.user_days = users, items, values, user_days
+        self.users, self.items, self.values = users, items, values
+        self.time_effects = time_effects
         self.user_side, self.item_side = user_side, item_side
         self.user_noise, self.priors = user_noise, priors
         n_users, n_items = len(user_side.rows), len(item_side.rows)
-        self._user_blocks = blocks.divide(users, items, n_users, n_items)
-        self._item_blocks = blocks.divide(items, users, n_items, n_users)
+        if divided is None:
+            divided = divide(users, items, n_users, n_items)
+        self._user_blocks, self._item_blocks = divided
         self._counts = torch.bincount(users, minlength=n_users)
-        n_days = 0 if user_days is None else 1 + int(user_days.max())
-        self.days: Tensor = nn.Buffer(torch.zeros(n_days))
-        self.day_precision: Tensor = nn.Buffer(torch.tensor(10.0))
         self.noise: Tensor = nn.Buffer(torch.ones(n_users))
         self.noise_shape: Tensor = nn.Buffer(torch.tensor(5.0))
         self.noise_rate: Tensor = nn.Buffer(torch.tensor(5.0))
         low, high = priors.noise_shapes
         self.shape_grid = torch.logspace(0, 1, 200, base=high / low) * low  # of the noise's Gamma
 
-    def sweep(self) -> Tensor:
-        """Draw everything once, and return the residuals, (n,) in stars."""
-        values = self.values - self.day_terms()
-        self.draw_users(values)
-        self.user_side.draw_prior(self.priors)
-        self.draw_items(values)
-        self.item_side.draw_prior(self.priors)
+    def sweep(self, relaxation: float = 0.0) -> Tensor:
+        """Draw everything once, and return the residuals, (n,).
+
+        `relaxation` is of all draws that are normal: see `cf.bayes.row_blocks.draw`.
+        """
+        values = self.values - self.time_terms()
+        self.draw_users(values, relaxation)
+        self.user_side.draw_prior(self.priors, relaxation)
+        self.draw_items(values, relaxation)
+        self.item_side.draw_prior(self.priors, relaxation)
         residuals = self.values - self.factor_terms()
-        if self.user_days is not None:
-            self.draw_days(residuals, self.user_days)
-            residuals -= self.day_terms()
+        if self.time_effects is not None:
+            priors = self.priors.time, self.priors.time_factor
+            self.time_effects.draw(residuals, self.noise, *priors, relaxation)
+            residuals -= self.time_terms()
         self.draw_noise(residuals)
         return residuals
 
-    def draw_users(self, values: Tensor) -> None:
-        """Draw the users' rows; `values` are the ratings less the effects of days."""
+    def draw_users(self, values: Tensor, relaxation: float = 0.0) -> None:
+        """Draw the users' rows; `values` are the ratings less the effects of time."""
         side, items = self.user_side, self.item_side
         targets = values - items.rows[:, 0].index_select(0, self.items)
-        side.rows = blocks.draw(
-            self._user_blocks, items.designs, targets, self.noise, side.prior_means, side.precision
-        )
+        prior = side.prior_means, side.precision
+        ratings = items.designs, targets, self.noise
+        side.rows = blocks.draw(self._user_blocks, *ratings, *prior, side.rows, relaxation)
 
-    def draw_items(self, values: Tensor) -> None:
+    def draw_items(self, values: Tensor, relaxation: float = 0.0) -> None:
         """Draw the items' rows; a user's noise precision is a factor of designs and targets."""
         side, users = self.item_side, self.user_side
         roots = self.noise.sqrt()
         targets = values - users.rows[:, 0].index_select(0, self.users)
         targets *= roots.index_select(0, self.users)
         designs = users.designs * roots[:, None]
-        weights = torch.ones(len(side.rows))
-        side.rows = blocks.draw(
-            self._item_blocks, designs, targets, weights, side.prior_means, side.precision
-        )
-
-    def draw_days(self, residuals: Tensor, user_days: Tensor) -> None:
-        """Draw the effects of user-days from the residuals of the rows, then their precision."""
-        weights = self.noise.index_select(0, self.users)
-        precision = torch.zeros_like(self.days).index_add_(0, user_days, weights)
-        precision += self.day_precision
-        sums = torch.zeros_like(self.days).index_add_(0, user_days, residuals * weights)
-        self.days = sums / precision + torch.randn(len(self.days)) / precision.sqrt()
-        shape, rate = self.priors.day
-        squares = self.days.square().sum()
-        self.day_precision = draw_gamma(shape + len(self.days) / 2, rate + squares / 2)
+        prior = side.prior_means, side.precision
+        ratings = designs, targets, torch.ones(len(side.rows))
+        side.rows = blocks.draw(self._item_blocks, *ratings, *prior, side.rows, relaxation)
 
     def draw_noise(self, residuals: Tensor) -> None:
         """Draw the noise precisions from the residuals, then the prior that users share."""
@@ -239,10 +238,20 @@ class Sampler(nn.Module):
         chunks = zip(self.users.split(CHUNK_SIZE), self.items.split(CHUNK_SIZE), strict=True)  # type: ignore[no-untyped-call]
         return torch.cat([scores(*rows, users, items) for users, items in chunks])
 
-    def day_terms(self) -> Tensor:
-        """d_{u,t} of each rating, (n,); a scalar 0 without such effects."""
-        days = self.user_days
-        return torch.zeros(()) if days is None else self.days.index_select(0, days)
+    def time_terms(self) -> Tensor:
+        """e_u(t) of each rating, (n,); a scalar 0 without such effects."""
+        effects = self.time_effects
+        return torch.zeros(()) if effects is None else effects.terms()
+
+
+def divide(
+    users: Tensor, items: Tensor, n_users: int, n_items: int
+) -> tuple[list[Block], list[Block]]:
+    """The ratings by user and by item, for all chains that draw from them."""
+    return (
+        blocks.divide(users, items, n_users, n_items),
+        blocks.divide(items, users, n_items, n_users),
+    )
 
 
 def draw_normal(chol: Tensor, n: int) -> Tensor:

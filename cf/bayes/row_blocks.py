@@ -46,6 +46,8 @@ def draw(
     weights: Tensor,  # (n_rows,), > 0
     means: Tensor,  # (n_rows, d)
     precision: Tensor,  # (d, d), symmetric and positive definite
+    before: Tensor,  # (n_rows, d), the rows that were drawn last
+    relaxation: float,  # above -1, up to 0
 ) -> Tensor:
     """A draw of each row of regression coefficients, given all else: (n_rows, d).
 
@@ -55,32 +57,42 @@ def draw(
         row_r ~ N(A⁻¹ (precision means_r + weights_r Σ target design), A⁻¹),
         A = precision + weights_r Σ design designᵀ.
 
-    All is done in coordinates in which the prior's precision is the identity.
+    With a relaxation r below 0 the row goes to the other side of its mean,
+
+        mean + r (row before - mean) + (1 - r²)^½ (draw - mean),
+
+    which has the same distribution if the row before has it, and moves on where plain draws would
+    go to and fro. All is done in coordinates in which the prior's precision is the identity.
 
     Source:
         Salakhutdinov and Mnih 2008, "Bayesian Probabilistic Matrix Factorization using Markov
-        Chain Monte Carlo", equations 11 to 13.
+        Chain Monte Carlo", equations 11 to 13; Adler 1981, "Over-relaxation method for the Monte
+        Carlo evaluation of the partition function for multiquadratic actions".
     """
     n, d = means.shape
     chol = torch.linalg.cholesky(precision)
     inverse = torch.linalg.solve_triangular(chol, torch.eye(d), upper=False)
     whitened = torch.cat([designs @ inverse.T, designs.new_zeros(1, d)])
-    targets = torch.cat([targets, targets.new_zeros(1)])
-    centers, noise = means @ chol, torch.randn(n, d)
+    # Draws are linear in their means' parts and their noise, which are scaled by these.
+    pull, renewal = 1 - relaxation, (1 - relaxation**2) ** 0.5
+    targets = torch.cat([targets * pull, targets.new_zeros(1)])
+    centers, noise = pull * means @ chol, renewal * torch.randn(n, d)
     drawn = torch.empty_like(means)
     for block in blocks:
         x, t = gather(whitened, block.others), gather(targets, block.ratings)
         sampler = sample_dual if t.shape[1] < d else sample_primal
         of_rows = (gather(table, block.rows) for table in (weights, centers, noise))
-        drawn.index_copy_(0, block.rows, sampler(x, t, *of_rows))
-    return torch.mm(drawn, inverse)
+        drawn.index_copy_(0, block.rows, sampler(x, t, *of_rows, renewal))
+    return torch.mm(drawn, inverse).add_(before, alpha=relaxation)
 
 
-def sample_primal(x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor) -> Tensor:
+def sample_primal(
+    x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor, renewal: float = 1.0
+) -> Tensor:
     """(B, d) draws by a system of d equations each, as in the formula of `draw`.
 
     x are (B, L, d) designs, t (B, L) targets, weights (B,), centers (B, d) the prior means, and
-    noise (B, d) is standard normal.
+    noise (B, d) is normal with the standard deviation `renewal`.
     """
     weights = weights[:, None]
     a = torch.bmm(x.mT, x).mul_(weights[:, :, None])
@@ -93,7 +105,9 @@ def sample_primal(x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise:
     return rows[:, :, 0]
 
 
-def sample_dual(x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor) -> Tensor:
+def sample_dual(
+    x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor, renewal: float = 1.0
+) -> Tensor:
     """The same by a system of L equations each, which is smaller: most items have few ratings.
 
     Source:
@@ -103,7 +117,7 @@ def sample_dual(x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: T
     variances = 1 / weights[:, None]
     rows = centers + noise
     residuals = t - torch.bmm(x, rows[:, :, None])[:, :, 0]
-    residuals -= torch.randn_like(t) * variances.sqrt()
+    residuals -= torch.randn_like(t) * (variances.sqrt() * renewal)
     covariance = torch.bmm(x, x.mT)
     covariance.diagonal(dim1=1, dim2=2).add_(variances)
     correction = torch.cholesky_solve(residuals[:, :, None], torch.linalg.cholesky(covariance))

@@ -2,26 +2,31 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cf.bayes.gibbs import EntitySide, Priors, Sampler
+from cf.bayes.gibbs import EntitySide, Priors, Sampler, divide
 from cf.bayes.side_information import Feature
+from cf.bayes.time_effects import Moments, TimeEffects
 from cf.core.config import Gibbs
 from cf.core.errors import InputError
 from cf.core.io import atomic_write
 from cf.core.ratings import Ratings
 from cf.models.base import on_model_scale
-from cf.models.bayesmf import BayesMF, scores, user_day_ids
+from cf.models.bayesmf import BayesMF, Samples, bridge, frozen, nearest_moments, scores
 
 State = dict[str, Tensor]
+
+RELAXATION = -0.9
+"""Of all normal draws, as `cf.bayes.row_blocks.draw` has it; chosen on a slice of the training rows,
+where as many sweeps are worth more than twice as many plain ones."""
+N_PLAIN_SWEEPS = 10  # at first: what is far from its mean would go as far to the other side
 
 
 @dataclass(frozen=True)
@@ -94,44 +99,43 @@ def sample(
     """Draw samples into `model`, on the CPU, and yield after each sweep.
 
     All randomness comes from torch's global generator: seed that, and the results repeat to the
-    bit. The user-day effects are left out where the ratings have no times. Nothing is chosen by
-    `valid`. A chain that finds its state in `checkpoint` yields its sweeps again, then resumes,
+    bit. If the ratings have times, a second chain that knows them runs beside the first one. Nothing
+    is chosen by `valid`. A chain that finds its state in `checkpoint` yields its sweeps again, then resumes,
     with the same samples as without interruption.
 
     Raises:
         InputError: the numbers are no longer finite.
     """
     model.eval()
-    mean = float(train.values.mean(dtype=np.float64))
-    model.mean.fill_((mean - model.offset) / model.factor)
-    n_samples, n_users, d = model.user_rows.shape
-    n_items = model.item_rows.shape[1]
     users, items = torch.tensor(train.users), torch.tensor(train.items)
-    user_days = None
-    if gibbs.days and train.timestamps is not None:
-        ids = user_day_ids(users, torch.tensor(train.timestamps))
-        days, user_days = torch.unique(ids, return_inverse=True)
-        model.set_days(days)
-    sampler = Sampler(
-        users,
-        items,
-        on_model_scale(model, train.values) - model.mean,
-        user_days,
-        EntitySide(n_users, d - 1, user_features),
-        EntitySide(n_items, d - 1, item_features),
-        gibbs.user_noise,
-        Priors(),
-    )
-    of_users = sampler.user_side.regressions
+    values = on_model_scale(model, train.values)
+    model.mean.copy_(values.mean(dtype=torch.float64))
+    # Priors are made for ratings of unit variance.
+    unit = float((values - model.mean).double().square().mean().sqrt()) or 1.0
+    n_users, n_items = model.timeless.user_rows.shape[1], model.timeless.item_rows.shape[1]
+    d, n_samples = model.prior_mean.shape[1], len(model.timeless)
+    divided = divide(users, items, n_users, n_items)
+
+    def sampler(effects: TimeEffects | None) -> Sampler:
+        sides = EntitySide(n_users, d - 1, user_features), EntitySide(n_items, d - 1, item_features)
+        ratings = users, items, (values - model.mean) / unit
+        return Sampler(*ratings, *sides, gibbs.user_noise, Priors(), effects, divided)
+
+    samplers = {"timeless": sampler(None)}
+    if gibbs.time_scales and train.timestamps is not None:
+        moments = Moments(users, torch.tensor(train.timestamps), n_users)
+        scales = torch.tensor(gibbs.time_scales, dtype=torch.float64)
+        model.set_moments(scales, moments.starts, moments.times)
+        samplers["timed"] = sampler(TimeEffects(moments, gibbs.time_scales))
+    store = Store(model, samplers, unit)
+    of_users = samplers["timeless"].user_side.regressions
     interactions = [each for each in of_users if each.feature.name == "user_implicit"]
     if interactions:
         feature = interactions[0].feature
         model.set_interactions(feature.of_others, feature.center)
-    chain = nn.ModuleDict({"model": model, "sampler": sampler})
-    monitor = ValidationMonitor(model, valid)
+    chain = nn.ModuleDict({"model": model, **samplers})
+    monitor = ValidationMonitor(model, valid, unit)
     thinned = thinned_indices(gibbs.burn_in, gibbs.n_sweeps, n_samples)
-    # No ratings vary more. The posterior mean of a new user's noise would be infinite otherwise.
-    max_variance = ((model.high - model.low) / 2) ** 2
     sweeps: list[Sweep] = []
     if checkpoint and (saved := checkpoint.load()):
         sweeps = [Sweep(int(number), *losses) for number, *losses in saved["sweeps"].tolist()]
@@ -150,37 +154,77 @@ def sample(
 
     for number in range(len(sweeps), gibbs.n_sweeps):
         started = time.perf_counter()
-        residuals = sweep_or_raise(sampler, number + 1)
+        relaxation = RELAXATION if number >= N_PLAIN_SWEEPS else 0.0
+        for each in samplers.values():
+            residuals = sweep_or_raise(each, number + 1, relaxation)
         seconds = time.perf_counter() - started
         for index in (thinned == number).nonzero()[:, 0].tolist():
-            model.user_rows[index] = sampler.user_side.rows
-            model.item_rows[index] = sampler.item_side.rows
-            model.noise[index] = (1 / sampler.noise).clamp(max=max_variance)
-            model.day_effects[index] = sampler.days
-            model.prior_mean[index] = sampler.user_side.mean
-            model.prior_precision[index] = sampler.user_side.precision
-            model.noise_shape[index], model.noise_rate[index] = sampler.noise_prior
-            if interactions:
-                model.prior_coefficients[index] = interactions[0].coefficients
-            if user_days is not None:
-                model.day_variance[index] = (1 / sampler.day_precision).clamp(max=max_variance)
-        valid_loss = model.factor**2 * monitor.loss(sampler, averaged=number >= gibbs.burn_in)
-        train_loss = model.factor**2 * float(residuals.square().mean())
-        noise = float(sampler.noise.mean()) / model.factor**2
+            store.put(index)
+        valid_loss = model.factor**2 * monitor.loss(samplers, averaged=number >= gibbs.burn_in)
+        last = list(samplers.values())[-1]
+        train_loss = (model.factor * unit) ** 2 * float(residuals.square().mean())
+        noise = float(last.noise.mean()) / (model.factor * unit) ** 2
         sweeps.append(Sweep(number + 1, train_loss, valid_loss, noise, seconds))
         if checkpoint:
             checkpoint.save_if_due(state)
         yield sweeps[-1]
+    store.finish()
 
 
-def sweep_or_raise(sampler: Sampler, number: int) -> Tensor:
-    """The residuals after a sweep, (n,) on the model's scale.
+class Store:
+    """Keeps samples in the model, in its unit; what is a mean over samples is summed up."""
+
+    def __init__(self, model: BayesMF, samplers: Mapping[str, Sampler], unit: float) -> None:
+        self.model, self.samplers, self.unit = model, samplers, unit
+        self.of_columns = torch.full((model.prior_mean.shape[1],), unit**0.5)
+        self.of_columns[0] = unit  # a bias is in that unit, and so is a product of factors
+        # No ratings vary more. The posterior mean of a new user's noise would be infinite else.
+        self.max_variance = ((model.high - model.low) / 2) ** 2
+        model.timeless.noise.zero_()
+        if model.timed is not None:
+            model.timed.noise.zero_()
+            model.timed.variances.zero_()
+            # In 16 bits at the end only.
+            model.timed.effects = frozen(model.timed.effects.float())
+
+    def put(self, index: int) -> None:
+        """Keep the state of the chains as sample number `index`."""
+        model, n, columns = self.model, len(self.model.timeless), self.of_columns
+        for name, sampler in self.samplers.items():
+            samples: Samples = getattr(model, name)
+            sides = sampler.user_side.rows, sampler.item_side.rows
+            samples.put(index, *(rows * columns for rows in sides))
+            samples.noise += self._variance(sampler.noise) / n
+        side = self.samplers["timeless"].user_side
+        model.prior_mean[index] = side.mean * columns
+        model.prior_precision[index] = side.precision / columns.outer(columns)
+        shape, rate = self.samplers["timeless"].noise_prior
+        model.noise_shape[index], model.noise_rate[index] = shape, rate * self.unit**2
+        for each in side.regressions:
+            if each.feature.name == "user_implicit":
+                model.prior_coefficients[index] = each.coefficients * columns
+        if model.timed is not None and (effects := self.samplers["timed"].time_effects):
+            model.timed.effects += (effects.effects * (self.unit / n)).float()
+            precisions = torch.stack([1 / part.variance for part in effects.parts])
+            model.timed.variances += self._variance(precisions).float() / n
+
+    def finish(self) -> None:
+        """Once all samples are there."""
+        if self.model.timed is not None:
+            self.model.timed.effects = frozen(self.model.timed.effects.half())
+
+    def _variance(self, precisions: Tensor) -> Tensor:
+        return (self.unit**2 / precisions).clamp(max=self.max_variance)
+
+
+def sweep_or_raise(sampler: Sampler, number: int, relaxation: float) -> Tensor:
+    """The residuals after a sweep, (n,) in the sampler's unit.
 
     Raises:
         InputError: they are not finite, or a precision is not positive definite.
     """
     try:
-        residuals = sampler.sweep()
+        residuals = sampler.sweep(relaxation)
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         residuals = torch.tensor([math.nan])
     if not residuals.isfinite().all():
@@ -194,26 +238,40 @@ def sweep_or_raise(sampler: Sampler, number: int) -> Tensor:
 class ValidationMonitor:
     """The validation ratings, predicted by the mean of the sweeps since the burn-in."""
 
-    def __init__(self, model: BayesMF, valid: Ratings) -> None:
-        self.model = model
+    def __init__(self, model: BayesMF, valid: Ratings, unit: float) -> None:
+        self.model, self.unit = model, unit
         self.users, self.items = torch.tensor(valid.users), torch.tensor(valid.items)
         self.values = on_model_scale(model, valid.values)
-        times = None if valid.timestamps is None else torch.tensor(valid.timestamps)
-        self.day, self.known = model.find_days(self.users, times)
         self.total, self.count = torch.zeros(len(valid)), 0
+        self.bridge: tuple[Tensor, Tensor] | None = None
+        if model.timed is not None and valid.timestamps is not None:
+            timed, times = model.timed, torch.tensor(valid.timestamps)
+            self.nearest = nearest_moments(timed.starts, timed.times, self.users, times)
+            self.bridge = bridge(self.nearest, timed.scales)
 
-    def loss(self, sampler: Sampler, averaged: bool) -> float:
+    def loss(self, samplers: Mapping[str, Sampler], averaged: bool) -> float:
         """The mean squared error, on the model's scale, of this sweep or of the mean so far."""
-        rows = sampler.user_side.rows, sampler.item_side.rows
-        predicted = self.model.mean + scores(*rows, self.users, self.items)
-        if self.known is not None:
-            predicted += torch.where(self.known, sampler.days[self.day], 0.0)
-        predicted.clamp_(self.model.low, self.model.high)
+        predicted = self._predicted(samplers["timeless"], None)
+        effects = samplers["timed"].time_effects if "timed" in samplers else None
+        if self.bridge is not None and effects is not None:
+            weights, unknown = self.bridge
+            variances = torch.stack([part.variance for part in effects.parts])[:, None]
+            known = (1 - (unknown * variances).sum(0) / variances.sum()).float()
+            before, after = (effects.effects[:, at] for at in self.nearest[::2])
+            effect = (weights[0] * before + weights[1] * after).sum(0).float()
+            predicted.lerp_(self._predicted(samplers["timed"], effect), known)
         if averaged:
             self.total += predicted
             self.count += 1
             predicted = self.total / self.count
         return float((predicted - self.values).square().mean()) if len(self.values) else math.nan
+
+    def _predicted(self, sampler: Sampler, effect: Tensor | None) -> Tensor:
+        rows = sampler.user_side.rows, sampler.item_side.rows
+        summed = scores(*rows, self.users, self.items)
+        if effect is not None:
+            summed += effect
+        return summed.mul_(self.unit).add_(self.model.mean).clamp_(self.model.low, self.model.high)
 
 
 def thinned_indices(start: int, stop: int, n: int) -> Tensor:

@@ -1,5 +1,7 @@
 """Side information of users and items, as columns of numbers for the Gibbs sampler."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -64,13 +66,14 @@ def drop_unavailable(
 ) -> Gibbs:
     """The settings, with what the data does not have switched off: times, genres, features, ..."""
     unavailable = {
-        "days": train.timestamps is None,
         "genres": not items["genres"].any(),
         "year": bool(items["year"].isna().all()),
         "item_features": not further(items),
         "user_features": not further(users),
     }
-    off = {key: False for key, missing in unavailable.items() if missing}
+    off: dict[str, Any] = {key: False for key, missing in unavailable.items() if missing}
+    if train.timestamps is None:
+        off["time_scales"] = []
     return gibbs.model_copy(update=off)
 
 

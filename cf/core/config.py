@@ -249,7 +249,7 @@ class Gibbs(BaseConfig):
     n_sweeps: Count
     burn_in: Annotated[int, Field(ge=0)]
     user_noise: bool
-    days: bool
+    time_scales: list[PositiveFloat]
     genres: bool
     year: bool
     popularity: bool

@@ -14,11 +14,15 @@ import numpy as np
 from cf.core.ratings import Indices
 from cf.inference.base import MODEL_RANGE, Doubles, Floats, Information, Person
 
-DAY, DAYS_PER_USER = 86400, 2**20  # as in `cf.models.bayesmf`
 N_STEPS = 3  # between the row and the noise precision; more change nothing
 N_SAMPLES = 20  # of the posterior's, to find what to ask
 MAX_VARIANCE = ((MODEL_RANGE[1] - MODEL_RANGE[0]) / 2) ** 2  # no ratings vary more
 CHUNK = 4096  # pairs at a time
+TIMED = (
+    *("user_rows", "user_steps", "item_rows", "item_steps", "noise"),
+    *("scales", "effects", "variances"),
+)
+"""The weights of the chain that knows times: see `TimedSamples` in `cf.models.bayesmf`."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Posterior:
 
 
 class BayesMF:
-    """clamp(m + b_u + c_i + p_u · q_i + d_{u, day}), the mean over samples."""
+    """clamp(m + b_u + c_i + p_u · q_i), the mean over samples, and near a user's times more."""
 
     def __init__(
         self,
@@ -55,7 +59,9 @@ class BayesMF:
     ) -> None:
         self.n_users, self.n_items = n_users, n_items
         self.weights = weights
-        self.user_rows, self.item_rows = weights["user_rows"], weights["item_rows"]
+        self.user_rows = weights["timeless.user_rows"] * weights["timeless.user_steps"]
+        self.item_rows = weights["timeless.item_rows"] * weights["timeless.item_steps"]
+        self.noise = weights["timeless.noise"]
         self.mean = float(weights["mean"])
         low, high = rating_range
         self.factor = (high - low) / (MODEL_RANGE[1] - MODEL_RANGE[0])
@@ -64,26 +70,75 @@ class BayesMF:
     def predict(
         self, users: Indices, items: Indices, times: Indices | None = None
     ) -> tuple[Floats, Floats]:
-        """As `Answers.predict`; the effect of a day that is not known is 0, and uncertain."""
+        """As `Answers.predict`; a time far from all of the user's is as if it were not given."""
         means, deviations = [], []
         for start in range(0, max(1, len(users)), CHUNK):
             rows = slice(start, start + CHUNK)
-            day, known = self._find_days(users[rows], None if times is None else times[rows])
-            p, q = self.user_rows[:, users[rows]], self.item_rows[:, items[rows]]
-            sums = np.einsum("snd,snd->sn", p[..., 1:], q[..., 1:]) + p[..., 0] + q[..., 0]
-            sums += self.mean
-            if known.any():
-                sums += np.where(known, self.weights["day_effects"][:, day], 0)
-            noise = self.weights["noise"][:, users[rows]].mean(0)
-            noise = noise + np.where(known, 0, self.weights["day_variance"].mean())
-            mean, deviation = self._summary(sums, noise)
-            means.append(mean)
-            deviations.append(deviation)
+            mean, variance = self._timeless(users[rows], items[rows])
+            if times is not None and "timed.scales" in self.weights:
+                known, timed, of_timed = self._timed(users[rows], items[rows], times[rows])
+                mean += known * (timed - mean)
+                variance += known * (of_timed - variance)
+            means.append((mean * self.factor + self.offset).astype(np.float32))
+            deviations.append((np.sqrt(variance) * self.factor).astype(np.float32))
         return np.concatenate(means), np.concatenate(deviations)
+
+    def _timeless(self, users: Indices, items: Indices) -> tuple[Any, Any]:
+        return self._pairs(self.user_rows[:, users], self.item_rows[:, items], self.noise[users])
+
+    def _timed(self, users: Indices, items: Indices, times: Indices) -> tuple[Any, Any, Any]:
+        """How much is known of the time's effect, and the mean and variance of ratings then.
+
+        As `TimedSamples.at` and `predict_mean_and_std` in `cf.models.bayesmf`.
+        """
+        w = {name: self.weights[f"timed.{name}"] for name in TIMED}
+        before, since, after, until = self._nearest(users, times)
+        with np.errstate(invalid="ignore"):
+            since, until = since / w["scales"][:, None], until / w["scales"][:, None]
+        left, right, both = (-np.expm1(-2 * gap) for gap in (since, until, since + until))
+        effects = w["effects"].astype(np.float64)
+        effect = np.exp(-since) * right * effects[:, before]
+        effect += np.exp(-until) * left * effects[:, after]
+        unknown = (left * right / both * w["variances"][:, None]).sum(0)
+        p = w["user_rows"][:, users] * w["user_steps"]
+        q = w["item_rows"][:, items] * w["item_steps"]
+        sums = (effect / both).sum(0).astype(np.float32)
+        mean, variance = self._pairs(p, q, w["noise"][users] + unknown, sums)
+        return 1 - unknown / max(w["variances"].sum(), 1e-30), mean, variance
+
+    def _pairs(self, p: Floats, q: Floats, noise: Any, effect: Any = 0) -> tuple[Any, Any]:
+        """Mean and variance, (n,), of the rows' clamped products, (s, n, d) each, with noise."""
+        sums = np.einsum("snd,snd->sn", p[..., 1:], q[..., 1:]) + p[..., 0] + q[..., 0]
+        sums += self.mean + effect
+        clamped = np.clip(sums, *MODEL_RANGE)
+        return clamped.mean(0), clamped.var(0) + noise
+
+    def _nearest(self, users: Indices, times: Indices) -> tuple[Indices, Any, Indices, Any]:
+        """As `nearest_moments` in `cf.models.bayesmf`."""
+        moments, starts = self.weights["timed.times"], self.weights["timed.starts"]
+        first, span, keys = self._moment_keys
+        wanted = users * span + (times - first).clip(-1, span - 2) + 1
+        after = np.searchsorted(keys, wanted, side="right")
+        has_before, has_after = after > starts[users], after < starts[users + 1]
+        before, after = (after - 1).clip(0), after.clip(max=len(moments) - 1)
+        since = np.where(has_before, times - moments[before], np.inf)
+        until = np.where(has_after, moments[after] - times, np.inf)
+        return before, since, after, until
+
+    @cached_property
+    def _moment_keys(self) -> tuple[int, int, Indices]:
+        """The first time of all, the numbers that a user takes, and one for each moment."""
+        moments, starts = self.weights["timed.times"], self.weights["timed.starts"]
+        first, span = int(moments.min()), int(np.ptp(moments)) + 3
+        return (
+            first,
+            span,
+            np.repeat(np.arange(len(starts) - 1), np.diff(starts)) * span + (moments - first) + 1,
+        )
 
     def person(self, user: int) -> Person:
         """As `Answers.person`."""
-        return Person(self.user_rows[:, user], None, self.weights["noise"][:, user])
+        return Person(self.user_rows[:, user], None, self.noise[user, None])
 
     def fold_in(self, items: Indices, ratings: Floats) -> Person:
         """As `Answers.fold_in`: the row's posterior given each sample's items, and the noise's.
@@ -203,7 +258,6 @@ class BayesMF:
         if person.covariance is not None:
             between += np.einsum("sde,sde->s", person.covariance, products[:, :-1, :-1])
         noise = 0 if person.noise is None else person.noise.mean()
-        noise += self.weights["day_variance"].mean()
         variance = between.mean() + of_samples.var() + noise
         mean = np.clip(of_samples.mean() + self.mean, *MODEL_RANGE)
         deviation = np.sqrt(min(variance, MAX_VARIANCE)) * self.factor
@@ -235,8 +289,7 @@ class BayesMF:
         p = person.row
         sums = np.matmul(item_rows[..., 1:], p[:, 1:, None])[..., 0]
         sums += item_rows[..., 0] + (p[:, :1] + np.float32(self.mean))
-        day = self.weights["day_variance"].mean()
-        noise = np.full(sums.shape[1], (0 if person.noise is None else person.noise.mean()) + day)
+        noise = np.full(sums.shape[1], 0 if person.noise is None else person.noise.mean())
         if person.covariance is not None:
             roots = np.linalg.cholesky(person.covariance)
             for rows, root in zip(item_rows, roots, strict=True):
@@ -273,11 +326,3 @@ class BayesMF:
         biases = designs[..., 0].copy()
         designs[..., 0] = 1
         return designs, biases
-
-    def _find_days(self, users: Indices, times: Indices | None) -> tuple[Indices, Any]:
-        days = self.weights["days"]
-        if times is None or not len(days):
-            return users, np.zeros(len(users), bool)
-        wanted = users * DAYS_PER_USER + (times // DAY) % DAYS_PER_USER
-        day = np.searchsorted(days, wanted).clip(max=len(days) - 1)
-        return day, days[day] == wanted

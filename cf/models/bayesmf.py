@@ -1,7 +1,7 @@
 """Matrix factorization as samples of its posterior, whose predictions are averaged."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,26 +9,166 @@ from torch import Tensor, nn
 from cf.core.config import BaseConfig, Count, Range
 from cf.models.base import Model
 
-DAY = 86400  # seconds
-DAYS_PER_USER = 2**20  # room for 2,800 years
+
+class Samples(nn.Module):
+    """The rows of all users and items in each sample of a chain, in 8 bits each.
+
+    A row is the bias, then the factors: d numbers. A column of a sample is a whole number from -127
+    to 127, times the column's step.
+
+    Attributes:
+        user_rows: (n_samples, n_users, d); item_rows alike.
+        user_steps: (n_samples, 1, d), in stars; item_steps alike.
+        noise: (n_users,) variance of a user's ratings about the sum, in stars², mean over samples.
+    """
+
+    def __init__(self, n_samples: int, n_users: int, n_items: int, d: int) -> None:
+        super().__init__()
+        for side, n in (("user", n_users), ("item", n_items)):
+            rows = torch.randint(-127, 128, (n_samples, n, d), dtype=torch.int8)
+            self.register_parameter(f"{side}_rows", frozen(rows))
+            self.register_parameter(f"{side}_steps", frozen(torch.full((n_samples, 1, d), 1e-3)))
+        self.noise = frozen(torch.ones(n_users))
+        self.user_rows: Tensor
+        self.item_rows: Tensor
+        self.user_steps: Tensor
+        self.item_steps: Tensor
+
+    def __len__(self) -> int:
+        return len(self.user_steps)
+
+    def put(self, index: int, user_rows: Tensor, item_rows: Tensor) -> None:
+        """Keep a sample, (n_users, d) and (n_items, d)."""
+        for side, rows in (("user", user_rows), ("item", item_rows)):
+            steps = rows.abs().amax(0, keepdim=True).clamp(min=1e-30) / 127
+            getattr(self, f"{side}_rows")[index] = (rows / steps).round_().to(torch.int8)
+            getattr(self, f"{side}_steps")[index] = steps
+
+    def rows(self, index: int) -> tuple[Tensor, Tensor]:
+        """A sample's rows, (n_users, d) and (n_items, d)."""
+        return (
+            self.user_rows[index] * self.user_steps[index],
+            self.item_rows[index] * self.item_steps[index],
+        )
+
+
+class TimedSamples(Samples):
+    """The samples of a chain that knows when each rating was given.
+
+    What a user's ratings have in common because they were given at about the same time is a sum of
+    processes, each with a time scale: see `cf.bayes.time_effects`.
+
+    Attributes:
+        scales: (n_scales,) in seconds.
+        starts: (n_users + 1,) where each user's moments begin.
+        times: (n_moments,) the distinct times at which each user rated in train, ascending.
+        effects: (n_scales, n_moments) of each process in stars, the mean over samples.
+        variances: (n_scales,) of a process where nothing is known of it, in stars², mean over samples.
+    """
+
+    def __init__(
+        self, n_samples: int, n_items: int, d: int, scales: Tensor, starts: Tensor, times: Tensor
+    ) -> None:
+        super().__init__(n_samples, len(starts) - 1, n_items, d)
+        self.scales, self.starts, self.times = frozen(scales), frozen(starts), frozen(times)
+        effects = torch.zeros(len(scales), len(times), dtype=torch.float16)
+        self.effects = frozen(effects)
+        self.variances = frozen(torch.ones(len(scales)))
+
+    def at(self, users: Tensor, times: Tensor) -> "Moment":
+        """What is known of the processes at (B,) times."""
+        nearest = nearest_moments(self.starts, self.times, users, times)
+        weights, unknown = bridge(nearest, self.scales)
+        before, after = self.effects[:, nearest.before], self.effects[:, nearest.after]
+        effect = (weights[0] * before + weights[1] * after).sum(0)
+        variances = self.variances[:, None]
+        variance = (unknown * variances).sum(0)
+        known = 1 - variance / variances.sum(0).clamp(min=1e-30)
+        return Moment(effect.float(), variance.float(), known.float())
+
+
+class Moment(NamedTuple):
+    """What a chain says of a user's ratings at a time: (B,) each.
+
+    Attributes:
+        effect: the expected effect of the time, in stars.
+        variance: the part of the effect's variance that the user's other ratings leave, in stars².
+            (Samples that differ in the rest differ as much in the user's bias, to the other side.)
+        known: the share of its variance that the user's other ratings explain, from 0 to 1.
+    """
+
+    effect: Tensor
+    variance: Tensor
+    known: Tensor
+
+
+class NearestMoments(NamedTuple):
+    """The last of a user's moments up to a time, and the first one after it: (B,) each.
+
+    Attributes:
+        before: its index; any where there is none.
+        since: seconds since then, infinite where there is none.
+        after: as `before`.
+        until: seconds up to then, infinite where there is none.
+    """
+
+    before: Tensor
+    since: Tensor
+    after: Tensor
+    until: Tensor
+
+
+def nearest_moments(
+    starts: Tensor, moments: Tensor, users: Tensor, times: Tensor
+) -> NearestMoments:
+    """Of (B,) users and times, among the (n_moments,) times of all users, one after the other."""
+    first, end = starts[users], starts[users + 1]
+    low, high = first.clone(), end.clone()
+    # A binary search, of all at once: after it, `low` is the first moment that is later.
+    while (low < high).any():
+        middle = (low + high) // 2
+        later = moments[middle.clamp(max=len(moments) - 1)] > times
+        high = torch.where(later, middle, high)
+        low = torch.where(later | (low >= high), low, middle + 1).minimum(end)
+    last = len(moments) - 1
+    before, after = (low - 1).clamp(min=0), low.clamp(max=last)
+    since = torch.where(low > first, (times - moments[before]).double(), torch.inf)
+    until = torch.where(low < end, (moments[after] - times).double(), torch.inf)
+    return NearestMoments(before, since, after, until)
+
+
+def bridge(nearest: NearestMoments, scales: Tensor) -> tuple[Tensor, Tensor]:
+    """How an Ornstein-Uhlenbeck process at a time follows from those at the moments around it.
+
+    Returns:
+        The weights of the two, (2, n_scales, B), and the share of the process's variance that they
+        leave, (n_scales, B).
+    """
+    since, until = nearest.since / scales[:, None], nearest.until / scales[:, None]
+    left, right, both = (-torch.expm1(-2 * gap) for gap in (since, until, since + until))
+    weights = torch.stack([torch.exp(-since) * right, torch.exp(-until) * left])
+    return weights / both, left * right / both
 
 
 class BayesMF(Model):
-    """r(u, i, t) = mean over samples of m + b_u + c_i + p_u · q_i + d_{u, day of t}
+    """r(u, i) = mean over samples of m + b_u + c_i + p_u · q_i
 
-    Each sample's sum is clamped to the rating range. Without a time, or on a user-day that train
-    does not have, d is 0. Items without ratings have rows too, drawn from their prior.
+    Each sample's sum is clamped to the rating range. Items without ratings have rows too, drawn
+    from their prior.
+
+    If the ratings have times, a second chain knows them: r(u, i, t) = m + b_u + c_i + p_u · q_i
+    + e_u(t), with other rows, and e_u(t) what the user's ratings at about the same time have in
+    common. A prediction for a time is the mean of both chains' predictions, the second one's
+    weighted by the share of e_u(t)'s variance that is known: all far from the user's other ratings
+    is as if there were no time.
 
     Source:
         Salakhutdinov and Mnih 2008, "Bayesian Probabilistic Matrix Factorization using Markov
         Chain Monte Carlo", equation 10; how the samples are drawn: `cf.bayes.gibbs`.
 
     Attributes:
-        user_rows: (n_samples, n_users, 1 + n_factors), the bias first; item_rows alike.
-        day_effects: (n_samples, n_days) in stars.
-        noise: (n_samples, n_users) variance of a user's ratings about the sum, in stars².
-        day_variance: (n_samples,) of the effects of user-days that train does not have, in stars².
-        days: (n_days,) the user-days of day_effects, as `user_day_ids` numbers them, ascending.
+        timeless: the samples of the chain that does not know times.
+        timed: those of the chain that does; None without times.
         mean: of the training ratings, in stars.
         prior_mean, prior_precision: (n_samples, d) and (n_samples, d, d) of the users' rows, with
             d = 1 + n_factors; and what a user's items add to that mean: `interaction_basis`,
@@ -44,29 +184,27 @@ class BayesMF(Model):
         n_samples: Count
 
     takes_time = True
+    timed: TimedSamples | None
 
     def __init__(self, config: Config, n_users: int, n_items: int, rating_range: Range) -> None:
         super().__init__(config, n_users, n_items, rating_range)
         n, d = config.n_samples, 1 + config.n_factors
         self.low, self.high = rating_range
-        self.user_rows = frozen(0.1 * torch.randn(n, n_users, d))
-        self.item_rows = frozen(0.1 * torch.randn(n, n_items, d))
-        self.noise = frozen(torch.ones(n, n_users))
-        self.day_variance = frozen(torch.zeros(n))
+        self.timeless = Samples(n, n_users, n_items, d)
+        self.timed = None
         self.mean = frozen(torch.tensor((self.low + self.high) / 2))
         self.prior_mean = frozen(torch.zeros(n, d))
         self.prior_precision = frozen(torch.eye(d).repeat(n, 1, 1))
         self.noise_shape = frozen(torch.ones(n))
         self.noise_rate = frozen(torch.ones(n))
         self.set_interactions(torch.zeros(n_items, 0), torch.zeros(0))
-        self.days: Tensor
-        self.set_days(torch.zeros(0, dtype=torch.int64))
 
-    def set_days(self, days: Tensor) -> None:
-        """Make room for an effect of each of these user-days, 0 at first."""
-        n = len(self.day_variance)
-        self.register_buffer("days", days)
-        self.day_effects = frozen(torch.zeros(n, len(days), device=days.device))
+    def set_moments(self, scales: Tensor, starts: Tensor, times: Tensor) -> TimedSamples:
+        """Make room for a chain that knows the times: see `TimedSamples`."""
+        n, n_items, d = self.timeless.item_rows.shape
+        device = self.mean.device
+        self.timed = TimedSamples(n, n_items, d, scales, starts, times).to(device)
+        return self.timed
 
     def set_interactions(self, basis: Tensor, center: Tensor) -> None:
         """Make room for what a user's items add to the prior mean of their row, 0 at first."""
@@ -84,33 +222,41 @@ class BayesMF(Model):
         """Mean and standard deviation, (B,) each in stars, of the rating that is predicted.
 
         The deviation covers all uncertainty: of the parameters, which differ between samples, of
-        the day's effect, and the noise of the user's ratings.
+        the effect of the time, and the noise of the user's ratings.
         """
-        total, squares = torch.zeros(2, len(users), device=users.device)
-        for predicted in self.sample_predictions(users, items, times):
-            total += predicted
-            squares.addcmul_(predicted, predicted)
-        n_samples = len(self.day_variance)
-        mean = total / n_samples
-        _, known = self.find_days(users, times)
-        day = self.day_variance.mean()
-        unknown = day if known is None else torch.where(known, 0.0, day)
-        noise = self.noise.mean(0).index_select(0, users) + unknown
-        variance = (squares / n_samples - mean.square()).clamp(min=0.0) + noise
+        mean, variance = self.moments_of(self.timeless, users, items)
+        if self.timed is not None and times is not None:
+            moment = self.timed.at(users, times)
+            timed = self.moments_of(self.timed, users, items, moment.effect)
+            mean = mean.lerp(timed[0], moment.known)
+            variance = variance.lerp(timed[1] + moment.variance, moment.known)
         # In float64: MKL's float32 root has been seen to have 12 bits on one of two threads.
         return mean, variance.double().sqrt().float()
 
+    def moments_of(
+        self, samples: Samples, users: Tensor, items: Tensor, effect: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and variance, (B,) each, of ratings by a chain's samples, with the users' noise."""
+        total, squares = torch.zeros(2, len(users), device=users.device)
+        for predicted in self.sample_predictions(samples, users, items, effect):
+            total += predicted
+            squares.addcmul_(predicted, predicted)
+        mean = total / len(samples)
+        spread = (squares / len(samples) - mean.square()).clamp(min=0.0)
+        return mean, spread + samples.noise.index_select(0, users)
+
     def sample_predictions(
-        self, users: Tensor, items: Tensor, times: Tensor | None
+        self, samples: Samples, users: Tensor, items: Tensor, effect: Tensor | None = None
     ) -> Iterator[Tensor]:
-        """Each sample's predicted stars, (B,), clamped to the range."""
-        day, known = self.find_days(users, times)
+        """Each sample's predicted stars, (B,), clamped to the range; with effects, (B,), added."""
         distinct_users, u = torch.unique(users, return_inverse=True)
         distinct_items, i = torch.unique(items, return_inverse=True)
         cells = u * len(distinct_items) + i
         # For all items of some users, one product of matrices takes an eighth of the time.
         dense = len(distinct_users) * len(distinct_items) <= 2 * len(users)
-        for p, q, effects in zip(self.user_rows, self.item_rows, self.day_effects, strict=True):
+        added = self.mean if effect is None else self.mean + effect
+        for index in range(len(samples)):
+            p, q = samples.rows(index)
             if dense:
                 rows, columns = p.index_select(0, distinct_users), q.index_select(0, distinct_items)
                 table = rows[:, :1] + columns[:, 0]
@@ -118,23 +264,14 @@ class BayesMF(Model):
                 predicted = table.flatten().index_select(0, cells)
             else:
                 predicted = scores(p, q, users, items)
-            predicted += self.mean
-            if known is not None:
-                predicted += torch.where(known, effects.index_select(0, day), 0.0)
+            predicted += added
             yield predicted.clamp_(self.low, self.high)
-
-    def find_days(self, users: Tensor, times: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Each user-day's index in `days`, (B,), and whether it is there; None without any days."""
-        if times is None or not len(self.days):
-            return users, None
-        wanted = user_day_ids(users, times)
-        day = torch.searchsorted(self.days, wanted).clamp(max=len(self.days) - 1)
-        return day, self.days[day] == wanted
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """As in every module, after making room for what was saved."""
-        if f"{prefix}days" in state_dict:
-            self.set_days(state_dict[f"{prefix}days"])
+        if f"{prefix}timed.scales" in state_dict:
+            names = ("scales", "starts", "times")
+            self.set_moments(*(state_dict[f"{prefix}timed.{name}"] for name in names))
         if f"{prefix}interaction_basis" in state_dict:
             saved = (state_dict[f"{prefix}interaction_{name}"] for name in ("basis", "center"))
             self.set_interactions(*saved)
@@ -148,12 +285,6 @@ def scores(user_rows: Tensor, item_rows: Tensor, users: Tensor, items: Tensor) -
     factors[0] = 0
     # As a product with ones, which takes half the time of a sum over so short a dimension.
     return (p * q).mv(factors).add_(p[:, 0]).add_(q[:, 0])
-
-
-def user_day_ids(users: Tensor, times: Tensor) -> Tensor:
-    """A number for each user-day: (n,) of (n,) users and (n,) seconds since 1970 UTC."""
-    days = torch.div(times, DAY, rounding_mode="floor")
-    return users * DAYS_PER_USER + days % DAYS_PER_USER
 
 
 def frozen(values: Tensor) -> nn.Parameter:
