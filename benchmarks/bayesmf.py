@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.switches import OFF, SWITCHES
+from benchmarks.switches import OFF
 from cf.bayes import side_information
 from cf.bayes.sample import Sweep, sample
 from cf.core import config, io, paths
@@ -119,7 +119,7 @@ def variants(sampling: Sampling, ratings: Ratings) -> dict[str, dict[str, Any]]:
     gibbs = side_information.drop_unavailable(sampling.gibbs, ratings, data.items, data.users)
     return {
         "everything": {},
-        **{f"without {name}": {name: False} for name in SWITCHES if getattr(gibbs, name)},
+        **{f"without {name}": {name: off} for name, off in OFF.items() if getattr(gibbs, name)},
         "ids and user_noise": OFF | {"user_noise": True},
         "ids only": OFF,
     }

@@ -1,5 +1,6 @@
 """Whether two chains of bayesmf from different starts agree on the held-out rows.
 
+Where the ratings have times, the chains are those that know them.
 Takes data/split (`dvc repro split`). Usage: python -m benchmarks.chains [SWEEPS BURN_IN SAMPLES]
 """
 
@@ -21,9 +22,13 @@ CHUNK_SIZE = 2048  # rows at a time
 def drawn(sampling: Sampling, train: Ratings, held: Ratings) -> NDArray[np.float32]:
     """(n_samples, n): each sample's predicted stars for the held-out rows."""
     model = sampled(sampling, train, read())
-    times = None if held.timestamps is None else torch.tensor(held.timestamps)
-    rows = torch.tensor(held.users), torch.tensor(held.items), times
-    return torch.stack(list(model.sample_predictions(*rows))).numpy()
+    users, items = torch.tensor(held.users), torch.tensor(held.items)
+    if model.timed is None or held.timestamps is None:
+        predictions = model.sample_predictions(model.timeless, users, items)
+    else:
+        effect = model.timed.at(users, torch.tensor(held.timestamps)).effect
+        predictions = model.sample_predictions(model.timed, users, items, effect)
+    return torch.stack(list(predictions)).numpy()
 
 
 def main() -> None:

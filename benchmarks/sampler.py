@@ -52,7 +52,8 @@ def made_up(everything: bool, n_threads: int) -> Took:
     pairs = np.unique(pair(draw, 3 * N_RATINGS))
     raters, movies = divmod(draw.permutation(pairs)[:N_RATINGS], N_ITEMS)
     values = draw.integers(1, 6, N_RATINGS).astype(np.float32)
-    times = 86400 * draw.integers(0, 3, N_RATINGS)  # each user rates on three days
+    # Each user rates within an hour on three days.
+    times = 86400 * draw.integers(0, 3, N_RATINGS) + draw.integers(0, 3600, N_RATINGS)
     train = Ratings(raters, movies, values, times, np.arange(N_RATINGS))
     names = draw.choice(["Action", "Comedy", "Drama", "Comedy|Drama", "War"], N_ITEMS).tolist()
     years = draw.integers(1930, 2001, N_ITEMS).astype(float)

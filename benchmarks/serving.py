@@ -85,12 +85,9 @@ def make(project: Path) -> None:
     size = 1 + N_FACTORS
     weights = {
         "mean": np.array(3.5),
-        "user_rows": rows(N_USERS, np.bincount(users, minlength=N_USERS)),
-        "item_rows": rows(N_ITEMS, counts),
-        "noise": np.full((N_SAMPLES, N_USERS), 0.7),
-        "days": np.zeros(0, np.int64),
-        "day_effects": np.zeros((N_SAMPLES, 0)),
-        "day_variance": np.full(N_SAMPLES, 0.05),
+        **in_8_bits("user", rows(N_USERS, np.bincount(users, minlength=N_USERS))),
+        **in_8_bits("item", rows(N_ITEMS, counts)),
+        "timeless.noise": np.full(N_USERS, 0.7),
         "noise_shape": np.full(N_SAMPLES, 3.0),
         "noise_rate": np.full(N_SAMPLES, 2.0),
         "prior_mean": np.zeros((N_SAMPLES, size)),
@@ -118,6 +115,13 @@ def make(project: Path) -> None:
     weights_of_items = draw.normal(0, 0.01, (N_LIKELY, N_LIKELY)).astype(np.float32)
     Likely(likely, weights_of_items, N_ITEMS).save(project / paths.BLEND)
     io.write_json(project / paths.BLEND / BLEND, {"bayesmf": 4.0})
+
+
+def in_8_bits(side: str, rows: Any) -> dict[str, Any]:
+    """The weights of a side's rows, (s, n, d), as `Samples.put` in `cf.models.bayesmf` has them."""
+    steps = np.abs(rows).max(1, keepdims=True) / 127
+    whole = np.stack([np.rint(rows[s] / steps[s]).astype(np.int8) for s in range(len(rows))])
+    return {f"timeless.{side}_rows": whole, f"timeless.{side}_steps": steps}
 
 
 def bodies() -> dict[str, Callable[[int], dict[str, Any]]]:

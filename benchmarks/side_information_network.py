@@ -18,16 +18,16 @@ from cf.bayes.side_information import Feature
 from cf.core import config, io, paths
 from cf.core.config import Gibbs, Sampling
 from cf.core.errors import exit_on_input_error
-from cf.core.ratings import Provenance, Ratings, Stars
+from cf.core.ratings import Indices, Provenance, Ratings, Stars
 from cf.data import split as splitting
 from cf.evaluation import metrics
-from cf.models.bayesmf import user_day_ids
 from cf.training import device as devices
 
 SLICE = 0.2  # of the training rows, to judge on
 N_FACTORS, N_HIDDEN, DROPOUT, MARGIN = 10, 32, 0.1, 0.5
 N_EPOCHS, BATCH_SIZE, LEARNING_RATE = 4, 1024, 0.01
 DECAYS = {"factors": 0.0002, "features": 0.0001, "days": 0.00001, "layers": 0.00001}
+DAYS_PER_USER = 1 << 20  # more than there are
 
 
 class Network(nn.Module):
@@ -75,10 +75,15 @@ def day_of(train: Ratings, rows: Ratings) -> tuple[Tensor, int]:
     """The number of each row's user-day, 0 if train does not have it; and how many train has."""
     assert train.timestamps is not None
     assert rows.timestamps is not None
-    days = torch.unique(user_day_ids(torch.tensor(train.users), torch.tensor(train.timestamps)))
-    wanted = user_day_ids(torch.tensor(rows.users), torch.tensor(rows.timestamps))
+    days = torch.unique(user_day_ids(train.users, train.timestamps))
+    wanted = user_day_ids(rows.users, rows.timestamps)
     index = torch.searchsorted(days, wanted).clamp(max=len(days) - 1)
     return torch.where(days[index] == wanted, index + 1, 0), len(days)
+
+
+def user_day_ids(users: Indices, times: Indices) -> Tensor:
+    """(n,) a number for each user and day, UTC."""
+    return torch.tensor(users * DAYS_PER_USER + times // 86400 % DAYS_PER_USER)
 
 
 def trained(

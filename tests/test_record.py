@@ -40,7 +40,7 @@ def test_the_description_of_a_sampling_says_what_it_leaves_out() -> None:
             n_sweeps=200,
             burn_in=20,
             user_noise=True,
-            days=False,
+            time_scales=[],
             genres=True,
             year=False,
             popularity=True,
@@ -49,11 +49,11 @@ def test_the_description_of_a_sampling_says_what_it_leaves_out() -> None:
         ),
     )
     record = new_training_record("cf", "bayesmf", sampling, PROVENANCE, SPLIT)
-    note = "n_factors 10, 200 sweeps, no days, no year"
+    note = "n_factors 10, 200 sweeps, no time_scales, no year"
     assert record.tags["mlflow.note.content"] == note
     assert record.parameters["model"] == "bayesmf"
     assert record.parameters["burn_in"] == 20
-    assert record.parameters["days"] is False
+    assert record.parameters["time_scales"] == []
 
 
 def test_the_name_has_what_is_not_as_committed() -> None:

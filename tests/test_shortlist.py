@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.serving import in_8_bits
 from cf.inference import lists, shortlist
 from cf.inference.bayesmf import BayesMF
 from cf.inference.catalog import Catalog
@@ -35,11 +36,9 @@ def parts() -> tuple[Any, ...]:
     d = 1 + N_FACTORS
     weights: dict[str, Any] = {
         "mean": np.array(3.5),
-        "user_rows": rows(N_USERS, np.full(N_USERS, 40)),
-        "item_rows": rows(N_ITEMS, counts),
-        "noise": np.full((N_SAMPLES, N_USERS), 0.7),
-        "days": np.zeros(0, np.int64),
-        "day_variance": np.zeros(N_SAMPLES),
+        **in_8_bits("user", rows(N_USERS, np.full(N_USERS, 40))),
+        **in_8_bits("item", rows(N_ITEMS, counts)),
+        "timeless.noise": np.full(N_USERS, 0.7),
         "noise_shape": np.full(N_SAMPLES, 3.0),
         "noise_rate": np.full(N_SAMPLES, 2.0),
         "prior_mean": np.zeros((N_SAMPLES, d)),

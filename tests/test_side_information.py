@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from benchmarks.switches import OFF
 from cf.bayes import side_information
 from cf.bayes.side_information import Feature
 from cf.core.config import Gibbs
@@ -71,7 +72,7 @@ def test_what_the_data_does_not_have_is_switched_off(planted: tuple[Ratings, Rat
         n_sweeps=2,
         burn_in=0,
         user_noise=False,
-        days=True,
+        time_scales=[600, 60],
         genres=True,
         year=True,
         item_features=True,
@@ -85,8 +86,8 @@ def test_what_the_data_does_not_have_is_switched_off(planted: tuple[Ratings, Rat
     known = pd.DataFrame({"genres": ["", "War"], "year": [np.nan, 1999.0], "cost": [1.0, 2.0]})
     nobody, people = pd.DataFrame({"user_id": [1]}), pd.DataFrame({"user_id": [1], "age": [20.0]})
     found = side_information.drop_unavailable(gibbs, bare, unknown, nobody)
-    off = ("days", "genres", "year", "item_features", "user_features")
-    assert found == gibbs.model_copy(update=dict.fromkeys(off, False))
+    off = ("genres", "year", "item_features", "user_features")
+    assert found == gibbs.model_copy(update=dict.fromkeys(off, False) | {"time_scales": []})
     assert side_information.drop_unavailable(gibbs, timed, known, people) == gibbs
     assert side_information.drop_unavailable(found, bare, unknown, nobody) == found
 
@@ -96,9 +97,6 @@ def test_features_of_items_and_users_are_used_where_they_are_switched_on() -> No
     users = pd.DataFrame({"user_id": range(4), "sex": ["F", "M", "F", "M"]})
     items = pd.DataFrame({"item_id": range(4), "cost": [1.0, 2, 3, 4], "genres": "", "year": pd.NA})
     for switches in ([], ["user_features"], ["item_features"], ["user_features", "item_features"]):
-        off = {
-            name: False for name, field in Gibbs.model_fields.items() if field.annotation is bool
-        }
-        gibbs = Gibbs(n_sweeps=2, burn_in=0, **off | dict.fromkeys(switches, True))
+        gibbs = Gibbs(n_sweeps=2, burn_in=0, **OFF | dict.fromkeys(switches, True))
         found = side_information.features(gibbs, ratings, users, items)
         assert [feature.name for side in found for feature in side] == switches

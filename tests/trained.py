@@ -46,8 +46,8 @@ def sample_model(
 ) -> tuple[Model, ModelSpec]:
     """The same for a model that is sampled, from ratings alone."""
     sampling = config.load(PARAMS, section, Sampling)
-    off = ("days", "genres", "year", "item_features", "user_features")
-    nothing_else = dict.fromkeys(off, False)
+    off = ("genres", "year", "item_features", "user_features")
+    nothing_else = dict.fromkeys(off, False) | {"time_scales": []}
     sweeps = {"n_sweeps": n_sweeps, "burn_in": n_sweeps // 3}
     gibbs = sampling.gibbs.model_copy(update=nothing_else | sweeps)
     torch.manual_seed(sampling.seed)

@@ -1,6 +1,7 @@
 """cf's own models, as params.yaml describes them."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,7 @@ def gradient(section: str, case: Case) -> Steps:
     return base.predict(model, case.valid.users, case.valid.items)
 
 
-def sampled(changes: dict[str, bool], case: Case) -> Steps:
+def sampled(changes: dict[str, Any], case: Case) -> Steps:
     """bayesmf, with some switches set otherwise; unknown items are drawn from their prior."""
     from benchmarks import bayesmf
     from cf.models import base

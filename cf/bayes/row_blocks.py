@@ -82,12 +82,12 @@ def draw(
         x, t = gather(whitened, block.others), gather(targets, block.ratings)
         sampler = sample_dual if t.shape[1] < d else sample_primal
         of_rows = (gather(table, block.rows) for table in (weights, centers, noise))
-        drawn.index_copy_(0, block.rows, sampler(x, t, *of_rows, renewal))
+        drawn.index_copy_(0, block.rows, sampler(renewal, x, t, *of_rows))
     return torch.mm(drawn, inverse).add_(before, alpha=relaxation)
 
 
 def sample_primal(
-    x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor, renewal: float = 1.0
+    renewal: float, x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor
 ) -> Tensor:
     """(B, d) draws by a system of d equations each, as in the formula of `draw`.
 
@@ -106,7 +106,7 @@ def sample_primal(
 
 
 def sample_dual(
-    x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor, renewal: float = 1.0
+    renewal: float, x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor
 ) -> Tensor:
     """The same by a system of L equations each, which is smaller: most items have few ratings.
 

@@ -24,8 +24,8 @@ from cf.models.bayesmf import BayesMF, Samples, bridge, frozen, nearest_moments,
 State = dict[str, Tensor]
 
 RELAXATION = -0.9
-"""Of all normal draws, as `cf.bayes.row_blocks.draw` has it; chosen on a slice of the training rows,
-where as many sweeps are worth more than twice as many plain ones."""
+"""Of all normal draws, as `cf.bayes.row_blocks.draw` has it; chosen on a slice of the training
+rows, where as many sweeps are worth more than twice as many plain ones."""
 N_PLAIN_SWEEPS = 10  # at first: what is far from its mean would go as far to the other side
 
 
@@ -99,9 +99,9 @@ def sample(
     """Draw samples into `model`, on the CPU, and yield after each sweep.
 
     All randomness comes from torch's global generator: seed that, and the results repeat to the
-    bit. If the ratings have times, a second chain that knows them runs beside the first one. Nothing
-    is chosen by `valid`. A chain that finds its state in `checkpoint` yields its sweeps again, then resumes,
-    with the same samples as without interruption.
+    bit. If the ratings have times, a second chain that knows them runs beside the first one.
+    Nothing is chosen by `valid`. A chain that finds its state in `checkpoint` yields its sweeps
+    again, then resumes, with the same samples as without interruption.
 
     Raises:
         InputError: the numbers are no longer finite.
@@ -194,7 +194,7 @@ class Store:
             samples: Samples = getattr(model, name)
             sides = sampler.user_side.rows, sampler.item_side.rows
             samples.put(index, *(rows * columns for rows in sides))
-            samples.noise += self._variance(sampler.noise) / n
+            samples.noise.add_(self._variance(sampler.noise) / n)
         side = self.samplers["timeless"].user_side
         model.prior_mean[index] = side.mean * columns
         model.prior_precision[index] = side.precision / columns.outer(columns)
@@ -204,9 +204,9 @@ class Store:
             if each.feature.name == "user_implicit":
                 model.prior_coefficients[index] = each.coefficients * columns
         if model.timed is not None and (effects := self.samplers["timed"].time_effects):
-            model.timed.effects += (effects.effects * (self.unit / n)).float()
+            model.timed.effects.add_(effects.effects * (self.unit / n))
             precisions = torch.stack([1 / part.variance for part in effects.parts])
-            model.timed.variances += self._variance(precisions).float() / n
+            model.timed.variances.add_(self._variance(precisions) / n)
 
     def finish(self) -> None:
         """Once all samples are there."""

@@ -128,13 +128,11 @@ class BayesMF:
     @cached_property
     def _moment_keys(self) -> tuple[int, int, Indices]:
         """The first time of all, the numbers that a user takes, and one for each moment."""
-        moments, starts = self.weights["timed.times"], self.weights["timed.starts"]
+        moments: Any = self.weights["timed.times"]
+        counts: Any = np.diff(self.weights["timed.starts"])
         first, span = int(moments.min()), int(np.ptp(moments)) + 3
-        return (
-            first,
-            span,
-            np.repeat(np.arange(len(starts) - 1), np.diff(starts)) * span + (moments - first) + 1,
-        )
+        keys: Indices = np.repeat(np.arange(len(counts)), counts) * span + (moments - first) + 1
+        return first, span, keys
 
     def person(self, user: int) -> Person:
         """As `Answers.person`."""

@@ -63,7 +63,8 @@ class TimedSamples(Samples):
         starts: (n_users + 1,) where each user's moments begin.
         times: (n_moments,) the distinct times at which each user rated in train, ascending.
         effects: (n_scales, n_moments) of each process in stars, the mean over samples.
-        variances: (n_scales,) of a process where nothing is known of it, in stars², mean over samples.
+        variances: (n_scales,) of a process where nothing is known of it, in stars², the mean over
+            samples.
     """
 
     def __init__(

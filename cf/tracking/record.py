@@ -250,7 +250,8 @@ def _note(parameters: Mapping[str, Any]) -> str:
     for template in NOTE:
         with suppress(KeyError):
             words.append(template.format_map(parameters))
-    return ", ".join(words + [f"no {key}" for key, value in parameters.items() if value is False])
+    off = [key for key, value in parameters.items() if value is False or value == []]
+    return ", ".join(words + [f"no {key}" for key in off])
 
 
 def _user_and_commit() -> dict[str, str]:
