@@ -10,11 +10,15 @@ from scipy import stats
 from cf.bayes import gibbs
 from cf.bayes.gibbs import EntitySide, FeatureRegression, Priors, Sampler
 from cf.bayes.side_information import Feature
-from tests.draws import N, close_to_normal
+from cf.bayes.time_effects import Moments, TimeEffects
+from tests.draws import N, close_to_normal, in_turn
 
 
+@pytest.mark.parametrize("relaxation", [0.0, -0.9])
 @pytest.mark.parametrize("shape", [(6, 3), (4, 6)])
-def test_a_features_regression_is_drawn_as_its_closed_form_says(shape: tuple[int, int]) -> None:
+def test_a_features_regression_is_drawn_as_its_closed_form_says(
+    shape: tuple[int, int], relaxation: float
+) -> None:
     torch.manual_seed(0)
     columns = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     feature = Feature("f", columns)
@@ -29,11 +33,14 @@ def test_a_features_regression_is_drawn_as_its_closed_form_says(shape: tuple[int
     regression = FeatureRegression(feature, n, d)
     drawn = []
     for _ in range(4000):
-        regression.penalty = torch.tensor(penalty)
-        regression.draw(residuals, chol, (1.0, 1.0))
-        drawn.append(regression.fitted.T.reshape(-1))
+        pair = []
+        for of_draw in (0.0, relaxation):
+            regression.penalty = torch.tensor(penalty)
+            regression.draw(residuals, chol, (1.0, 1.0), of_draw)
+            pair.append(regression.fitted.T.reshape(-1))
+        drawn.append(torch.cat(pair))
     expected = torch.kron(torch.linalg.inv(chol @ chol.T).contiguous(), covariance)
-    close_to_normal(torch.stack(drawn), mean.T.reshape(-1), expected)
+    close_to_normal(torch.stack(drawn), *in_turn(mean.T.reshape(-1), expected, relaxation))
 
 
 def test_gammas_and_wisharts_have_their_means() -> None:
@@ -49,32 +56,11 @@ def test_gammas_and_wisharts_have_their_means() -> None:
     torch.testing.assert_close(draws.var(0), variance, rtol=0.15, atol=0.0)
 
 
-def days_and_noise() -> Sampler:
-    users, items = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 1, 2, 0, 2])
-    sides = EntitySide(2, 1, []), EntitySide(3, 1, [])
-    user_days = torch.tensor([0, 0, 1, 2, 2])
-    return Sampler(users, items, torch.zeros(5), user_days, *sides, True, Priors())
-
-
-def test_days_are_drawn_as_their_closed_form_says() -> None:
-    torch.manual_seed(0)
-    sampler = days_and_noise()
-    sampler.noise = torch.tensor([2.0, 0.5])
-    residuals = torch.tensor([1.0, 0.5, -1.0, 2.0, 0.0])
-    drawn = []
-    for _ in range(8000):
-        sampler.day_precision = torch.tensor(3.0)
-        assert sampler.user_days is not None
-        sampler.draw_days(residuals, sampler.user_days)
-        drawn.append(sampler.days)
-    precisions = torch.tensor([3 + 2 * 2.0, 3 + 2.0, 3 + 2 * 0.5])
-    means = torch.tensor([2 * 1.5, 2 * -1.0, 0.5 * 2.0]) / precisions
-    close_to_normal(torch.stack(drawn), means, (1 / precisions).diag())
-
-
 def test_noise_is_drawn_as_its_closed_form_says() -> None:
     torch.manual_seed(0)
-    sampler = days_and_noise()
+    users, items = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 1, 2, 0, 2])
+    sides = EntitySide(2, 1, []), EntitySide(3, 1, [])
+    sampler = Sampler(users, items, torch.zeros(5), *sides, True, Priors())
     residuals = torch.tensor([1.0, 0.5, -1.0, 2.0, 0.0])
     drawn = []
     for _ in range(4000):
@@ -95,14 +81,16 @@ TIGHT = Priors(
     nu0=8.0,
     scale0=1 / 8,
     feature=(5.0, 5.0),
-    day=(6.0, 3.0),
+    time=(6.0, 3.0),
+    time_factor=0.5,
     noise=(5.0, 5.0),
     noise_rate=(6.0, 3.0),
     noise_shapes=(2.0, 8.0),
 )
 USERS = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 3])
 ITEMS = torch.tensor([0, 1, 2, 4, 0, 1, 3, 2, 3, 0])
-DAYS = torch.tensor([0, 0, 1, 1, 2, 2, 2, 3, 4, 5])
+TIMES = torch.tensor([3, 3, 0, 9, 5, 4, 5, 30, 2, 7])
+SCALES = [1.0, 10.0]
 
 
 def from_the_prior(sampler: Sampler) -> None:
@@ -118,8 +106,15 @@ def from_the_prior(sampler: Sampler) -> None:
             each.coefficients = gibbs.draw_normal(chol, r) / each.penalty.sqrt()
             each.fitted = each.feature.expand(each.coefficients)
         side.rows = side.prior_means + gibbs.draw_normal(chol, n)
-    sampler.day_precision = gibbs.draw_gamma(p.day[0], torch.tensor(p.day[1]))
-    sampler.days = torch.randn(len(sampler.days)) / sampler.day_precision.sqrt()
+    assert sampler.time_effects is not None
+    moments = sampler.time_effects.moments
+    gaps = (moments.times[:, None] - moments.times).abs().double()
+    gaps[moments.users[:, None] != moments.users] = torch.inf
+    for part, scale in zip(sampler.time_effects.parts, SCALES, strict=True):
+        part.precision = gibbs.draw_gamma(p.time[0], torch.tensor(p.time[1])).double()
+        part.factor = p.time_factor * torch.randn((), dtype=torch.float64)
+        root = torch.linalg.cholesky(torch.exp(-gaps / scale)) / part.precision.sqrt()
+        part.unit = root @ torch.randn(len(root), dtype=torch.float64)
     n = len(sampler.noise)
     if sampler.user_noise:
         index = torch.randint(len(sampler.shape_grid), (1,))
@@ -133,13 +128,18 @@ def from_the_prior(sampler: Sampler) -> None:
 def draw_ratings(sampler: Sampler) -> None:
     deviation = sampler.noise[sampler.users].rsqrt()
     sampler.values = (
-        sampler.factor_terms() + sampler.day_terms() + deviation * torch.randn(len(sampler.users))
+        sampler.factor_terms() + sampler.time_terms() + deviation * torch.randn(len(sampler.users))
     )
 
 
 def statistics(sampler: Sampler) -> list[float]:
     found = [*sampler.noise.log()[:2], sampler.noise_shape.log(), sampler.noise_rate.log()]
-    found += [sampler.day_precision.log(), *torch.tanh(sampler.days[:2])]
+    assert sampler.time_effects is not None
+    for part in sampler.time_effects.parts:
+        found += [part.precision.log(), torch.tanh(part.factor), part.factor.square()]
+        found += [*torch.tanh(part.unit[:3]), torch.tanh(part.unit[0] * part.unit[1])]
+        found += [torch.tanh(part.effects[0]), part.effects[0].square().log()]
+    found += [torch.tanh(sampler.time_terms()[0] * sampler.values[0])]
     for side in (sampler.user_side, sampler.item_side):
         found += [*torch.tanh(side.rows[0]), *torch.tanh(side.rows[-1]), torch.tanh(side.mean[1])]
         found += [torch.tanh(side.rows[0, 0] * side.rows[1, 0])]
@@ -152,9 +152,12 @@ def statistics(sampler: Sampler) -> list[float]:
     return [float(value) for value in found]
 
 
-@pytest.mark.parametrize(("user_noise", "n_draws"), [(True, 2000), (False, 1000)])
+@pytest.mark.parametrize(
+    ("user_noise", "n_draws", "relaxation"),
+    [(True, 2000, 0.0), (False, 1000, 0.0), (True, 2000, -0.9)],
+)
 def test_sampling_ratings_and_parameters_in_turn_gives_the_prior_back(
-    user_noise: bool, n_draws: int
+    user_noise: bool, n_draws: int, relaxation: float
 ) -> None:
     torch.manual_seed(3)
     draw = np.random.default_rng(0)
@@ -164,7 +167,8 @@ def test_sampling_ratings_and_parameters_in_turn_gives_the_prior_back(
         Feature("c", draw.normal(size=(5, 3)).astype(np.float32)),
     ]
     sides = EntitySide(4, 2, user_features), EntitySide(5, 2, item_features)
-    sampler = Sampler(USERS, ITEMS, torch.zeros(10), DAYS, *sides, user_noise, TIGHT)
+    effects = TimeEffects(Moments(USERS, TIMES, 4), SCALES)
+    sampler = Sampler(USERS, ITEMS, torch.zeros(10), *sides, user_noise, TIGHT, effects)
     prior = []
     for _ in range(n_draws):
         from_the_prior(sampler)
@@ -174,7 +178,7 @@ def test_sampling_ratings_and_parameters_in_turn_gives_the_prior_back(
     from_the_prior(sampler)
     for _ in range(2 * n_draws):
         draw_ratings(sampler)
-        sampler.sweep()
+        sampler.sweep(relaxation)
         chain.append(statistics(sampler))
     once, again = np.array(prior), np.array(chain)
     batches = again.reshape(40, n_draws // 20, -1).mean(1)  # their means are as good as independent

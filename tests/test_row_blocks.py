@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from cf.bayes import row_blocks as blocks
-from tests.draws import N, close_to_normal
+from tests.draws import N, close_to_normal, in_turn
 
 
-@pytest.mark.parametrize("n_ratings", [0, 1, 3, 6])
-def test_a_row_is_drawn_as_ridge_regression_says(n_ratings: int) -> None:
+@pytest.mark.parametrize("relaxation", [0.0, -0.9])
+@pytest.mark.parametrize("n_ratings", [0, 1, 3, 6])  # fewer than d, and more
+def test_a_row_is_drawn_as_ridge_regression_says(n_ratings: int, relaxation: float) -> None:
     torch.manual_seed(0)
     d, weight = 3, 1.7
     designs, targets = torch.randn(8, d), torch.randn(n_ratings)
@@ -21,15 +22,13 @@ def test_a_row_is_drawn_as_ridge_regression_says(n_ratings: int) -> None:
     rows = torch.arange(N).repeat_interleave(n_ratings)  # N rows with the same ratings
     others = torch.arange(n_ratings).repeat(N)
     divided = blocks.divide(rows, others, N, 8)
-    drawn = blocks.draw(
-        divided,
-        designs,
-        targets.repeat(N),
-        torch.full((N,), weight),
-        prior_mean.expand(N, d),
-        precision,
+    given = (
+        *(divided, designs, targets.repeat(N), torch.full((N,), weight)),
+        *(prior_mean.expand(N, d), precision),
     )
-    close_to_normal(drawn, mean, torch.linalg.inv(a))
+    plain = blocks.draw(*given, torch.full((N, d), torch.pi), 0.0)
+    drawn = torch.cat([plain, blocks.draw(*given, plain, relaxation)], dim=1)
+    close_to_normal(drawn, *in_turn(mean, torch.linalg.inv(a), relaxation))
 
 
 def test_blocks_hold_every_rating_once_at_its_row() -> None:
