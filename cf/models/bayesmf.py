@@ -272,7 +272,9 @@ class BayesMF(Model):
         """As in every module, after making room for what was saved."""
         if f"{prefix}timed.scales" in state_dict:
             names = ("scales", "starts", "times")
-            self.set_moments(*(state_dict[f"{prefix}timed.{name}"] for name in names))
+            timed = self.set_moments(*(state_dict[f"{prefix}timed.{name}"] for name in names))
+            # While a chain runs, effects have 32 bits.
+            timed.effects = frozen(timed.effects.to(state_dict[f"{prefix}timed.effects"].dtype))
         if f"{prefix}interaction_basis" in state_dict:
             saved = (state_dict[f"{prefix}interaction_{name}"] for name in ("basis", "center"))
             self.set_interactions(*saved)
