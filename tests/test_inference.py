@@ -1,5 +1,6 @@
 """Models as NumPy: the same predictions as the modules, and people who are not in the data."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from cf.inference.bayesmf import BayesMF
 from cf.inference.questions import Questions
 from cf.models import base
 from cf.models.bayesmf import BayesMF as Module
-from cf.models.bayesmf import user_day_ids
 from cf.training.checkpoint import ModelSpec, save
 
 PARAMS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())
@@ -22,7 +22,12 @@ SECTIONS = {name: values for name, values in PARAMS.items() if name.startswith("
 N_USERS, N_ITEMS, RANGE = 7, 9, (1.0, 10.0)
 draw = np.random.default_rng(0)
 USERS, ITEMS = draw.integers(0, N_USERS, 40), draw.integers(0, N_ITEMS, 40)
-TIMES = draw.integers(0, 4, 40) * 86400
+TIMES = draw.integers(-200, 2000, 40)
+MOMENTS = [[0, 100, 160, 900], [50], [], [1000, 1001], [300, 700], [-100, 400, 1500], []]
+AS_THEY_ARE = (
+    *("interaction_basis", "interaction_center", "user_rows", "item_rows"),
+    *("scales", "starts", "times"),
+)
 
 
 def module(section: str) -> tuple[base.Model, ModelSpec]:
@@ -34,18 +39,30 @@ def module(section: str) -> tuple[base.Model, ModelSpec]:
     spec = ModelSpec(settings, N_USERS, N_ITEMS, RANGE)
     model = spec.build("test")
     if isinstance(model, Module):
-        model.set_days(torch.unique(user_day_ids(torch.arange(7), torch.arange(7) % 2 * 86400)))
+        starts = torch.tensor([0, *itertools.accumulate(map(len, MOMENTS))])
+        times = torch.tensor([time for of_user in MOMENTS for time in of_user])
+        model.set_moments(torch.tensor([600, 60]).double(), starts, times)
         model.set_interactions(torch.randn(N_ITEMS, 3), torch.randn(3))
     with torch.no_grad():
         for name, values in model.named_parameters():
-            positive = name in ("noise", "day_variance", "noise_shape", "noise_rate")
+            last = name.split(".")[-1]
+            positive = last in ("noise", "variances", "noise_shape", "noise_rate")
             if name == "prior_precision":
                 values.copy_(torch.eye(5) * torch.rand(6, 1, 1).add(1))
-            elif name not in ("interaction_basis", "interaction_center"):
+            elif last in ("user_steps", "item_steps"):  # rows are whole numbers up to 127
+                values.uniform_(0.01, 0.02)
+            elif last not in AS_THEY_ARE:
                 values.copy_(
                     torch.rand_like(values) + 0.1 if positive else torch.randn_like(values)
                 )
     return model, spec
+
+
+def samples(model: Module) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of all users and items in each sample of the chain without times, in 64 bits."""
+    found = zip(*map(model.timeless.rows, range(len(model.timeless))), strict=True)
+    users, items = (torch.stack(rows).double().numpy() for rows in found)
+    return users, items
 
 
 def answers(section: str, folder: Path) -> tuple[base.Model, Answers]:
@@ -68,6 +85,26 @@ def test_predictions_are_those_of_the_module(tmp_path: Path, section: str) -> No
             assert (std is None) == (deviation is None)
             if std is not None:
                 np.testing.assert_allclose(std, deviation, atol=1e-4)
+
+
+def test_predictions_at_a_time_are_those_of_the_module(tmp_path: Path) -> None:
+    """At a user's moments, between, before and after them, far away, and without any."""
+    model, same = answers("train_bayesmf", tmp_path)
+    asked = sorted({at + off for each in MOMENTS for at in each for off in (-1, 0, 1, 30)})
+    asked += [-(10**9), 10**10]
+    users, times = (each.ravel() for each in np.meshgrid(np.arange(N_USERS), asked))
+    items = np.arange(len(users)) % N_ITEMS
+    expected, deviation = base.predict_mean_and_std(model, users, items, times)
+    mean, std = same.predict(users, items, times)
+    assert deviation is not None
+    np.testing.assert_allclose(mean, expected, atol=1e-4)
+    np.testing.assert_allclose(std, deviation, atol=1e-4)
+    bare, bare_std = same.predict(users, items)
+    near = np.array([t in MOMENTS[u] for u, t in zip(users, times, strict=True)])
+    far = np.isin(users, [2, 6]) | (np.abs(times) > 10**8)
+    assert np.abs(mean - bare)[near].mean() > 0.3, "the time made no difference"
+    np.testing.assert_allclose(mean[far], bare[far], atol=1e-5)
+    np.testing.assert_allclose(std[far], bare_std[far], atol=1e-5)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -100,7 +137,7 @@ def test_a_table_of_bayesmf_is_the_mean_of_the_samples_before_they_are_clamped(
 ) -> None:
     model, same = answers("train_bayesmf", tmp_path)
     assert isinstance(model, Module)
-    rows, items = model.user_rows.detach().numpy(), model.item_rows.detach().numpy()
+    rows, items = samples(model)
     sums = np.einsum("sk,sik->si", rows[:, 2, 1:], items[:, :, 1:]) + rows[:, 2, :1]
     sums = (sums + items[:, :, 0]).mean(0) + float(model.mean)
     np.testing.assert_allclose(same.table([same.person(2)])[0], sums * 2 - 0, atol=1e-4)
@@ -119,10 +156,11 @@ def test_a_new_person_of_bayesmf_has_the_posterior_of_a_linear_regression(tmp_pa
     items, ratings = np.array([0, 4, 5]), np.array([2, 9, 5.5], np.float32)
     person = same.fold_in(items, ratings)
     w = {name: values.detach().numpy().astype(float) for name, values in model.named_parameters()}
+    _, item_rows = samples(model)
     row = 2 / 3**1.5 * w["interaction_basis"][items].sum(0) - 2 / 3 * w["interaction_center"]
     for s in range(6):
-        designs = np.hstack([np.ones((3, 1)), w["item_rows"][s, items, 1:]])
-        targets = ratings / 2 - w["mean"] - w["item_rows"][s, items, 0]  # from 1-10 to 0.5-5
+        designs = np.hstack([np.ones((3, 1)), item_rows[s, items, 1:]])
+        targets = ratings / 2 - w["mean"] - item_rows[s, items, 0]  # from 1-10 to 0.5-5
         mean = w["prior_mean"][s] + row @ w["prior_coefficients"][s]
         system = w["prior_precision"][s] + 2 * designs.T @ designs
         expected = np.linalg.solve(system, w["prior_precision"][s] @ mean + 2 * designs.T @ targets)
@@ -171,9 +209,10 @@ def test_a_rating_lowers_the_variance_by_as_much_as_was_expected(tmp_path: Path)
     model, spec = module("train_bayesmf")
     assert isinstance(model, Module)
     with torch.no_grad():
-        for name in ("user_rows", "item_rows", "prior_mean", "prior_precision"):
-            values = getattr(model, name)
-            values.copy_(values[:1].expand_as(values))
+        rows = dict(model.timeless.named_parameters())
+        del rows["noise"]
+        for values in (*rows.values(), model.prior_mean, model.prior_precision):
+            values.copy_(values[:1].expand_as(values).clone())
         model.prior_coefficients.zero_()
         model.noise_shape.fill_(1e8)
         model.noise_rate.fill_(0.5e8)
@@ -226,7 +265,8 @@ def test_what_people_disagree_about_has_noise(tmp_path: Path) -> None:
 def test_a_new_item_is_as_all_items_are_together(tmp_path: Path) -> None:
     _, same = answers("train_bayesmf", tmp_path)
     assert isinstance(same, BayesMF)
-    same.item_rows *= 0.1  # within the range, where nothing is clamped
+    same.mean = 2.75  # the middle of the range: nothing is clamped
+    same.item_rows *= 0.1
     same.user_rows *= 0.1
     people = same.person(3), same.fold_in(np.array([1, 4]), np.array([5, 6], np.float32))
     for person in people:

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.rhat import rhat
+from benchmarks.switches import OFF
+from cf.baselines.bias import Bias
 from cf.bayes.sample import ChainCheckpoint, Sweep, sample, thinned_indices
 from cf.bayes.side_information import Feature
 from cf.core.config import Gibbs
@@ -16,18 +19,18 @@ from cf.core.errors import InputError
 from cf.core.ratings import Ratings
 from cf.evaluation import metrics
 from cf.models import base
-from cf.models.bayesmf import BayesMF, scores
+from cf.models.bayesmf import BayesMF, Samples, scores
+from cf.training.checkpoint import ModelSpec
 
 Pair = tuple[Ratings, Ratings]
 
 
-def settings(**changes: bool | int) -> Gibbs:
-    plain = {"n_sweeps": 120, "burn_in": 20, "user_noise": True, "days": False, "genres": False}
-    rest = {"year": False, "popularity": False, "item_implicit": False, "user_implicit": False}
-    return Gibbs(**{**plain, **rest, **changes})
+def settings(**changes: Any) -> Gibbs:
+    plain = {"n_sweeps": 120, "burn_in": 20, "user_noise": True}
+    return Gibbs(**{**OFF, **plain, **changes})
 
 
-def sampled(pair: Pair, seed: int = 0, **changes: bool | int) -> tuple[BayesMF, list[Sweep]]:
+def sampled(pair: Pair, seed: int = 0, **changes: Any) -> tuple[BayesMF, list[Sweep]]:
     torch.manual_seed(seed)
     config = BayesMF.Config(n_factors=2, n_samples=100)
     model = BayesMF(config, 60, 80, [0.5, 5.0])
@@ -47,7 +50,7 @@ def test_planted_ratings_and_their_noise_are_recovered(planted: Pair) -> None:
     valid = replace(planted[1], values=truth.astype(np.float32))
     model, sweeps = sampled((train, valid), n_sweeps=400, burn_in=200)
     assert sweeps[-1].valid_loss < 0.1**2  # the truth has a variance of about 1
-    deviations = model.noise.mean(0).sqrt().numpy()
+    deviations = model.timeless.noise.sqrt().numpy()
     assert np.median(deviations[:30]) == pytest.approx(0.1, rel=0.25)
     assert np.median(deviations[30:]) == pytest.approx(0.4, rel=0.25)
     mean, deviation = model.predict_mean_and_std(torch.tensor(users), torch.tensor(items))
@@ -102,7 +105,7 @@ def test_a_chain_that_was_broken_off_goes_on_to_the_same_samples(
     def chain(checkpoint: ChainCheckpoint | None) -> tuple[BayesMF, Iterator[Sweep]]:
         torch.manual_seed(0)
         model = BayesMF(BayesMF.Config(n_factors=2, n_samples=10), 60, 80, [0.5, 5.0])
-        asked = settings(n_sweeps=30, burn_in=5, days=True)
+        asked = settings(n_sweeps=30, burn_in=5, time_scales=[600, 60])
         columns = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
         known = [Feature("made_up", columns)]
         return model, sample(model, *dated, [], known, asked, checkpoint=checkpoint)
@@ -110,7 +113,7 @@ def test_a_chain_that_was_broken_off_goes_on_to_the_same_samples(
     def figures(sweeps: Iterator[Sweep]) -> list[tuple[float, ...]]:
         return [(s.epoch, s.train_loss, s.valid_loss, s.noise_precision) for s in sweeps]
 
-    dated = tuple(replace(part, timestamps=86400 * (part.rows % 9)) for part in planted)
+    dated = tuple(replace(part, timestamps=60 * (part.rows % 90)) for part in planted)
     model, sweeps = chain(None)
     expected = figures(sweeps)
     file = tmp_path / "chain.safetensors"
@@ -124,7 +127,7 @@ def test_a_chain_that_was_broken_off_goes_on_to_the_same_samples(
     states = broken.state_dict(), again.state_dict()
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, states[1][name]), name
-    assert not torch.equal(states[0]["user_rows"], states[1]["user_rows"])
+    assert not torch.equal(states[0]["timed.user_rows"], states[1]["timed.user_rows"])
 
     assert ChainCheckpoint(file, "elsewhere").load() is None
     assert len(ChainCheckpoint(file, "here").load()["sweeps"]) == 17
@@ -134,11 +137,24 @@ def test_a_chain_that_was_broken_off_goes_on_to_the_same_samples(
     assert ChainCheckpoint(file, "here").load() is None
 
 
-def test_the_kept_samples_predict_as_the_running_mean(planted: Pair) -> None:
+def test_the_kept_samples_predict_as_the_running_mean(
+    planted: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact: list[tuple[torch.Tensor, torch.Tensor]] = []  # before they are rounded to 8 bits
+    put = Samples.put
+
+    def put_and_keep(samples: Samples, index: int, *rows: torch.Tensor) -> None:
+        exact.append(rows)
+        put(samples, index, *rows)
+
+    monkeypatch.setattr(Samples, "put", put_and_keep)
     model, sweeps = sampled(planted)
     valid = planted[1]
-    predicted = base.predict(model, valid.users, valid.items)
-    assert metrics.mse(predicted, valid.values) == pytest.approx(sweeps[-1].valid_loss, rel=1e-4)
+    pairs = torch.tensor(valid.users), torch.tensor(valid.items)
+    sums = torch.stack([scores(*rows, *pairs) for rows in exact]) + model.mean
+    expected = sums.clamp(0.5, 5.0).mean(0).numpy()
+    assert metrics.mse(expected, valid.values) == pytest.approx(sweeps[-1].valid_loss, rel=1e-4)
+    assert metrics.rmse(base.predict(model, valid.users, valid.items), expected) < 0.002
     assert len(sweeps) == 120
     assert [sweep.epoch for sweep in sweeps] == list(range(1, 121))
 
@@ -157,26 +173,96 @@ def test_two_chains_agree(planted: Pair) -> None:
     chains = []
     for seed in (1, 2):
         model, _ = sampled(planted, seed, n_sweeps=400, burn_in=200)
-        rows = zip(model.user_rows, model.item_rows, strict=True)
+        samples = model.timeless
+        rows = (samples.rows(index) for index in range(len(samples)))
         chains.append(torch.stack([scores(u, i, users, items) for u, i in rows]))
     found = rhat(torch.stack(chains).numpy())
     assert np.median(found) < 1.02
     assert np.quantile(found, 0.9) < 1.05
 
 
-def test_days_count_only_where_they_were_seen(planted: Pair) -> None:
-    train, valid = planted
-    day = np.random.default_rng(0).choice([10, 20], len(train))
-    values = (train.values + 0.5 * (day == 10)).astype(np.float32)
-    timed = replace(train, values=values, timestamps=(day * 86400 + 5).astype(np.int64))
-    model, _ = sampled((timed, replace(valid, timestamps=None)), days=True, n_sweeps=60)
-    n = len(train)
-    at = {
-        t: base.predict(model, train.users, train.items, np.full(n, t * 86400 + 77))
-        for t in (10, 20, 30)
-    }
-    assert (at[10] - at[20]).mean() == pytest.approx(0.5, abs=0.1)
-    np.testing.assert_array_equal(at[30], base.predict(model, train.users, train.items))
+@pytest.fixture(scope="module")
+def moody() -> Pair:
+    """Ratings with a mood: a process of variance 0.25 that forgets over ten minutes."""
+    draw = np.random.default_rng(0)
+    n_users, n_items, n_each = 60, 80, 50
+    users = np.repeat(np.arange(n_users), n_each)
+    items = np.concatenate([draw.permutation(n_items)[:n_each] for _ in range(n_users)])
+    times = np.cumsum(draw.integers(1, 120, (n_users, n_each)), 1)
+    moods = 0.5 * draw.normal(size=(n_users, n_each))
+    kept = np.exp(-np.diff(times) / 600)
+    for at in range(1, n_each):
+        moods[:, at] *= np.sqrt(1 - kept[:, at - 1] ** 2)
+        moods[:, at] += kept[:, at - 1] * moods[:, at - 1]
+    biases = draw.normal(0, 0.3, n_users)[users] + draw.normal(0, 0.3, n_items)[items]
+    values = 2.75 + biases + moods.ravel() + draw.normal(0, 0.2, len(users))
+    rows = np.arange(len(users))
+    ratings = Ratings(users, items, values.astype(np.float32), 10**9 + times.ravel(), rows)
+    held = draw.random(len(rows)) < 0.2
+    return ratings.take(np.flatnonzero(~held)), ratings.take(np.flatnonzero(held))
+
+
+def test_planted_moods_are_recovered(moody: Pair) -> None:
+    valid = moody[1]
+    model, sweeps = sampled(moody, time_scales=[600, 60])
+    assert model.timed is not None
+    pairs = valid.users, valid.items
+    informed = metrics.rmse(base.predict(model, *pairs, valid.timestamps), valid.values)
+    bare = metrics.rmse(base.predict(model, *pairs), valid.values)
+    assert 0.2 < informed < 0.75 * bare
+    assert float(model.timed.variances.sum()) == pytest.approx(0.25, rel=0.3)
+    assert sweeps[-1].valid_loss == pytest.approx(informed**2, rel=0.02)
+    predicted, deviation = base.predict_mean_and_std(model, *pairs, valid.timestamps)
+    assert deviation is not None
+    inside = np.abs(valid.values - predicted) < 1.28 * deviation
+    assert 0.74 < inside.mean() < 0.86  # of 80% intervals
+
+
+def test_a_time_far_away_is_as_no_time(moody: Pair) -> None:
+    valid = moody[1]
+    model, _ = sampled(moody, time_scales=[600, 60])
+    later = valid.timestamps + 10 * 365 * 86400
+    pairs = valid.users, valid.items
+    for known, unknown in zip(
+        base.predict_mean_and_std(model, *pairs, later),
+        base.predict_mean_and_std(model, *pairs),
+        strict=True,
+    ):
+        np.testing.assert_allclose(known, unknown, atol=1e-3)
+
+
+def test_without_time_scales_or_times_no_chain_knows_times(moody: Pair) -> None:
+    valid = moody[1]
+    model, _ = sampled(moody, n_sweeps=30)
+    assert model.timed is None
+    pairs = valid.users, valid.items
+    with_times = base.predict(model, *pairs, valid.timestamps)
+    np.testing.assert_array_equal(with_times, base.predict(model, *pairs))
+    bare = tuple(replace(part, timestamps=None) for part in moody)
+    assert sampled(bare, n_sweeps=30, time_scales=[600])[0].timed is None
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_few_ratings_are_predicted_as_well_as_by_biases(seed: int) -> None:
+    """Two ratings a user, three an item, on another scale: no factors to be found."""
+    draw = np.random.default_rng(seed)
+    n_users, n_items, n = 3000, 2000, 12_000
+    users, items = np.divmod(draw.choice(n_users * n_items, n, replace=False), n_items)
+    biases = draw.normal(0, 8, n_users)[users] + draw.normal(0, 8, n_items)[items]
+    values = (50 + biases + draw.normal(0, 15, n)).clip(1, 100).astype(np.float32)
+    ratings = Ratings(users, items, values, None, np.arange(n))
+    train, valid = ratings.take(np.arange(n // 2)), ratings.take(np.arange(n // 2, n))
+    torch.manual_seed(seed)
+    spec = ModelSpec(
+        {"name": "bayesmf", "n_factors": 20, "n_samples": 80}, n_users, n_items, (1, 100)
+    )
+    model = spec.build("test")
+    assert isinstance(model, BayesMF)
+    for _ in sample(model, train, valid, [], [], settings(n_sweeps=100, user_noise=False)):
+        pass
+    pairs = valid.users, valid.items
+    biased = metrics.rmse(Bias(5.0).fit(train, n_users, n_items).predict(*pairs), valid.values)
+    assert metrics.rmse(base.predict(model, *pairs), valid.values) < 1.01 * biased
 
 
 def test_ratings_that_are_all_alike_end_in_a_message(planted: Pair) -> None:
