@@ -36,12 +36,14 @@ def main() -> None:
     sizes = provenance.n_users, provenance.n_items
 
     with recording(settings) as recorder:
-        predicted, sds = predict(records, train, held_out, sizes, params.damping)
+        predicted, sds, without_times = predict(records, train, held_out, sizes, params.damping)
         observed, users = held_out.values, held_out.users
         cold = is_cold(train, held_out)
         scores = {name: metrics.summary(mean, observed, cold) for name, mean in predicted.items()}
         for name, sd in sds.items():
             scores[name] |= calibration.summary(predicted[name], sd, observed)
+        for name, mean in without_times.items():
+            scores[name]["rmse_no_time"] = metrics.rmse(mean, observed)
         resampled = bootstrap.resample(predicted, observed, users, params.n_resamples, params.seed)
         notebook = leaderboard.is_notebooks(provenance, split)
         board = leaderboard.build(
@@ -78,8 +80,11 @@ def main() -> None:
 
 def predict(
     models: Iterable[str], train: Ratings, held_out: Ratings, sizes: tuple[int, int], damping: float
-) -> tuple[dict[str, Stars], dict[str, Stars]]:
-    """The predicted ratings of each model and baseline, and the standard deviations of some."""
+) -> tuple[dict[str, Stars], dict[str, Stars], dict[str, Stars]]:
+    """The predicted ratings of each model and baseline, and the standard deviations of some.
+
+    And what models that use times predict without: so they are asked for recommendations.
+    """
     from cf.models import base  # late: torch is imported while the recorder imports MLflow
     from cf.training import checkpoint
 
@@ -88,13 +93,15 @@ def predict(
         "global_mean": GlobalMean().fit(train, *sizes).predict(*pairs),
         "bias": Bias(damping).fit(train, *sizes).predict(*pairs),
     }
-    sds = {}
+    sds, without_times = {}, {}
     for name in models:
         model = checkpoint.load(paths.MODELS / name)
         predicted[name], sd = base.predict_mean_and_std(model, *pairs, held_out.timestamps)
         if sd is not None:
             sds[name] = sd
-    return predicted, sds
+        if model.takes_time and held_out.timestamps is not None:
+            without_times[name] = base.predict(model, *pairs)
+    return predicted, sds, without_times
 
 
 if __name__ == "__main__":

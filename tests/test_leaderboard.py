@@ -54,7 +54,7 @@ def test_the_best_comes_first_and_the_notebook_stands_beside(tmp_path: Path) -> 
     io.write_csv(tmp_path / "l.csv", board)
     assert (tmp_path / "l.csv").read_text().splitlines()[1:3] == [
         "bias,0.250000,0.250000,0.500000,0.000000,0.000000,0.000000,true,-0.250000,-0.250000,"
-        "-0.250000,0.500000,0.250000,,,,,,10,0,0.062500,,ml-latest-small,valid,0",
+        "-0.250000,0.500000,0.250000,,,,,,,10,0,0.062500,,ml-latest-small,valid,0",
         "dotbias,0.500000,0.500000,0.750000,0.250000,0.250000,0.250000,false,0.000000,0.000000,"
         "0.000000,0.500000,0.500000,,,,,,10,0,0.250000,0.856870,ml-latest-small,valid,0",
     ]

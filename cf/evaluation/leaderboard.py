@@ -21,7 +21,7 @@ DTYPES = {
     **dict.fromkeys(("to_best", "to_best_low", "to_best_high"), float),
     "tied": bool,
     **dict.fromkeys(("to_notebook", "to_notebook_low", "to_notebook_high"), float),
-    **dict.fromkeys(("mae", "rmse_warm", "rmse_cold", *calibration.METRICS), float),
+    **dict.fromkeys(("mae", "rmse_warm", "rmse_cold", "rmse_no_time", *calibration.METRICS), float),
     **dict.fromkeys(("n", "n_cold"), int),
     **dict.fromkeys(("mse", "notebook_rmse"), float),
     **dict.fromkeys(("dataset", "part"), str),
@@ -31,7 +31,8 @@ DTYPES = {
 
 _low and _high are the ends of 95% intervals; to_best and to_notebook are the RMSE minus the RMSE of
 the first model and of `NOTEBOOKS_BEST`; tied says that the interval of to_best contains 0;
-notebook_rmse is missing where the notebook's is not comparable.
+notebook_rmse is missing where the notebook's is not comparable, and rmse_no_time, which is without
+the times of the held-out ratings, for models that do not use any.
 """
 
 

@@ -18,6 +18,7 @@ N_STEPS = 3  # between the row and the noise precision; more change nothing
 N_SAMPLES = 20  # of the posterior's, to find what to ask
 MAX_VARIANCE = ((MODEL_RANGE[1] - MODEL_RANGE[0]) / 2) ** 2  # no ratings vary more
 CHUNK = 4096  # pairs at a time
+DAY, DAYS_PER_USER = 86400, 2**20  # in models of earlier versions
 TIMED = (
     *("user_rows", "user_steps", "item_rows", "item_steps", "noise"),
     *("scales", "effects", "variances"),
@@ -59,9 +60,15 @@ class BayesMF:
     ) -> None:
         self.n_users, self.n_items = n_users, n_items
         self.weights = weights
-        self.user_rows = weights["timeless.user_rows"] * weights["timeless.user_steps"]
-        self.item_rows = weights["timeless.item_rows"] * weights["timeless.item_steps"]
-        self.noise = weights["timeless.noise"]
+        self.day_variance = 0.0
+        if "day_variance" in weights:  # of a model of an earlier version
+            self.user_rows, self.item_rows = weights["user_rows"], weights["item_rows"]
+            self.noise = weights["noise"].mean(0)
+            self.day_variance = float(weights["day_variance"].mean())
+        else:
+            self.user_rows = weights["timeless.user_rows"] * weights["timeless.user_steps"]
+            self.item_rows = weights["timeless.item_rows"] * weights["timeless.item_steps"]
+            self.noise = weights["timeless.noise"]
         self.mean = float(weights["mean"])
         low, high = rating_range
         self.factor = (high - low) / (MODEL_RANGE[1] - MODEL_RANGE[0])
@@ -75,7 +82,13 @@ class BayesMF:
         for start in range(0, max(1, len(users)), CHUNK):
             rows = slice(start, start + CHUNK)
             mean, variance = self._timeless(users[rows], items[rows])
-            if times is not None and "timed.scales" in self.weights:
+            if times is not None and len(self.weights.get("days", ())):
+                on_day = self._on_day(users[rows], items[rows], times[rows])
+                mean, variance = (
+                    np.where(on_day[0], *pair)
+                    for pair in zip(on_day[1:], (mean, variance), strict=True)
+                )
+            elif times is not None and "timed.scales" in self.weights:
                 known, timed, of_timed = self._timed(users[rows], items[rows], times[rows])
                 mean += known * (timed - mean)
                 variance += known * (of_timed - variance)
@@ -84,7 +97,17 @@ class BayesMF:
         return np.concatenate(means), np.concatenate(deviations)
 
     def _timeless(self, users: Indices, items: Indices) -> tuple[Any, Any]:
-        return self._pairs(self.user_rows[:, users], self.item_rows[:, items], self.noise[users])
+        noise = self.noise[users] + self.day_variance
+        return self._pairs(self.user_rows[:, users], self.item_rows[:, items], noise)
+
+    def _on_day(self, users: Indices, items: Indices, times: Indices) -> tuple[Any, Any, Any]:
+        """Of an earlier version's model: whether it knows the day, and the mean and variance then."""
+        days = self.weights["days"]
+        wanted = users * DAYS_PER_USER + (times // DAY) % DAYS_PER_USER
+        day = np.searchsorted(days, wanted).clip(max=len(days) - 1)
+        effects = self.weights["day_effects"][:, day]
+        rows = self.user_rows[:, users], self.item_rows[:, items]
+        return days[day] == wanted, *self._pairs(*rows, self.noise[users], effects)
 
     def _timed(self, users: Indices, items: Indices, times: Indices) -> tuple[Any, Any, Any]:
         """How much is known of the time's effect, and the mean and variance of ratings then.
@@ -255,7 +278,7 @@ class BayesMF:
         between = np.einsum("sd,sde,se->s", ahead, products, ahead) - np.square(of_samples)
         if person.covariance is not None:
             between += np.einsum("sde,sde->s", person.covariance, products[:, :-1, :-1])
-        noise = 0 if person.noise is None else person.noise.mean()
+        noise = self.day_variance + (0 if person.noise is None else person.noise.mean())
         variance = between.mean() + of_samples.var() + noise
         mean = np.clip(of_samples.mean() + self.mean, *MODEL_RANGE)
         deviation = np.sqrt(min(variance, MAX_VARIANCE)) * self.factor
@@ -288,6 +311,7 @@ class BayesMF:
         sums = np.matmul(item_rows[..., 1:], p[:, 1:, None])[..., 0]
         sums += item_rows[..., 0] + (p[:, :1] + np.float32(self.mean))
         noise = np.full(sums.shape[1], 0 if person.noise is None else person.noise.mean())
+        noise += self.day_variance
         if person.covariance is not None:
             roots = np.linalg.cholesky(person.covariance)
             for rows, root in zip(item_rows, roots, strict=True):
