@@ -56,7 +56,7 @@ def test_the_best_comes_first_and_the_notebook_stands_beside(tmp_path: Path) -> 
         "bias,0.250000,0.250000,0.500000,0.000000,0.000000,0.000000,true,-0.250000,-0.250000,"
         "-0.250000,0.500000,0.250000,,,,,,,10,0,0.062500,,ml-latest-small,valid,0",
         "dotbias,0.500000,0.500000,0.750000,0.250000,0.250000,0.250000,false,0.000000,0.000000,"
-        "0.000000,0.500000,0.500000,,,,,,10,0,0.250000,0.856870,ml-latest-small,valid,0",
+        "0.000000,0.500000,0.500000,,,,,,,10,0,0.250000,0.856870,ml-latest-small,valid,0",
     ]
     pd.testing.assert_frame_equal(io.read_csv(tmp_path / "l.csv", DTYPES), board)
 

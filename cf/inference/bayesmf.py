@@ -101,7 +101,7 @@ class BayesMF:
         return self._pairs(self.user_rows[:, users], self.item_rows[:, items], noise)
 
     def _on_day(self, users: Indices, items: Indices, times: Indices) -> tuple[Any, Any, Any]:
-        """Of an earlier version's model: whether it knows the day, and the mean and variance then."""
+        """Of an earlier version's model: whether it knows the day, mean and variance then."""
         days = self.weights["days"]
         wanted = users * DAYS_PER_USER + (times // DAY) % DAYS_PER_USER
         day = np.searchsorted(days, wanted).clip(max=len(days) - 1)
