@@ -658,3 +658,16 @@ def test_no_row_is_lost_between_blocks(mine, monkeypatch):
     for size in range(20, 90):
         monkeypatch.setattr(text_file, "BLOCK_SIZE", size)
         assert len(rows(path, NO_TIME)) == 20, size
+
+
+@pytest.mark.parametrize("row", ["7 a 4.0 5", "1 7 a 4.0"])
+def test_one_row_with_a_field_too_many_is_no_row_with_a_name(tmp_path, row):
+    path = tmp_path / "r.txt"
+    path.write_text("user item rating\nr1 7 a 4.0\nr2 8 b 2.5\n")
+    layout = text_file.recognize(lambda: path.open("rb"), TextLayout())
+    assert layout.names == ["1", "user", "item", "rating"], "R's names of rows have none"
+    path.write_text(f"user item rating\n{row}\n")
+    layout = text_file.recognize(lambda: path.open("rb"), TextLayout())
+    assert layout.names == ["user", "item", "rating"]
+    with pytest.raises(text_file.UnreadableError):
+        list(text_file.read(lambda: path.open("rb"), layout, [0, 1, 2]))

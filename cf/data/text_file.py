@@ -124,9 +124,13 @@ def recognize(open_file: Open, stated: TextLayout) -> Layout:
             names = hidden
     if not names and fields and header:
         names = fields[0]
-        one_more = len(fields) > 1 and {len(row) for row in fields[1:]} == {len(names) + 1}
+        one_more = {len(row) for row in fields[1:]} == {len(names) + 1}
         if one_more and any(row[-1] for row in fields[1:]):  # else these only end in a delimiter
-            names = ["", *names]  # R's write.table gives the names of rows none
+            # R's write.table gives the names of rows none, and no two rows the same. One row alone
+            # may as well have a field too many.
+            row_names = {row[0] for row in fields[1:]}
+            if len(row_names) == len(fields) - 1 > 1:
+                names = ["", *names]
         n_skipped += _count_lines_of_first(lines[n_skipped:], delimiter, quote)
         rows, fields = lines[n_skipped:], fields[1:]
     padded = _is_padded(fields, delimiter)
