@@ -20,7 +20,7 @@ from cf.bayes import side_information
 from cf.bayes.sample import Sweep, sample
 from cf.core import config, io, paths
 from cf.core.config import Sampling
-from cf.core.ratings import Provenance, Ratings, is_cold
+from cf.core.ratings import Provenance, Ratings, Stars, is_cold
 from cf.data import split as splitting
 from cf.evaluation import calibration, metrics
 from cf.models import base
@@ -79,15 +79,20 @@ def judged(sampling: Sampling, fitted: Ratings, held: Ratings) -> dict[str, Any]
     started = time.perf_counter()
     model = sampled(sampling, fitted, data)
     seconds = time.perf_counter() - started
+    return scores(model, fitted, held)[0] | {"seconds": seconds}
+
+
+def scores(model: BayesMF, fitted: Ratings, held: Ratings) -> tuple[dict[str, Any], Stars]:
+    """The predictions; `rmse` on all held rows, `cold` on cold ones, in stars, and error bars."""
     predicted, sd = base.predict_mean_and_std(model, held.users, held.items, held.timestamps)
     assert sd is not None
     cold = is_cold(fitted, held)
-    return {
+    found = {
         "rmse": metrics.rmse(predicted, held.values),
         "cold": metrics.rmse(predicted[cold], held.values[cold]),
-        "seconds": seconds,
         **calibration.summary(predicted, sd, held.values),
     }
+    return found, predicted
 
 
 def mean(

@@ -16,11 +16,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bayesmf import changed, read, sampled, variants
+from benchmarks.bayesmf import changed, read, sampled, scores, variants
 from cf.baselines.bias import Bias
 from cf.core import config, io, paths
 from cf.core.config import Evaluate, Sampling
-from cf.core.ratings import Ratings, is_cold
+from cf.core.ratings import Ratings
 from cf.data import split as splitting
 from cf.evaluation import calibration, metrics
 from cf.models import base
@@ -57,17 +57,9 @@ def judge(name: str, changes: dict[str, Any], seed: int) -> Judged:
     parts = splits(ratings)[name]
     train, held = ratings.take(parts["train"]), ratings.take(parts["valid"])
     model = sampled(changed(sampling, seed, **changes), train, read())
-    pairs = held.users, held.items
-    predicted, sd = base.predict_mean_and_std(model, *pairs, held.timestamps)
-    assert sd is not None
+    found, predicted = scores(model, train, held)
+    found["no time"] = metrics.rmse(base.predict(model, held.users, held.items), held.values)
     errors = np.square(predicted.astype(np.float64) - held.values)
-    cold = is_cold(train, held)
-    found = {
-        "rmse": metrics.rmse(predicted, held.values),
-        "no time": metrics.rmse(base.predict(model, *pairs), held.values),
-        "cold": metrics.rmse(predicted[cold], held.values[cold]),
-        **{k: v for k, v in calibration.summary(predicted, sd, held.values).items() if v},
-    }
     squares = np.bincount(held.users, errors, int(ratings.users.max()) + 1)
     return Judged(found, squares.astype(np.float64))
 

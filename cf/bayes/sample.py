@@ -19,7 +19,15 @@ from cf.core.errors import InputError
 from cf.core.io import atomic_write
 from cf.core.ratings import Ratings
 from cf.models.base import on_model_scale
-from cf.models.bayesmf import BayesMF, Samples, bridge, frozen, nearest_moments, scores
+from cf.models.bayesmf import (
+    BayesMF,
+    Samples,
+    between,
+    bridge,
+    frozen,
+    nearest_moments,
+    scores,
+)
 
 State = dict[str, Tensor]
 
@@ -205,8 +213,7 @@ class Store:
                 model.prior_coefficients[index] = each.coefficients * columns
         if model.timed is not None and (effects := self.samplers["timed"].time_effects):
             model.timed.effects.add_(effects.effects * (self.unit / n))
-            precisions = torch.stack([1 / part.variance for part in effects.parts])
-            model.timed.variances.add_(self._variance(precisions) / n)
+            model.timed.variances.add_(self._variance(1 / effects.variances) / n)
 
     def finish(self) -> None:
         """Once all samples are there."""
@@ -254,12 +261,8 @@ class ValidationMonitor:
         predicted = self._predicted(samplers["timeless"], None)
         effects = samplers["timed"].time_effects if "timed" in samplers else None
         if self.bridge is not None and effects is not None:
-            weights, unknown = self.bridge
-            variances = torch.stack([part.variance for part in effects.parts])[:, None]
-            known = (1 - (unknown * variances).sum(0) / variances.sum()).float()
-            before, after = (effects.effects[:, at] for at in self.nearest[::2])
-            effect = (weights[0] * before + weights[1] * after).sum(0).float()
-            predicted.lerp_(self._predicted(samplers["timed"], effect), known)
+            moment = between(self.nearest, self.bridge, effects.effects, effects.variances)
+            predicted.lerp_(self._predicted(samplers["timed"], moment.effect), moment.known)
         if averaged:
             self.total += predicted
             self.count += 1

@@ -136,6 +136,11 @@ class TimeEffects(nn.Module):
         """(n_scales, n_moments)."""
         return torch.stack([part.effects for part in self.parts])
 
+    @property
+    def variances(self) -> Tensor:
+        """(n_scales,)."""
+        return torch.stack([part.variance for part in self.parts])
+
     def terms(self) -> Tensor:
         """The sum at the moment of each rating, (n,)."""
         return self.effects.sum(0).float().index_select(0, self.moments.of_ratings)

@@ -119,9 +119,8 @@ class BayesMF:
         with np.errstate(invalid="ignore"):
             since, until = since / w["scales"][:, None], until / w["scales"][:, None]
         left, right, both = (-np.expm1(-2 * gap) for gap in (since, until, since + until))
-        effects = w["effects"].astype(np.float64)
-        effect = np.exp(-since) * right * effects[:, before]
-        effect += np.exp(-until) * left * effects[:, after]
+        effect = np.exp(-since) * right * w["effects"][:, before]
+        effect += np.exp(-until) * left * w["effects"][:, after]
         unknown = (left * right / both * w["variances"][:, None]).sum(0)
         p = w["user_rows"][:, users] * w["user_steps"]
         q = w["item_rows"][:, items] * w["item_steps"]
@@ -310,8 +309,8 @@ class BayesMF:
         p = person.row
         sums = np.matmul(item_rows[..., 1:], p[:, 1:, None])[..., 0]
         sums += item_rows[..., 0] + (p[:, :1] + np.float32(self.mean))
-        noise = np.full(sums.shape[1], 0 if person.noise is None else person.noise.mean())
-        noise += self.day_variance
+        of_person = 0 if person.noise is None else person.noise.mean()
+        noise = np.full(sums.shape[1], self.day_variance + of_person)
         if person.covariance is not None:
             roots = np.linalg.cholesky(person.covariance)
             for rows, root in zip(item_rows, roots, strict=True):

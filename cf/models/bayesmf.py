@@ -79,13 +79,7 @@ class TimedSamples(Samples):
     def at(self, users: Tensor, times: Tensor) -> "Moment":
         """What is known of the processes at (B,) times."""
         nearest = nearest_moments(self.starts, self.times, users, times)
-        weights, unknown = bridge(nearest, self.scales)
-        before, after = self.effects[:, nearest.before], self.effects[:, nearest.after]
-        effect = (weights[0] * before + weights[1] * after).sum(0)
-        variances = self.variances[:, None]
-        variance = (unknown * variances).sum(0)
-        known = 1 - variance / variances.sum(0).clamp(min=1e-30)
-        return Moment(effect.float(), variance.float(), known.float())
+        return between(nearest, bridge(nearest, self.scales), self.effects, self.variances)
 
 
 class Moment(NamedTuple):
@@ -149,6 +143,21 @@ def bridge(nearest: NearestMoments, scales: Tensor) -> tuple[Tensor, Tensor]:
     left, right, both = (-torch.expm1(-2 * gap) for gap in (since, until, since + until))
     weights = torch.stack([torch.exp(-since) * right, torch.exp(-until) * left])
     return weights / both, left * right / both
+
+
+def between(
+    nearest: NearestMoments, bridged: tuple[Tensor, Tensor], effects: Tensor, variances: Tensor
+) -> Moment:
+    """What (n_scales, n_moments) effects of processes with (n_scales,) variances say of (B,) times.
+
+    `bridged` is what `bridge` says of the nearest moments.
+    """
+    weights, unknown = bridged
+    before, after = effects[:, nearest.before], effects[:, nearest.after]
+    effect = (weights[0] * before + weights[1] * after).sum(0)
+    variance = (unknown * variances[:, None]).sum(0)
+    known = 1 - variance / variances.sum().clamp(min=1e-30)
+    return Moment(effect.float(), variance.float(), known.float())
 
 
 class BayesMF(Model):
