@@ -15,11 +15,10 @@ def main() -> None:
     items = io.read_parquet(paths.ITEMS, ["item_id", "title", "year", "genres"])
     users = io.read_parquet(paths.USERS, ["user_id"])
     encoded, user_ids, item_ids = encode(ratings)
-    encoded_items = items.set_index("item_id").reindex(item_ids).rename_axis("item_id")
-    encoded_users = users.set_index("user_id").reindex(user_ids).rename_axis("user_id")
     io.write_parquet(paths.ENCODED_RATINGS, encoded)
-    io.write_parquet(paths.ENCODED_USERS, encoded_users.reset_index())
-    io.write_parquet(paths.ENCODED_ITEMS, encoded_items.fillna({"genres": ""}).reset_index())
+    io.write_parquet(paths.ENCODED_USERS, in_order(users, "user_id", user_ids))
+    encoded_items = in_order(items, "item_id", item_ids).fillna({"genres": ""})
+    io.write_parquet(paths.ENCODED_ITEMS, encoded_items)
 
 
 def encode(ratings: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index, pd.Index]:
@@ -35,6 +34,11 @@ def encode(ratings: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index, pd.Index]:
     item, item_ids = number(ratings.pop("item_id"))
     columns = {"user": user, "item": item, **ratings, "row": np.arange(len(ratings))}
     return pd.DataFrame(columns, copy=False), user_ids, item_ids
+
+
+def in_order(table: pd.DataFrame, key: str, ids: pd.Index) -> pd.DataFrame:
+    """The rows of a table of users or items by index; one that it lacks has nothing but its id."""
+    return table.set_index(key).reindex(ids).rename_axis(key).reset_index()
 
 
 def number(ids: pd.Series) -> tuple[NDArray[np.int64], pd.Index]:
