@@ -9,7 +9,7 @@ PACKAGES := .venv/.packages
 PEERS := .venv-bench/.packages
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test tour tune grid cv rank demo ui sync check format bench peers clean scm
+.PHONY: help repro test tour tune grid cv rank demo ui sync check format bench peers ladder clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench: $(READY) scm    ## measure speed and memory on this machine
 peers: $(READY) $(PEERS) scm   ## measure other libraries beside cf's models, on the same rows
 	@dvc repro --quiet split
 	@.venv-bench/bin/python -m benchmarks.peers --rounds 3
+
+ladder: $(READY) $(PEERS)      ## bayesmf as params.yaml has it, on rows that others publish on
+	@.venv-bench/bin/python -m benchmarks.ladder
 
 clean:                 ## remove the environments; data, models and runs stay
 	rm -rf .venv .venv-bench

@@ -136,6 +136,6 @@ def test_every_system_is_in_the_group_and_pinned() -> None:
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
     grouped = {re.split("[<>=]", line)[0] for line in groups["bench"]}
     packages = {system.package for system in SYSTEMS.values()} - {"cf"}
-    assert packages == grouped - {"setuptools"}
+    assert packages == grouped - {"h5py", "setuptools"}  # benchmarks.ladder, and for myfm
     pinned = (ROOT / "requirements-bench.txt").read_text().splitlines()
     assert grouped <= {line.split("==")[0] for line in pinned}

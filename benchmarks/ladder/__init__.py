@@ -1,0 +1,1 @@
+"""bayesmf as params.yaml has it, on rows that others publish on: python -m benchmarks.ladder."""
