@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from torch.nn.functional import normalize
 
+from cf.bayes.sample import set_rated
 from cf.core.errors import InputError
 from cf.inference import load as loading
 from cf.inference.base import Answers
@@ -15,6 +17,7 @@ from cf.inference.bayesmf import BayesMF
 from cf.inference.questions import Questions
 from cf.models import base
 from cf.models.bayesmf import BayesMF as Module
+from cf.models.bayesmf import frozen
 from cf.training.checkpoint import ModelSpec, save
 
 PARAMS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())
@@ -27,6 +30,7 @@ MOMENTS = [[0, 100, 160, 900], [50], [], [1000, 1001], [300, 700], [-100, 400, 1
 AS_THEY_ARE = (
     *("interaction_basis", "interaction_center", "user_rows", "item_rows"),
     *("scales", "starts", "times"),
+    *("rated_starts", "rated_items", "rated_times", "item_directions"),
 )
 
 
@@ -43,6 +47,8 @@ def module(section: str) -> tuple[base.Model, ModelSpec]:
         times = torch.tensor([time for of_user in MOMENTS for time in of_user])
         model.set_moments(torch.tensor([600, 60]).double(), starts, times)
         model.set_interactions(torch.randn(N_ITEMS, 3), torch.randn(3))
+        set_rated(model, torch.tensor(USERS), torch.tensor(ITEMS), TIMES)
+        model.item_directions = frozen(normalize(torch.randn(N_ITEMS, 3)))
     with torch.no_grad():
         for name, values in model.named_parameters():
             last = name.split(".")[-1]
@@ -268,6 +274,7 @@ def test_a_new_item_is_as_all_items_are_together(tmp_path: Path) -> None:
     same.mean = 2.75  # the middle of the range: nothing is clamped
     same.item_rows *= 0.1
     same.user_rows *= 0.1
+    same.__dict__["_directions"] = np.zeros((N_ITEMS, 1), np.float32)  # no corrections
     people = same.person(3), same.fold_in(np.array([1, 4]), np.array([5, 6], np.float32))
     for person in people:
         mean, std = same.new_item(person)

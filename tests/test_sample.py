@@ -242,6 +242,45 @@ def test_without_time_scales_or_times_no_chain_knows_times(moody: Pair) -> None:
     assert sampled(bare, n_sweeps=30, time_scales=[600])[0].timed is None
 
 
+def test_what_a_few_items_have_in_common_is_in_the_residuals_of_the_others() -> None:
+    """A series of three films: what a user thinks of one holds for the two others, too.
+
+    Which items are a series is known, as a genre is, but eight factors cannot hold 30 tastes.
+    """
+    draw = np.random.default_rng(0)
+    n_users, n_series, n_items = 400, 30, 90
+    users, items = np.nonzero(draw.random((n_users, n_items)) < 0.4)
+    tastes = draw.normal(0, 0.6, (n_users, n_series))
+    biases = draw.normal(0, 0.3, n_users)[users] + draw.normal(0, 0.3, n_items)[items]
+    values = 2.75 + biases + tastes[users, items // 3] + draw.normal(0, 0.3, len(users))
+    ratings = Ratings(users, items, values.astype(np.float32), None, np.arange(len(users)))
+    held = draw.random(len(users)) < 0.2
+    train, valid = ratings.take(np.flatnonzero(~held)), ratings.take(np.flatnonzero(held))
+    series = [Feature("series", np.eye(n_series, dtype=np.float32)[np.arange(n_items) // 3])]
+    errors, models = [], []
+    for switch in (False, True):
+        torch.manual_seed(0)
+        config = BayesMF.Config(n_factors=8, n_samples=40)
+        model = BayesMF(config, n_users, n_items, [0.5, 5.0])
+        asked = settings(n_sweeps=60, residual_neighbors=switch)
+        for _ in sample(model, train, valid, [], series, asked):
+            pass
+        models.append(model)
+        errors.append(metrics.rmse(base.predict(model, valid.users, valid.items), valid.values))
+    assert errors[1] < 0.9 * errors[0]
+    plain, corrected = models
+    assert len(plain.rated_items) == 0
+    for name, samples in plain.timeless.named_parameters():
+        if name != "residuals":
+            assert torch.equal(samples, corrected.timeless.get_parameter(name)), "another chain"
+    order = np.argsort(train.users, kind="stable")
+    of_train = train.take(order)
+    expected = of_train.values - base.predict(plain, of_train.users, of_train.items)
+    residuals = corrected.timeless.residuals.float().numpy()
+    assert np.quantile(np.abs(residuals - expected), 0.99) < 0.01  # a few sums were clamped
+    np.testing.assert_array_equal(corrected.rated_items, of_train.items)
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_few_ratings_are_predicted_as_well_as_by_biases(seed: int) -> None:
     """Two ratings a user, three an item, on another scale: no factors to be found."""

@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cf.bayes.gibbs import EntitySide, Priors, Sampler, divide
-from cf.bayes.side_information import Feature
+from cf.bayes.side_information import Feature, truncated_svd
 from cf.bayes.time_effects import Moments, TimeEffects
 from cf.core.config import Gibbs
 from cf.core.errors import InputError
 from cf.core.io import atomic_write
-from cf.core.ratings import Ratings
+from cf.core.ratings import Indices, Ratings
 from cf.models.base import on_model_scale
 from cf.models.bayesmf import (
     BayesMF,
@@ -35,6 +35,7 @@ RELAXATION = -0.9
 """Of all normal draws, as `cf.bayes.row_blocks.draw` has it; chosen on a slice of the training
 rows, where as many sweeps are worth more than twice as many plain ones."""
 N_PLAIN_SWEEPS = 10  # at first: what is far from its mean would go as far to the other side
+N_DIRECTIONS, N_ALIKE = 64, 25  # dimensions of items' directions, and samples to find them from
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Sweep:
     """One sweep, which draws everything once. Losses are mean squared errors in the data's unit.
 
     The validation loss is that of the mean of all sweeps since the burn-in; in the burn-in, of this
-    sweep alone.
+    sweep alone. It is without the correction by residuals, which are known at the end only.
     """
 
     epoch: int  # from 1
@@ -135,6 +136,8 @@ def sample(
         scales = torch.tensor(gibbs.time_scales, dtype=torch.float64)
         model.set_moments(scales, moments.starts, moments.times)
         samplers["timed"] = sampler(TimeEffects(moments, gibbs.time_scales))
+    if gibbs.residual_neighbors:
+        set_rated(model, users, items, train.timestamps)
     store = Store(model, samplers, unit)
     of_users = samplers["timeless"].user_side.regressions
     interactions = [each for each in of_users if each.feature.name == "user_implicit"]
@@ -163,20 +166,47 @@ def sample(
     for number in range(len(sweeps), gibbs.n_sweeps):
         started = time.perf_counter()
         relaxation = RELAXATION if number >= N_PLAIN_SWEEPS else 0.0
-        for each in samplers.values():
-            residuals = sweep_or_raise(each, number + 1, relaxation)
+        residuals = {
+            name: sweep_or_raise(each, number + 1, relaxation) for name, each in samplers.items()
+        }
         seconds = time.perf_counter() - started
         for index in (thinned == number).nonzero()[:, 0].tolist():
-            store.put(index)
+            store.put(index, residuals)
         valid_loss = model.factor**2 * monitor.loss(samplers, averaged=number >= gibbs.burn_in)
-        last = list(samplers.values())[-1]
-        train_loss = (model.factor * unit) ** 2 * float(residuals.square().mean())
-        noise = float(last.noise.mean()) / (model.factor * unit) ** 2
+        last = list(samplers)[-1]
+        train_loss = (model.factor * unit) ** 2 * float(residuals[last].square().mean())
+        noise = float(samplers[last].noise.mean()) / (model.factor * unit) ** 2
         sweeps.append(Sweep(number + 1, train_loss, valid_loss, noise, seconds))
         if checkpoint:
             checkpoint.save_if_due(state)
         yield sweeps[-1]
     store.finish()
+
+
+def set_rated(model: BayesMF, users: Tensor, items: Tensor, times: Indices | None) -> None:
+    """Make room in the model for the residuals of the ratings, by user."""
+    order = users.argsort(stable=True)
+    model.rated_items = frozen(items[order].int())
+    model.rated_starts[1:] = torch.bincount(users, minlength=len(model.rated_starts) - 1).cumsum(0)
+    for samples in (model.timeless, model.timed):
+        if samples is not None:
+            samples.residuals = frozen(torch.zeros(len(order)))
+    if model.timed is not None:
+        model.timed.rated_times = frozen(torch.tensor(times)[order])
+
+
+def directions(samples: Samples) -> Tensor:
+    """(n_items, k) the items' factors in all samples, of length 1 in all, in few dimensions.
+
+    Their products are the mean over samples of the cosine, for what the dimensions have of it. The
+    fewer ratings an item has, the more its factors differ from sample to sample, and the shorter it
+    is: it is not much like any other.
+    """
+    step = -(-len(samples) // N_ALIKE)
+    parts = [samples.rows(index)[1][:, 1:] for index in range(0, len(samples), step)]
+    factors = torch.cat(parts, dim=1)
+    factors /= factors.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    return torch.from_numpy(truncated_svd(factors.numpy(), N_DIRECTIONS))
 
 
 class Store:
@@ -195,14 +225,16 @@ class Store:
             # In 16 bits at the end only.
             model.timed.effects = frozen(model.timed.effects.float())
 
-    def put(self, index: int) -> None:
-        """Keep the state of the chains as sample number `index`."""
+    def put(self, index: int, residuals: Mapping[str, Tensor]) -> None:
+        """Keep the state of the chains, and their residuals, as sample number `index`."""
         model, n, columns = self.model, len(self.model.timeless), self.of_columns
         for name, sampler in self.samplers.items():
             samples: Samples = getattr(model, name)
             sides = sampler.user_side.rows, sampler.item_side.rows
             samples.put(index, *(rows * columns for rows in sides))
             samples.noise.add_(self._variance(sampler.noise) / n)
+            if len(samples.residuals):
+                samples.residuals.add_(residuals[name] * (self.unit / n))
         side = self.samplers["timeless"].user_side
         model.prior_mean[index] = side.mean * columns
         model.prior_precision[index] = side.precision / columns.outer(columns)
@@ -216,9 +248,16 @@ class Store:
             model.timed.variances.add_(self._variance(1 / effects.variances) / n)
 
     def finish(self) -> None:
-        """Once all samples are there."""
-        if self.model.timed is not None:
-            self.model.timed.effects = frozen(self.model.timed.effects.half())
+        """Once all samples are there: what is stored in 16 bits, and residuals by user."""
+        model = self.model
+        if model.timed is not None:
+            model.timed.effects = frozen(model.timed.effects.half())
+        if len(model.rated_items):
+            order = self.samplers["timeless"].users.argsort(stable=True)
+            for name in self.samplers:
+                samples: Samples = getattr(model, name)
+                samples.residuals = frozen(samples.residuals[order].half())
+            model.item_directions = frozen(directions(model.timeless).half())
 
     def _variance(self, precisions: Tensor) -> Tensor:
         return (self.unit**2 / precisions).clamp(max=self.max_variance)

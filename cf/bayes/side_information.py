@@ -187,7 +187,7 @@ def normalized_interactions(
     return sparse.csr_array((weights[rows], (rows, others)), shape=(n_rows, n_others))
 
 
-def truncated_svd(matrix: sparse.csr_array, n_components: int = 200) -> Columns:
+def truncated_svd(matrix: sparse.csr_array | Columns, n_components: int = 200) -> Columns:
     """U S of the matrix's largest singular values: C with C Cᵀ close to M Mᵀ.
 
     It has `n_components` columns, or fewer where the matrix has fewer rows or columns. With more

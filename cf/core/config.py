@@ -257,6 +257,7 @@ class Gibbs(BaseConfig):
     user_implicit: bool
     item_features: bool = True
     user_features: bool = True
+    residual_neighbors: bool = True
 
     @model_validator(mode="after")
     def _leaves_sweeps(self) -> "Gibbs":

@@ -23,11 +23,13 @@ class Person:
         row: bias and factors, (s, d), for each of s samples or members.
         covariance: of the row, (s, d, d); None where the row is known, or the model has none.
         noise: variance of the person's ratings about their expected values, (s,), or None.
+        rated: items, and on the model's scale the residuals of their ratings, (m,) each, or None.
     """
 
     row: Floats
     covariance: Floats | None = None
     noise: Floats | None = None
+    rated: tuple[Indices, Floats] | None = None
 
 
 Information = Callable[[Indices, Floats], Doubles]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cf.core.neighbors import SHRINKAGE, Rated, correction, weights
 from cf.core.ratings import Indices
 from cf.inference.base import MODEL_RANGE, Doubles, Floats, Information, Person
 
@@ -46,6 +47,12 @@ class Posterior:
     designs: Any
     targets: Any
 
+    @property
+    def residuals(self) -> Any:
+        """(m,) the ratings less their predictions, before these are clamped."""
+        expected = np.matmul(self.designs, self.row[:, :, None])[..., 0]
+        return (self.targets - expected).mean(0)
+
 
 class BayesMF:
     """clamp(m + b_u + c_i + p_u · q_i), the mean over samples, and near a user's times more."""
@@ -70,7 +77,7 @@ class BayesMF:
             self.item_rows = weights["timeless.item_rows"] * weights["timeless.item_steps"]
             self.noise = weights["timeless.noise"]
         self.mean = float(weights["mean"])
-        low, high = rating_range
+        self.range = low, high = rating_range
         self.factor = (high - low) / (MODEL_RANGE[1] - MODEL_RANGE[0])
         self.offset = low - MODEL_RANGE[0] * self.factor
 
@@ -81,15 +88,19 @@ class BayesMF:
         means, deviations = [], []
         for start in range(0, max(1, len(users)), CHUNK):
             rows = slice(start, start + CHUNK)
-            mean, variance = self._timeless(users[rows], items[rows])
+            pairs = users[rows], items[rows]
+            mean, variance = self._timeless(*pairs)
+            mean = np.clip(mean + self._corrections("timeless", *pairs), *MODEL_RANGE)
             if times is not None and len(self.weights.get("days", ())):
-                on_day = self._on_day(users[rows], items[rows], times[rows])
+                on_day = self._on_day(*pairs, times[rows])
                 mean, variance = (
                     np.where(on_day[0], *pair)
                     for pair in zip(on_day[1:], (mean, variance), strict=True)
                 )
             elif times is not None and "timed.scales" in self.weights:
-                known, timed, of_timed = self._timed(users[rows], items[rows], times[rows])
+                known, timed, of_timed = self._timed(*pairs, times[rows])
+                timed += self._corrections("timed", *pairs, times[rows])
+                timed = np.clip(timed, *MODEL_RANGE)
                 mean += known * (timed - mean)
                 variance += known * (of_timed - variance)
             means.append((mean * self.factor + self.offset).astype(np.float32))
@@ -135,6 +146,29 @@ class BayesMF:
         clamped = np.clip(sums, *MODEL_RANGE)
         return clamped.mean(0), clamped.var(0) + noise
 
+    def _corrections(
+        self, chain: str, users: Indices, items: Indices, times: Indices | None = None
+    ) -> Floats:
+        """(n,) what a chain's residuals add, on the model's scale, to the means of pairs."""
+        return self._rated[chain].corrections(self._directions, users, items, times)
+
+    @cached_property
+    def _rated(self) -> dict[str, Rated]:
+        """The residuals of each chain; empty ones of models that have none."""
+        w: Mapping[str, Any] = self.weights
+        starts = w.get("rated_starts", np.zeros(self.n_users + 1, np.int64))
+        items = w.get("rated_items", np.zeros(0, np.int32))
+        found = {}
+        for chain in ("timeless", "timed"):
+            residuals = w.get(f"{chain}.residuals", np.zeros(0, np.float16))
+            found[chain] = Rated(starts, items, residuals, w.get(f"{chain}.rated_times"))
+        return found
+
+    @cached_property
+    def _directions(self) -> Floats:
+        directions = self.weights.get("item_directions", np.zeros((self.n_items, 0)))
+        return directions.astype(np.float32)
+
     def _nearest(self, users: Indices, times: Indices) -> tuple[Indices, Any, Indices, Any]:
         """As `nearest_moments` in `cf.models.bayesmf`."""
         moments, starts = self.weights["timed.times"], self.weights["timed.starts"]
@@ -158,7 +192,8 @@ class BayesMF:
 
     def person(self, user: int) -> Person:
         """As `Answers.person`."""
-        return Person(self.user_rows[:, user], None, self.noise[user, None])
+        rated = self._rated["timeless"].of(user) if len(self._rated["timeless"].items) else None
+        return Person(self.user_rows[:, user], None, self.noise[user, None], rated)
 
     def fold_in(self, items: Indices, ratings: Floats) -> Person:
         """As `Answers.fold_in`: the row's posterior given each sample's items, and the noise's.
@@ -170,8 +205,10 @@ class BayesMF:
         """
         posterior = self._fit(items, ratings)
         noise = np.minimum(1 / posterior.noise_precision, MAX_VARIANCE)
-        parts = posterior.row, posterior.covariance, noise
-        return Person(*(part.astype(np.float32) for part in parts))
+        parts = posterior.row, posterior.covariance, noise, posterior.residuals
+        row, covariance, variance, residuals = (part.astype(np.float32) for part in parts)
+        rated = (items, residuals) if self._directions.size else None
+        return Person(row, covariance, variance, rated)
 
     def _fit(self, items: Indices, ratings: Floats) -> "Posterior":
         w, m = self.weights, len(items)
@@ -215,11 +252,15 @@ class BayesMF:
         levels = biases + self.mean
         of_all = np.matmul(designs, fit.row[:, :, None])[..., 0] + levels
         of_each = np.matmul(designs, rows.transpose(0, 2, 1)) + levels[..., None]  # (s, n, m)
-        everything, without = (
-            np.clip(sums, *MODEL_RANGE).mean(0) * self.factor + self.offset
-            for sums in (of_all, of_each)
+        everything, without = (np.clip(sums, *MODEL_RANGE).mean(0) for sums in (of_all, of_each))
+        if self._directions.size:
+            w = weights(self._directions[targets], self._directions[items])  # (n, m)
+            everything += correction(w, fit.residuals)
+            without += _corrections_without_each(w, fit, rows)
+        return tuple(
+            np.clip(mean, *MODEL_RANGE) * self.factor + self.offset
+            for mean in (everything, without)
         )
-        return everything, without
 
     def information(self, weights: Doubles, noise: Doubles, among: Indices) -> Information:
         """As `Answers.information`.
@@ -258,11 +299,21 @@ class BayesMF:
         every = np.arange(self.n_items) if items is None else items
         starts = range(0, max(1, len(every)), CHUNK)
         parts = [self._of_items(person, every[start : start + CHUNK]) for start in starts]
-        means, deviations = zip(*parts, strict=True)
-        return np.concatenate(means), np.concatenate(deviations)
+        means, deviations = map(np.concatenate, zip(*parts, strict=True))
+        if person.rated is not None:
+            rated, residuals = person.rated
+            for start in starts:
+                part = every[start : start + CHUNK]
+                w = weights(self._directions[part], self._directions[rated])
+                means[start : start + CHUNK] += correction(w, residuals) * np.float32(self.factor)
+            means = means.clip(*self.range)
+        return means, deviations
 
     def table(self, people: Sequence[Person]) -> Floats:
-        """As `Answers.table`: one product of all samples' factors, without clamping."""
+        """As `Answers.table`: one product of all samples' factors, without clamping.
+
+        And without the correction by residuals, which takes a product for each rated item.
+        """
         rows = np.stack([person.row for person in people])  # (n, s, d)
         sums = rows[..., 1:].reshape(len(rows), -1) @ self.item_vectors().T
         sums /= len(self.item_rows)
@@ -347,3 +398,16 @@ class BayesMF:
         biases = designs[..., 0].copy()
         designs[..., 0] = 1
         return designs, biases
+
+
+def _corrections_without_each(weights: Floats, fit: Posterior, rows: Any) -> Any:
+    """(n, m): the corrections of n items without each of m ratings.
+
+    `rows` are the person's without each, (s, m, d): the residuals of the other ratings change too.
+    """
+    s, m, d = rows.shape
+    designs, without = (part.transpose(1, 0, 2).reshape(m, s * d) for part in (fit.designs, rows))
+    residuals = fit.targets.mean(0)[:, None] - designs @ without.T / s  # (of m, without m)
+    own = np.diagonal(residuals)
+    total = weights.sum(1, keepdims=True) - weights + SHRINKAGE
+    return (weights @ residuals - weights * own) / total

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from cf.core.config import BaseConfig, Count, Range
+from cf.core.neighbors import Rated
 from cf.models.base import Model
+
+SIZED_BY_RATINGS = (
+    *("rated_items", "item_directions", "timeless.residuals"),
+    *("timed.effects", "timed.residuals", "timed.rated_times"),
+)
+"""Parameters of a model whose size or type is not known before they are sampled."""
 
 
 class Samples(nn.Module):
@@ -20,6 +27,7 @@ class Samples(nn.Module):
         user_rows: (n_samples, n_users, d); item_rows alike.
         user_steps: (n_samples, 1, d), in stars; item_steps alike.
         noise: (n_users,) variance of a user's ratings about the sum, in stars², mean over samples.
+        residuals: (n,) ratings less the sum, mean over samples; by user, as `BayesMF.rated_items`.
     """
 
     def __init__(self, n_samples: int, n_users: int, n_items: int, d: int) -> None:
@@ -29,6 +37,7 @@ class Samples(nn.Module):
             self.register_parameter(f"{side}_rows", frozen(rows))
             self.register_parameter(f"{side}_steps", frozen(torch.full((n_samples, 1, d), 1e-3)))
         self.noise = frozen(torch.ones(n_users))
+        self.residuals = frozen(torch.zeros(0))
         self.user_rows: Tensor
         self.item_rows: Tensor
         self.user_steps: Tensor
@@ -65,6 +74,7 @@ class TimedSamples(Samples):
         effects: (n_scales, n_moments) of each process in stars, the mean over samples.
         variances: (n_scales,) of a process where nothing is known of it, in stars², the mean over
             samples.
+        rated_times: (n,) when each of the `residuals` was rated.
     """
 
     def __init__(
@@ -75,6 +85,7 @@ class TimedSamples(Samples):
         effects = torch.zeros(len(scales), len(times), dtype=torch.float16)
         self.effects = frozen(effects)
         self.variances = frozen(torch.ones(len(scales)))
+        self.rated_times = frozen(torch.zeros(0, dtype=torch.int64))
 
     def at(self, users: Tensor, times: Tensor) -> "Moment":
         """What is known of the processes at (B,) times."""
@@ -164,7 +175,8 @@ class BayesMF(Model):
     """r(u, i) = mean over samples of m + b_u + c_i + p_u · q_i
 
     Each sample's sum is clamped to the rating range. Items without ratings have rows too, drawn
-    from their prior.
+    from their prior. The mean is corrected by the residuals of the user's ratings of similar items,
+    if they were stored: see `cf.core.neighbors`.
 
     If the ratings have times, a second chain knows them: r(u, i, t) = m + b_u + c_i + p_u · q_i
     + e_u(t), with other rows, and e_u(t) what the user's ratings at about the same time have in
@@ -185,6 +197,8 @@ class BayesMF(Model):
             (n_items, r), less `interaction_center`, (r,), times `prior_coefficients`,
             (n_samples, r, d). `cf.inference` folds new users in with them.
         noise_shape, noise_rate: (n_samples,) of the Gamma of the users' noise precisions.
+        rated_starts, rated_items: (n_users + 1,) and (n,) the training ratings, by user.
+        item_directions: (n_items, k), of length 1 or less: items alike have a cosine near 1.
     """
 
     class Config(BaseConfig):
@@ -208,6 +222,9 @@ class BayesMF(Model):
         self.noise_shape = frozen(torch.ones(n))
         self.noise_rate = frozen(torch.ones(n))
         self.set_interactions(torch.zeros(n_items, 0), torch.zeros(0))
+        self.rated_starts = frozen(torch.zeros(n_users + 1, dtype=torch.int64))
+        self.rated_items = frozen(torch.zeros(0, dtype=torch.int32))
+        self.item_directions = frozen(torch.zeros(n_items, 0))
 
     def set_moments(self, scales: Tensor, starts: Tensor, times: Tensor) -> TimedSamples:
         """Make room for a chain that knows the times: see `TimedSamples`."""
@@ -235,11 +252,13 @@ class BayesMF(Model):
         the effect of the time, and the noise of the user's ratings.
         """
         mean, variance = self.moments_of(self.timeless, users, items)
+        mean = self.corrected(mean, self.timeless, users, items)
         if self.timed is not None and times is not None:
             moment = self.timed.at(users, times)
-            timed = self.moments_of(self.timed, users, items, moment.effect)
-            mean = mean.lerp(timed[0], moment.known)
-            variance = variance.lerp(timed[1] + moment.variance, moment.known)
+            timed, of_timed = self.moments_of(self.timed, users, items, moment.effect)
+            timed = self.corrected(timed, self.timed, users, items, times)
+            mean = mean.lerp(timed, moment.known)
+            variance = variance.lerp(of_timed + moment.variance, moment.known)
         # In float64: MKL's float32 root has been seen to have 12 bits on one of two threads.
         return mean, variance.double().sqrt().float()
 
@@ -254,6 +273,27 @@ class BayesMF(Model):
         mean = total / len(samples)
         spread = (squares / len(samples) - mean.square()).clamp(min=0.0)
         return mean, spread + samples.noise.index_select(0, users)
+
+    def corrected(
+        self,
+        mean: Tensor,
+        samples: Samples,
+        users: Tensor,
+        items: Tensor,
+        times: Tensor | None = None,
+    ) -> Tensor:
+        """The mean of a chain's samples, (B,), corrected by residuals, within the range."""
+        rated = Rated(
+            self.rated_starts.numpy(force=True),
+            self.rated_items.numpy(force=True),
+            samples.residuals.numpy(force=True),
+            samples.rated_times.numpy(force=True) if isinstance(samples, TimedSamples) else None,
+        )
+        pairs = users.numpy(force=True), items.numpy(force=True)
+        when = None if times is None else times.numpy(force=True)
+        directions = self.item_directions.float().numpy(force=True)
+        added = torch.from_numpy(rated.corrections(directions, *pairs, when))
+        return (mean + added.to(mean.device)).clamp(self.low, self.high)
 
     def sample_predictions(
         self, samples: Samples, users: Tensor, items: Tensor, effect: Tensor | None = None
@@ -281,12 +321,14 @@ class BayesMF(Model):
         """As in every module, after making room for what was saved."""
         if f"{prefix}timed.scales" in state_dict:
             names = ("scales", "starts", "times")
-            timed = self.set_moments(*(state_dict[f"{prefix}timed.{name}"] for name in names))
-            # While a chain runs, effects have 32 bits.
-            timed.effects = frozen(timed.effects.to(state_dict[f"{prefix}timed.effects"].dtype))
+            self.set_moments(*(state_dict[f"{prefix}timed.{name}"] for name in names))
         if f"{prefix}interaction_basis" in state_dict:
             saved = (state_dict[f"{prefix}interaction_{name}"] for name in ("basis", "center"))
             self.set_interactions(*saved)
+        for name in SIZED_BY_RATINGS:
+            if (saved_values := state_dict.get(prefix + name)) is not None:
+                owner, _, key = name.rpartition(".")
+                setattr(self.get_submodule(owner), key, frozen(torch.empty_like(saved_values)))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -1,0 +1,68 @@
+"""Corrections of predictions by the residuals of similar items."""
+
+import numpy as np
+import pytest
+
+from cf.core.neighbors import RECENT, SECONDS, SHRINKAGE, Rated, correction, weights
+
+DRAW = np.random.default_rng(0)
+N_USERS, N_ITEMS = 6, 30
+
+
+def directions(k: int = 4) -> np.ndarray:
+    rows = DRAW.normal(size=(N_ITEMS, k)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_a_correction_is_a_shrunken_mean_of_residuals_by_hand() -> None:
+    wanted = np.array([[1, 0]], np.float32)
+    rated = np.array([[1, 0], [0.6, 0.8], [-1, 0]], np.float32)  # cosines 1, 0.6 and -1
+    residuals = np.array([0.5, -1, 2], np.float32)
+    w = weights(wanted, rated)
+    np.testing.assert_allclose(w, [[1, 0.6**8, 0]], rtol=1e-5)
+    expected = (0.5 - 0.6**8) / (1 + 0.6**8 + SHRINKAGE)
+    assert correction(w, residuals) == pytest.approx(expected, rel=1e-5)
+    gaps = np.array([[10**9, SECONDS, 0]])
+    near = weights(wanted, rated, gaps)
+    np.testing.assert_allclose(near, [[1, 0.6**8 + RECENT * 0.36 / np.e, 0]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_pairs_in_any_order_are_corrected_by_their_own_users_ratings(
+    timed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cf.core.neighbors.CHUNK", 20)
+    counts = np.array([5, 0, 12, 1, 30, 2])
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    items = np.concatenate([DRAW.permutation(N_ITEMS)[:n] for n in counts])
+    residuals = DRAW.normal(size=len(items)).astype(np.float16)
+    times = 10**9 + DRAW.integers(0, 2000, len(items)) if timed else None
+    rated, of_items = Rated(starts, items, residuals, times), directions()
+    users, wanted = DRAW.integers(0, N_USERS, 100), DRAW.integers(0, N_ITEMS, 100)
+    when = 10**9 + DRAW.integers(0, 2000, 100)
+    found = rated.corrections(of_items, users, wanted, when)
+    for row, (user, item) in enumerate(zip(users, wanted, strict=True)):
+        total, sums = SHRINKAGE, 0.0
+        for j in range(starts[user], starts[user + 1]):
+            cosine = max(0.0, float(of_items[item] @ of_items[items[j]]))
+            w = cosine**8
+            if times is not None:
+                w += RECENT * cosine**2 * np.exp(-abs(int(when[row] - times[j])) / SECONDS)
+            total, sums = total + w, sums + w * float(residuals[j])
+        assert found[row] == pytest.approx(sums / total, abs=1e-5)
+    assert (found[users == 1] == 0).all(), "nothing is known of a user without ratings"
+    assert np.abs(found).max() > 0.3
+
+
+def test_without_stored_residuals_nothing_is_corrected() -> None:
+    none = np.zeros(0, np.float16)
+    rated = Rated(np.zeros(N_USERS + 1, np.int64), none.astype(np.int32), none)
+    assert (rated.corrections(np.zeros((N_ITEMS, 0), np.float32), *np.ones((2, 5), int)) == 0).all()
+    assert rated.corrections(directions(), *np.zeros((2, 0), int)).shape == (0,)
+
+
+def test_an_item_without_a_direction_is_like_no_other() -> None:
+    of_items = directions()
+    of_items[3] = 0
+    rated = Rated(np.array([0, 2]), np.array([1, 2]), np.array([1.0, -1.0], np.float16))
+    assert rated.corrections(of_items, np.array([0]), np.array([3])) == 0
