@@ -1,6 +1,7 @@
 """What each ingredient of dotbias_ensemble is worth, on slices of the training rows.
 
-No validation row is read. Usage: python -m benchmarks.ensemble_variants [SLICES]
+Random fifths, and the latest fifth. No validation row is read.
+Usage: python -m benchmarks.ensemble_variants [SLICES]
 """
 
 import math
@@ -37,7 +38,7 @@ class Variant:
 
     Attributes:
         changes: by dotted key.
-        from_mean: users start at the mean rating instead of at the middle of the range.
+        from_mean: users' learned biases start at the mean rating.
         bias_decay: the biases' weight decay, in that of the section.
         by_count: a row's decay grows with this power of its number of ratings; its mean stays.
         averaged: judged with the mean of the weights over the last steps, not with the last.
@@ -61,11 +62,16 @@ VARIANTS = {
     "batches of 512": Variant({"batch_size": 512}),
     "batches of 512, half the rate": Variant({"batch_size": 512, "schedule.learning_rate": 0.015}),
     "betas of the notebook": Variant({"optimizer.betas": [0.9, 0.999]}),
-    "twice the decay": Variant({"optimizer.weight_decay": 0.0002}),
+    "twice the decay": Variant({"optimizer.total_weight_decay": 14.0}),
+    "user biases decay as all": Variant({"model.user_bias_decay": 1.0}),
     "half the decay of biases": Variant(bias_decay=0.5),
     "decay by the root of a row's ratings": Variant(by_count=0.5),
     "decay by a row's ratings": Variant(by_count=1.0),
-    "start at the mean rating": Variant(from_mean=True),
+    "no offset": Variant({"model.offset_damping": 0.0}),
+    "no offset, start at the mean rating": Variant({"model.offset_damping": 0.0}, from_mean=True),
+    "offset_damping 10": Variant({"model.offset_damping": 10.0}),
+    "offset_damping 100": Variant({"model.offset_damping": 100.0}),
+    "the same offset for all": Variant({"model.offset_damping": 1e9}),
     "weights averaged": Variant(averaged=True),
     "dotbias": Variant(section="train_dotbias"),
     "dotbias with 8 members": Variant(
@@ -77,14 +83,14 @@ VARIANTS = {
 class Scaled(optimizers.Adam):
     """Adam whose decay differs from row to row."""
 
-    def __init__(self, model: base.Model, betas: list[float], decays: list[Tensor]) -> None:
+    def __init__(self, model: base.Model, betas: list[float], of_rows: list[Tensor]) -> None:
         super().__init__(model.parameters(), betas, weight_decay=0.0)
-        self.decays = decays
+        self.of_rows = of_rows
 
     @torch.no_grad()
     def step(self) -> None:
         """Add each row's decay to its gradient, then step."""
-        for param, decay in zip(self.params, self.decays, strict=True):
+        for param, decay in zip(self.params, self.of_rows, strict=True):
             assert param.grad is not None
             param.grad = param.grad + param * decay[:, None]
         super().step()
@@ -110,7 +116,8 @@ def decays(model: base.Model, train: Ratings, variant: Variant, decay: float) ->
             rows = train.users if name.startswith("user") else train.items
             counts = np.bincount(rows, minlength=len(module.weight)) ** variant.by_count
             share = counts / np.average(counts, weights=np.bincount(rows, minlength=len(counts)))
-            scale = variant.bias_decay if name.endswith("bias") else 1.0
+            scale = model.decay_scales.get(f"{name}.weight", 1.0)
+            scale *= variant.bias_decay if name.endswith("bias") else 1.0
             found.append(torch.tensor(decay * scale * share, dtype=torch.float32))
     return found
 
@@ -125,9 +132,9 @@ def judged(variant: Variant, fitted: Ratings, held: Ratings, seed: int) -> tuple
     model = ModelSpec(training.model, *sizes).build(variant.section)
     adam = training.optimizer
     assert isinstance(adam, config.Adam)
-    optimizer: optimizers.Optimizer = optimizers.build(adam, model.parameters())
+    optimizer: optimizers.Optimizer = optimizers.build(adam, model, len(fitted))
     if variant.bias_decay != 1.0 or variant.by_count:
-        scaled = decays(model, fitted, variant, adam.weight_decay)
+        scaled = decays(model, fitted, variant, adam.decay(len(fitted)))
         optimizer = Scaled(model, adam.betas, scaled)
     if variant.from_mean:
         low, high = facts.rating_range
@@ -142,9 +149,8 @@ def judged(variant: Variant, fitted: Ratings, held: Ratings, seed: int) -> tuple
 
     started = time.process_time()
     nothing = held.take(np.arange(1))
-    for _ in fit(
-        model, fitted, nothing, optimizer, training.schedule, training.batch_size, average
-    ):
+    batch_size = training.batch_size_for(len(fitted))
+    for _ in fit(model, fitted, nothing, optimizer, training.schedule, batch_size, average):
         pass
     seconds = time.process_time() - started
     if variant.averaged:
@@ -159,14 +165,17 @@ def main() -> None:
     n_slices = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
     splits = [splitting.random_split(len(train), SLICE, s) for s in range(1, n_slices + 1)]
+    if train.timestamps is not None:
+        splits.append(splitting.by_time(train.timestamps, SLICE))
     slices = [(train.take(parts["train"]), train.take(parts["valid"])) for parts in splits]
     table = Table(title=f"{len(slices[0][1]):,} training rows held out, {n_slices} slices")
-    for heading in ("variant", "RMSE", "seconds"):
+    for heading in ("variant", "RMSE", "RMSE, latest", "seconds"):
         table.add_column(heading, justify="left" if heading == "variant" else "right")
     for name, variant in VARIANTS.items():
         runs = [judged(variant, *parts, seed) for seed, parts in enumerate(slices, start=1)]
-        rmse, seconds = np.mean(runs, axis=0)
-        table.add_row(name, f"{rmse:.4f}", f"{seconds:.2f}")
+        rmse, seconds = np.mean(runs[:n_slices], axis=0)
+        latest = f"{runs[-1][0]:.4f}" if len(runs) > n_slices else ""
+        table.add_row(name, f"{rmse:.4f}", latest, f"{seconds:.2f}")
     Console().print(table)
 
 

@@ -31,9 +31,9 @@ def ours(name: str, train: Ratings, valid: Ratings, facts: Provenance) -> Iterat
     training = config.load(paths.PARAMS, f"train_{name}", config.Training)
     spec = ModelSpec(training.model, facts.n_users, facts.n_items, facts.rating_range)
     model = spec.build(name)
-    optimizer = optimizers.build(training.optimizer, model.parameters())
+    optimizer = optimizers.build(training.optimizer, model, len(train))
     endless = config.Schedule(n_epochs=[ROUNDS + 1], learning_rate=0.001, anneal="none")
-    for epoch in fit(model, train, valid, optimizer, endless, training.batch_size):
+    for epoch in fit(model, train, valid, optimizer, endless, training.batch_size_for(len(train))):
         yield epoch.seconds
 
 

@@ -44,9 +44,10 @@ def models(train: Ratings, facts: Provenance) -> Iterator[tuple[str, Answers]]:
     training = config.load(paths.PARAMS, "train_dotbias_ensemble", Training)
     torch.manual_seed(training.seed)
     model = ModelSpec(training.model, *sizes).build("dotbias_ensemble")
-    optimizer = optim.build(training.optimizer, model.parameters())
+    optimizer = optim.build(training.optimizer, model, len(train))
+    batch_size = training.batch_size_for(len(train))
     one = train.take(np.arange(1))  # validation is no part of fitting
-    for _ in fit(model, train, one, optimizer, training.schedule, training.batch_size):
+    for _ in fit(model, train, one, optimizer, training.schedule, batch_size):
         pass
     yield "dotbias_ensemble", DotBias(arrays(model), training.model, *sizes)
 

@@ -33,7 +33,7 @@ def main() -> None:
     with recording(settings) as recorder:
         # PyTorch takes seconds to import, and so does MLflow in the recorder's process, meanwhile.
         from cf.training import checkpoint, device, optim
-        from cf.training.fit import fit
+        from cf.training.fit import compare_with_mean, fit
 
         spec = checkpoint.ModelSpec.from_data(section.model, provenance, items, f"{context}.model")
         chosen = device.choose(section.device, f"{context}.device")
@@ -45,10 +45,11 @@ def main() -> None:
                 f"{context}.model.name: {section.model['name']} has no parameter to train. If it "
                 f"is sampled, the cmd of its stage in dvc.yaml is `python -m stages.sample {name}`."
             )
-        optimizer = optim.build(section.optimizer, model.parameters())
+        optimizer = optim.build(section.optimizer, model, len(train))
         record.parameters["device"] = str(chosen)
         recorder.upsert(record, record_path)
 
+        batch_size = section.batch_size_for(len(train))
         epochs = []
         n_epochs = sum(section.schedule.n_epochs)
         with progress_bar(name, n_epochs * len(train)) as bar:
@@ -56,9 +57,7 @@ def main() -> None:
             def advance(n_ratings: int) -> None:
                 bar.completed += n_ratings
 
-            for epoch in fit(
-                model, train, valid, optimizer, section.schedule, section.batch_size, advance
-            ):
+            for epoch in fit(model, train, valid, optimizer, section.schedule, batch_size, advance):
                 bar.fields["text"] = (
                     f"epoch {epoch.epoch}/{n_epochs}  MSE train {epoch.train_loss:.4f}  "
                     f"valid {epoch.valid_loss:.4f}"
@@ -66,6 +65,10 @@ def main() -> None:
                 epochs.append(epoch)
                 record.log_epoch(epoch.epoch, epoch.metrics())
                 recorder.upsert(record, record_path)
+
+        if warning := compare_with_mean(epochs[-1], train, valid):
+            safer = {"dotbias_ensemble", "bayesmf"} - {section.model["name"]}
+            print(f"{name}: {warning} Use {' or '.join(sorted(safer, reverse=True))}.")
 
         history = pd.DataFrame(epochs).drop(columns="seconds")  # which differ from run to run
         io.write_csv(paths.HISTORY / f"{name}.csv", history)

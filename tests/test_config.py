@@ -51,6 +51,27 @@ def test_the_committed_file_is_valid(pytestconfig: pytest.Config) -> None:
         config.validate(settings, "model", base.find(settings.pop("name")).Config)
 
 
+def test_a_total_decay_is_shared_by_the_ratings() -> None:
+    optimizer = {"name": "sgd", "momentum": 0.9, "total_weight_decay": 8.0}
+    training = config.validate({**GOOD, "optimizer": optimizer}, "here", config.Training)
+    assert training.optimizer.decay(1000) == pytest.approx(0.008)
+    plain = config.validate(GOOD, "here", config.Training)
+    assert (
+        plain.optimizer.decay(10)
+        == plain.optimizer.decay(1000)
+        == GOOD["optimizer"]["weight_decay"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_ratings", "expected"), [(10**6, 8), (320, 8), (100, 2), (40, 1), (3, 1)]
+)
+def test_batches_are_smaller_where_steps_would_be_few(n_ratings: int, expected: int) -> None:
+    training = config.validate({**GOOD, "min_steps": 40}, "here", config.Training)
+    assert training.batch_size_for(n_ratings) == expected
+    assert config.validate(GOOD, "here", config.Training).batch_size_for(10**6) == 8
+
+
 def test_unknown_key_names_the_likely_one() -> None:
     text = message({**GOOD, "schedule": {**GOOD["schedule"], "n_epoch": [1]}})
     assert "params.yaml: train_dot.schedule.n_epoch: unknown key. Did you mean n_epochs?" in text
@@ -106,6 +127,13 @@ def test_plain_numbers_have_no_exponent_and_give_the_number_back(number: float) 
         ("optimizer", {"name": "adagrad", "weight_decay": 0.0}),
         ("optimizer", {"name": "sgd", "momentum": 0.9, "weight_decay": -1.0}),
         ("optimizer", {"name": "sgd", "betas": [0.9, 0.99], "weight_decay": 0.0}),
+        ("optimizer", {"name": "sgd", "momentum": 0.9}),
+        (
+            "optimizer",
+            {"name": "sgd", "momentum": 0.9, "weight_decay": 0.1, "total_weight_decay": 8.0},
+        ),
+        ("optimizer", {"name": "sgd", "momentum": 0.9, "total_weight_decay": -8.0}),
+        ("min_steps", 0),
         ("schedule", {"n_epochs": [], "learning_rate": 0.1, "anneal": "none"}),
         ("schedule", {"n_epochs": [1], "learning_rate": [0.1, 0.2], "anneal": "none"}),
         ("schedule", {"n_epochs": [1], "learning_rate": float("nan"), "anneal": "none"}),

@@ -19,6 +19,7 @@ MODELS = {
     "dotbias": {},
     "dotbias of one factor": {"n_factors": 1},
     "dotbias_ensemble": {"n_members": 3},
+    "dotbias_ensemble with offsets": {"n_members": 3, "offset_damping": 5.0},
     "dotbias_ensemble of one": {"n_members": 1, "n_factors": 1},
     "embnet": {"n_hidden": 3, "dropout": [0.0, 0.0], "range_margin": 0.5},
 }
@@ -51,7 +52,10 @@ def build(name: str) -> base.Model:
     if name == "unusual":
         return Unusual()
     settings = {"name": name.split()[0], "n_factors": 4, "init_range": RANGE, **MODELS[name]}
-    return ModelSpec(settings, n_users=7, n_items=9, rating_range=(1.0, 5.0)).build("test")
+    model = ModelSpec(settings, n_users=7, n_items=9, rating_range=(1.0, 5.0)).build("test")
+    if "offset_damping" in settings:
+        model.get_buffer("user_offset").normal_()
+    return model
 
 
 def batch(n: int) -> tuple[Tensor, Tensor, Tensor]:

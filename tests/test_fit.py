@@ -12,7 +12,7 @@ from cf.core.ratings import Ratings
 from cf.models import base
 from cf.training import device, optim
 from cf.training.checkpoint import ModelSpec
-from cf.training.fit import EpochResult, fit, learning_rates
+from cf.training.fit import EpochResult, compare_with_mean, fit, learning_rates
 
 Pair = tuple[Ratings, Ratings]
 Losses = list[tuple[float, float]]
@@ -160,6 +160,15 @@ def test_a_forward_of_another_shape_is_refused_before_training(
         next(fit(wrong, *planted, optimizer, schedule(), 64, on_batch=seen.append))
     assert torch.equal(wrong.state_dict()["bias.weight"], before)
     assert not seen
+
+
+def test_a_model_that_is_worse_than_the_mean_says_so(planted: Pair) -> None:
+    train, valid = planted
+    of_mean = float(np.mean((valid.values - train.values.mean()) ** 2))
+    worse = compare_with_mean(EpochResult(1, 0.0, 1.1**2 * of_mean, 0.1, 0.0), train, valid)
+    assert f"{1.1 * of_mean**0.5:.4g}, worse than the {of_mean**0.5:.4g} of the mean" in worse
+    assert not compare_with_mean(EpochResult(1, 0.0, of_mean, 0.1, 0.0), train, valid)
+    assert not compare_with_mean(trained(planted, n_epochs=30)[-1], train, valid)
 
 
 def test_phases_each_have_their_rate() -> None:

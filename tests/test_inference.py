@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from cf.bayes.sample import set_rated
 from cf.core.errors import InputError
+from cf.core.ratings import Ratings
 from cf.inference import load as loading
 from cf.inference.base import Answers
 from cf.inference.bayesmf import BayesMF
@@ -61,6 +62,8 @@ def module(section: str) -> tuple[base.Model, ModelSpec]:
                 values.copy_(
                     torch.rand_like(values) + 0.1 if positive else torch.randn_like(values)
                 )
+        if "offset_damping" in settings:
+            model.get_buffer("user_offset").normal_()
     return model, spec
 
 
@@ -177,6 +180,20 @@ def test_a_new_person_of_bayesmf_has_the_posterior_of_a_linear_regression(tmp_pa
         )
     assert person.noise is not None
     np.testing.assert_allclose(person.noise, 0.5, rtol=1e-3)
+
+
+def test_somebody_new_without_ratings_is_as_one_whom_training_has_not_met(tmp_path: Path) -> None:
+    model, spec = module("train_dotbias_ensemble")
+    met = USERS != 6
+    values = np.full(met.sum(), 5, np.float32)
+    model.after_epoch(Ratings(USERS[met], ITEMS[met], values, None, np.arange(met.sum())))
+    save(tmp_path, model, spec)
+    same = loading.load_answers(tmp_path)
+    assert same is not None
+    nobody = same.fold_in(np.zeros(0, np.int64), np.zeros(0, np.float32))
+    unmet = same.predict(np.full(N_ITEMS, 6), np.arange(N_ITEMS))[0]
+    np.testing.assert_allclose(same.score(nobody, None)[0], unmet, atol=1e-4)
+    assert np.abs(same.score(same.person(5), None)[0] - unmet).max() > 0.5
 
 
 def test_nobody_is_expected_to_be_as_the_prior_says(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_a_training_is_one_complete_run(project: Runs) -> None:
         "device": "auto",
         "n_threads": "1",
         "batch_size": "8",
+        "min_steps": "1",
         "optimizer": "sgd",
         "momentum": "0.9",
         "weight_decay": "0.0",

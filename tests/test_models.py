@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 import cf.models
 from cf.core.config import BaseConfig
 from cf.core.errors import InputError
-from cf.core.ratings import Provenance
+from cf.core.ratings import Provenance, Ratings
+from cf.inference.load import load_answers
 from cf.models import base
 from cf.training import checkpoint as checkpoints
 from cf.training.checkpoint import ModelSpec
@@ -318,6 +320,71 @@ def test_dotbias_ensemble_by_hand() -> None:
     )
     # the first member as of dotbias, 4; the second 1 - 1 -> sigmoid 1/2 -> 1 + 4 / 2
     assert model(*torch.zeros(2, 1, dtype=torch.int64)).item() == pytest.approx(3.5, abs=1e-6)
+
+
+def test_the_offset_is_the_logit_of_the_mean_less_the_more_ratings_a_user_has() -> None:
+    settings = {
+        "name": "dotbias_ensemble",
+        "n_members": 2,
+        "n_factors": 2,
+        "init_range": [0.0, 0.1],
+    }
+    model = ModelSpec(settings | {"offset_damping": 3.0}, 3, 1, (1.0, 101.0)).build("test")
+    users, values = np.array([0, 0, 0, 1]), np.array([71, 81, 91, 61], np.float32)
+    train = Ratings(users, np.zeros(4, np.int64), values, None, np.arange(4))
+    model.before_training(train)
+    logit = np.log(3)  # the mean, 76, is at three fourths of the range
+    expected = [[logit / 2], [logit * 3 / 4], [logit]]
+    np.testing.assert_allclose(model.user_offset, expected, rtol=1e-5)
+    weights(
+        model,
+        user_factors=[[1.0, 2, 3, 4], [3.0, 2, 1, 0], [9.0, 9, 9, 9]],
+        user_bias=[[0.5, 1], [1.5, -1], [9.0, 9]],
+        item_factors=[[0.0] * 4],
+        item_bias=[[0.0] * 2],
+    )
+    model.after_epoch(train)
+    np.testing.assert_allclose(model.user_factors.weight[2].detach(), [2, 2, 2, 2])
+    level = np.array([1.0, 0]) + logit * 5 / 8
+    np.testing.assert_allclose(model.user_bias.weight[2].detach(), level - logit, rtol=1e-4)
+    np.testing.assert_allclose(model.user_bias.weight[:2].detach(), [[0.5, 1], [1.5, -1]])
+    predicted = base.predict(model, np.array([2]), np.array([0]))
+    assert predicted[0] == pytest.approx(1 + 100 * (1 / (1 + np.exp(-level))).mean(), rel=1e-4)
+
+
+def test_an_ensemble_saved_before_there_were_offsets_predicts_as_it_did(tmp_path: Path) -> None:
+    settings = {
+        "name": "dotbias_ensemble",
+        "n_members": 2,
+        "n_factors": 2,
+        "init_range": [-1.0, 1.0],
+    }
+    spec = ModelSpec(settings, 7, 9, (1.0, 5.0))
+    model = spec.build("test")
+    checkpoints.save(tmp_path, model, spec)
+    tables = load_file(tmp_path / "weights.safetensors")
+    assert set(tables) == {f"{s}_{t}.weight" for s in ("user", "item") for t in ("factors", "bias")}
+    users, items = (tensor.numpy() for tensor in indices(9))
+    by_member = [tables[f"{side}_factors.weight"].unflatten(1, (2, 2)) for side in ("user", "item")]
+    dots = (by_member[0][users] * by_member[1][items]).sum(2)
+    logits = dots + tables["user_bias.weight"][users] + tables["item_bias.weight"][items]
+    expected = 1 + 4 * torch.sigmoid(logits).mean(1)
+    loaded, answers = checkpoints.load(tmp_path), load_answers(tmp_path)
+    assert answers is not None
+    for predicted in (base.predict(loaded, users, items), answers.predict(users, items)[0]):
+        np.testing.assert_allclose(predicted, expected, rtol=1e-5)
+
+
+def test_offsets_are_saved_with_the_weights(tmp_path: Path) -> None:
+    section = SECTIONS["train_dotbias_ensemble"]
+    model, spec = built(section), spec_of(section)
+    model.get_buffer("user_offset").normal_()
+    checkpoints.save(tmp_path, model, spec)
+    users, items = (tensor.numpy() for tensor in indices(9))
+    same = base.predict(checkpoints.load(tmp_path), users, items)
+    np.testing.assert_array_equal(same, base.predict(model, users, items))
+    model.get_buffer("user_offset").zero_()
+    assert np.abs(same - base.predict(model, users, items)).max() > 0.1
 
 
 def test_embnet_by_hand() -> None:

@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from cf.core import config
 from cf.training import optim
+from cf.training.checkpoint import ModelSpec
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
@@ -33,6 +35,41 @@ def test_updates_equal_torchs_own(name: str, weight_decay: float) -> None:
         expected.step()
     for param, their_param in zip(ours, theirs, strict=True):
         torch.testing.assert_close(param, their_param, rtol=1e-5, atol=1e-6)
+
+
+def test_each_parameter_has_its_own_decay() -> None:
+    torch.manual_seed(0)
+    ours, theirs = ([nn.Parameter(torch.ones(n)) for n in (5, 3, 2)] for _ in range(2))
+    optimizer = optim.Adam(ours, (0.9, 0.99), [0.1, 0.5, 0.1])
+    groups = [{"params": theirs[::2]}, {"params": theirs[1:2], "weight_decay": 0.5}]
+    expected = torch.optim.Adam(groups, 0.1, (0.9, 0.99), weight_decay=0.1)
+    optimizer.param_groups[0]["lr"] = 0.1
+    for _ in range(5):
+        for mine, other in zip(ours, theirs, strict=True):
+            mine.grad = torch.randn(mine.shape)
+            other.grad = mine.grad.clone()
+        optimizer.step()
+        expected.step()
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (config.Adam(name="adam", betas=[0.5, 0.9], total_weight_decay=8.0), 0.02),
+        (config.SGD(name="sgd", momentum=0.9, weight_decay=0.02), 0.02),
+    ],
+)
+def test_a_models_scales_multiply_the_decay(
+    settings: config.Adam | config.SGD, expected: float
+) -> None:
+    model = {"name": "dotbias_ensemble", "n_members": 2, "n_factors": 3, "init_range": [0.0, 0.1]}
+    built = ModelSpec(model | {"user_bias_decay": 0.25}, 7, 9, (1.0, 5.0)).build("test")
+    names = [name for name, _ in built.named_parameters()]
+    decays = dict(zip(names, optim.build(settings, built, 400).decays, strict=True))
+    assert decays.pop("user_bias.weight") == pytest.approx(expected / 4)
+    assert list(decays.values()) == pytest.approx([expected] * 3)
 
 
 def test_a_step_does_not_import_the_compiler(pytestconfig: pytest.Config) -> None:

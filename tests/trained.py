@@ -35,8 +35,9 @@ def train_model(
     torch.manual_seed(training.seed)
     spec = ModelSpec.from_data(training.model, FACTS, ITEMS, section)
     model = spec.build(section)
-    optimizer = optim.build(training.optimizer, model.parameters())
-    for _ in fit(model, train, valid, optimizer, schedule, training.batch_size):
+    optimizer = optim.build(training.optimizer, model, len(train))
+    batch_size = training.batch_size_for(len(train))
+    for _ in fit(model, train, valid, optimizer, schedule, batch_size):
         pass
     return model, spec
 

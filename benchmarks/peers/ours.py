@@ -36,9 +36,10 @@ def gradient(section: str, case: Case) -> Steps:
     training = config.load(paths.PARAMS, section, Training)
     devices.prepare(torch.device("cpu"), case.n_threads, case.seed)
     model = ModelSpec(training.model, case.n_users, case.n_items, case.rating_range).build(section)
-    optimizer = optimizers.build(training.optimizer, model.parameters())
+    optimizer = optimizers.build(training.optimizer, model, len(case.train))
+    batch_size = training.batch_size_for(len(case.train))
     one = case.valid.take(np.arange(1))  # validation is no part of fitting
-    for _ in fit(model, case.train, one, optimizer, training.schedule, training.batch_size):
+    for _ in fit(model, case.train, one, optimizer, training.schedule, batch_size):
         pass
     yield
     return base.predict(model, case.valid.users, case.valid.items)

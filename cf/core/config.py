@@ -191,20 +191,37 @@ class Split(BaseConfig):
         return {**values, "test": True} if self.test else values
 
 
-class SGD(BaseConfig):
-    """Stochastic gradient descent; decay is L2, added to the gradient."""
+class Optimizer(BaseConfig):
+    """Weight decay is L2, added to the gradient: as it is, or a total that all ratings share."""
+
+    weight_decay: NonNegativeFloat | None = None
+    total_weight_decay: NonNegativeFloat | None = None
+
+    @model_validator(mode="after")
+    def _has_one_decay(self) -> "Optimizer":
+        if (self.weight_decay is None) == (self.total_weight_decay is None):
+            raise ValueError("expected either weight_decay or total_weight_decay, and not both")
+        return self
+
+    def decay(self, n_ratings: int) -> float:
+        """The weight decay of a step, where there are so many training ratings."""
+        if self.total_weight_decay is None:
+            return self.weight_decay or 0.0
+        return self.total_weight_decay / max(1, n_ratings)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent."""
 
     name: Literal["sgd"]
     momentum: Fraction
-    weight_decay: NonNegativeFloat
 
 
-class Adam(BaseConfig):
-    """Adam; decay is L2, added to the gradient."""
+class Adam(Optimizer):
+    """Adam."""
 
     name: Literal["adam"]
     betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
-    weight_decay: NonNegativeFloat
 
 
 class Schedule(BaseConfig):
@@ -239,8 +256,13 @@ class Training(BaseConfig):
     device: str
     n_threads: Threads
     batch_size: Count
+    min_steps: Count = 1
     optimizer: Annotated[SGD | Adam, Field(discriminator="name")]
     schedule: Schedule
+
+    def batch_size_for(self, n_ratings: int) -> int:
+        """`batch_size`, or fewer where an epoch would have less than `min_steps` steps."""
+        return max(1, min(self.batch_size, n_ratings // self.min_steps))
 
 
 class Gibbs(BaseConfig):

@@ -169,7 +169,11 @@ class Dot(GradientModel):
 
 
 class DotBias(GradientModel):
-    """low + (high - low) · sigmoid(p_u · q_i + b_u + c_i), the mean over members."""
+    """low + (high - low) · sigmoid(p_u · q_i + b_u + c_i), the mean over members.
+
+    An ensemble's fixed offset o_u is a part of b_u here. So a new person, as one whom training has
+    not met, is the average user until there are ratings.
+    """
 
     def __init__(self, weights: Mapping[str, Floats], settings: Any, *sizes: Any) -> None:
         super().__init__(*sizes)
@@ -177,6 +181,7 @@ class DotBias(GradientModel):
 
         def rows(side: str) -> Floats:
             factors, bias = weights[f"{side}_factors.weight"], weights[f"{side}_bias.weight"]
+            bias = bias + weights.get(f"{side}_offset", np.float32(0))
             by_member = factors.reshape(len(factors), members, -1)
             joined = np.concatenate([bias[:, :, None], by_member], axis=2)
             return np.ascontiguousarray(joined.transpose(1, 0, 2))

@@ -2,6 +2,8 @@
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +14,7 @@ from torch.nn.functional import mse_loss
 import cf.models
 from cf.core.config import BaseConfig, Range
 from cf.core.errors import InputError
-from cf.core.ratings import Indices, Stars
+from cf.core.ratings import Indices, Ratings, Stars
 
 MODEL_RANGE = (0.5, 5.0)
 """The lowest and highest rating on the models' own scale, whatever they are in the data."""
@@ -32,12 +34,15 @@ class Model(nn.Module):
         Config: what the model takes from its `model` section, besides `name`.
         takes_time: whether `forward` takes the (B,) times as well, in seconds since 1970 UTC.
         item_features: names from `cf.training.item_features`.
+        decay_scales: by name of a parameter, what the optimizer's weight decay is multiplied with;
+            1 for the others.
     """
 
     Config: ClassVar[type[BaseConfig]]
     takes_time: ClassVar[bool] = False
     item_features: ClassVar[tuple[str, ...]] = ()
     item_columns: Tensor
+    decay_scales: Mapping[str, float] = MappingProxyType({})
     # A rating of the data is `factor` times the model's, plus `offset`: models see all ratings on
     # the scale MODEL_RANGE, since learning rates and priors fit no other.
     factor: float = 1.0
@@ -61,6 +66,12 @@ class Model(nn.Module):
         Here the mean squared error in stars². Training descends the sum and reports the mean.
         """
         return mse_loss(self(users, items), ratings)
+
+    def before_training(self, train: Ratings) -> None:
+        """Look at the training ratings, in the data's unit; here nothing."""
+
+    def after_epoch(self, train: Ratings) -> None:
+        """Set what no gradient reaches, after each epoch's steps; here nothing."""
 
     def predict_mean_and_std(
         self, users: Tensor, items: Tensor, times: Tensor | None = None

@@ -27,6 +27,7 @@ INTERVAL_S = 0.25  # between two states of a running record: enough for a live c
 MADE_BY_DVC = ("dvc.lock", "reports", "runs")
 NOTE = (  # the description of a run: what it has parameters for
     *("n_factors {n_factors}", "{optimizer} {learning_rate}", "decay {weight_decay}"),
+    "total decay {total_weight_decay}",
     *("{n_epochs} epochs", "{n_sweeps} sweeps", "dropout {dropout}", "init_range {init_range}"),
 )
 
@@ -80,7 +81,7 @@ def new_training_record(
     words = [model, *(f"{key}={value}" for key, value in (changed or {}).items())]
     words[3:] = ["..."] if len(words) > 3 else []
     parameters = {
-        **flatten_params(section.model_dump(mode="json")),
+        **flatten_params(section.model_dump(mode="json", exclude_none=True)),
         "dataset": provenance.dataset,
         "split_method": split.method,
         **{f"split_{key}": value for key, value in split.settings.items()},

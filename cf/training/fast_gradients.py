@@ -98,15 +98,19 @@ def _dot_bias_loss(
     """The loss of `DotBias`, a scalar, or of `DotBiasEnsemble`, (n_members,).
 
     Its own `backward` does without autograd's engine, which takes as long as the rest. With
-    s = sigmoid(p · q + b + c), the gradient of a squared error by the logit is
-    2 (high - low) (predicted - rating) s (1 - s); that of the logit by p is q, and so on.
+    s = sigmoid(p · q + b + c + o), where only the ensemble has an offset o, the gradient of a
+    squared error by the logit is 2 (high - low) (predicted - rating) s (1 - s); that of the logit
+    by p is q, and so on.
     """
     user_factors, item_factors, user_bias, item_bias = tables
     p, q = user_factors.rows.index_select(0, users), item_factors.rows.index_select(0, items)
     b, c = user_bias.rows.index_select(0, users), item_bias.rows.index_select(0, items)
     n_members, width = b.shape[1], model.high - model.low
     dots = (p * q).view(len(p), n_members, -1).sum(2)
-    s = torch.sigmoid(dots + b + c)
+    logits = dots + b + c
+    if hasattr(model, "user_offset"):
+        logits += model.user_offset.index_select(0, users)
+    s = torch.sigmoid(logits)
     error = s * width + (model.low - ratings[:, None])
     losses: Tensor = error.square().mean(0)
     loss = losses if hasattr(model, "members") else losses[0]

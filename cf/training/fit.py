@@ -19,6 +19,8 @@ from cf.models.base import Model, on_model_scale, predict
 from cf.training.fast_gradients import fast_gradients
 from cf.training.optim import Optimizer
 
+WORSE = 1.02  # times the RMSE of the mean rating: so much worse is worth a word
+
 
 @dataclass(frozen=True)
 class EpochResult:
@@ -60,6 +62,7 @@ def fit(
             finite.
     """
     device = next(model.parameters()).device
+    model.before_training(train)
     values = on_model_scale(model, train.values)
     arrays = [a.to(device) for a in (*map(torch.tensor, (train.users, train.items)), values)]
     check_forward(model, arrays[0][:batch_size], arrays[1][:batch_size])
@@ -81,6 +84,7 @@ def fit(
                 losses.append(loss.detach())
                 sizes.append(len(ratings))
                 on_batch(len(ratings))
+        model.after_epoch(train)
         members = torch.stack(losses).cpu().double().reshape(n_batches, -1)
         train_loss = model.factor**2 * float(np.average(members.mean(1), weights=sizes))
         seconds = time.perf_counter() - started
@@ -92,6 +96,22 @@ def fit(
                 f"{valid_loss} on held-out rows. Lower the learning_rate."
             )
         yield EpochResult(epoch, train_loss, valid_loss, float(rates.mean()), seconds)
+
+
+def compare_with_mean(last: EpochResult, train: Ratings, valid: Ratings) -> str:
+    """A sentence where a model is clearly worse than the mean of the training ratings; else empty.
+
+    Predictions start at the middle of the range, so this happens where users or items have few
+    training ratings, and ratings are elsewhere in the range.
+    """
+    errors = valid.values - train.values.mean(dtype=np.float64)
+    of_mean, of_model = math.sqrt(float(np.mean(errors**2))), math.sqrt(last.valid_loss)
+    if of_model <= WORSE * of_mean:
+        return ""
+    return (
+        f"the RMSE on held-out ratings is {of_model:.4g}, worse than the {of_mean:.4g} of the mean "
+        "rating alone: too few training ratings a user, or too far from the middle of the range."
+    )
 
 
 def learning_rates(schedule: Schedule, n_batches: int) -> Iterator[NDArray[np.float64]]:

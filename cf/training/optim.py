@@ -7,6 +7,9 @@ import torch
 from torch import Tensor, nn, zeros_like
 
 from cf.core import config
+from cf.models.base import Model
+
+Decay = float | Sequence[float]
 
 
 class Optimizer:
@@ -15,11 +18,17 @@ class Optimizer:
     The first step of torch.optim's own classes imports torch._dynamo, which takes 1.5 to 4 s a
     process, more than an epoch. So the operators under them are called directly, which also
     saves a twentieth of a step; tests hold the updates to torch.optim's. The options are the
-    operator's. The learning rate is 0 until it is set.
+    operator's. The learning rate is 0 until it is set. `weight_decay` is one number, or one for
+    each parameter.
     """
 
-    def __init__(self, params: Iterable[nn.Parameter], **options: float | bool) -> None:
+    def __init__(
+        self, params: Iterable[nn.Parameter], weight_decay: Decay, **options: float | bool
+    ) -> None:
         self.params, self.options = list(params), options
+        if not isinstance(weight_decay, Sequence):
+            weight_decay = [weight_decay] * len(self.params)
+        self.decays = weight_decay
         self.param_groups: list[dict[str, Any]] = [{"params": self.params, "lr": 0.0}]
         self.state: list[list[Tensor]] = []  # lists of a tensor per parameter
 
@@ -34,8 +43,11 @@ class Optimizer:
         grads = [param.grad for param in self.params]
         reached = [i for i, grad in enumerate(grads) if grad is not None]
         lists: list[list[Any]] = [self.params, grads, *self.state]
-        chosen = ([tensors[i] for i in reached] for tensors in lists)
-        self._update(*chosen, lr=self.param_groups[0]["lr"], **self.options)
+        rate = self.param_groups[0]["lr"]
+        for decay in dict.fromkeys(self.decays):  # the operators take one
+            alike = [i for i in reached if self.decays[i] == decay]
+            chosen = ([tensors[i] for i in alike] for tensors in lists)
+            self._update(*chosen, lr=rate, weight_decay=decay, **self.options)
 
     def _update(self, *lists: list[Any], **options: Any) -> None:
         raise NotImplementedError
@@ -45,10 +57,10 @@ class SGD(Optimizer):
     """Stochastic gradient descent with momentum, which outlives changes of the learning rate."""
 
     def __init__(
-        self, params: Iterable[nn.Parameter], momentum: float, weight_decay: float
+        self, params: Iterable[nn.Parameter], momentum: float, weight_decay: Decay
     ) -> None:
         fixed = {"dampening": 0.0, "nesterov": False, "maximize": False, "is_first_step": False}
-        super().__init__(params, momentum=momentum, weight_decay=weight_decay, **fixed)
+        super().__init__(params, weight_decay, momentum=momentum, **fixed)
         self.state = [[zeros_like(param) for param in self.params]] if momentum else []
 
     def _update(self, *lists: list[Any], **options: Any) -> None:
@@ -64,11 +76,11 @@ class Adam(Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[nn.Parameter], betas: Sequence[float], weight_decay: float
+        self, params: Iterable[nn.Parameter], betas: Sequence[float], weight_decay: Decay
     ) -> None:
         fixed = {"eps": 1e-8, "amsgrad": False, "maximize": False}
         beta1, beta2 = betas
-        super().__init__(params, beta1=beta1, beta2=beta2, weight_decay=weight_decay, **fixed)
+        super().__init__(params, weight_decay, beta1=beta1, beta2=beta2, **fixed)
         means, squares = ([zeros_like(param) for param in self.params] for _ in range(2))
         self.state = [means, squares, [torch.zeros((), device=p.device) for p in self.params]]
 
@@ -78,7 +90,10 @@ class Adam(Optimizer):
         torch._fused_adam_(params, grads, means, squares, [], steps, **options)
 
 
-def build(settings: config.SGD | config.Adam, params: Iterable[nn.Parameter]) -> Optimizer:
-    """The optimizer that params.yaml asks for."""
-    cls = SGD if isinstance(settings, config.SGD) else Adam
-    return cls(params, **settings.model_dump(exclude={"name"}))
+def build(settings: config.SGD | config.Adam, model: Model, n_ratings: int) -> Optimizer:
+    """The optimizer that params.yaml asks for, of a model trained on so many ratings."""
+    decay, scales = settings.decay(n_ratings), model.decay_scales
+    decays = [decay * scales.get(name, 1.0) for name, _ in model.named_parameters()]
+    if isinstance(settings, config.SGD):
+        return SGD(model.parameters(), settings.momentum, decays)
+    return Adam(model.parameters(), settings.betas, decays)

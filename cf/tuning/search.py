@@ -126,8 +126,9 @@ def _epochs(
     devices.check_memory(spec, f"{context}.model", device)
     devices.prepare(device, training.n_threads, training.seed)
     model = spec.build(f"{context}.model").to(device)
-    optimizer = optimizers.build(training.optimizer, model.parameters())
-    yield from fit(model, fitted, holdout, optimizer, training.schedule, training.batch_size)
+    optimizer = optimizers.build(training.optimizer, model, len(fitted))
+    batch_size = training.batch_size_for(len(fitted))
+    yield from fit(model, fitted, holdout, optimizer, training.schedule, batch_size)
 
 
 def _with_overrides(training: Training, overrides: Mapping[str, Any], context: str) -> Training:
