@@ -211,6 +211,20 @@ def test_a_name_that_the_reports_use_is_refused(made: Project, name: str) -> Non
     assert f"the name {name} has another meaning in the reports" in done.stderr
 
 
+def test_a_training_says_that_it_is_worse_than_the_mean_rating(
+    made: Project, tmp_path: Path
+) -> None:
+    project = made.copy(tmp_path / "copy")
+    project.change(
+        "train_dotbias", lambda section: section["model"].update(init_range=[-9.0, -8.0])
+    )
+    done = project.run(sys.executable, "-m", "stages.train", "dotbias")
+    said = (
+        r"^dotbias: the RMSE on held-out ratings is \d\.\d+, worse than the \d\.\d+ of the mean .*"
+    )
+    assert re.search(said + r" Use dotbias_ensemble or bayesmf\.$", done.stdout, re.M)
+
+
 @pytest.mark.parametrize(
     ("script", "name", "said"),
     [
