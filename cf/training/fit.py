@@ -106,7 +106,7 @@ def compare_with_mean(last: EpochResult, train: Ratings, valid: Ratings) -> str:
     """
     errors = valid.values - train.values.mean(dtype=np.float64)
     of_mean, of_model = math.sqrt(float(np.mean(errors**2))), math.sqrt(last.valid_loss)
-    if of_model <= WORSE * of_mean:
+    if not of_model > WORSE * of_mean:  # or without held-out ratings, where both are NaN
         return ""
     return (
         f"the RMSE on held-out ratings is {of_model:.4g}, worse than the {of_mean:.4g} of the mean "
