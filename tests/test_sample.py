@@ -13,7 +13,7 @@ from benchmarks.rhat import rhat
 from benchmarks.switches import OFF
 from cf.baselines.bias import Bias
 from cf.bayes.sample import ChainCheckpoint, Sweep, sample, thinned_indices
-from cf.bayes.side_information import Feature
+from cf.bayes.side_information import Feature, interaction_feature
 from cf.core.config import Gibbs
 from cf.core.errors import InputError
 from cf.core.ratings import Ratings
@@ -279,6 +279,30 @@ def test_what_a_few_items_have_in_common_is_in_the_residuals_of_the_others() -> 
     residuals = corrected.timeless.residuals.float().numpy()
     assert np.quantile(np.abs(residuals - expected), 0.99) < 0.01  # a few sums were clamped
     np.testing.assert_array_equal(corrected.rated_items, of_train.items)
+
+
+def test_of_new_users_it_is_not_known_what_they_will_rate() -> None:
+    """Which half of the items a user rates tells their bias; of new users, neither is known."""
+    draw = np.random.default_rng(0)
+    n_users, n_known, n_items, n_each = 400, 200, 60, 15
+    kind = draw.integers(0, 2, n_users)
+    users = np.repeat(np.arange(n_users), n_each)
+    in_half = np.concatenate([draw.permutation(n_items // 2)[:n_each] for _ in range(n_users)])
+    items = in_half + n_items // 2 * kind[users]
+    values = 2.75 + 0.8 * (2 * kind[users] - 1) + draw.normal(0, 0.4, len(users))
+    ratings = Ratings(users, items, values.astype(np.float32), None, np.arange(len(users)))
+    train = ratings.take(np.flatnonzero(users < n_known))
+    new = ratings.take(np.flatnonzero(users >= n_known))
+    torch.manual_seed(0)
+    model = BayesMF(BayesMF.Config(n_factors=2, n_samples=60), n_users, n_items, [0.5, 5.0])
+    feature = interaction_feature("user_implicit", train.users, train.items, n_users, n_items)
+    for _ in sample(model, train, new, [feature], [], settings(n_sweeps=100, burn_in=40)):
+        pass
+    either = draw.integers(0, n_items, len(new))  # items that do not give the kind away
+    predicted, deviation = base.predict_mean_and_std(model, new.users, either)
+    inside = np.abs(new.values - predicted) < 1.28 * deviation
+    assert 0.7 < inside.mean() < 0.9  # of 80% intervals; if theirs were taken for none, a quarter
+    assert np.abs(predicted - train.values.mean()).mean() < 0.3
 
 
 @pytest.mark.parametrize("seed", [1, 2])

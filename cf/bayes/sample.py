@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cf.bayes.gibbs import EntitySide, Priors, Sampler, divide
+from cf.bayes.gibbs import EntitySide, FeatureRegression, Priors, Sampler, divide
 from cf.bayes.side_information import Feature, truncated_svd
 from cf.bayes.time_effects import Moments, TimeEffects
 from cf.core.config import Gibbs
@@ -139,11 +139,8 @@ def sample(
     if gibbs.residual_neighbors:
         set_rated(model, users, items, train.timestamps)
     store = Store(model, samplers, unit)
-    of_users = samplers["timeless"].user_side.regressions
-    interactions = [each for each in of_users if each.feature.name == "user_implicit"]
-    if interactions:
-        feature = interactions[0].feature
-        model.set_interactions(feature.of_others, feature.center)
+    if interactions := interactions_of(samplers["timeless"].user_side):
+        model.set_interactions(interactions.feature.of_others, interactions.feature.center)
     chain = nn.ModuleDict({"model": model, **samplers})
     monitor = ValidationMonitor(model, valid, unit)
     thinned = thinned_indices(gibbs.burn_in, gibbs.n_sweeps, n_samples)
@@ -183,6 +180,11 @@ def sample(
     store.finish()
 
 
+def interactions_of(side: EntitySide) -> FeatureRegression | None:
+    """The users' regression on which items they rated, if it is switched on."""
+    return next((each for each in side.regressions if each.feature.name == "user_implicit"), None)
+
+
 def set_rated(model: BayesMF, users: Tensor, items: Tensor, times: Indices | None) -> None:
     """Make room in the model for the residuals of the ratings, by user."""
     order = users.argsort(stable=True)
@@ -214,6 +216,8 @@ class Store:
 
     def __init__(self, model: BayesMF, samplers: Mapping[str, Sampler], unit: float) -> None:
         self.model, self.samplers, self.unit = model, samplers, unit
+        rated = torch.bincount(samplers["timeless"].users, minlength=len(model.timeless.noise)) > 0
+        self.known_users, self.new_users = rated.nonzero()[:, 0], (~rated).nonzero()[:, 0]
         self.of_columns = torch.full((model.prior_mean.shape[1],), unit**0.5)
         self.of_columns[0] = unit  # a bias is in that unit, and so is a product of factors
         # No ratings vary more. The posterior mean of a new user's noise would be infinite else.
@@ -230,8 +234,10 @@ class Store:
         model, n, columns = self.model, len(self.model.timeless), self.of_columns
         for name, sampler in self.samplers.items():
             samples: Samples = getattr(model, name)
-            sides = sampler.user_side.rows, sampler.item_side.rows
-            samples.put(index, *(rows * columns for rows in sides))
+            user_rows = sampler.user_side.rows + self._unknown_interactions(
+                sampler.user_side, index
+            )
+            samples.put(index, user_rows * columns, sampler.item_side.rows * columns)
             samples.noise.add_(self._variance(sampler.noise) / n)
             if len(samples.residuals):
                 samples.residuals.add_(residuals[name] * (self.unit / n))
@@ -240,12 +246,28 @@ class Store:
         model.prior_precision[index] = side.precision / columns.outer(columns)
         shape, rate = self.samplers["timeless"].noise_prior
         model.noise_shape[index], model.noise_rate[index] = shape, rate * self.unit**2
-        for each in side.regressions:
-            if each.feature.name == "user_implicit":
-                model.prior_coefficients[index] = each.coefficients * columns
+        if interactions := interactions_of(side):
+            model.prior_coefficients[index] = interactions.coefficients * columns
         if model.timed is not None and (effects := self.samplers["timed"].time_effects):
             model.timed.effects.add_(effects.effects * (self.unit / n))
             model.timed.variances.add_(self._variance(1 / effects.variances) / n)
+
+    def _unknown_interactions(self, side: EntitySide, index: int) -> Tensor | float:
+        """What the interactions of users without ratings may add to their rows, (n_users, d).
+
+        These users have interactions, which are not known. Without them their rows would be too
+        certain, so each gets what a random user's interactions add, less the average; in the next
+        sample the negative of it (antithetic draws), so that the mean over samples does not change.
+        """
+        interactions = interactions_of(side)
+        if interactions is None or not len(self.new_users) or not len(self.known_users):
+            return 0.0
+        rng = torch.Generator().manual_seed(index // 2)
+        drawn = torch.randint(len(self.known_users), self.new_users.shape, generator=rng)
+        of_known = interactions.fitted[self.known_users]
+        added = torch.zeros_like(side.rows)
+        added[self.new_users] = (of_known[drawn] - of_known.mean(0)) * (-1) ** index
+        return added
 
     def finish(self) -> None:
         """Once all samples are there: what is stored in 16 bits, and residuals by user."""
