@@ -46,10 +46,12 @@ def main() -> None:
                 f"is sampled, the cmd of its stage in dvc.yaml is `python -m stages.sample {name}`."
             )
         optimizer = optim.build(section.optimizer, model, len(train))
-        record.parameters["device"] = str(chosen)
+        batch_size = section.batch_size_for(len(train))
+        record.parameters["device"] = str(chosen)  # what is used, not what was asked for
+        record.parameters["batch_size"] = batch_size
+        record.parameters["weight_decay"] = section.optimizer.decay(len(train))
         recorder.upsert(record, record_path)
 
-        batch_size = section.batch_size_for(len(train))
         epochs = []
         n_epochs = sum(section.schedule.n_epochs)
         with progress_bar(name, n_epochs * len(train)) as bar:

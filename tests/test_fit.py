@@ -168,8 +168,10 @@ def test_a_model_that_is_worse_than_the_mean_says_so(planted: Pair) -> None:
     worse = compare_with_mean(EpochResult(1, 0.0, 1.1**2 * of_mean, 0.1, 0.0), train, valid)
     assert f"{1.1 * of_mean**0.5:.4g}, worse than the {of_mean**0.5:.4g} of the mean" in worse
     assert not compare_with_mean(EpochResult(1, 0.0, of_mean, 0.1, 0.0), train, valid)
-    nothing = EpochResult(1, 0.0, float("nan"), 0.1, 0.0)
-    assert not compare_with_mean(nothing, train, valid), "no held-out ratings"
+    nothing = valid.take(np.arange(0))
+    last = trained((train, nothing))[-1]
+    assert np.isnan(last.valid_loss)
+    assert not compare_with_mean(last, train, nothing), "no held-out ratings"
     assert not compare_with_mean(trained(planted, n_epochs=30)[-1], train, valid)
 
 

@@ -9,12 +9,13 @@ import torch
 import yaml
 from torch.nn.functional import normalize
 
-from cf.bayes.sample import set_rated
+from cf.bayes.sample import allocate_residuals
 from cf.core.errors import InputError
+from cf.core.neighbors import SHRINKAGE, weights
 from cf.core.ratings import Ratings
 from cf.inference import load as loading
 from cf.inference.base import Answers
-from cf.inference.bayesmf import BayesMF
+from cf.inference.bayesmf import BayesMF, _corrections_without_each
 from cf.inference.questions import Questions
 from cf.models import base
 from cf.models.bayesmf import BayesMF as Module
@@ -31,7 +32,7 @@ MOMENTS = [[0, 100, 160, 900], [50], [], [1000, 1001], [300, 700], [-100, 400, 1
 AS_THEY_ARE = (
     *("interaction_basis", "interaction_center", "user_rows", "item_rows"),
     *("scales", "starts", "times"),
-    *("rated_starts", "rated_items", "rated_times", "item_directions"),
+    *("rated_starts", "rated_items", "moments", "item_directions"),
 )
 
 
@@ -48,7 +49,8 @@ def module(section: str) -> tuple[base.Model, ModelSpec]:
         times = torch.tensor([time for of_user in MOMENTS for time in of_user])
         model.set_moments(torch.tensor([600, 60]).double(), starts, times)
         model.set_interactions(torch.randn(N_ITEMS, 3), torch.randn(3))
-        set_rated(model, torch.tensor(USERS), torch.tensor(ITEMS), TIMES)
+        of_ratings = torch.tensor(draw.integers(0, len(times), len(USERS)))
+        allocate_residuals(model, torch.tensor(USERS), torch.tensor(ITEMS), of_ratings)
         model.item_directions = frozen(normalize(torch.randn(N_ITEMS, 3)))
     with torch.no_grad():
         for name, values in model.named_parameters():
@@ -186,7 +188,9 @@ def test_somebody_new_without_ratings_is_as_one_whom_training_has_not_met(tmp_pa
     model, spec = module("train_dotbias_ensemble")
     met = USERS != 6
     values = np.full(met.sum(), 5, np.float32)
-    model.after_epoch(Ratings(USERS[met], ITEMS[met], values, None, np.arange(met.sum())))
+    ratings = Ratings(USERS[met], ITEMS[met], values, None, np.arange(met.sum()))
+    model.before_training(ratings)
+    model.after_epoch(ratings)
     save(tmp_path, model, spec)
     same = loading.load_answers(tmp_path)
     assert same is not None
@@ -194,6 +198,38 @@ def test_somebody_new_without_ratings_is_as_one_whom_training_has_not_met(tmp_pa
     unmet = same.predict(np.full(N_ITEMS, 6), np.arange(N_ITEMS))[0]
     np.testing.assert_allclose(same.score(nobody, None)[0], unmet, atol=1e-4)
     assert np.abs(same.score(same.person(5), None)[0] - unmet).max() > 0.5
+
+
+def test_the_residuals_of_a_new_person_are_those_of_the_fitted_rows(tmp_path: Path) -> None:
+    model, same = answers("train_bayesmf", tmp_path)
+    assert isinstance(model, Module)
+    items, ratings = np.array([0, 4, 5]), np.array([2, 9, 5.5], np.float32)
+    person = same.fold_in(items, ratings)
+    assert person.rated is not None
+    _, item_rows = samples(model)
+    factors = item_rows[:, items, 1:]
+    sums = (factors * person.row[:, None, 1:]).sum(2) + person.row[:, :1] + item_rows[:, items, 0]
+    expected = ratings / 2 - float(model.mean) - sums.mean(0)  # from 1-10 to 0.5-5
+    np.testing.assert_array_equal(person.rated[0], items)
+    np.testing.assert_allclose(person.rated[1], expected, atol=1e-4)
+
+
+def test_corrections_without_each_rating_are_those_of_the_others(tmp_path: Path) -> None:
+    _, same = answers("train_bayesmf", tmp_path)
+    assert isinstance(same, BayesMF)
+    items, ratings = np.array([1, 2, 6, 8, 3]), np.array([9, 3, 6, 2, 5], np.float32)
+    targets = np.array([4, 6, 0])
+    fit = same._fit(items, ratings)
+    rows = fit.row[:, None] + draw.normal(0, 0.3, (6, 5, 5))  # without each rating: any rows
+    w = weights(same._directions, targets, items)
+    found = _corrections_without_each(w, fit, rows)
+    for j in range(5):
+        others = np.delete(np.arange(5), j)
+        sums = np.einsum("smd,sd->sm", fit.designs, rows[:, j])
+        residuals = (fit.targets - sums).mean(0)
+        expected = w[:, others] @ residuals[others] / (w[:, others].sum(1) + SHRINKAGE)
+        np.testing.assert_allclose(found[:, j], expected, atol=1e-5)
+    assert np.abs(found).max() > 0.1
 
 
 def test_nobody_is_expected_to_be_as_the_prior_says(tmp_path: Path) -> None:

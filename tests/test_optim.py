@@ -54,6 +54,20 @@ def test_each_parameter_has_its_own_decay() -> None:
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_parameters_of_a_decay_may_all_be_without_gradients(name: str) -> None:
+    reached, left = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    both, decays = [reached, left], [0.0, 0.1]
+    optimizer = (
+        optim.SGD(both, 0.9, decays) if name == "sgd" else optim.Adam(both, (0.9, 0.9), decays)
+    )
+    optimizer.param_groups[0]["lr"] = 0.1
+    reached.grad = torch.ones(3)
+    optimizer.step()
+    assert (reached < 1).all()
+    assert (left == 1).all()
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [

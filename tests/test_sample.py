@@ -231,6 +231,32 @@ def test_a_time_far_away_is_as_no_time(moody: Pair) -> None:
         np.testing.assert_allclose(known, unknown, atol=1e-3)
 
 
+def test_each_chain_keeps_its_own_residuals_by_user(moody: Pair) -> None:
+    """Of training rows in any order; what predictions leave, before they are corrected."""
+    train = moody[0].take(np.random.default_rng(0).permutation(len(moody[0])))
+    both = {"n_sweeps": 80, "time_scales": [600, 60]}
+    model, _ = sampled((train, moody[1]), **both, residual_neighbors=True)
+    plain, _ = sampled((train, moody[1]), **both)
+    ordered = train.take(np.argsort(train.users, kind="stable"))
+    assert model.timed is not None
+    np.testing.assert_array_equal(model.rated_items, ordered.items)
+    times = model.timed.times[model.timed.moments].numpy()
+    np.testing.assert_array_equal(times, ordered.timestamps)
+    for samples, when in ((model.timeless, None), (model.timed, ordered.timestamps)):
+        left = ordered.values - base.predict(plain, ordered.users, ordered.items, when)
+        errors = np.abs(samples.residuals.float().numpy() - left)
+        assert np.quantile(errors, 0.95) < 0.02, "few sums were clamped"
+        assert left.std() > 0.1
+
+
+def test_a_single_moment_has_an_effect(planted: Pair) -> None:
+    one = planted[0].take(np.arange(1))
+    at_once = replace(one, timestamps=np.array([10**9]))
+    model, _ = sampled((at_once, planted[1]), n_sweeps=25, time_scales=[600])
+    found = base.predict(model, one.users, one.items, at_once.timestamps)
+    assert np.isfinite(found).all()
+
+
 def test_without_time_scales_or_times_no_chain_knows_times(moody: Pair) -> None:
     valid = moody[1]
     model, _ = sampled(moody, n_sweeps=30)

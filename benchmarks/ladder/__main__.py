@@ -22,7 +22,7 @@ from cf.core import config, git, io, paths
 from cf.core.config import Evaluate, Sampling
 from cf.core.errors import InputError, exit_on_input_error
 
-SETTINGS = ("params.yaml", "cf/bayes", "cf/models/bayesmf.py")
+SETTINGS = ("params.yaml", "cf/bayes", "cf/core/neighbors.py", "cf/models/bayesmf.py")
 
 
 def say(line: str) -> None:
@@ -40,7 +40,7 @@ def settings_commit() -> str:
 
 def published(row: Row) -> str:
     """The best published RMSE of a row that can be trusted, and whose it is."""
-    figure = best(FIGURES.get(row.name) or FIGURES.get(row.dataset, ()))
+    figure = best(FIGURES.get(row.name, ()) + FIGURES.get(row.dataset, ()))
     return f"{figure.rmse} {figure.system}" if figure else ""
 
 
@@ -96,6 +96,8 @@ def main() -> None:
     parser.add_argument("--factors", type=int, help="n_factors, instead of params.yaml's")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to keep the results")
     options = parser.parse_args()
+    if options.seeds < 1 or options.seeds % 2 == 0:
+        raise InputError(f"--seeds: expected an odd number, to have a median; got {options.seeds}.")
     sampling = config.load(paths.PARAMS, "train_bayesmf", Sampling)
     damping = config.load(paths.PARAMS, "evaluate", Evaluate).damping
     changes = {"n_factors": options.factors} if options.factors else {}

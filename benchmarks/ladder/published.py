@@ -69,8 +69,8 @@ FIGURES = {
         Figure("18.9", "MG-GAT, graph of items", MG_GAT, 2020, "unknown", CODE_UNSEEN),
         Figure("19.1", "IGMC", IGMC, 2020, "yes", LAST_EPOCH),
     ),
+    "ml-1m-42": (Figure("0.8140", "myFM, days and implicit", MYFM, 2020, "yes", ALL_SWEEPS),),
     "ml-1m": (
-        Figure("0.8140", "myFM, days and implicit", MYFM, 2020, "yes", ALL_SWEEPS),
         Figure("0.8227", "GLocal-K", GLOCAL, 2021, "no", BEST_ON_TEST),
         Figure("0.824", "SparseFC", "Muller et al., ICML", 2018, "yes", LAST_EPOCH),
         Figure("0.829", "IMC-GAE", IMC_GAE, 2021, "yes", BY_VALIDATION),

@@ -17,7 +17,7 @@ from cf.bayes.time_effects import Moments, TimeEffects
 from cf.core.config import Gibbs
 from cf.core.errors import InputError
 from cf.core.io import atomic_write
-from cf.core.ratings import Indices, Ratings
+from cf.core.ratings import Ratings
 from cf.models.base import on_model_scale
 from cf.models.bayesmf import (
     BayesMF,
@@ -35,7 +35,7 @@ RELAXATION = -0.9
 """Of all normal draws, as `cf.bayes.row_blocks.draw` has it; chosen on a slice of the training
 rows, where as many sweeps are worth more than twice as many plain ones."""
 N_PLAIN_SWEEPS = 10  # at first: what is far from its mean would go as far to the other side
-N_DIRECTIONS, N_ALIKE = 64, 25  # dimensions of items' directions, and samples to find them from
+N_DIRECTIONS, MAX_SAMPLES = 64, 25  # of items' directions, and samples that they are found from
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,14 @@ def sample(
         return Sampler(*ratings, *sides, gibbs.user_noise, Priors(), effects, divided)
 
     samplers = {"timeless": sampler(None)}
+    moments = None
     if gibbs.time_scales and train.timestamps is not None:
         moments = Moments(users, torch.tensor(train.timestamps), n_users)
         scales = torch.tensor(gibbs.time_scales, dtype=torch.float64)
         model.set_moments(scales, moments.starts, moments.times)
         samplers["timed"] = sampler(TimeEffects(moments, gibbs.time_scales))
     if gibbs.residual_neighbors:
-        set_rated(model, users, items, train.timestamps)
+        allocate_residuals(model, users, items, moments.of_ratings if moments else None)
     store = Store(model, samplers, unit)
     if interactions := interactions_of(samplers["timeless"].user_side):
         model.set_interactions(interactions.feature.of_others, interactions.feature.center)
@@ -185,26 +186,28 @@ def interactions_of(side: EntitySide) -> FeatureRegression | None:
     return next((each for each in side.regressions if each.feature.name == "user_implicit"), None)
 
 
-def set_rated(model: BayesMF, users: Tensor, items: Tensor, times: Indices | None) -> None:
-    """Make room in the model for the residuals of the ratings, by user."""
+def allocate_residuals(
+    model: BayesMF, users: Tensor, items: Tensor, moments: Tensor | None
+) -> None:
+    """Make room in the model for the residuals of the ratings, by user.
+
+    `moments` is the index of each rating's time in that of the timed samples, if there are any.
+    """
     order = users.argsort(stable=True)
     model.rated_items = frozen(items[order].int())
     model.rated_starts[1:] = torch.bincount(users, minlength=len(model.rated_starts) - 1).cumsum(0)
     for samples in (model.timeless, model.timed):
         if samples is not None:
             samples.residuals = frozen(torch.zeros(len(order)))
-    if model.timed is not None:
-        model.timed.rated_times = frozen(torch.tensor(times)[order])
+    if model.timed is not None and moments is not None:
+        model.timed.moments = frozen(moments[order].int())
 
 
 def directions(samples: Samples) -> Tensor:
-    """(n_items, k) the items' factors in all samples, of length 1 in all, in few dimensions.
-
-    Their products are the mean over samples of the cosine, for what the dimensions have of it. The
-    fewer ratings an item has, the more its factors differ from sample to sample, and the shorter it
-    is: it is not much like any other.
+    """(n_items, k): an item's factors in up to `MAX_SAMPLES` samples side by side, of length 1 in
+    all, projected on few singular directions. The product of two rows is the items' similarity.
     """
-    step = -(-len(samples) // N_ALIKE)
+    step = -(-len(samples) // MAX_SAMPLES)
     parts = [samples.rows(index)[1][:, 1:] for index in range(0, len(samples), step)]
     factors = torch.cat(parts, dim=1)
     factors /= factors.norm(dim=1, keepdim=True).clamp(min=1e-12)
@@ -234,10 +237,9 @@ class Store:
         model, n, columns = self.model, len(self.model.timeless), self.of_columns
         for name, sampler in self.samplers.items():
             samples: Samples = getattr(model, name)
-            user_rows = sampler.user_side.rows + self._unknown_interactions(
-                sampler.user_side, index
-            )
-            samples.put(index, user_rows * columns, sampler.item_side.rows * columns)
+            users, items = sampler.user_side, sampler.item_side
+            user_rows = users.rows + self._unknown_interactions(users, index)
+            samples.put(index, user_rows * columns, items.rows * columns)
             samples.noise.add_(self._variance(sampler.noise) / n)
             if len(samples.residuals):
                 samples.residuals.add_(residuals[name] * (self.unit / n))

@@ -103,7 +103,10 @@ class TimeEffect(nn.Module):
         noise[:-1] -= self._kept * steps[1:]
         right = (1 - relaxation) * factor * sums.numpy() + (1 - relaxation**2) ** 0.5 * noise
         diagonal, beside = precision * self._diagonal + w, precision * self._beside
-        solved, failed = lapack.dptsv(diagonal, beside, right, True, True, True)[2:]
+        if len(diagonal) == 1:  # for which LAPACK's wrapper has no shape
+            solved, failed = right / diagonal, bool(diagonal[0] <= 0)
+        else:
+            solved, failed = lapack.dptsv(diagonal, beside, right, True, True, True)[2:]
         if failed:
             raise torch.linalg.LinAlgError("the precision of a time effect is not positive")  # type: ignore[attr-defined]
         self.unit = relaxation * self.unit + torch.from_numpy(solved)

@@ -5,17 +5,19 @@ user felt for a few minutes, is left in the residuals of the user's ratings: rat
 A prediction is corrected by their weighted mean, shrunk towards 0:
 
     Σ_j w_j · residual_j / (SHRINKAGE + Σ_j w_j)
-    w_j = s_j⁸ + RECENT · s_j² · exp(-gap_j / SECONDS)
+    w_j = s_j⁸ + RECENT_WEIGHT · s_j² · exp(-gap_j / TIME_SCALE)
 
-where j goes through the user's rated items, s_j is the cosine of the two items' directions, 0 where
-it is negative, and gap_j is the time between the two ratings; without times the second term of the
-weight is left out. All four constants were chosen on slices of MovieLens' training rows.
+where j goes through the user's other rated items, s_j is the product of the two items' directions,
+0 where it is negative, and gap_j is the time between the two ratings; without times the second term
+of the weight is left out. All four constants were chosen on slices of MovieLens' training rows.
+
+This is neither torch nor of one model, since models and `cf.inference` both need it.
 
 Source:
     Koren 2008, "Factorization Meets the Neighborhood", section 2.2, for residuals of neighbors and
     shrinkage; Bell and Koren 2007, "Scalable Collaborative Filtering with Jointly Derived
-    Neighborhood Interpolation Weights", section 5, for neighbors after factors. The items' likeness
-    is here a model's own.
+    Neighborhood Interpolation Weights", section 5, for neighbors after factors. The similarity of
+    items is here a model's own.
 """
 
 from dataclasses import dataclass
@@ -27,13 +29,13 @@ from cf.core.ratings import Indices
 
 Floats = NDArray[np.float32]
 SHRINKAGE = 0.1
-RECENT = 0.1
-SECONDS = 600.0
+RECENT_WEIGHT = 0.1
+TIME_SCALE = 600.0  # seconds
 CHUNK = 2**22  # weights at a time
 
 
 @dataclass(frozen=True)
-class Rated:
+class UserResiduals:
     """The training ratings by user, one user's after the other's, and what a model leaves of them.
 
     Attributes:
@@ -58,7 +60,7 @@ class Rated:
     ) -> Floats:
         """What to add to predictions for (n,) users and items, and times if these have any: (n,).
 
-        `directions`, (n_items, k), has rows of length 1 or less.
+        `directions` is as for `weights`.
         """
         found = np.zeros(len(users), np.float32)
         if not len(self.items) or not len(users):
@@ -67,33 +69,57 @@ class Rated:
         distinct, firsts = np.unique(users[order], return_index=True)
         for user, rows in zip(distinct, np.split(order, firsts[1:]), strict=True):
             rated, residuals = self.of(int(user))
-            for part in np.array_split(rows, 1 + len(rows) * len(rated) // CHUNK):
-                gaps = None
-                if times is not None and self.times is not None:
-                    of_user = self.times[self.starts[user] : self.starts[user + 1]]
-                    gaps = np.abs(times[part, None] - of_user)
-                w = weights(directions[items[part]], directions[rated], gaps)
-                found[part] = correction(w, residuals)
+            of_user = directions, items[rows], rated, residuals
+            if times is None or self.times is None:
+                found[rows] = corrections(*of_user)
+            else:
+                rated_times = self.times[self.starts[user] : self.starts[user + 1]]
+                found[rows] = corrections(*of_user, times[rows], rated_times)
         return found
 
 
-def weights(wanted: Floats, rated: Floats, gaps: Indices | None = None) -> Floats:
-    """How much each rated item counts for each wanted one, (n, m), by their directions.
+def corrections(
+    directions: Floats,
+    wanted: Indices,
+    rated: Indices,
+    residuals: Floats,
+    times: Indices | None = None,
+    rated_times: Indices | None = None,
+) -> Floats:
+    """What to add to one user's predictions for (n,) wanted items: (n,).
 
     Args:
-        wanted: (n, k) directions.
-        rated: (m, k) directions.
-        gaps: (n, m) seconds between the ratings; None where a time is not known.
+        directions: as for `weights`.
+        rated, residuals: (m,) the user's items, and rating less prediction.
+        times, rated_times: (n,) and (m,) in seconds; None where they play no part.
     """
-    likeness = np.maximum(wanted @ rated.T, 0)
-    squared = np.square(likeness)
-    found: Floats = np.square(np.square(squared))
-    if gaps is not None:
-        found += RECENT * squared * np.exp(gaps / np.float32(-SECONDS), dtype=np.float32)
+    found = np.empty(len(wanted), np.float32)
+    step = max(1, CHUNK // max(1, len(rated)))
+    for start in range(0, len(wanted), step):
+        part = slice(start, start + step)
+        gaps = None
+        if times is not None and rated_times is not None:
+            gaps = np.abs(times[part, None] - rated_times)
+        w = weights(directions, wanted[part], rated, gaps)
+        found[part] = w @ residuals / (w.sum(1) + np.float32(SHRINKAGE))
     return found
 
 
-def correction(weights: Floats, residuals: Floats) -> Floats:
-    """(n,) of (n, m) weights and (m,) residuals: their mean, shrunk towards 0."""
-    shrunk: Floats = weights @ residuals / (weights.sum(1) + np.float32(SHRINKAGE))
-    return shrunk
+def weights(
+    directions: Floats, wanted: Indices, rated: Indices, gaps: Indices | None = None
+) -> Floats:
+    """How much each rated item counts for each wanted one, (n, m); an item not for itself.
+
+    Args:
+        directions: (n_items, k), whose products are the items' similarities, at most 1.
+        wanted: (n,) items.
+        rated: (m,) items.
+        gaps: (n, m) seconds between the ratings; None where a time is not known.
+    """
+    similarity = np.maximum(directions[wanted] @ directions[rated].T, 0)
+    squared = np.square(similarity)
+    found: Floats = np.square(np.square(squared))
+    if gaps is not None:
+        found += RECENT_WEIGHT * squared * np.exp(gaps / np.float32(-TIME_SCALE), dtype=np.float32)
+    found[wanted[:, None] == rated] = 0
+    return found

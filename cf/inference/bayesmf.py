@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cf.core.neighbors import SHRINKAGE, Rated, correction, weights
+from cf.core import neighbors
+from cf.core.neighbors import SHRINKAGE, UserResiduals
 from cf.core.ratings import Indices
 from cf.inference.base import MODEL_RANGE, Doubles, Floats, Information, Person
 
@@ -153,7 +154,7 @@ class BayesMF:
         return self._rated[chain].corrections(self._directions, users, items, times)
 
     @cached_property
-    def _rated(self) -> dict[str, Rated]:
+    def _rated(self) -> dict[str, UserResiduals]:
         """The residuals of each chain; empty ones of models that have none."""
         w: Mapping[str, Any] = self.weights
         starts = w.get("rated_starts", np.zeros(self.n_users + 1, np.int64))
@@ -161,7 +162,8 @@ class BayesMF:
         found = {}
         for chain in ("timeless", "timed"):
             residuals = w.get(f"{chain}.residuals", np.zeros(0, np.float16))
-            found[chain] = Rated(starts, items, residuals, w.get(f"{chain}.rated_times"))
+            times = w["timed.times"][w["timed.moments"]] if f"{chain}.moments" in w else None
+            found[chain] = UserResiduals(starts, items, residuals, times)
         return found
 
     @cached_property
@@ -254,8 +256,8 @@ class BayesMF:
         of_each = np.matmul(designs, rows.transpose(0, 2, 1)) + levels[..., None]  # (s, n, m)
         everything, without = (np.clip(sums, *MODEL_RANGE).mean(0) for sums in (of_all, of_each))
         if self._directions.size:
-            w = weights(self._directions[targets], self._directions[items])  # (n, m)
-            everything += correction(w, fit.residuals)
+            everything += neighbors.corrections(self._directions, targets, items, fit.residuals)
+            w = neighbors.weights(self._directions, targets, items)  # (n, m)
             without += _corrections_without_each(w, fit, rows)
         return tuple(
             np.clip(mean, *MODEL_RANGE) * self.factor + self.offset
@@ -301,12 +303,8 @@ class BayesMF:
         parts = [self._of_items(person, every[start : start + CHUNK]) for start in starts]
         means, deviations = map(np.concatenate, zip(*parts, strict=True))
         if person.rated is not None:
-            rated, residuals = person.rated
-            for start in starts:
-                part = every[start : start + CHUNK]
-                w = weights(self._directions[part], self._directions[rated])
-                means[start : start + CHUNK] += correction(w, residuals) * np.float32(self.factor)
-            means = means.clip(*self.range)
+            added = neighbors.corrections(self._directions, every, *person.rated)
+            means = (means + added * np.float32(self.factor)).clip(*self.range)
         return means, deviations
 
     def table(self, people: Sequence[Person]) -> Floats:
@@ -407,7 +405,9 @@ def _corrections_without_each(weights: Floats, fit: Posterior, rows: Any) -> Any
     """
     s, m, d = rows.shape
     designs, without = (part.transpose(1, 0, 2).reshape(m, s * d) for part in (fit.designs, rows))
-    residuals = fit.targets.mean(0)[:, None] - designs @ without.T / s  # (of m, without m)
-    own = np.diagonal(residuals)
+    # The residual of i without j is target_i - design_i · without_j / s; weighted, all i at once.
+    targets = fit.targets.mean(0)
+    own = targets - (designs * without).sum(1) / s
+    sums = (weights @ targets)[:, None] - (weights @ designs) @ without.T / s
     total = weights.sum(1, keepdims=True) - weights + SHRINKAGE
-    return (weights @ residuals - weights * own) / total
+    return (sums - weights * own) / total

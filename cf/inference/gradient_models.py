@@ -24,10 +24,12 @@ class GradientModel:
 
     Attributes:
         user_rows: (n_members, n_users, d); item_rows alike, with another d.
+        known_users: of which there are training ratings, as far as the model tells; else all.
     """
 
     user_rows: Floats
     item_rows: Floats
+    known_users: Indices | slice = slice(None)
 
     def __init__(self, n_users: int, n_items: int, rating_range: tuple[float, float]) -> None:
         self.n_users, self.n_items = n_users, n_items
@@ -69,6 +71,7 @@ class GradientModel:
         """A new person's row in one member, (d,), and its precision, (d, d)."""
         targets = (ratings - self.offset) / self.factor
         users, of_items = self.user_rows[k], self.item_rows[k][items]
+        users = users[self.known_users]
         mean = users.mean(0, dtype=np.float64)
         spread = np.cov(users.T.astype(np.float64)).reshape(len(mean), -1)
         prior = np.linalg.inv(spread + RIDGE * np.eye(len(mean)))
@@ -187,6 +190,8 @@ class DotBias(GradientModel):
             return np.ascontiguousarray(joined.transpose(1, 0, 2))
 
         self.user_rows, self.item_rows = rows("user"), rows("item")
+        if (known := weights.get("user_known")) is not None and known.any():
+            self.known_users = np.flatnonzero(known)
 
     def member(self, rows: Floats, items: Floats, k: int) -> Floats:
         """As `GradientModel.member`."""

@@ -23,6 +23,7 @@ NEW_USER, NEW_ITEM, NEW_BOTH = "new user", "new item", "new user and item"
 Years = int | str | tuple[int | None, int | None] | None
 COLD_USER, COLD_ITEM = "user without training ratings", "item without training ratings"
 LATEST = 2**40  # s since 1970
+N_RESCORED = 200  # items that are put in the order of their predictions
 Z95 = 1.959964  # standard deviations on either side that 95% of a normal distribution are within
 
 
@@ -186,11 +187,14 @@ class Recommender:
             items = np.arange(self.answers.n_items)
             found = lists.scores(self.answers, [person], [rated], [seen], *how)[0]
             found[~wanted] = -np.inf
-        order = np.lexsort((items, -found))[:n]
+        order = np.lexsort((items, -found))[: max(n, N_RESCORED) if by == "stars" else n]
         top = items[order[np.isfinite(found[order])]]
         if not len(top):
             raise NothingLeftError("no item is left to recommend. Ask for fewer restrictions.")
         mean, std = self.answers.score(person, top)
+        if by == "stars":  # tables of all items leave out what takes long; predictions do not
+            best = np.argsort(-mean, kind="stable")[:n]
+            top, mean, std = top[best], mean[best], None if std is None else std[best]
         table = self._items(top).assign(n_ratings=self.n_ratings[top], prediction=mean)
         if std is not None:
             low, high = self.facts["rating_range"]

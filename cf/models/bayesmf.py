@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from cf.core.config import BaseConfig, Count, Range
-from cf.core.neighbors import Rated
+from cf.core.neighbors import UserResiduals
 from cf.models.base import Model
 
 SIZED_BY_RATINGS = (
     *("rated_items", "item_directions", "timeless.residuals"),
-    *("timed.effects", "timed.residuals", "timed.rated_times"),
+    *("timed.effects", "timed.residuals", "timed.moments"),
 )
 """Parameters of a model whose size or type is not known before they are sampled."""
 
@@ -74,7 +74,7 @@ class TimedSamples(Samples):
         effects: (n_scales, n_moments) of each process in stars, the mean over samples.
         variances: (n_scales,) of a process where nothing is known of it, in stars², the mean over
             samples.
-        rated_times: (n,) when each of the `residuals` was rated.
+        moments: (n,) the index in `times` of each of the `residuals`.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class TimedSamples(Samples):
         effects = torch.zeros(len(scales), len(times), dtype=torch.float16)
         self.effects = frozen(effects)
         self.variances = frozen(torch.ones(len(scales)))
-        self.rated_times = frozen(torch.zeros(0, dtype=torch.int64))
+        self.moments = frozen(torch.zeros(0, dtype=torch.int32))
 
     def at(self, users: Tensor, times: Tensor) -> "Moment":
         """What is known of the processes at (B,) times."""
@@ -198,7 +198,7 @@ class BayesMF(Model):
             (n_samples, r, d). `cf.inference` folds new users in with them.
         noise_shape, noise_rate: (n_samples,) of the Gamma of the users' noise precisions.
         rated_starts, rated_items: (n_users + 1,) and (n,) the training ratings, by user.
-        item_directions: (n_items, k), of length 1 or less: items alike have a cosine near 1.
+        item_directions: (n_items, k), whose products are the items' similarities.
     """
 
     class Config(BaseConfig):
@@ -283,11 +283,14 @@ class BayesMF(Model):
         times: Tensor | None = None,
     ) -> Tensor:
         """The mean of a chain's samples, (B,), corrected by residuals, within the range."""
-        rated = Rated(
+        rated_times = None
+        if isinstance(samples, TimedSamples):
+            rated_times = samples.times[samples.moments].numpy(force=True)
+        rated = UserResiduals(
             self.rated_starts.numpy(force=True),
             self.rated_items.numpy(force=True),
             samples.residuals.numpy(force=True),
-            samples.rated_times.numpy(force=True) if isinstance(samples, TimedSamples) else None,
+            rated_times,
         )
         pairs = users.numpy(force=True), items.numpy(force=True)
         when = None if times is None else times.numpy(force=True)

@@ -30,6 +30,7 @@ class DotBiasEnsemble(Model):
     """
 
     user_offset: Tensor
+    user_known: Tensor
 
     class Config(BaseConfig):
         """Members, factors a user or item of each, and the range they and the biases start in.
@@ -55,30 +56,30 @@ class DotBiasEnsemble(Model):
         self.low, self.high = rating_range
         self.damping = config.offset_damping
         self.decay_scales = {"user_bias.weight": config.user_bias_decay}
-        # Models saved before there were offsets have none in their files.
-        self.register_buffer("user_offset", torch.zeros(n_users, 1), persistent=self.damping > 0)
+        # Models saved before there were offsets have neither in their files.
+        saved = self.damping > 0
+        self.register_buffer("user_offset", torch.zeros(n_users, 1), persistent=saved)
+        self.register_buffer("user_known", torch.ones(n_users, dtype=torch.bool), persistent=saved)
 
     def before_training(self, train: Ratings) -> None:
         """As `Model.before_training`: set the offsets."""
         if self.damping:
             mean = float(on_model_scale(self, train.values).double().mean())
             m = np.clip((mean - self.low) / (self.high - self.low), FURTHEST, 1 - FURTHEST)
-            weight = self.damping / (self.damping + self._counts(train))
+            counts = np.bincount(train.users, minlength=len(self.user_offset))
+            weight = torch.tensor(self.damping / (self.damping + counts))
             self.user_offset.copy_(np.log(m / (1 - m)) * weight[:, None])
+            self.user_known.copy_(torch.tensor(counts > 0))
 
     @torch.no_grad()
     def after_epoch(self, train: Ratings) -> None:
         """As `Model.after_epoch`: give users without ratings the mean row of the others."""
-        known = self._counts(train) > 0
+        known = self.user_known
         if self.damping and not known.all():
             factors, bias = self.user_factors.weight, self.user_bias.weight
             level = (bias + self.user_offset)[known].mean(0)
             factors[~known] = factors[known].mean(0)
             bias[~known] = level - self.user_offset[~known]
-
-    def _counts(self, train: Ratings) -> Tensor:
-        counts = np.bincount(train.users, minlength=len(self.user_offset))
-        return torch.tensor(counts, device=self.user_offset.device)
 
     def members(self, users: Tensor, items: Tensor) -> Tensor:
         """Each member's prediction in stars, (B, n_members), in (low, high)."""

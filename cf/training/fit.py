@@ -89,8 +89,8 @@ def fit(
         train_loss = model.factor**2 * float(np.average(members.mean(1), weights=sizes))
         seconds = time.perf_counter() - started
         errors = predict(model, valid.users, valid.items).astype(np.float64) - valid.values
-        valid_loss = float(np.mean(errors**2))
-        if not (math.isfinite(train_loss) and math.isfinite(valid_loss)):
+        valid_loss = float(np.mean(errors**2)) if len(valid) else math.nan
+        if not math.isfinite(train_loss) or (len(valid) and not math.isfinite(valid_loss)):
             raise InputError(
                 f"training diverged: in epoch {epoch} the loss is {train_loss} on train and "
                 f"{valid_loss} on held-out rows. Lower the learning_rate."
@@ -104,9 +104,11 @@ def compare_with_mean(last: EpochResult, train: Ratings, valid: Ratings) -> str:
     Predictions start at the middle of the range, so this happens where users or items have few
     training ratings, and ratings are elsewhere in the range.
     """
+    if not len(valid):
+        return ""
     errors = valid.values - train.values.mean(dtype=np.float64)
     of_mean, of_model = math.sqrt(float(np.mean(errors**2))), math.sqrt(last.valid_loss)
-    if not of_model > WORSE * of_mean:  # or without held-out ratings, where both are NaN
+    if of_model <= WORSE * of_mean:
         return ""
     return (
         f"the RMSE on held-out ratings is {of_model:.4g}, worse than the {of_mean:.4g} of the mean "

@@ -46,8 +46,9 @@ class Optimizer:
         rate = self.param_groups[0]["lr"]
         for decay in dict.fromkeys(self.decays):  # the operators take one
             alike = [i for i in reached if self.decays[i] == decay]
-            chosen = ([tensors[i] for i in alike] for tensors in lists)
-            self._update(*chosen, lr=rate, weight_decay=decay, **self.options)
+            if alike:
+                chosen = ([tensors[i] for i in alike] for tensors in lists)
+                self._update(*chosen, lr=rate, weight_decay=decay, **self.options)
 
     def _update(self, *lists: list[Any], **options: Any) -> None:
         raise NotImplementedError
