@@ -14,11 +14,13 @@ def main() -> None:
     ratings = io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"])
     items = io.read_parquet(paths.ITEMS, ["item_id", "title", "year", "genres"])
     users = io.read_parquet(paths.USERS, ["user_id"])
+    tags = io.read_parquet(paths.TAGS, ["item_id", "tag", "timestamp"])
     encoded, user_ids, item_ids = encode(ratings)
     io.write_parquet(paths.ENCODED_RATINGS, encoded)
     io.write_parquet(paths.ENCODED_USERS, in_order(users, "user_id", user_ids))
     encoded_items = in_order(items, "item_id", item_ids).fillna({"genres": ""})
     io.write_parquet(paths.ENCODED_ITEMS, encoded_items)
+    io.write_parquet(paths.ENCODED_TAGS, encode_tags(tags, item_ids))
 
 
 def encode(ratings: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index, pd.Index]:
@@ -39,6 +41,14 @@ def encode(ratings: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index, pd.Index]:
 def in_order(table: pd.DataFrame, key: str, ids: pd.Index) -> pd.DataFrame:
     """The rows of a table of users or items by index; one that it lacks has nothing but its id."""
     return table.set_index(key).reindex(ids).rename_axis(key).reset_index()
+
+
+def encode_tags(tags: pd.DataFrame, item_ids: pd.Index) -> pd.DataFrame:
+    """The tags of the rated items, with item, the index, in place of item_id."""
+    item = item_ids.get_indexer(pd.Index(tags["item_id"]))
+    encoded = tags.drop(columns="item_id")
+    encoded.insert(0, "item", item.astype(np.int64))
+    return encoded[item >= 0].reset_index(drop=True)
 
 
 def number(ids: pd.Series) -> tuple[NDArray[np.int64], pd.Index]:

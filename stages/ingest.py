@@ -7,7 +7,7 @@ from cf.core import config, io, paths
 from cf.core.config import AUTO, Ingest
 from cf.core.errors import exit_on_input_error
 from cf.core.ratings import Provenance, ids_digest, unit_of
-from cf.data import datasets, movielens, own_files, ratings_file
+from cf.data import datasets, movielens, own_files, ratings_file, side_tables
 
 
 @exit_on_input_error
@@ -24,9 +24,10 @@ def main() -> None:
     feedback = "explicit"
     if settings is None:
         ratings, items, users = movielens.read(source.path, source.rating_range)
+        tags = movielens.read_tags(source.path)
     else:
         own = ratings_file.read(files, settings)
-        ratings, items, users = own.ratings, own.items, own.users
+        ratings, items, users, tags = own.ratings, own.items, own.users, side_tables.no_tags()
         source = replace(source, rating_range=own.rating_range)
         if own.implicit:
             feedback = "implicit"
@@ -39,6 +40,7 @@ def main() -> None:
     io.write_parquet(paths.RATINGS, ratings)
     io.write_parquet(paths.ITEMS, items)
     io.write_parquet(paths.USERS, users)
+    io.write_parquet(paths.TAGS, tags)
     user_ids, item_ids = (ratings[key].unique() for key in ("user_id", "item_id"))
     provenance = Provenance(
         dataset=source.dataset,

@@ -1,6 +1,8 @@
 """Made-up data sets in every format, and a server to download them from."""
 
+import csv
 import hashlib
+import io
 import os
 import threading
 import zipfile
@@ -28,6 +30,7 @@ ITEMS = [
     (20, "City of Lost Children, The (Cité des enfants perdus, La) (1995)", "Sci-Fi"),
     (30, "Nameless", ""),
 ]
+TAGS = [(7, 20, "Dark", 1000), (3, 20, "dark ", 1002), (3, 40, 'NA, "5"::', 1002), (9, 10, "", 7)]
 USERS = [(3, 24, "M", "writer"), (7, 53, "F", "other")]
 RATING_DTYPES = {
     "user_id": "int64",
@@ -36,6 +39,7 @@ RATING_DTYPES = {
     "timestamp": "int64",
 }
 ITEM_DTYPES = {"item_id": "int64", "title": "str", "year": "Int32", "genres": "str"}
+TAG_DTYPES = {"item_id": "int64", "tag": "str", "timestamp": "int64"}
 LAYOUTS = ["ratings.csv", "ratings.dat", "u.data", "ml-100k.inter"]
 
 
@@ -75,9 +79,20 @@ def members(layout, ratings=RATINGS, items=ITEMS):
     return _texts(*tables, "utf-8", users=(f"{folder}/ml-100k.user", people))
 
 
-def movielens_zip(path, layout="ratings.csv", ratings=RATINGS, items=ITEMS):
+def tags_member(layout, tags):
+    """The name and content of a MovieLens file's member of tags, which some have."""
+    if layout == "ratings.csv":
+        text = io.StringIO()
+        csv.writer(text).writerows([("userId", "movieId", "tag", "timestamp"), *tags])
+        return {"ml/tags.csv": text.getvalue().encode()}
+    lines = ("::".join(map(str, fields)) for fields in tags)
+    return {"ml/tags.dat": "".join(f"{line}\n" for line in lines).encode()}
+
+
+def movielens_zip(path, layout="ratings.csv", ratings=RATINGS, items=ITEMS, tags=None):
     """`path`, now a MovieLens file."""
-    return zipped(path, members(layout, ratings, items))
+    contents = members(layout, ratings, items)
+    return zipped(path, contents if tags is None else contents | tags_member(layout, tags))
 
 
 def zipped(path, contents):

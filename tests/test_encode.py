@@ -3,7 +3,8 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.encode import encode
+from cf.data.side_tables import no_tags
+from stages.encode import encode, encode_tags
 
 id_lists = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=50)
 
@@ -30,3 +31,17 @@ def test_other_ids_for_the_same_users_give_the_same_indices(raw: list[int], rand
     ]
     encoded = [encode(frame)[0] for frame in frames]
     pd.testing.assert_frame_equal(*encoded)
+
+
+def test_tags_have_the_index_of_their_item_and_those_of_unrated_items_are_left_out() -> None:
+    tags = no_tags()
+    for item_id, tag, time in [(30, "a", 3), (10, "b", 1), (99, "c", 2), (30, "a", 1), (20, "", 4)]:
+        tags.loc[len(tags)] = item_id, tag, time
+    encoded = encode_tags(tags, pd.Index([20, 30, 10]))
+    assert list(encoded) == ["item", "tag", "timestamp"]
+    assert encoded["item"].dtype == np.int64
+    assert encoded.to_numpy().tolist() == [[1, "a", 3], [2, "b", 1], [1, "a", 1], [0, "", 4]]
+    for item_ids in (pd.Index([20, 30]), pd.Index(["20", "x"])):
+        none = encode_tags(no_tags(), item_ids)
+        assert none.dtypes.astype(str).tolist() == ["int64", "str", "int64"]
+        assert none.empty

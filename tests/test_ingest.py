@@ -19,6 +19,8 @@ from tests.ingest_files import (
     RATING_DTYPES,
     RATINGS,
     ROOT,
+    TAG_DTYPES,
+    TAGS,
     dtypes,
     movielens_zip,
     published,
@@ -55,7 +57,7 @@ def project(tmp_path, monkeypatch):
 @pytest.fixture
 def cached(project, tmp_path, monkeypatch):
     """The registry's ml-1m is a made-up file, and lies in the cache."""
-    path = movielens_zip(tmp_path / "cache" / "ml-1m.zip")
+    path = movielens_zip(tmp_path / "cache" / "ml-1m.zip", tags=TAGS)
     monkeypatch.setitem(datasets.REGISTRY, "ml-1m", published("ml-1m", path))
     return path
 
@@ -87,12 +89,16 @@ def test_a_published_data_set(project, cached, capsys):
         "params.yaml",
         "provenance.json",
         "ratings.parquet",
+        "tags.parquet",
         "users.parquet",
     ]
     ratings = pd.read_parquet("data/ingested/ratings.parquet")
     assert dtypes(ratings) == RATING_DTYPES
     assert tuples(ratings) == RATINGS
     assert dtypes(pd.read_parquet("data/ingested/items.parquet")) == ITEM_DTYPES
+    tags = pd.read_parquet("data/ingested/tags.parquet")
+    assert dtypes(tags) == TAG_DTYPES
+    assert tuples(tags) == [fields[1:] for fields in TAGS]
     assert provenance() == {
         "dataset": "ml-1m",
         "requested": "ml-1m",
@@ -138,6 +144,8 @@ def test_an_own_file_without_timestamps(project):
     ingest.main()
     ratings = pd.read_parquet("data/ingested/ratings.parquet")
     assert list(ratings) == ["user_id", "item_id", "rating"]
+    tags = pd.read_parquet("data/ingested/tags.parquet")
+    assert (dtypes(tags), len(tags)) == (TAG_DTYPES, 0)
 
 
 def test_the_unit_is_stated_or_by_the_range(project):

@@ -3,13 +3,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cf.core.errors import InputError
-from cf.data.movielens import GENRES, USER_TYPES, read
+from cf.data.movielens import GENRES, USER_TYPES, read, read_tags
 from tests.ingest_files import (
     ITEM_DTYPES,
     ITEMS,
     LAYOUTS,
     RATING_DTYPES,
     RATINGS,
+    TAG_DTYPES,
+    TAGS,
     USERS,
     dtypes,
     members,
@@ -40,6 +42,11 @@ genres = st.lists(st.sampled_from(GENRES), unique=True).map(
     lambda names: "|".join(sorted(names, key=GENRES.index))
 )
 items = st.lists(st.tuples(ids, titles, genres), min_size=1)
+tags = st.lists(
+    st.tuples(
+        ids, ids, st.text(st.characters(exclude_categories=["Cs", "Cc"])), st.integers(0, 2**40)
+    )
+)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -112,6 +119,78 @@ def test_no_ratings_are_refused(tmp_path):
     path = zipped(tmp_path / "ml.zip", members("ratings.csv", ratings=[]))
     with pytest.raises(InputError, match="holds no ratings"):
         read(path, STARS)
+
+
+@pytest.mark.parametrize("layout", ["ratings.csv", "ratings.dat"])
+def test_odd_tags_stay_text(tmp_path, layout):
+    odd = [
+        "NA",
+        "",
+        " ",
+        "null",
+        "1990",
+        "3.0",
+        "a, b",
+        'says "no"',
+        '"',
+        "a::b",
+        "::",
+        "\U0001f600",
+    ]
+    given = [*TAGS, *((1, 10, tag, 5) for tag in odd)]
+    tags = read_tags(movielens_zip(tmp_path / "ml.zip", layout, tags=given))
+    assert dtypes(tags) == TAG_DTYPES
+    assert tuples(tags) == [fields[1:] for fields in given]
+
+
+@pytest.mark.parametrize("layout", ["ratings.csv", "ratings.dat"])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tags)
+def test_tags_that_are_written_are_read(tmp_path, layout, tags):
+    got = read_tags(movielens_zip(tmp_path / "ml.zip", layout, tags=tags))
+    assert dtypes(got) == TAG_DTYPES
+    assert tuples(got) == [fields[1:] for fields in tags]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_without_a_file_of_tags_there_are_none(tmp_path, layout):
+    tags = read_tags(movielens_zip(tmp_path / "ml.zip", layout))
+    assert (dtypes(tags), len(tags)) == (TAG_DTYPES, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("tags.csv", "3,20,dark"),
+        ("tags.csv", "3,20,dark,2,1"),
+        ("tags.csv", "3,20,dark,soon"),
+        ("tags.csv", f"3,{2**70},dark,1"),
+        ("tags.csv", '3,20,"dark,1'),
+        ("tags.csv", ""),
+        ("tags.dat", "3::20::1002"),
+        ("tags.dat", "3::20::dark::soon"),
+        ("tags.dat", ""),
+    ],
+)
+def test_a_line_that_is_no_tag_is_refused_with_its_row(tmp_path, name, line):
+    header, sep, layout = (
+        ("userId,movieId,tag,timestamp\n", ",", "ratings.csv")
+        if name.endswith("csv")
+        else ("", "::", "ratings.dat")
+    )
+    first = sep.join(["7", "20", "dark", "1000"])
+    contents = members(layout) | {f"ml/{name}": f"{header}{first}\n{line}\n".encode()}
+    path = zipped(tmp_path / "ml.zip", contents)
+    with pytest.raises(InputError) as caught:
+        read_tags(path)
+    assert str(caught.value).startswith(f"{path}, {name} row 2: expected a user, an item, a tag")
+
+
+def test_the_real_tags_of_ml_latest_small():
+    tags = read_tags(real_zip("ml-latest-small"))
+    assert len(tags) == 3_683
+    assert tags["tag"].nunique() == 1_589
+    assert tuples(tags.head(1)) == [(60756, "funny", 1445714994)]
 
 
 def test_the_real_ml_latest_small():

@@ -9,12 +9,14 @@ INGESTED = Path("data/ingested")
 RATINGS = INGESTED / "ratings.parquet"
 ITEMS = INGESTED / "items.parquet"
 USERS = INGESTED / "users.parquet"
+TAGS = INGESTED / "tags.parquet"
 PROVENANCE = INGESTED / "provenance.json"
 
 ENCODED = Path("data/encoded")
 ENCODED_RATINGS = ENCODED / "ratings.parquet"
 ENCODED_USERS = ENCODED / "users.parquet"  # with features, by index
 ENCODED_ITEMS = ENCODED / "items.parquet"  # with title, year, genres and features, by index
+ENCODED_TAGS = ENCODED / "tags.parquet"  # one a row, with the index of the item
 
 SPLIT = Path("data/split")
 TRAIN = SPLIT / "train.parquet"

@@ -16,7 +16,7 @@ from pyarrow import types
 from cf.core.config import AUTO, ItemTable, TextLayout, UserTable
 from cf.core.errors import InputError
 from cf.data import columns, table_file
-from cf.data.validation import ITEM_TYPES
+from cf.data.validation import ITEM_TYPES, TAG_TYPES
 from cf.data.values import Ids, WrongValueError
 
 NAMES = {
@@ -48,6 +48,11 @@ def bare_items(item_ids: "pd.Series[Any]") -> pd.DataFrame:
     """Items of which the ids alone are known."""
     items = pd.DataFrame({"item_id": item_ids, "title": None, "year": None, "genres": ""})
     return items.astype({key: kind for key, kind in ITEM_TYPES.items() if key != "item_id"})
+
+
+def no_tags() -> pd.DataFrame:
+    """A table of tags, as `movielens.read_tags` has it, without any."""
+    return pd.DataFrame(columns=list(TAG_TYPES)).astype(TAG_TYPES)
 
 
 def read_items(settings: ItemTable, item_ids: "pd.Series[Any]") -> tuple[pd.DataFrame, list[str]]:

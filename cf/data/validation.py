@@ -11,6 +11,7 @@ from cf.core.errors import InputError
 
 RATING_TYPES = {"user_id": "int64", "item_id": "int64", "rating": "float32", "timestamp": "int64"}
 ITEM_TYPES = {"item_id": "int64", "title": "str", "year": "Int32", "genres": "str"}
+TAG_TYPES = {"item_id": "int64", "tag": "str", "timestamp": "int64"}
 
 
 def validate(
