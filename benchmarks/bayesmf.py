@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks.switches import OFF
 from cf.bayes import side_information
 from cf.bayes.sample import Sweep, sample
+from cf.bayes.side_information import drop_unavailable
 from cf.core import config, io, paths
 from cf.core.config import Sampling
 from cf.core.ratings import Provenance, Ratings, Stars, is_cold
@@ -38,10 +39,12 @@ class Data(NamedTuple):
         rating_range: in stars.
         users: features by index.
         items: genres, joined by "|", year of release and features by index.
+        tags: item, tag and timestamp of each that was given.
     """
 
     users: pd.DataFrame
     items: pd.DataFrame
+    tags: pd.DataFrame
     rating_range: tuple[float, float]
 
 
@@ -50,7 +53,8 @@ def read() -> Data:
     facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     users = io.read_parquet(paths.ENCODED_USERS, ["user_id"])
     items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
-    return Data(users, items, facts.rating_range)
+    tags = io.read_parquet(paths.ENCODED_TAGS, ["item", "tag", "timestamp"])
+    return Data(users, items, tags, facts.rating_range)
 
 
 def chain(
@@ -61,8 +65,8 @@ def chain(
     spec = ModelSpec(sampling.model, len(data.users), len(data.items), data.rating_range)
     model = spec.build("bayesmf")
     assert isinstance(model, BayesMF)
-    gibbs = side_information.drop_unavailable(sampling.gibbs, train, data.items, data.users)
-    features = side_information.features(gibbs, train, data.users, data.items)
+    gibbs = drop_unavailable(sampling.gibbs, train, data.items, data.users, data.tags)
+    features = side_information.features(gibbs, train, data.users, data.items, data.tags)
     return model, sample(model, train, valid, *features, gibbs)
 
 
@@ -121,7 +125,7 @@ def changed(sampling: Sampling, seed: int, **changes: Any) -> Sampling:
 def variants(sampling: Sampling, ratings: Ratings) -> dict[str, dict[str, Any]]:
     """What to change, by name: each switch off that the data has something for, and several."""
     data = read()
-    gibbs = side_information.drop_unavailable(sampling.gibbs, ratings, data.items, data.users)
+    gibbs = drop_unavailable(sampling.gibbs, ratings, data.items, data.users, data.tags)
     return {
         "everything": {},
         **{f"without {name}": {name: off} for name, off in OFF.items() if getattr(gibbs, name)},

@@ -36,10 +36,7 @@ def models(train: Ratings, facts: Provenance) -> Iterator[tuple[str, Answers]]:
     """bayesmf and dotbias_ensemble, trained as params.yaml says."""
     sizes = facts.n_users, facts.n_items, facts.rating_range
     sampling = config.load(paths.PARAMS, "train_bayesmf", Sampling)
-    users = io.read_parquet(paths.ENCODED_USERS, ["user_id"])
-    items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
-    data = bayesmf.Data(users, items, facts.rating_range)
-    sampled = bayesmf.sampled(sampling, train, data)
+    sampled = bayesmf.sampled(sampling, train, bayesmf.read())
     yield "bayesmf", BayesMF(arrays(sampled), None, *sizes)
     training = config.load(paths.PARAMS, "train_dotbias_ensemble", Training)
     torch.manual_seed(training.seed)

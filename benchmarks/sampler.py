@@ -57,11 +57,12 @@ def made_up(everything: bool, n_threads: int) -> Took:
     train = Ratings(raters, movies, values, times, np.arange(N_RATINGS))
     names = draw.choice(["Action", "Comedy", "Drama", "Comedy|Drama", "War"], N_ITEMS).tolist()
     years = draw.integers(1930, 2001, N_ITEMS).astype(float)
-    users, items = (
+    users, items, tags = (
         pd.DataFrame(index=range(N_USERS)),
         pd.DataFrame({"genres": names, "year": years}),
+        pd.DataFrame({"item": np.arange(N_ITEMS), "tag": names, "timestamp": 0}),
     )
-    data = Data(users, items, (0.5, 5.0))
+    data = Data(users, items, tags, (0.5, 5.0))
     sampling = settings(everything, n_threads)
     short = {"n_factors": N_FACTORS, "n_samples": N_SWEEPS, "n_sweeps": N_SWEEPS, "burn_in": 0}
     sampling = changed(sampling, sampling.seed, **short)

@@ -121,7 +121,9 @@ def features_of(train: Ratings, gibbs: Gibbs) -> tuple[Tensor, Tensor]:
     """What bayesmf knows of users and of items, (n, columns) each."""
     users = io.read_parquet(paths.ENCODED_USERS, ["user_id"])
     items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
-    of_users, of_items = side_information.features(gibbs, train, users, items)
+    tags = io.read_parquet(paths.ENCODED_TAGS, ["item", "tag", "timestamp"])
+    gibbs = side_information.drop_unavailable(gibbs, train, items, users, tags)
+    of_users, of_items = side_information.features(gibbs, train, users, items, tags)
     return dense(of_users), dense(of_items)
 
 

@@ -14,7 +14,7 @@ from cf.tracking.record import new_training_record, recording
 
 DATA = (
     *(paths.TRAIN, paths.VALID, paths.SPLIT_PROVENANCE),
-    *(paths.ENCODED_USERS, paths.ENCODED_ITEMS),
+    *(paths.ENCODED_USERS, paths.ENCODED_ITEMS, paths.ENCODED_TAGS),
 )
 CODE = ("cf/bayes/*.py", "cf/models/bayesmf.py", "cf/training/item_features.py")
 """What a chain depends on: a change of any of these files starts it anew."""
@@ -35,6 +35,7 @@ def main() -> None:
     valid = Ratings.from_frame(io.read_parquet(paths.VALID))
     users = io.read_parquet(paths.ENCODED_USERS, ["user_id"])
     items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
+    tags = io.read_parquet(paths.ENCODED_TAGS, ["item", "tag", "timestamp"])
     changed = git.changed_params(name)
     record = new_training_record(settings.experiment, name, section, provenance, split, changed)
     record_path = paths.RUNS / f"{name}.json"
@@ -55,14 +56,14 @@ def main() -> None:
         model = spec.build(f"{context}.model")
         if not isinstance(model, BayesMF):
             raise InputError(f"{context}.model.name: expected bayesmf, which alone is sampled.")
-        gibbs = side_information.drop_unavailable(section.gibbs, train, items, users)
+        gibbs = side_information.drop_unavailable(section.gibbs, train, items, users, tags)
         off = [key for key, value in gibbs if value != getattr(section.gibbs, key)]
         if off := [key for key in off if not key.endswith("_features")]:  # few data sets have any
             print(f"{name}: the data set has no {', '.join(off)}: sampled without.")
         record.parameters.update(gibbs.model_dump())  # what is used, not what was asked for
         recorder.upsert(record, record_path)
 
-        features = side_information.features(gibbs, train, users, items)
+        features = side_information.features(gibbs, train, users, items, tags)
         code = sorted(path for pattern in CODE for path in Path().glob(pattern))
         parts = [section.model_dump_json(), torch.__version__, *map(io.digest, [*DATA, *code])]
         chain = ChainCheckpoint(paths.CHAINS / f"{name}.safetensors", fingerprint="\n".join(parts))

@@ -51,6 +51,14 @@ def test_the_committed_file_is_valid(pytestconfig: pytest.Config) -> None:
         config.validate(settings, "model", base.find(settings.pop("name")).Config)
 
 
+def test_a_section_of_before_there_were_tags_is_valid(pytestconfig: pytest.Config) -> None:
+    section = yaml.safe_load((pytestconfig.rootpath / "params.yaml").read_text())["train_bayesmf"]
+    assert section["gibbs"].pop("tags") is True
+    assert config.validate(section, "here", config.Sampling).gibbs.tags
+    section["gibbs"]["tags"] = "some"
+    assert "gibbs.tags" in message(section, config.Sampling)
+
+
 def test_a_total_decay_is_shared_by_the_ratings() -> None:
     optimizer = {"name": "sgd", "momentum": 0.9, "total_weight_decay": 8.0}
     training = config.validate({**GOOD, "optimizer": optimizer}, "here", config.Training)

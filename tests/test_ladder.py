@@ -20,7 +20,7 @@ from benchmarks.ladder.score import Chain, run, summarize
 from cf.core.errors import InputError
 from cf.data import download
 from cf.data.download import UnreachableError
-from tests.ingest_files import ITEMS, RATINGS, USERS, movielens_zip
+from tests.ingest_files import ITEMS, RATINGS, TAGS, USERS, movielens_zip, tuples
 
 N_ML_1M = 1_000_209
 
@@ -76,6 +76,17 @@ def test_a_fold_of_ml_100k_comes_with_features_of_users_and_items(tmp_path, monk
     genres = {item: names for item, _, names in ITEMS}
     assert [genres[item] for item in data.items["item_id"]] == data.items["genres"].tolist()
     assert data.rating_range == (1.0, 5.0)
+
+
+def test_rows_of_ml_10m_come_with_tags_of_the_rated_items(tmp_path, monkeypatch):
+    monkeypatch.setattr(ladder_rows, "TENTH", 0.5)
+    path = movielens_zip(tmp_path / "ml.zip", "ratings.dat", tags=TAGS)
+    data = read(LADDER["ml-10m"], path).data
+    given = data.tags.assign(item=data.items["item_id"].to_numpy()[data.tags["item"]])
+    rated = {item for _, item, *_ in RATINGS}
+    assert tuples(given) == [fields[1:] for fields in TAGS if fields[1] in rated]
+    none = read(LADDER["ml-1m-42"], movielens_zip(tmp_path / "ml.zip", "ratings.dat"))
+    assert none.data.tags.empty
 
 
 def test_random_rows_of_ml_1m_are_a_fold_of_myfm_but_for_one():

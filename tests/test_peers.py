@@ -41,6 +41,7 @@ def case(planted: tuple[Ratings, Ratings]) -> Case:
         n_items,
         (0.5, 5.0),
         pd.DataFrame({"genres": names, "year": years}),
+        pd.DataFrame({"item": range(n_items), "tag": names, "timestamp": 0}),
         task,
         3,
         1,

@@ -14,7 +14,7 @@ from cf.core.ratings import Indices, Ratings
 from cf.data import datasets, movielens, side_tables
 from cf.data import split as splitting
 from cf.data.datasets import REGISTRY, Dataset, RemoteFile
-from stages.encode import encode, in_order
+from stages.encode import encode, encode_tags, in_order
 
 N_FOLD = 20_000  # rows of u.data
 TENTH = 0.1
@@ -131,15 +131,18 @@ def read(row: Row, path: Path) -> Rows:
         ratings, held = read_matrices(path)
         items = side_tables.bare_items(pd.Series(ratings["item_id"].unique()))
         users = pd.DataFrame({"user_id": ratings["user_id"].unique()})
+        tags = side_tables.no_tags()
     else:
         ratings, items, users = movielens.read(path, rating_range)
+        tags = movielens.read_tags(path)
         held = row.held(len(ratings))
     encoded, user_ids, item_ids = encode(ratings)
     items = in_order(items, "item_id", item_ids).fillna({"genres": ""})
     users = in_order(users, "user_id", user_ids)
     everything = Ratings.from_frame(encoded)
     train = everything.take(np.setdiff1d(np.arange(len(encoded)), held))
-    return Rows(train, everything.take(held), Data(users, items, rating_range))
+    data = Data(users, items, encode_tags(tags, item_ids), rating_range)
+    return Rows(train, everything.take(held), data)
 
 
 def read_matrices(path: Path) -> tuple[pd.DataFrame, Indices]:

@@ -19,6 +19,7 @@ class Case(NamedTuple):
 
     Attributes:
         items: genres, joined by "|", and year of release by index.
+        tags: item, tag and timestamp of each that was given.
         task: the users to make lists for.
         k: items on a list.
         n_threads: that a system may use.
@@ -30,6 +31,7 @@ class Case(NamedTuple):
     n_items: int
     rating_range: tuple[float, float]
     items: pd.DataFrame
+    tags: pd.DataFrame
     task: RankingTask
     k: int
     seed: int
@@ -70,7 +72,8 @@ def read(seed: int, n_threads: int) -> Case:
     task = ranking.make_task(train, valid, *sizes, rank.relevant)
     low, high = facts.rating_range
     items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
-    return Case(train, valid, *sizes, (low, high), items, task, rank.k, seed, n_threads)
+    tags = io.read_parquet(paths.ENCODED_TAGS, ["item", "tag", "timestamp"])
+    return Case(train, valid, *sizes, (low, high), items, tags, task, rank.k, seed, n_threads)
 
 
 def days(ratings: Ratings) -> Indices:

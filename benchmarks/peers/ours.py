@@ -55,7 +55,7 @@ def sampled(changes: dict[str, Any], case: Case) -> Steps:
     sampling = bayesmf.changed(sampling, case.seed, **changes)
     sampling = sampling.model_copy(update={"n_threads": case.n_threads})
     users = pd.DataFrame(index=range(case.n_users))  # no features of them
-    data = bayesmf.Data(users, case.items, case.rating_range)
+    data = bayesmf.Data(users, case.items, case.tags, case.rating_range)
     model = bayesmf.sampled(sampling, case.train, data)
     yield
     return base.predict(model, case.valid.users, case.valid.items, case.valid.timestamps)

@@ -62,13 +62,14 @@ class Feature:
 
 
 def drop_unavailable(
-    gibbs: Gibbs, train: Ratings, items: pd.DataFrame, users: pd.DataFrame
+    gibbs: Gibbs, train: Ratings, items: pd.DataFrame, users: pd.DataFrame, tags: pd.DataFrame
 ) -> Gibbs:
     """The settings, with what the data does not have switched off: times, genres, features, ..."""
     unavailable = {
         "genres": not items["genres"].any(),
         "year": bool(items["year"].isna().all()),
         "item_features": not further(items),
+        "tags": known_tags(tags, train).empty,
         "user_features": not further(users),
     }
     off: dict[str, Any] = {key: False for key, missing in unavailable.items() if missing}
@@ -78,12 +79,13 @@ def drop_unavailable(
 
 
 def features(
-    gibbs: Gibbs, train: Ratings, users: pd.DataFrame, items: pd.DataFrame
+    gibbs: Gibbs, train: Ratings, users: pd.DataFrame, items: pd.DataFrame, tags: pd.DataFrame
 ) -> tuple[list[Feature], list[Feature]]:
     """The users' and the items' features that are switched on.
 
     `users` and `items` have a row each; items have genres, joined by "|", and year, and both have
-    their further features, which are used only if switched on.
+    their further features, which are used only if switched on. `tags` are those of
+    data/encoded/tags.parquet: item, tag and timestamp.
     """
     of_users, of_items = [], []
     n_users, n_items = len(users), len(items)
@@ -98,6 +100,8 @@ def features(
         of_items.append(Feature("year", year_bumps(items["year"].to_numpy(np.float64))))
     if gibbs.item_features:
         of_items.append(Feature("item_features", feature_columns(items).to_numpy()))
+    if gibbs.tags:
+        of_items.append(Feature("tags", tag_columns(known_tags(tags, train), n_items)))
     if gibbs.popularity:
         of_items.append(Feature("popularity", popularity(train.items, n_items)))
     if gibbs.item_implicit:
@@ -116,6 +120,47 @@ def year_bumps(years: NDArray[np.float64]) -> Columns:
     columns: Columns = np.exp(-0.5 * distances**2, dtype=np.float32)
     columns -= columns.mean(0)
     return columns
+
+
+def known_tags(tags: pd.DataFrame, train: Ratings) -> pd.DataFrame:
+    """The tags that items share, item and tag: each tag of an item once, in lower case.
+
+    Tags later than the last training rating are left out, as a split by time has them in the
+    future; where the ratings have no times, all count. Nor are there any of a single item, which
+    likens it to no other.
+    """
+    if train.timestamps is not None:
+        tags = tags[tags["timestamp"] <= train.timestamps.max()]
+    pairs = tags[["item"]].assign(tag=tags["tag"].str.strip().str.lower())
+    pairs = pairs[pairs["tag"] != ""].drop_duplicates(ignore_index=True)
+    shared: pd.DataFrame = pairs[pairs["tag"].duplicated(keep=False)]
+    return shared
+
+
+def tag_columns(tags: pd.DataFrame, n_items: int) -> Columns:
+    """The truncated SVD of the items' tags, and last whether an item has any, centered.
+
+    The columns before the last are those of `tag_matrix`: 0 for items without tags.
+    """
+    columns = truncated_svd(tag_matrix(tags, n_items))
+    has_tags = np.isin(np.arange(n_items), tags["item"]).astype(np.float32)
+    return np.column_stack([columns, has_tags - has_tags.mean()])
+
+
+def tag_matrix(tags: pd.DataFrame, n_items: int) -> sparse.csr_array:
+    """The items' tags, (n_items, n_tags): log(n_items / items with that tag), rows of unit norm.
+
+    `tags` has item and tag, no two rows the same.
+
+    Source:
+        Salton and Buckley 1988, "Term-Weighting Approaches in Automatic Text Retrieval": tf-idf.
+    """
+    numbers, names = pd.factorize(tags["tag"])
+    items = tags["item"].to_numpy()
+    weights = np.log(n_items / np.bincount(numbers))[numbers]
+    norms = np.sqrt(np.bincount(items, weights**2, n_items))[items]
+    weights = (weights / np.where(norms > EPS, norms, np.inf)).astype(np.float32)
+    return sparse.csr_array((weights, (items, numbers)), shape=(n_items, len(names)))
 
 
 def popularity(items: Indices, n_items: int) -> Columns:

@@ -278,6 +278,7 @@ class Gibbs(BaseConfig):
     item_implicit: bool
     user_implicit: bool
     item_features: bool = True
+    tags: bool = True
     user_features: bool = True
     residual_neighbors: bool = True
 
