@@ -22,6 +22,7 @@ N_USERS, N_ITEMS = 60, 80
 FACTS = Provenance("toy", "toy", "here", "0", 3000, N_USERS, N_ITEMS, (0.5, 5.0))
 USERS = pd.DataFrame({"user_id": range(N_USERS)})
 ITEMS = pd.DataFrame({"genres": [""] * N_ITEMS, "year": np.nan})
+TAGS = pd.DataFrame({"item": [], "tag": [], "timestamp": []})
 
 
 def train_model(
@@ -47,7 +48,7 @@ def sample_model(
 ) -> tuple[Model, ModelSpec]:
     """The same for a model that is sampled, from ratings alone."""
     sampling = config.load(PARAMS, section, Sampling)
-    off = ("genres", "year", "item_features", "user_features")
+    off = ("genres", "year", "item_features", "tags", "user_features")
     nothing_else = dict.fromkeys(off, False) | {"time_scales": []}
     sweeps = {"n_sweeps": n_sweeps, "burn_in": n_sweeps // 3}
     gibbs = sampling.gibbs.model_copy(update=nothing_else | sweeps)
@@ -55,7 +56,7 @@ def sample_model(
     spec = ModelSpec.from_data(sampling.model, FACTS, ITEMS, section)
     model = spec.build(section)
     assert isinstance(model, BayesMF)
-    features = side_information.features(gibbs, train, USERS, ITEMS)
+    features = side_information.features(gibbs, train, USERS, ITEMS, TAGS)
     for _ in sample(model, train, valid, *features, gibbs):
         pass
     return model, spec
