@@ -5,6 +5,7 @@ training users' rows as the prior: N(their mean, their covariance).
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,11 +71,7 @@ class GradientModel:
     def _fit(self, items: Indices, ratings: Floats, k: int) -> tuple[Any, Any]:
         """A new person's row in one member, (d,), and its precision, (d, d)."""
         targets = (ratings - self.offset) / self.factor
-        users, of_items = self.user_rows[k], self.item_rows[k][items]
-        users = users[self.known_users]
-        mean = users.mean(0, dtype=np.float64)
-        spread = np.cov(users.T.astype(np.float64)).reshape(len(mean), -1)
-        prior = np.linalg.inv(spread + RIDGE * np.eye(len(mean)))
+        of_items, (mean, prior) = self.item_rows[k][items], self._priors[k]
         row, system = mean, prior
         for _ in range(N_STEPS if len(items) else 0):
             predicted, slopes = self.with_slopes(row.astype(np.float32), of_items, k)
@@ -82,6 +79,17 @@ class GradientModel:
             pull = slopes.T @ (targets - predicted) / NOISE + prior @ (mean - row)
             row = row + np.linalg.solve(system, pull)
         return row, system
+
+    @cached_property
+    def _priors(self) -> list[tuple[Doubles, Doubles]]:
+        """Mean, (d,), and precision, (d, d), of the known users' rows in each member."""
+        found = []
+        for rows in self.user_rows:
+            known = rows[self.known_users].astype(np.float64)
+            spread = np.cov(known.T).reshape(known.shape[1], -1)
+            precision = np.linalg.inv(spread + RIDGE * np.eye(len(spread))).astype(np.float64)
+            found.append((known.mean(0), precision))
+        return found
 
     def without_each(
         self, items: Indices, ratings: Floats, targets: Indices

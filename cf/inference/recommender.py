@@ -192,7 +192,7 @@ class Recommender:
         if not len(top):
             raise NothingLeftError("no item is left to recommend. Ask for fewer restrictions.")
         mean, std = self.answers.score(person, top)
-        if by == "stars":  # tables of all items leave out what takes long; predictions do not
+        if by == "stars":  # the table of all items is without the correction by residuals
             best = np.argsort(-mean, kind="stable")[:n]
             top, mean, std = top[best], mean[best], None if std is None else std[best]
         table = self._items(top).assign(n_ratings=self.n_ratings[top], prediction=mean)
