@@ -389,6 +389,13 @@ def test_any_bytes_are_read_or_refused(mine, content):
         assert len(found) <= content.count(b"\n") + content.count(b"\r") + 1
 
 
+@pytest.mark.parametrize("note", ["\t", "\t" * 8, "a;b;c;d;e;f", "a::b", "a|b|c|d|e|f"])
+@pytest.mark.parametrize("n", [1, 20])
+def test_text_with_another_delimiter_in_each_row(mine, note, n):
+    content = "u,i,r,t,note\n" + "".join(f"{u},20,4,{1000 + u},{note}\n" for u in range(n))
+    assert rows(mine(content)) == [(u, 20, 4.0, 1000 + u) for u in range(n)]
+
+
 def test_an_empty_file(mine):
     path = mine("")
     assert message_of(path) == (

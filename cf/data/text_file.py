@@ -511,21 +511,23 @@ def _find_delimiter(
     if stated.delimiter != AUTO:
         separator = stated.delimiter
     sample = [row for row in rows[:400] if row.strip() and len(row) < 100_000]
-    best, found = (0.0, 0), (separator or ",", quotes[0])
+    best, found = (False, 0.0, 0), (separator or ",", quotes[0])
     for delimiter in (separator,) if separator else DELIMITERS:
-        if delimiter == BLANKS and best >= (1.0, 3):
+        if delimiter == BLANKS and best >= (True, 1.0, 3):
             break  # blanks are in the text, then
         choices = []
         for quote in _quotes_by_rank(sample, delimiter, quotes):
             widths = [len(fields) for fields in _split(sample, delimiter, quote)]
             common, count = Counter(widths).most_common(1)[0] if widths else (0, 0)
-            choices.append((count / max(1, len(widths)), common, quote))
-        share, common, quote = max(choices, key=lambda choice: choice[0])  # of two, the first
-        if delimiter == BLANKS and share < 1 and best[0] > 0.9:
+            choices.append((count / max(1, len(widths)), common, quote, widths[:1] != [1]))
+        share, common, quote, in_first = max(choices, key=lambda choice: choice[0])  # or the first
+        if delimiter == BLANKS and share < 1 and best[1] > 0.9:
             continue  # words in a column
-        if common > 1 and (round(share, 1), common) > best:
-            best, found = (round(share, 1), common), (delimiter, quote)
-        if delimiter in SELDOM_IN_TEXT and best[0] > 0.9:
+        # What a header lacks is in the text, however many a row has.
+        rank = in_first and share > 0.9, round(share, 1), common
+        if common > 1 and rank > best:
+            best, found = rank, (delimiter, quote)
+        if delimiter in SELDOM_IN_TEXT and best >= (True, 0.91, 0):
             break
     return found
 
