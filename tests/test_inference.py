@@ -10,6 +10,7 @@ import yaml
 from torch.nn.functional import normalize
 
 from cf.bayes.sample import allocate_residuals
+from cf.bayes.time_effects import Moments
 from cf.core.errors import InputError
 from cf.core.neighbors import SHRINKAGE, weights
 from cf.core.ratings import Ratings
@@ -32,7 +33,7 @@ MOMENTS = [[0, 100, 160, 900], [50], [], [1000, 1001], [300, 700], [-100, 400, 1
 AS_THEY_ARE = (
     *("interaction_basis", "interaction_center", "user_rows", "item_rows"),
     *("scales", "starts", "times"),
-    *("rated_starts", "rated_items", "moments", "item_directions"),
+    *("rated_starts", "rated_items", "opens_moment", "item_directions"),
 )
 
 
@@ -49,8 +50,12 @@ def module(section: str) -> tuple[base.Model, ModelSpec]:
         times = torch.tensor([time for of_user in MOMENTS for time in of_user])
         model.set_moments(torch.tensor([600, 60]).double(), starts, times)
         model.set_interactions(torch.randn(N_ITEMS, 3), torch.randn(3))
-        of_ratings = torch.tensor(draw.integers(0, len(times), len(USERS)))
-        allocate_residuals(model, torch.tensor(USERS), torch.tensor(ITEMS), of_ratings)
+        of_users = torch.repeat_interleave(torch.tensor(list(map(len, MOMENTS))))
+        users, when = of_users.repeat(4), times.repeat(4)  # four ratings a moment
+        moments = Moments(users, when, N_USERS)
+        allocate_residuals(
+            model, users, torch.tensor(draw.integers(0, N_ITEMS, len(users))), moments
+        )
         model.item_directions = frozen(normalize(torch.randn(N_ITEMS, 3)))
     with torch.no_grad():
         for name, values in model.named_parameters():

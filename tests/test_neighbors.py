@@ -55,10 +55,11 @@ def test_pairs_in_any_order_are_corrected_by_their_own_users_ratings(
     items = np.concatenate([DRAW.permutation(N_ITEMS)[:n] for n in counts])
     residuals = DRAW.normal(size=len(items)).astype(np.float16)
     times = 10**9 + DRAW.integers(0, 2000, len(items)) if timed else None
-    rated, of_items = UserResiduals(starts, items, residuals, times), directions()
+    of_items = directions()
+    rated = UserResiduals(starts, items, residuals, of_items, times)
     users, wanted = DRAW.integers(0, N_USERS, 100), DRAW.integers(0, N_ITEMS, 100)
     when = 10**9 + DRAW.integers(0, 2000, 100)
-    found = rated.corrections(of_items, users, wanted, when)
+    found = rated.corrections(users, wanted, when)
     for row, (user, item) in enumerate(zip(users, wanted, strict=True)):
         total, sums = SHRINKAGE, 0.0
         for j in range(starts[user], starts[user + 1]):
@@ -77,13 +78,14 @@ def test_pairs_in_any_order_are_corrected_by_their_own_users_ratings(
 
 def test_without_stored_residuals_nothing_is_corrected() -> None:
     none = np.zeros(0, np.float16)
-    rated = UserResiduals(np.zeros(N_USERS + 1, np.int64), none.astype(np.int32), none)
-    assert (rated.corrections(np.zeros((N_ITEMS, 0), np.float32), *np.ones((2, 5), int)) == 0).all()
-    assert rated.corrections(directions(), *np.zeros((2, 0), int)).shape == (0,)
+    starts, flat = np.zeros(N_USERS + 1, np.int64), np.zeros((N_ITEMS, 0), np.float32)
+    rated = UserResiduals(starts, none.astype(np.int32), none, flat)
+    assert (rated.corrections(*np.ones((2, 5), int)) == 0).all()
+    assert rated.corrections(*np.zeros((2, 0), int)).shape == (0,)
 
 
 def test_an_item_without_a_direction_is_like_no_other() -> None:
     of_items = directions()
     of_items[3] = 0
-    rated = UserResiduals(np.array([0, 2]), np.array([1, 2]), np.array([1.0, -1.0], np.float16))
-    assert rated.corrections(of_items, np.array([0]), np.array([3])) == 0
+    rated = UserResiduals(np.array([0, 2]), np.array([1, 2]), np.float16([1, -1]), of_items)
+    assert rated.corrections(np.array([0]), np.array([3])) == 0

@@ -90,13 +90,21 @@ def test_the_error_bar_of_a_user_without_ratings_is_no_wider_than_the_range(plan
     assert deviation.max() <= 2.25 * 2**0.5, "noise and rows, each of the whole range"
 
 
-@pytest.mark.parametrize(("first", "end", "n"), [(0, 200, 200), (5, 1000, 995), (20, 200, 100)])
-def test_kept_sweeps_differ_and_end_with_the_last(first: int, end: int, n: int) -> None:
+KEPT = [(0, 200, 200), (5, 1000, 995), (20, 200, 100), (20, 100, 32), (20, 99, 33), (3, 9, 1)]
+
+
+@pytest.mark.parametrize(("first", "end", "n"), KEPT)
+def test_kept_sweeps_are_pairs_of_neighbors_and_end_with_the_last(
+    first: int, end: int, n: int
+) -> None:
     indices = thinned_indices(first, end, n).tolist()
     assert sorted(set(indices)) == indices
     assert first <= indices[0]
     assert indices[-1] == end - 1
-    assert max(np.diff(indices)) - min(np.diff(indices)) <= 1
+    pairs = indices[n % 2 :]
+    assert set(np.subtract(pairs[1::2], pairs[::2])) <= {1}
+    gaps = np.diff(pairs[::2])
+    assert n < 4 or max(gaps) - min(gaps) <= 1
 
 
 def test_a_chain_that_was_broken_off_goes_on_to_the_same_samples(
@@ -237,10 +245,11 @@ def test_each_chain_keeps_its_own_residuals_by_user(moody: Pair) -> None:
     both = {"n_sweeps": 80, "time_scales": [600, 60]}
     model, _ = sampled((train, moody[1]), **both, residual_neighbors=True)
     plain, _ = sampled((train, moody[1]), **both)
-    ordered = train.take(np.argsort(train.users, kind="stable"))
+    assert train.timestamps is not None
+    ordered = train.take(np.lexsort((train.timestamps, train.users)))
     assert model.timed is not None
     np.testing.assert_array_equal(model.rated_items, ordered.items)
-    times = model.timed.times[model.timed.moments].numpy()
+    times = model.timed.times[model.timed.opens_moment.cumsum(0) - 1].numpy()
     np.testing.assert_array_equal(times, ordered.timestamps)
     for samples, when in ((model.timeless, None), (model.timed, ordered.timestamps)):
         left = ordered.values - base.predict(plain, ordered.users, ordered.items, when)

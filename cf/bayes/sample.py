@@ -137,9 +137,10 @@ def sample(
         scales = torch.tensor(gibbs.time_scales, dtype=torch.float64)
         model.set_moments(scales, moments.starts, moments.times)
         samplers["timed"] = sampler(TimeEffects(moments, gibbs.time_scales))
+    order = torch.empty(0, dtype=torch.int64)
     if gibbs.residual_neighbors:
-        allocate_residuals(model, users, items, moments.of_ratings if moments else None)
-    store = Store(model, samplers, unit)
+        order = allocate_residuals(model, users, items, moments)
+    store = Store(model, samplers, unit, order)
     if interactions := interactions_of(samplers["timeless"].user_side):
         model.set_interactions(interactions.feature.of_others, interactions.feature.center)
     chain = nn.ModuleDict({"model": model, **samplers})
@@ -187,20 +188,23 @@ def interactions_of(side: EntitySide) -> FeatureRegression | None:
 
 
 def allocate_residuals(
-    model: BayesMF, users: Tensor, items: Tensor, moments: Tensor | None
-) -> None:
-    """Make room in the model for the residuals of the ratings, by user.
+    model: BayesMF, users: Tensor, items: Tensor, moments: Moments | None
+) -> Tensor:
+    """Make room in the model for the residuals of the ratings, by user and time if that is known.
 
-    `moments` is the index of each rating's time in that of the timed samples, if there are any.
+    Returns:
+        (n,) the ratings in that order.
     """
-    order = users.argsort(stable=True)
+    order = (users if moments is None else moments.of_ratings).argsort(stable=True)
     model.rated_items = frozen(items[order].int())
     model.rated_starts[1:] = torch.bincount(users, minlength=len(model.rated_starts) - 1).cumsum(0)
     for samples in (model.timeless, model.timed):
         if samples is not None:
             samples.residuals = frozen(torch.zeros(len(order)))
     if model.timed is not None and moments is not None:
-        model.timed.moments = frozen(moments[order].int())
+        of_ratings = moments.of_ratings[order]
+        model.timed.opens_moment = frozen(of_ratings.diff(prepend=of_ratings.new_tensor([-1])) > 0)
+    return order
 
 
 def directions(samples: Samples) -> Tensor:
@@ -215,10 +219,15 @@ def directions(samples: Samples) -> Tensor:
 
 
 class Store:
-    """Keeps samples in the model, in its unit; what is a mean over samples is summed up."""
+    """Keeps samples in the model, in its unit; what is a mean over samples is summed up.
 
-    def __init__(self, model: BayesMF, samplers: Mapping[str, Sampler], unit: float) -> None:
-        self.model, self.samplers, self.unit = model, samplers, unit
+    `order`, (n,), is of the ratings whose residuals the model keeps: see `allocate_residuals`.
+    """
+
+    def __init__(
+        self, model: BayesMF, samplers: Mapping[str, Sampler], unit: float, order: Tensor
+    ) -> None:
+        self.model, self.samplers, self.unit, self.order = model, samplers, unit, order
         rated = torch.bincount(samplers["timeless"].users, minlength=len(model.timeless.noise)) > 0
         self.known_users, self.new_users = rated.nonzero()[:, 0], (~rated).nonzero()[:, 0]
         self.of_columns = torch.full((model.prior_mean.shape[1],), unit**0.5)
@@ -272,15 +281,14 @@ class Store:
         return added
 
     def finish(self) -> None:
-        """Once all samples are there: what is stored in 16 bits, and residuals by user."""
+        """Once all samples are there: what is stored in 16 bits, and residuals in their order."""
         model = self.model
         if model.timed is not None:
             model.timed.effects = frozen(model.timed.effects.half())
-        if len(model.rated_items):
-            order = self.samplers["timeless"].users.argsort(stable=True)
+        if len(self.order):
             for name in self.samplers:
                 samples: Samples = getattr(model, name)
-                samples.residuals = frozen(samples.residuals[order].half())
+                samples.residuals = frozen(samples.residuals[self.order].half())
             model.item_directions = frozen(directions(model.timeless).half())
 
     def _variance(self, precisions: Tensor) -> Tensor:
@@ -341,5 +349,11 @@ class ValidationMonitor:
 
 
 def thinned_indices(start: int, stop: int, n: int) -> Tensor:
-    """(n,) integers from `start` up to `stop`, at equal distances, the last one stop - 1."""
-    return start + ((stop - start) * torch.arange(1, n + 1) + n - 1) // n - 1
+    """(n,) integers from `start` up to `stop`: pairs of neighbors at about equal distances, the
+    last one stop - 1.
+
+    Overrelaxed sweeps err to one side and the other in turn, so that neighbors make up for each
+    other, while every other sweep would err to the same side.
+    """
+    k = torch.arange(n).flip(0)
+    return stop - 1 - (k // 2 * 2 * (stop - start)) // n - k % 2

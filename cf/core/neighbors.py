@@ -42,12 +42,14 @@ class UserResiduals:
         starts: (n_users + 1,) where each user's ratings begin.
         items: (n,) indices.
         residuals: (n,) rating less prediction.
+        directions: (n_items, k), as for `weights`.
         times: (n,) in seconds; None where they play no part.
     """
 
     starts: Indices
     items: Indices
     residuals: Floats
+    directions: Floats
     times: Indices | None = None
 
     def of(self, user: int) -> tuple[Indices, Floats]:
@@ -55,13 +57,8 @@ class UserResiduals:
         rows = slice(self.starts[user], self.starts[user + 1])
         return self.items[rows], self.residuals[rows].astype(np.float32)
 
-    def corrections(
-        self, directions: Floats, users: Indices, items: Indices, times: Indices | None = None
-    ) -> Floats:
-        """What to add to predictions for (n,) users and items, and times if these have any: (n,).
-
-        `directions` is as for `weights`.
-        """
+    def corrections(self, users: Indices, items: Indices, times: Indices | None = None) -> Floats:
+        """What to add to predictions for (n,) users and items, perhaps with times: (n,)."""
         found = np.zeros(len(users), np.float32)
         if not len(self.items) or not len(users):
             return found
@@ -69,7 +66,7 @@ class UserResiduals:
         distinct, firsts = np.unique(users[order], return_index=True)
         for user, rows in zip(distinct, np.split(order, firsts[1:]), strict=True):
             rated, residuals = self.of(int(user))
-            of_user = directions, items[rows], rated, residuals
+            of_user = self.directions, items[rows], rated, residuals
             if times is None or self.times is None:
                 found[rows] = corrections(*of_user)
             else:

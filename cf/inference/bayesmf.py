@@ -151,7 +151,7 @@ class BayesMF:
         self, chain: str, users: Indices, items: Indices, times: Indices | None = None
     ) -> Floats:
         """(n,) what a chain's residuals add, on the model's scale, to the means of pairs."""
-        return self._rated[chain].corrections(self._directions, users, items, times)
+        return self._rated[chain].corrections(users, items, times)
 
     @cached_property
     def _rated(self) -> dict[str, UserResiduals]:
@@ -162,8 +162,12 @@ class BayesMF:
         found = {}
         for chain in ("timeless", "timed"):
             residuals = w.get(f"{chain}.residuals", np.zeros(0, np.float16))
-            times = w["timed.times"][w["timed.moments"]] if f"{chain}.moments" in w else None
-            found[chain] = UserResiduals(starts, items, residuals, times)
+            times = None
+            if f"{chain}.opens_moment" in w:
+                times = w["timed.times"][w["timed.opens_moment"].cumsum() - 1]
+            elif f"{chain}.moments" in w:  # of an earlier version
+                times = w["timed.times"][w["timed.moments"]]
+            found[chain] = UserResiduals(starts, items, residuals, self._directions, times)
         return found
 
     @cached_property
@@ -186,7 +190,7 @@ class BayesMF:
     @cached_property
     def _moment_keys(self) -> tuple[int, int, Indices]:
         """The first time of all, the numbers that a user takes, and one for each moment."""
-        moments: Any = self.weights["timed.times"]
+        moments: Any = self.weights["timed.times"].astype(np.int64)
         counts: Any = np.diff(self.weights["timed.starts"])
         first, span = int(moments.min()), int(np.ptp(moments)) + 3
         keys: Indices = np.repeat(np.arange(len(counts)), counts) * span + (moments - first) + 1

@@ -12,7 +12,7 @@ from cf.models.base import Model
 
 SIZED_BY_RATINGS = (
     *("rated_items", "item_directions", "timeless.residuals"),
-    *("timed.effects", "timed.residuals", "timed.moments"),
+    *("timed.effects", "timed.residuals", "timed.opens_moment"),
 )
 """Parameters of a model whose size or type is not known before they are sampled."""
 
@@ -27,7 +27,7 @@ class Samples(nn.Module):
         user_rows: (n_samples, n_users, d); item_rows alike.
         user_steps: (n_samples, 1, d), in stars; item_steps alike.
         noise: (n_users,) variance of a user's ratings about the sum, in stars², mean over samples.
-        residuals: (n,) ratings less the sum, mean over samples; by user, as `BayesMF.rated_items`.
+        residuals: (n,) ratings less the sum, mean over samples; as `BayesMF.rated_items`.
     """
 
     def __init__(self, n_samples: int, n_users: int, n_items: int, d: int) -> None:
@@ -70,22 +70,25 @@ class TimedSamples(Samples):
     Attributes:
         scales: (n_scales,) in seconds.
         starts: (n_users + 1,) where each user's moments begin.
-        times: (n_moments,) the distinct times at which each user rated in train, ascending.
+        times: (n_moments,) the distinct times at which each user rated in train, ascending; in 32
+            bits where they fit.
         effects: (n_scales, n_moments) of each process in stars, the mean over samples.
         variances: (n_scales,) of a process where nothing is known of it, in stars², the mean over
             samples.
-        moments: (n,) the index in `times` of each of the `residuals`.
+        opens_moment: (n,) whether each of the `residuals` is the first one of a moment.
     """
 
     def __init__(
         self, n_samples: int, n_items: int, d: int, scales: Tensor, starts: Tensor, times: Tensor
     ) -> None:
         super().__init__(n_samples, len(starts) - 1, n_items, d)
-        self.scales, self.starts, self.times = frozen(scales), frozen(starts), frozen(times)
+        self.scales, self.starts = frozen(scales), frozen(starts)
+        fits = len(times) == 0 or int(times.abs().max()) <= torch.iinfo(torch.int32).max
+        self.times = frozen(times.int() if fits else times)
         effects = torch.zeros(len(scales), len(times), dtype=torch.float16)
         self.effects = frozen(effects)
         self.variances = frozen(torch.ones(len(scales)))
-        self.moments = frozen(torch.zeros(0, dtype=torch.int32))
+        self.opens_moment = frozen(torch.zeros(0, dtype=torch.bool))
 
     def at(self, users: Tensor, times: Tensor) -> "Moment":
         """What is known of the processes at (B,) times."""
@@ -197,7 +200,7 @@ class BayesMF(Model):
             (n_items, r), less `interaction_center`, (r,), times `prior_coefficients`,
             (n_samples, r, d). `cf.inference` folds new users in with them.
         noise_shape, noise_rate: (n_samples,) of the Gamma of the users' noise precisions.
-        rated_starts, rated_items: (n_users + 1,) and (n,) the training ratings, by user.
+        rated_starts, rated_items: (n_users + 1,) and (n,) the training ratings, by user and time.
         item_directions: (n_items, k), whose products are the items' similarities.
     """
 
@@ -225,6 +228,7 @@ class BayesMF(Model):
         self.rated_starts = frozen(torch.zeros(n_users + 1, dtype=torch.int64))
         self.rated_items = frozen(torch.zeros(0, dtype=torch.int32))
         self.item_directions = frozen(torch.zeros(n_items, 0))
+        self._rated: dict[Tensor, UserResiduals] = {}
 
     def set_moments(self, scales: Tensor, starts: Tensor, times: Tensor) -> TimedSamples:
         """Make room for a chain that knows the times: see `TimedSamples`."""
@@ -283,20 +287,26 @@ class BayesMF(Model):
         times: Tensor | None = None,
     ) -> Tensor:
         """The mean of a chain's samples, (B,), corrected by residuals, within the range."""
-        rated_times = None
+        if not len(samples.residuals):
+            return mean.clamp(self.low, self.high)
+        if samples.residuals not in self._rated:  # they are replaced, never changed, once in use
+            self._rated[samples.residuals] = self._rated_of(samples)
+        pairs = users.numpy(force=True), items.numpy(force=True)
+        when = None if times is None else times.numpy(force=True)
+        added = torch.from_numpy(self._rated[samples.residuals].corrections(*pairs, when))
+        return (mean + added.to(mean.device)).clamp(self.low, self.high)
+
+    def _rated_of(self, samples: Samples) -> UserResiduals:
+        times = None
         if isinstance(samples, TimedSamples):
-            rated_times = samples.times[samples.moments].numpy(force=True)
-        rated = UserResiduals(
+            times = samples.times[samples.opens_moment.cumsum(0) - 1].numpy(force=True)
+        return UserResiduals(
             self.rated_starts.numpy(force=True),
             self.rated_items.numpy(force=True),
             samples.residuals.numpy(force=True),
-            rated_times,
+            self.item_directions.float().numpy(force=True),
+            times,
         )
-        pairs = users.numpy(force=True), items.numpy(force=True)
-        when = None if times is None else times.numpy(force=True)
-        directions = self.item_directions.float().numpy(force=True)
-        added = torch.from_numpy(rated.corrections(directions, *pairs, when))
-        return (mean + added.to(mean.device)).clamp(self.low, self.high)
 
     def sample_predictions(
         self, samples: Samples, users: Tensor, items: Tensor, effect: Tensor | None = None
