@@ -4,12 +4,17 @@ import pytest
 import torch
 
 from cf.bayes import row_blocks as blocks
+from cf.bayes.compiled import CompiledRows, scores
+from cf.models import bayesmf
 from tests.draws import N, close_to_normal, in_turn
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("relaxation", [0.0, -0.9])
 @pytest.mark.parametrize("n_ratings", [0, 1, 3, 6])  # fewer than d, and more
-def test_a_row_is_drawn_as_ridge_regression_says(n_ratings: int, relaxation: float) -> None:
+def test_a_row_is_drawn_as_ridge_regression_says(
+    n_ratings: int, relaxation: float, compiled: bool
+) -> None:
     torch.manual_seed(0)
     d, weight = 3, 1.7
     designs, targets = torch.randn(8, d), torch.randn(n_ratings)
@@ -21,14 +26,50 @@ def test_a_row_is_drawn_as_ridge_regression_says(n_ratings: int, relaxation: flo
 
     rows = torch.arange(N).repeat_interleave(n_ratings)  # N rows with the same ratings
     others = torch.arange(n_ratings).repeat(N)
-    divided = blocks.divide(rows, others, N, 8)
+    by_row = CompiledRows(rows, others, N) if compiled else blocks.RowBlocks(rows, others, N, 8)
     given = (
-        *(divided, designs, targets.repeat(N), torch.full((N,), weight)),
+        *(by_row, designs, targets.repeat(N), torch.full((N,), weight)),
         *(prior_mean.expand(N, d), precision),
     )
     plain = blocks.draw(*given, torch.full((N, d), torch.pi), 0.0)
     drawn = torch.cat([plain, blocks.draw(*given, plain, relaxation)], dim=1)
     close_to_normal(drawn, *in_turn(mean, torch.linalg.inv(a), relaxation))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize("d", [1, 5, 21])
+def test_compiled_loops_draw_what_blocks_of_tensors_do(d: int, n_threads: int) -> None:
+    """Of rows with far fewer ratings than d, and with far more: chunks and their ends too."""
+    torch.manual_seed(0)
+    lengths = torch.tensor([0, 1, d // 4, 2 * d, 40 * d, 0, 1500, 513, 256, d // 4])
+    rows = torch.arange(len(lengths)).repeat_interleave(lengths)
+    rows = rows[torch.randperm(len(rows))]
+    others = torch.randint(0, 50, rows.shape)
+    root = torch.randn(d, d)
+    given = (
+        *(torch.randn(50, d), torch.randn(len(rows)), torch.rand(10) + 0.1),
+        *(torch.randn(10, d), root @ root.T + torch.eye(d), torch.randn(10, d), -0.5),
+    )
+    drawn = []
+    torch.set_num_threads(n_threads)
+    for by_row in (blocks.RowBlocks(rows, others, 10, 50), CompiledRows(rows, others, 10)):
+        torch.manual_seed(1)
+        drawn.append(blocks.draw(by_row, *given))
+    torch.set_num_threads(1)
+    torch.testing.assert_close(*drawn, rtol=1e-4, atol=1e-4)
+
+
+def test_compiled_scores_are_those_of_the_model() -> None:
+    torch.manual_seed(0)
+    tables = torch.randn(7, 4), torch.randn(9, 4)
+    pairs = torch.randint(0, 7, (100,)), torch.randint(0, 9, (100,))
+    torch.testing.assert_close(scores(*tables, *pairs), bayesmf.scores(*tables, *pairs))
+
+
+def test_compiled_loops_say_where_a_matrix_is_not_positive_definite() -> None:
+    rows = torch.zeros(3, dtype=torch.int64)
+    given = torch.full((1, 2), torch.nan), torch.ones(3), torch.ones(1), torch.ones(1, 2)
+    assert CompiledRows(rows, rows, 1).draw(*given, torch.ones(1, 2)).isnan().all()
 
 
 def test_blocks_hold_every_rating_once_at_its_row() -> None:

@@ -8,11 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Gamma
 
-from cf.bayes import row_blocks as blocks
-from cf.bayes.row_blocks import Block
+from cf.bayes import row_blocks
+from cf.bayes.row_blocks import RatingsByRow
 from cf.bayes.side_information import Feature
 from cf.bayes.time_effects import TimeEffects
 from cf.models.bayesmf import scores
+
+try:
+    from cf.bayes import compiled
+except ImportError:  # numba is optional: by torch's operators a sweep takes twice as long
+    compiled = None  # type: ignore[assignment]
 
 CHUNK_SIZE = 16384  # ratings at a time: intermediate results then stay in the cache
 START_DEVIATION, START_PRECISION = 0.1, 20.0
@@ -153,7 +158,7 @@ class Sampler(nn.Module):
         user_noise: bool,  # whether each user has a noise precision; else all share one
         priors: Priors,
         time_effects: TimeEffects | None = None,
-        divided: tuple[list[Block], list[Block]] | None = None,  # as `divide` has it
+        by_row: tuple[RatingsByRow, RatingsByRow] | None = None,  # of `by_users_and_items`
     ) -> None:
         super().__init__()
         self.users, self.items, self.values = users, items, values
@@ -161,9 +166,9 @@ class Sampler(nn.Module):
         self.user_side, self.item_side = user_side, item_side
         self.user_noise, self.priors = user_noise, priors
         n_users, n_items = len(user_side.rows), len(item_side.rows)
-        if divided is None:
-            divided = divide(users, items, n_users, n_items)
-        self._user_blocks, self._item_blocks = divided
+        if by_row is None:
+            by_row = by_users_and_items(users, items, n_users, n_items)
+        self._of_users, self._of_items = by_row
         self._counts = torch.bincount(users, minlength=n_users)
         self.noise: Tensor = nn.Buffer(torch.ones(n_users))
         self.noise_shape: Tensor = nn.Buffer(torch.tensor(5.0))
@@ -195,7 +200,7 @@ class Sampler(nn.Module):
         targets = values - items.rows[:, 0].index_select(0, self.items)
         prior = side.prior_means, side.precision
         ratings = items.designs, targets, self.noise
-        side.rows = blocks.draw(self._user_blocks, *ratings, *prior, side.rows, relaxation)
+        side.rows = row_blocks.draw(self._of_users, *ratings, *prior, side.rows, relaxation)
 
     def draw_items(self, values: Tensor, relaxation: float = 0.0) -> None:
         """Draw the items' rows; a user's noise precision is a factor of designs and targets."""
@@ -206,7 +211,7 @@ class Sampler(nn.Module):
         designs = users.designs * roots[:, None]
         prior = side.prior_means, side.precision
         ratings = designs, targets, torch.ones(len(side.rows))
-        side.rows = blocks.draw(self._item_blocks, *ratings, *prior, side.rows, relaxation)
+        side.rows = row_blocks.draw(self._of_items, *ratings, *prior, side.rows, relaxation)
 
     def draw_noise(self, residuals: Tensor) -> None:
         """Draw the noise precisions from the residuals, then the prior that users share."""
@@ -235,6 +240,8 @@ class Sampler(nn.Module):
     def factor_terms(self) -> Tensor:
         """b_u + c_i + p_u · q_i of each rating, (n,)."""
         rows = self.user_side.rows, self.item_side.rows
+        if compiled:
+            return compiled.scores(*rows, self.users, self.items)
         chunks = zip(self.users.split(CHUNK_SIZE), self.items.split(CHUNK_SIZE), strict=True)  # type: ignore[no-untyped-call]
         return torch.cat([scores(*rows, users, items) for users, items in chunks])
 
@@ -244,13 +251,18 @@ class Sampler(nn.Module):
         return torch.zeros(()) if effects is None else effects.terms()
 
 
-def divide(
+def by_users_and_items(
     users: Tensor, items: Tensor, n_users: int, n_items: int
-) -> tuple[list[Block], list[Block]]:
+) -> tuple[RatingsByRow, RatingsByRow]:
     """The ratings by user and by item, for all chains that draw from them."""
+    if compiled:
+        return (
+            compiled.CompiledRows(users, items, n_users),
+            compiled.CompiledRows(items, users, n_items),
+        )
     return (
-        blocks.divide(users, items, n_users, n_items),
-        blocks.divide(items, users, n_items, n_users),
+        row_blocks.RowBlocks(users, items, n_users, n_items),
+        row_blocks.RowBlocks(items, users, n_items, n_users),
     )
 
 

@@ -1,11 +1,30 @@
 """Users, or items, with a similar number of ratings side by side in a few large tensors."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 BLOCK_SIZE = 32768  # ratings of a block, with padding: what it computes with stays in the cache
+
+
+class RatingsByRow(Protocol):
+    """The ratings of each user, or of each item, in a form to draw rows from."""
+
+    def draw(
+        self, designs: Tensor, targets: Tensor, weights: Tensor, centers: Tensor, noise: Tensor
+    ) -> Tensor:
+        """A draw of each row, (n_rows, d), as in `draw`, with an identity as the prior's precision.
+
+        Args:
+            designs: (n_others, d), by the other side of the rating.
+            targets: (n,), by rating.
+            weights: (n_rows,), > 0.
+            centers: (n_rows, d) the prior means.
+            noise: (n_rows, d) standard normal; a multiple of it gives deviations from the mean that
+                are as many times as large.
+        """
 
 
 @dataclass(frozen=True)
@@ -15,6 +34,27 @@ class Block:
     rows: Tensor  # (B,) indices
     ratings: Tensor  # (B, L) indices of their ratings, padded with the number of ratings
     others: Tensor  # (B, L) the other side's index of each, padded with the number of those
+
+
+class RowBlocks:
+    """`RatingsByRow` by torch's operators."""
+
+    def __init__(self, rows: Tensor, others: Tensor, n_rows: int, n_others: int) -> None:
+        self._blocks = divide(rows, others, n_rows, n_others)
+
+    def draw(
+        self, designs: Tensor, targets: Tensor, weights: Tensor, centers: Tensor, noise: Tensor
+    ) -> Tensor:
+        """As `RatingsByRow.draw`."""
+        designs = torch.cat([designs, designs.new_zeros(1, designs.shape[1])])
+        targets = torch.cat([targets, targets.new_zeros(1)])
+        drawn = torch.empty_like(centers)
+        for block in self._blocks:
+            x, t = gather(designs, block.others), gather(targets, block.ratings)
+            sampler = sample_dual if t.shape[1] < designs.shape[1] else sample_primal
+            of_rows = (gather(table, block.rows) for table in (weights, centers, noise))
+            drawn.index_copy_(0, block.rows, sampler(x, t, *of_rows))
+        return drawn
 
 
 def divide(rows: Tensor, others: Tensor, n_rows: int, n_others: int) -> list[Block]:
@@ -40,7 +80,7 @@ def divide(rows: Tensor, others: Tensor, n_rows: int, n_others: int) -> list[Blo
 
 
 def draw(
-    blocks: list[Block],
+    ratings: RatingsByRow,
     designs: Tensor,  # (n_others, d), by the other side of the rating
     targets: Tensor,  # (n,), by rating
     weights: Tensor,  # (n_rows,), > 0
@@ -72,27 +112,18 @@ def draw(
     n, d = means.shape
     chol = torch.linalg.cholesky(precision)
     inverse = torch.linalg.solve_triangular(chol, torch.eye(d), upper=False)
-    whitened = torch.cat([designs @ inverse.T, designs.new_zeros(1, d)])
     # Draws are linear in their means' parts and their noise, which are scaled by these.
     pull, renewal = 1 - relaxation, (1 - relaxation**2) ** 0.5
-    targets = torch.cat([targets * pull, targets.new_zeros(1)])
     centers, noise = pull * means @ chol, renewal * torch.randn(n, d)
-    drawn = torch.empty_like(means)
-    for block in blocks:
-        x, t = gather(whitened, block.others), gather(targets, block.ratings)
-        sampler = sample_dual if t.shape[1] < d else sample_primal
-        of_rows = (gather(table, block.rows) for table in (weights, centers, noise))
-        drawn.index_copy_(0, block.rows, sampler(renewal, x, t, *of_rows))
+    drawn = ratings.draw(designs @ inverse.T, pull * targets, weights, centers, noise)
     return torch.mm(drawn, inverse).add_(before, alpha=relaxation)
 
 
-def sample_primal(
-    renewal: float, x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor
-) -> Tensor:
+def sample_primal(x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor) -> Tensor:
     """(B, d) draws by a system of d equations each, as in the formula of `draw`.
 
     x are (B, L, d) designs, t (B, L) targets, weights (B,), centers (B, d) the prior means, and
-    noise (B, d) is normal with the standard deviation `renewal`.
+    noise (B, d).
     """
     weights = weights[:, None]
     a = torch.bmm(x.mT, x).mul_(weights[:, :, None])
@@ -105,23 +136,26 @@ def sample_primal(
     return rows[:, :, 0]
 
 
-def sample_dual(
-    renewal: float, x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor
-) -> Tensor:
+def sample_dual(x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: Tensor) -> Tensor:
     """The same by a system of L equations each, which is smaller: most items have few ratings.
 
+    With v² = 1 / weight and the Cholesky factor L of X Xᵀ + v² I, the rows' covariance is
+    I - Xᵀ (L Lᵀ)⁻¹ X, and a root of it I - Xᵀ L⁻ᵀ (L + v I)⁻¹ X.
+
     Source:
-        Bhattacharya, Chakraborty and Mallick 2016, "Fast sampling with Gaussian scale mixture
-        priors in high-dimensional regression", algorithm in section 2.2.
+        Andrews 1968, "A Square Root Formulation of the Kalman Covariance Equations".
     """
-    variances = 1 / weights[:, None]
-    rows = centers + noise
-    residuals = t - torch.bmm(x, rows[:, :, None])[:, :, 0]
-    residuals -= torch.randn_like(t) * (variances.sqrt() * renewal)
+    deviations = weights.rsqrt()[:, None]
+    both = torch.stack([centers, noise], dim=2)
+    of_centers, spread = torch.bmm(x, both).unbind(2)
     covariance = torch.bmm(x, x.mT)
-    covariance.diagonal(dim1=1, dim2=2).add_(variances)
-    correction = torch.cholesky_solve(residuals[:, :, None], torch.linalg.cholesky(covariance))
-    return rows + torch.bmm(x.mT, correction)[:, :, 0]
+    covariance.diagonal(dim1=1, dim2=2).add_(deviations.square())
+    chol = torch.linalg.cholesky(covariance)
+    half = torch.linalg.solve_triangular(chol, (t - of_centers)[:, :, None], upper=False)
+    shifted = chol + torch.diag_embed(deviations.expand_as(t))
+    half -= torch.linalg.solve_triangular(shifted, spread[:, :, None], upper=False)
+    correction = torch.linalg.solve_triangular(chol.mT, half, upper=True)
+    return centers + noise + torch.bmm(x.mT, correction)[:, :, 0]
 
 
 def gather(table: Tensor, indices: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cf.bayes.gibbs import EntitySide, FeatureRegression, Priors, Sampler, divide
+from cf.bayes.gibbs import EntitySide, FeatureRegression, Priors, Sampler, by_users_and_items
 from cf.bayes.side_information import Feature, truncated_svd
 from cf.bayes.time_effects import Moments, TimeEffects
 from cf.core.config import Gibbs
@@ -123,12 +123,12 @@ def sample(
     unit = float((values - model.mean).double().square().mean().sqrt()) or 1.0
     n_users, n_items = model.timeless.user_rows.shape[1], model.timeless.item_rows.shape[1]
     d, n_samples = model.prior_mean.shape[1], len(model.timeless)
-    divided = divide(users, items, n_users, n_items)
+    by_row = by_users_and_items(users, items, n_users, n_items)
 
     def sampler(effects: TimeEffects | None) -> Sampler:
         sides = EntitySide(n_users, d - 1, user_features), EntitySide(n_items, d - 1, item_features)
         ratings = users, items, (values - model.mean) / unit
-        return Sampler(*ratings, *sides, gibbs.user_noise, Priors(), effects, divided)
+        return Sampler(*ratings, *sides, gibbs.user_noise, Priors(), effects, by_row)
 
     samplers = {"timeless": sampler(None)}
     moments = None

@@ -1,0 +1,190 @@
+"""The sampler's loops over ratings, compiled by numba: much faster than blocks of tensors.
+
+They run on the CPU, on as many threads as torch uses. What they compute does not depend on how
+many these are.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+CHUNK_SIZE = 2**16  # ratings at a time
+ROW_COST = 16  # ratings that take as long as a row's own system of equations, roughly
+FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order; NaN and infinity stay
+
+
+class CompiledRows:
+    """As `cf.bayes.row_blocks.RowBlocks`."""
+
+    def __init__(self, rows: Tensor, others: Tensor, n_rows: int) -> None:
+        order = rows.argsort(stable=True)
+        counts = torch.bincount(rows, minlength=n_rows)
+        self._starts = np.concatenate([[0], counts.cumsum(0).numpy()])
+        self._ratings = order.to(torch.int32 if len(order) < 2**31 else torch.int64).numpy()
+        self._others = others.index_select(0, order).int().numpy()
+        self._longest = int(counts.max()) if n_rows else 0
+
+    def draw(
+        self, designs: Tensor, targets: Tensor, weights: Tensor, centers: Tensor, noise: Tensor
+    ) -> Tensor:
+        """As `RowBlocks.draw`."""
+        d = designs.shape[1]
+        given = (designs, targets, weights, centers, noise)
+        arrays = [table.contiguous().numpy() for table in given]
+        drawn = torch.empty(centers.shape)
+        # The work before each row; OpenBLAS would start threads for products of longer chunks.
+        work = self._starts + ROW_COST * np.arange(len(self._starts))
+        chunk = max(16, min(256, 200_000 // d**2))
+
+        def draw_part(first: int, last: int) -> None:
+            layout = self._starts, self._others, self._ratings
+            _draw_rows(first, last, *layout, *arrays, drawn.numpy(), chunk)
+
+        n_threads = torch.get_num_threads()
+        ends = np.searchsorted(work, work[-1] * np.arange(1, n_threads) / n_threads)
+        _in_threads(draw_part, [0, *ends.tolist(), len(centers)])
+        return drawn
+
+
+def scores(user_rows: Tensor, item_rows: Tensor, users: Tensor, items: Tensor) -> Tensor:
+    """As `cf.models.bayesmf.scores`."""
+    found = torch.empty(len(users))
+    arrays = [table.numpy() for table in (user_rows, item_rows, users, items, found)]
+    bounds = np.linspace(0, len(users), torch.get_num_threads() + 1).astype(int).tolist()
+    _in_threads(lambda first, last: _scores(first, last, *arrays), bounds)
+    return found
+
+
+def _in_threads(compute: Callable[[int, int], None], bounds: list[int]) -> None:
+    """Compute each part between bounds, all at once."""
+    if len(bounds) == 2:
+        compute(*bounds)
+        return
+    with ThreadPoolExecutor(len(bounds) - 1) as pool:
+        list(pool.map(compute, bounds[:-1], bounds[1:]))
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _scores(first, last, user_rows, item_rows, users, items, found):  # type: ignore[no-untyped-def]
+    for k in range(first, last):
+        p, q = user_rows[users[k]], item_rows[items[k]]
+        total = p[0] + q[0]
+        for j in range(1, len(p)):
+            total += p[j] * q[j]
+        found[k] = total
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _draw_rows(  # type: ignore[no-untyped-def]
+    first, last, starts, others, ratings, designs, targets, weights, centers, noise, drawn, chunk
+):
+    d = designs.shape[1]
+    gathered = np.empty((chunk, d + 1), np.float32)  # designs, and the targets last
+    gram = np.empty((d + 1, d + 1), np.float32)
+    part = np.empty((d + 1, d + 1), np.float32)
+    a, b = np.empty((d, d), np.float32), np.empty((2, d), np.float32)
+    for row in range(first, last):
+        begin, end = starts[row], starts[row + 1]
+        if end - begin < d:
+            _gather(gathered, begin, end, others, ratings, designs, targets)
+            _draw_dual(gathered[: end - begin], weights[row], centers[row], noise[row], a, b)
+            drawn[row] = b[0]
+            continue
+        gram[:] = 0
+        for at in range(begin, end, chunk):
+            stop = min(at + chunk, end)
+            _gather(gathered, at, stop, others, ratings, designs, targets)
+            some = gathered[: stop - at]
+            np.dot(some.T, some, part)
+            gram += part
+        for i in range(d):
+            for j in range(i, d):
+                a[i, j] = weights[row] * gram[i, j]
+            a[i, i] += 1
+            b[0, i] = weights[row] * gram[i, d] + centers[row, i]
+        _factorize(a, d)
+        _solve_transposed(a, b[0], d)
+        b[0] += noise[row]
+        _solve(a, b[0], d)
+        drawn[row] = b[0]
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _gather(gathered, begin, end, others, ratings, designs, targets):  # type: ignore[no-untyped-def]
+    d = designs.shape[1]
+    for k in range(begin, end):
+        design, found = designs[others[k]], gathered[k - begin]
+        for j in range(d):
+            found[j] = design[j]
+        found[d] = targets[ratings[k]]
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _draw_dual(gathered, weight, center, noise, a, b):  # type: ignore[no-untyped-def]
+    """As `row_blocks.sample_dual`, into b[0]."""
+    n, d = len(gathered), len(center)
+    deviation = 1 / np.sqrt(weight)
+    means, spread = b[0, :n], b[1, :n]
+    for i in range(n):
+        means[i], spread[i] = gathered[i, d], 0
+        for j in range(d):
+            means[i] -= gathered[i, j] * center[j]
+            spread[i] += gathered[i, j] * noise[j]
+        for k in range(i, n):
+            total = np.float32(0)
+            for j in range(d):
+                total += gathered[i, j] * gathered[k, j]
+            a[i, k] = total
+        a[i, i] += deviation**2
+    _factorize(a, n)
+    _solve_transposed(a, means, n)
+    for i in range(n):
+        a[i, i] += deviation
+    _solve_transposed(a, spread, n)
+    for i in range(n):
+        a[i, i] -= deviation
+        means[i] -= spread[i]
+    _solve(a, means, n)
+    for i in range(n):
+        spread[i] = means[i]  # b[0] is about to be overwritten
+    for j in range(d):
+        b[0, j] = center[j] + noise[j]
+    for i in range(n):
+        for j in range(d):
+            b[0, j] += spread[i] * gathered[i, j]
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _factorize(a, n):  # type: ignore[no-untyped-def]
+    """The upper Cholesky factor of a[:n, :n], in place; NaN where it is not positive definite."""
+    for i in range(n):
+        root = np.sqrt(a[i, i])
+        for j in range(i, n):
+            a[i, j] /= root
+        for k in range(i + 1, n):
+            factor = a[i, k]
+            for j in range(k, n):
+                a[k, j] -= factor * a[i, j]
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _solve_transposed(a, b, n):  # type: ignore[no-untyped-def]
+    """The solution of aᵀ x = b in place, with an upper triangular a."""
+    for i in range(n):
+        b[i] /= a[i, i]
+        for j in range(i + 1, n):
+            b[j] -= b[i] * a[i, j]
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _solve(a, b, n):  # type: ignore[no-untyped-def]
+    """The solution of a x = b in place, with an upper triangular a."""
+    for i in range(n - 1, -1, -1):
+        total = b[i]
+        for j in range(i + 1, n):
+            total -= a[i, j] * b[j]
+        b[i] = total / a[i, i]
