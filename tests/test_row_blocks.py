@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from cf.bayes import gibbs
 from cf.bayes import row_blocks as blocks
 from cf.bayes.compiled import CompiledRows, scores
 from cf.models import bayesmf
@@ -87,3 +88,18 @@ def test_blocks_hold_every_rating_once_at_its_row() -> None:
             assert (their_others[~inside] == 11).all()
             seen += ratings[inside].tolist()
     assert sorted(seen) == list(range(490))
+
+
+def test_without_numba_a_sweep_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    users, items = torch.arange(20).repeat(40), torch.arange(30).repeat_interleave(40)[:800]
+    swept = []
+    for engine in (gibbs.compiled, None):
+        monkeypatch.setattr(gibbs, "compiled", engine)
+        torch.manual_seed(1)
+        sides = gibbs.EntitySide(20, 3, []), gibbs.EntitySide(30, 3, [])
+        values = torch.linspace(-2, 2, 800)
+        sampler = gibbs.Sampler(users, items, values, *sides, False, gibbs.Priors())
+        swept.append((sampler.sweep(), sampler.user_side.rows, sampler.item_side.rows))
+    for compiled, plain in zip(*swept, strict=True):
+        torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-3)

@@ -42,7 +42,7 @@ class CompiledRows:
 
         def draw_part(first: int, last: int) -> None:
             layout = self._starts, self._others, self._ratings
-            _draw_rows(first, last, *layout, *arrays, drawn.numpy(), chunk)
+            _draw_rows(first, last, *layout, *arrays, drawn.numpy(), chunk)  # type: ignore[call-arg]
 
         n_threads = torch.get_num_threads()
         ends = np.searchsorted(work, work[-1] * np.arange(1, n_threads) / n_threads)
