@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from scipy import sparse
 
@@ -33,7 +34,7 @@ def test_counts_are_leave_one_out() -> None:
     popularity = side_information.popularity(items, 5)
     np.testing.assert_array_equal(popularity[0], popularity[3])  # one rating, and none
     assert popularity[1, 0] < popularity[2, 0]
-    interactions = side_information.normalized_interactions(items, users, 5, 3).toarray()
+    interactions = side_information.NormalizedInteractions(items, users, 5, 3) @ np.eye(3)
     assert not interactions[[0, 3, 4]].any()
     np.testing.assert_allclose(interactions[1], [0.5 / 2**0.5, 0.5 / 2**0.5, 0])
     np.testing.assert_allclose(interactions[2], np.full(3, 2 / 3 / 3**0.5))
@@ -45,7 +46,7 @@ def test_a_row_without_ratings_is_like_the_average_row_with_some() -> None:
     assert not columns[[2, 3, 5]].any()  # no rating, or a single one
     assert columns[[0, 1, 4]].any(1).all()
     np.testing.assert_allclose(columns.sum(0), 0, atol=1e-6)
-    interactions = side_information.normalized_interactions(rows, others, 6, 4)
+    interactions = side_information.NormalizedInteractions(rows, others, 6, 4)
     shares = np.array([1 / 2, 2 / 3, 0, 0, 1 / 2, 0])[:, None]
     np.testing.assert_allclose(interactions @ directions - shares * center, columns, atol=1e-6)
 
@@ -61,8 +62,28 @@ def test_the_truncated_svd_keeps_the_products_of_rows() -> None:
         off = columns @ columns.T - dense @ dense.T
         assert np.linalg.norm(off, 2) < error
     np.testing.assert_array_equal(columns, side_information.truncated_svd(matrix, 10))
-    assert side_information.truncated_svd(matrix).shape == (90, 70)
+    assert side_information.truncated_svd(matrix).shape == (90, 30), "its rank"
     assert not side_information.truncated_svd(sparse.csr_array((5, 3), dtype=np.float32)).any()
+
+
+def test_interactions_are_multiplied_as_scipy_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(0)
+    pairs = np.unique(draw.integers(0, 40, (300, 2)), axis=0)[draw.permutation(250)].T
+    x = draw.normal(size=(41, 5)).astype(np.float32)
+    products = []
+    for engine in (side_information.compiled, None):
+        monkeypatch.setattr(side_information, "compiled", engine)
+        products.append(side_information.interactions(*pairs, 42, 41) @ x)
+    np.testing.assert_allclose(*products, rtol=1e-5, atol=1e-5)
+    assert not products[0][41].any()
+
+
+def test_orthonormal_columns_span_those_given() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32) * [1, 10, 0.1, 1]
+    x[:, 3] = x[:, 0] + x[:, 1]
+    found = side_information.orthonormal(x.astype(np.float32))
+    np.testing.assert_allclose(found.T @ found, np.eye(3), atol=1e-5)
+    np.testing.assert_allclose(found @ (found.T @ x), x, atol=1e-4)
 
 
 def test_years_are_bumps_and_centered() -> None:

@@ -10,23 +10,38 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from numba import njit
+from numpy.typing import NDArray
 from torch import Tensor
 
-CHUNK_SIZE = 2**16  # ratings at a time
+from cf.core.ratings import Indices
+
+Floats = NDArray[np.float32]
 ROW_COST = 16  # ratings that take as long as a row's own system of equations, roughly
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order; NaN and infinity stay
+
+
+class Interactions:
+    """A matrix of zeros and ones, (n_rows, n_others): which others each row has."""
+
+    def __init__(self, rows: Indices, others: Indices, n_rows: int, n_others: int) -> None:
+        self.shape = n_rows, n_others
+        self._starts, order = by_row(rows, n_rows)
+        self._others = others[order].astype(np.int32)
+
+    def __matmul__(self, x: Floats) -> Floats:
+        """The product with (n_others, k): (n_rows, k)."""
+        found = np.empty((self.shape[0], x.shape[1]), np.float32)
+        given = self._starts, self._others, np.ascontiguousarray(x, np.float32), found
+        _in_threads(lambda first, last: _sum_rows(first, last, *given), _shares(self._starts))
+        return found
 
 
 class CompiledRows:
     """As `cf.bayes.row_blocks.RowBlocks`."""
 
     def __init__(self, rows: Tensor, others: Tensor, n_rows: int) -> None:
-        order = rows.argsort(stable=True)
-        counts = torch.bincount(rows, minlength=n_rows)
-        self._starts = np.concatenate([[0], counts.cumsum(0).numpy()])
-        self._ratings = order.to(torch.int32 if len(order) < 2**31 else torch.int64).numpy()
-        self._others = others.index_select(0, order).int().numpy()
-        self._longest = int(counts.max()) if n_rows else 0
+        self._starts, self._ratings = by_row(rows.numpy(), n_rows)
+        self._others = others.numpy()[self._ratings].astype(np.int32)
 
     def draw(
         self, designs: Tensor, targets: Tensor, weights: Tensor, centers: Tensor, noise: Tensor
@@ -36,18 +51,23 @@ class CompiledRows:
         given = (designs, targets, weights, centers, noise)
         arrays = [table.contiguous().numpy() for table in given]
         drawn = torch.empty(centers.shape)
-        # The work before each row; OpenBLAS would start threads for products of longer chunks.
-        work = self._starts + ROW_COST * np.arange(len(self._starts))
+        # OpenBLAS would start threads of its own for products of longer chunks.
         chunk = max(16, min(256, 200_000 // d**2))
 
         def draw_part(first: int, last: int) -> None:
             layout = self._starts, self._others, self._ratings
             _draw_rows(first, last, *layout, *arrays, drawn.numpy(), chunk)  # type: ignore[call-arg]
 
-        n_threads = torch.get_num_threads()
-        ends = np.searchsorted(work, work[-1] * np.arange(1, n_threads) / n_threads)
-        _in_threads(draw_part, [0, *ends.tolist(), len(centers)])
+        _in_threads(draw_part, _shares(self._starts))
         return drawn
+
+
+def by_row(rows: Indices, n_rows: int) -> tuple[Indices, NDArray[np.int32]]:
+    """Where each row's ratings start, (n_rows + 1,), in the order of all by row, (n,)."""
+    starts = np.concatenate([[0], np.bincount(rows, minlength=n_rows).cumsum()])
+    order = np.empty(len(rows), np.int32)
+    _fill_order(rows, starts.copy(), order)
+    return starts, order
 
 
 def scores(user_rows: Tensor, item_rows: Tensor, users: Tensor, items: Tensor) -> Tensor:
@@ -59,6 +79,14 @@ def scores(user_rows: Tensor, item_rows: Tensor, users: Tensor, items: Tensor) -
     return found
 
 
+def _shares(starts: Indices) -> list[int]:
+    """Bounds between rows, for as many parts of about equal work as torch uses threads."""
+    n_threads = torch.get_num_threads()
+    work = starts + ROW_COST * np.arange(len(starts))
+    ends = np.searchsorted(work, work[-1] * np.arange(1, n_threads) / n_threads)
+    return [0, *ends.tolist(), len(starts) - 1]
+
+
 def _in_threads(compute: Callable[[int, int], None], bounds: list[int]) -> None:
     """Compute each part between bounds, all at once."""
     if len(bounds) == 2:
@@ -66,6 +94,24 @@ def _in_threads(compute: Callable[[int, int], None], bounds: list[int]) -> None:
         return
     with ThreadPoolExecutor(len(bounds) - 1) as pool:
         list(pool.map(compute, bounds[:-1], bounds[1:]))
+
+
+@njit(nogil=True, cache=True)
+def _fill_order(rows, at, order):  # type: ignore[no-untyped-def]
+    for k in range(len(rows)):
+        order[at[rows[k]]] = k
+        at[rows[k]] += 1
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _sum_rows(first, last, starts, others, x, found):  # type: ignore[no-untyped-def]
+    for row in range(first, last):
+        total = found[row]
+        total[:] = 0
+        for k in range(starts[row], starts[row + 1]):
+            added = x[others[k]]
+            for j in range(len(total)):
+                total[j] += added[j]
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)

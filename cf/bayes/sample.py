@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cf.bayes.gibbs import EntitySide, FeatureRegression, Priors, Sampler, by_users_and_items
-from cf.bayes.side_information import Feature, truncated_svd
+from cf.bayes.side_information import Feature, gram
 from cf.bayes.time_effects import Moments, TimeEffects
 from cf.core.config import Gibbs
 from cf.core.errors import InputError
@@ -215,7 +215,9 @@ def directions(samples: Samples) -> Tensor:
     parts = [samples.rows(index)[1][:, 1:] for index in range(0, len(samples), step)]
     factors = torch.cat(parts, dim=1)
     factors /= factors.norm(dim=1, keepdim=True).clamp(min=1e-12)
-    return torch.from_numpy(truncated_svd(factors.numpy(), N_DIRECTIONS))
+    # The singular directions, by the eigenvectors of few products.
+    vectors = torch.linalg.eigh(torch.from_numpy(gram(factors.numpy())))[1]
+    return torch.mm(factors, vectors[:, -N_DIRECTIONS:].float())
 
 
 class Store:

@@ -1,5 +1,6 @@
 """Side information of users and items, as columns of numbers for the Gibbs sampler."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,18 @@ from cf.core.config import Gibbs
 from cf.core.ratings import Indices, Ratings
 from cf.training.item_features import feature_columns, further, genre_columns
 
+try:
+    from cf.bayes import compiled
+except ImportError:  # numba is optional: SciPy's products take longer
+    compiled = None  # type: ignore[assignment]
+
 Columns = NDArray[np.float32]
 YEAR_BANDWIDTH = 3.0  # years: standard deviation of the bump at each year of release
+CHUNK = 16384  # rows at a time
+N_ITERATIONS, N_MORE = (
+    4,
+    10,
+)  # of the randomized SVD, and directions beyond those that are asked for
 EPS = 1e-6  # a standard deviation below it is rounding error
 
 
@@ -36,19 +47,19 @@ class Feature:
 
     def __init__(self, name: str, columns: Columns) -> None:
         self.name = name
-        f = torch.tensor(columns, dtype=torch.float64)
-        rms_norm = f.square().mean(0).sum().sqrt()
+        products = gram(columns)
+        rms_norm = (np.trace(products) / max(1, len(columns))) ** 0.5
         scale = 1 / rms_norm if rms_norm > EPS else 0.0
-        f *= scale
-        eigenvalues, vectors = torch.linalg.eigh(torch.mm(f.T, f))
-        nonzero = eigenvalues > 1e-6 * eigenvalues[-1]
-        self.eigenvalues = eigenvalues[nonzero].float()
-        self._basis = torch.mm(f, vectors[:, nonzero]).float()
+        eigenvalues, vectors = np.linalg.eigh(scale**2 * products)
+        nonzero = eigenvalues > 1e-6 * eigenvalues.max(initial=0)
+        self.eigenvalues = torch.tensor(eigenvalues[nonzero], dtype=torch.float32)
         self._rotation = scale * vectors[:, nonzero]
+        self._basis = self.rotate(columns)
 
     def rotate(self, columns: Columns) -> Tensor:
         """Rows of further columns, (m, n_columns), as rows of F V: (m, r)."""
-        return torch.mm(torch.tensor(columns, dtype=torch.float64), self._rotation).float()
+        rotation = self._rotation.astype(np.float32)
+        return torch.from_numpy(columns.astype(np.float32, copy=False) @ rotation)
 
     def project(self, rows: Tensor) -> Tensor:
         """Vᵀ Fᵀ rows: (r, d) of (n, d)."""
@@ -196,13 +207,14 @@ def cooccurrence_features(
     So a row without ratings is expected to be like the average row that has some.
 
     Returns:
-        The columns, (n_rows, k): those of a row of `normalized_interactions` times the directions,
+        The columns, (n_rows, k): those of a row of `NormalizedInteractions` times the directions,
         (n_others, k), less the share of ratings that is left without one, times the center, (k,).
     """
-    matrix = normalized_interactions(rows, others, n_rows, n_others)
+    matrix = NormalizedInteractions(rows, others, n_rows, n_others)
     columns = truncated_svd(matrix)
     squared_norms = np.square(columns).sum(0)
-    directions = matrix.T @ (columns / np.where(squared_norms > EPS**2, squared_norms, np.inf))
+    squared_norms[squared_norms <= EPS**2] = np.inf
+    directions = matrix.T @ (columns / squared_norms)
     weights = leave_one_out_shares(np.bincount(rows, minlength=n_rows))
     center = columns.sum(0) / max(weights.sum(), 1)
     columns -= weights[:, None] * center
@@ -214,9 +226,7 @@ def leave_one_out_shares(m: NDArray[np.int64]) -> NDArray[np.float32]:
     return (np.maximum(m - 1, 0) / np.maximum(m, 1)).astype(np.float32)
 
 
-def normalized_interactions(
-    rows: Indices, others: Indices, n_rows: int, n_others: int
-) -> sparse.csr_array:
+class NormalizedInteractions:
     """Who rated what, (n_rows, n_others): each of a row's m interactions is (m - 1)/m · 1/√m.
 
     The factor (m - 1)/m makes it leave-one-out: the rating that is being fitted is one of the m.
@@ -227,19 +237,90 @@ def normalized_interactions(
         that a user rates; Rendle, Zhang and Koren 2019, "On the Difficulty of Evaluating
         Baselines", section 4, for the users that rate an item.
     """
-    m = np.maximum(np.bincount(rows, minlength=n_rows), 1)
-    weights = ((m - 1) / m**1.5).astype(np.float32)
-    return sparse.csr_array((weights[rows], (rows, others)), shape=(n_rows, n_others))
+
+    def __init__(self, rows: Indices, others: Indices, n_rows: int, n_others: int) -> None:
+        m = np.maximum(np.bincount(rows, minlength=n_rows), 1)
+        self._weights = ((m - 1) / m**1.5).astype(np.float32)[:, None]
+        self._of_rows = interactions(rows, others, n_rows, n_others)
+        self._of_others = interactions(others, rows, n_others, n_rows)
+        self.shape = n_rows, n_others
+
+    def __matmul__(self, x: Columns) -> Columns:
+        """The product with (n_others, k): (n_rows, k)."""
+        found: Columns = self._of_rows @ x
+        found *= self._weights
+        return found
+
+    @property
+    def T(self) -> "Transposed":  # noqa: N802, as in NumPy
+        """What can be multiplied with (n_rows, k)."""
+        return Transposed(lambda x: self._of_others @ (self._weights * x))
 
 
-def truncated_svd(matrix: sparse.csr_array | Columns, n_components: int = 200) -> Columns:
+class Transposed:
+    """A matrix of which no more is needed than its products."""
+
+    def __init__(self, multiply: Callable[[Columns], Columns]) -> None:
+        self._multiply = multiply
+
+    def __matmul__(self, x: Columns) -> Columns:
+        """The product with a matrix."""
+        return self._multiply(x)
+
+
+def interactions(rows: Indices, others: Indices, n_rows: int, n_others: int) -> Any:
+    """Zeros and ones, (n_rows, n_others): which others each row has."""
+    if compiled:
+        return compiled.Interactions(rows, others, n_rows, n_others)
+    ones = np.ones(len(rows), np.float32)
+    return sparse.csr_array((ones, (rows, others)), shape=(n_rows, n_others))
+
+
+def truncated_svd(
+    matrix: sparse.csr_array | NormalizedInteractions, n_components: int = 200
+) -> Columns:
     """U S of the matrix's largest singular values: C with C Cᵀ close to M Mᵀ.
 
-    It has `n_components` columns, or fewer where the matrix has fewer rows or columns. With more
-    than 200 the RMSE differs by no more than seeds do.
-    """
-    from sklearn.utils.extmath import randomized_svd  # takes a second to import
+    It has `n_components` columns, or as many as the rank of the matrix. With more than 200 the RMSE
+    differs by no more than seeds do.
 
-    u, singular_values, _ = randomized_svd(matrix, n_components, n_iter=4, random_state=0)
-    columns: Columns = u * singular_values
-    return columns
+    Source:
+        Halko, Martinsson and Tropp 2011, "Finding Structure with Randomness", algorithms 4.4 and
+        5.1. The dense steps are products of matrices and systems of a few hundred equations, which
+        scikit-learn's take many times as long for where rows are many.
+    """
+    n_directions = min(n_components + N_MORE, *matrix.shape)
+    draw = np.random.default_rng(0)
+    basis = draw.standard_normal((matrix.shape[1], n_directions), np.float32)
+    for _ in range(N_ITERATIONS):
+        basis = orthonormal(matrix.T @ orthonormal(matrix @ basis))
+    rows = orthonormal(orthonormal(matrix @ basis))  # twice, for what rounding left
+    return rows @ principal(matrix.T @ rows, n_components)
+
+
+def orthonormal(x: Columns) -> Columns:
+    """(n, r) orthonormal columns that span those of x, (n, k); r is their rank."""
+    eigenvalues, vectors = np.linalg.eigh(gram(x))
+    kept = eigenvalues > 1e-11 * eigenvalues.max(initial=1e-30)
+    found: Columns = x @ (vectors[:, kept] / np.sqrt(eigenvalues[kept])).astype(np.float32)
+    return found
+
+
+def principal(x: Columns, n: int) -> Columns:
+    """The right singular vectors of x, (n_rows, k), times their singular values, largest first:
+    (k, n), or fewer.
+    """
+    eigenvalues, vectors = np.linalg.eigh(gram(x))
+    largest = slice(None, -n - 1, -1)
+    roots = np.sqrt(np.maximum(eigenvalues[largest], 0))
+    found: Columns = (vectors[:, largest] * roots).astype(np.float32)
+    return found
+
+
+def gram(x: Columns) -> NDArray[np.float64]:
+    """xᵀ x, in 64 bits: (k, k)."""
+    total = np.zeros((x.shape[1], x.shape[1]))
+    for start in range(0, len(x), CHUNK):
+        part = x[start : start + CHUNK].astype(np.float64)
+        total += part.T @ part
+    return total
