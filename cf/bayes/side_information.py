@@ -22,10 +22,8 @@ except ImportError:  # numba is optional: SciPy's products take longer
 Columns = NDArray[np.float32]
 YEAR_BANDWIDTH = 3.0  # years: standard deviation of the bump at each year of release
 CHUNK = 16384  # rows at a time
-N_ITERATIONS, N_MORE = (
-    4,
-    10,
-)  # of the randomized SVD, and directions beyond those that are asked for
+N_ITERATIONS = 2  # of the randomized SVD
+N_MORE = 10  # directions in it beyond those that are asked for
 EPS = 1e-6  # a standard deviation below it is rounding error
 
 
@@ -58,8 +56,7 @@ class Feature:
 
     def rotate(self, columns: Columns) -> Tensor:
         """Rows of further columns, (m, n_columns), as rows of F V: (m, r)."""
-        rotation = self._rotation.astype(np.float32)
-        return torch.from_numpy(columns.astype(np.float32, copy=False) @ rotation)
+        return torch.from_numpy(multiply(columns, self._rotation))
 
     def project(self, rows: Tensor) -> Tensor:
         """Vᵀ Fᵀ rows: (r, d) of (n, d)."""
@@ -293,17 +290,16 @@ def truncated_svd(
     draw = np.random.default_rng(0)
     basis = draw.standard_normal((matrix.shape[1], n_directions), np.float32)
     for _ in range(N_ITERATIONS):
-        basis = orthonormal(matrix.T @ orthonormal(matrix @ basis))
+        basis = orthonormal(matrix.T @ (matrix @ basis))
     rows = orthonormal(orthonormal(matrix @ basis))  # twice, for what rounding left
-    return rows @ principal(matrix.T @ rows, n_components)
+    return multiply(rows, principal(matrix.T @ rows, n_components))
 
 
 def orthonormal(x: Columns) -> Columns:
     """(n, r) orthonormal columns that span those of x, (n, k); r is their rank."""
     eigenvalues, vectors = np.linalg.eigh(gram(x))
-    kept = eigenvalues > 1e-11 * eigenvalues.max(initial=1e-30)
-    found: Columns = x @ (vectors[:, kept] / np.sqrt(eigenvalues[kept])).astype(np.float32)
-    return found
+    kept = eigenvalues > 1e-13 * eigenvalues.max(initial=1e-30)
+    return multiply(x, vectors[:, kept] / np.sqrt(eigenvalues[kept]))
 
 
 def principal(x: Columns, n: int) -> Columns:
@@ -317,10 +313,17 @@ def principal(x: Columns, n: int) -> Columns:
     return found
 
 
+def multiply(x: Columns, weights: NDArray[Any]) -> Columns:
+    """x weights, in 32 bits: (n, m) of (n, k) and (k, m)."""
+    # By torch, whose threads and NumPy's would wait for each other.
+    factors = (torch.tensor(np.asarray(part, np.float32)) for part in (x, weights))
+    return torch.mm(*factors).numpy()
+
+
 def gram(x: Columns) -> NDArray[np.float64]:
     """xᵀ x, in 64 bits: (k, k)."""
-    total = np.zeros((x.shape[1], x.shape[1]))
+    total = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
     for start in range(0, len(x), CHUNK):
-        part = x[start : start + CHUNK].astype(np.float64)
-        total += part.T @ part
-    return total
+        part = torch.tensor(x[start : start + CHUNK], dtype=torch.float64)
+        total += torch.mm(part.T, part)
+    return total.numpy()
