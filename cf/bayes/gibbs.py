@@ -239,11 +239,15 @@ class Sampler(nn.Module):
 
     def factor_terms(self) -> Tensor:
         """b_u + c_i + p_u · q_i of each rating, (n,)."""
+        return self.scores(self.users, self.items)
+
+    def scores(self, users: Tensor, items: Tensor) -> Tensor:
+        """b_u + c_i + p_u · q_i of (B,) users and items."""
         rows = self.user_side.rows, self.item_side.rows
         if compiled:
-            return compiled.scores(*rows, self.users, self.items)
-        chunks = zip(self.users.split(CHUNK_SIZE), self.items.split(CHUNK_SIZE), strict=True)  # type: ignore[no-untyped-call]
-        return torch.cat([scores(*rows, users, items) for users, items in chunks])
+            return compiled.scores(*rows, users, items)
+        chunks = zip(users.split(CHUNK_SIZE), items.split(CHUNK_SIZE), strict=True)  # type: ignore[no-untyped-call]
+        return torch.cat([scores(*rows, *chunk) for chunk in chunks])
 
     def time_terms(self) -> Tensor:
         """e_u(t) of each rating, (n,); a scalar 0 without such effects."""

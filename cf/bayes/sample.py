@@ -26,7 +26,6 @@ from cf.models.bayesmf import (
     bridge,
     frozen,
     nearest_moments,
-    scores,
 )
 
 State = dict[str, Tensor]
@@ -344,8 +343,7 @@ class ValidationMonitor:
         return float((predicted - self.values).square().mean()) if len(self.values) else math.nan
 
     def _predicted(self, sampler: Sampler, effect: Tensor | None) -> Tensor:
-        rows = sampler.user_side.rows, sampler.item_side.rows
-        summed = scores(*rows, self.users, self.items)
+        summed = sampler.scores(self.users, self.items)
         if effect is not None:
             summed += effect
         return summed.mul_(self.unit).add_(self.model.mean).clamp_(self.model.low, self.model.high)
