@@ -89,15 +89,14 @@ def test_the_floor_is_the_error_of_the_truth_and_nothing_near_it_is_lower(made: 
         assert z.std() == pytest.approx(1, abs=0.35)
 
 
-def test_moods_last_a_session(made: Synthetic):
-    """Residuals of ratings minutes apart are alike, of another day are not."""
-    ratings = made.ratings.assign(left=made.ratings["rating"] - made.expected)
-    users, items = ratings["user_id"], ratings["item_id"]
-    both = ratings["rating"] - ratings.groupby(users)["rating"].transform("mean")
-    ratings["left"] = both - both.groupby(items).transform("mean")
+def test_moods_last_a_session(monkeypatch: pytest.MonkeyPatch):
+    """Ratings minutes apart are higher or lower together, of other sessions less so."""
+    monkeypatch.setattr(synthetic, "MOOD_SD", 0.5)
+    ratings = synthetic.make(SHAPES["ml-latest-small"], seed=1).ratings
     ratings = ratings.sort_values(["user_id", "timestamp"], kind="stable")
-    gap, before = ratings.groupby("user_id")["timestamp"].diff(), ratings["left"].shift()
-    covariance = [(ratings["left"] * before)[rows].mean() for rows in (gap < 600, gap > 86_400)]
+    left = ratings["rating"] - ratings.groupby("user_id")["rating"].transform("mean")
+    gap, before = ratings.groupby("user_id")["timestamp"].diff(), left.shift()
+    covariance = [(left * before)[rows].mean() for rows in (gap < 600, gap > 3600)]
     assert covariance[0] > covariance[1] + 0.5 * synthetic.MOOD_SD**2
 
 

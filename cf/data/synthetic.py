@@ -101,11 +101,11 @@ class Shape:
 
 
 SHAPES = {
-    "ml-latest-small": Shape(610, 9_724, 100_836, 1.35, 9.0, 0.3),
+    "ml-latest-small": Shape(610, 9_724, 100_836, 1.45, 8.5, 0.3),
     "ml-100k": Shape(943, 1_682, 100_000, 1.15, 6.0, 0.6),
     "ml-1m": Shape(6_040, 3_706, 1_000_209, 1.15, 6.5, 0.6),
     "ml-10m": Shape(69_878, 10_677, 10_000_054, 1.35, 8.5, 0.45),
-    "ml-32m": Shape(200_948, 87_585, 32_000_204, 1.4, 12.0, 0.35),
+    "ml-32m": Shape(200_948, 87_585, 32_000_204, 1.4, 14.0, 0.28),
 }
 """Sizes as published; how unequal they are is fitted to ml-latest-small, and set for the others."""
 
@@ -200,16 +200,25 @@ def expected_rating(mean: Reals, sd: Reals) -> Reals:
 
 
 def user_counts(shape: Shape, rng: np.random.Generator) -> Ints:
-    """How many items each user rates, (n_users,): a shifted lognormal in random order."""
+    """How many items each user rates, (n_users,): a shifted lognormal in random order.
+
+    What comes near to `MAX_SHARE` of the items is bent, so that it stays below.
+    """
     rank = (np.arange(shape.n_users) + 0.5) / shape.n_users
     most = int(MAX_SHARE * shape.n_items) - MIN_PER_USER
     above = np.exp(-shape.user_spread * ndtri(rank))  # descending
     extra = shape.n_ratings - MIN_PER_USER * shape.n_users
-    low, high = 0.0, 1.0 + extra
-    for _ in range(100):  # bisection: what is cut off from the most active goes to the others
+
+    def saturated(scale: float) -> Floats:
+        """`scale * above`, as long as that is few."""
+        values: Floats = -most * np.expm1(-scale * above / most)
+        return values
+
+    low, high = 0.0, 1e6 * (1 + extra)
+    for _ in range(200):  # bisection
         scale = (low + high) / 2
-        low, high = (low, scale) if np.minimum(scale * above, most).sum() > extra else (scale, high)
-    ends = np.round(np.cumsum(np.minimum(low * above, most))).astype(np.int64)
+        low, high = (low, scale) if saturated(scale).sum() > extra else (scale, high)
+    ends = np.round(np.cumsum(saturated(low))).astype(np.int64)
     ends[-1] = extra
     counts = np.diff(ends, prepend=0)
     for _ in range(2):  # rounding may leave a user with one too many
