@@ -9,10 +9,10 @@ PACKAGES := .venv/.packages
 PEERS := .venv-bench/.packages
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test tour tune grid cv rank demo ui sync check format bench peers ladder clean scm
+.PHONY: help repro test tour tune grid cv rank demo ui sync check format bench bench-large peers ladder clean scm
 
 help:     ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(READY) scm    ## run the pipeline: what changed, and what depends on it
 	@dvc repro
@@ -64,6 +64,9 @@ bench: $(READY) scm    ## measure speed and memory on this machine
 	@python -m benchmarks.pipeline
 	@python -m benchmarks.bootstrap
 	@python -m benchmarks.ranking --users 1000
+
+bench-large: $(READY)  ## measure each stage on made-up ratings of ml-32m's shape: half an hour
+	@python -m benchmarks.large --json benchmarks/large.json
 
 peers: $(READY) $(PEERS) scm   ## measure other libraries beside cf's models, on the same rows
 	@dvc repro --quiet split
