@@ -6,9 +6,11 @@ from numpy.typing import NDArray
 
 from cf.core import io, paths
 from cf.core.errors import exit_on_input_error
+from cf.core.progress import working
 
 
 @exit_on_input_error
+@working("encode: numbering users and items")
 def main() -> None:
     """Number users and items in order of first appearance, and put their tables in that order."""
     ratings = io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"])

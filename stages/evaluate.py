@@ -9,6 +9,7 @@ from cf.baselines.bias import Bias, GlobalMean
 from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
 from cf.core.names import IDS, KEYS, SD
+from cf.core.progress import working
 from cf.core.ratings import Provenance, Ratings, SplitInfo, Stars, is_cold
 from cf.evaluation import bootstrap, calibration, champion, leaderboard, metrics, strata
 from cf.reporting.tables import leaderboard_table
@@ -16,6 +17,7 @@ from cf.tracking.record import read_all, recording
 
 
 @exit_on_input_error
+@working("evaluate: scoring the models")
 def main() -> None:
     """Write predictions, metrics and tables, and add the metrics to the models' runs."""
     params = config.load(paths.PARAMS, "evaluate", config.Evaluate)

@@ -6,11 +6,13 @@ from dataclasses import replace
 from cf.core import config, io, paths
 from cf.core.config import AUTO, Ingest
 from cf.core.errors import exit_on_input_error
+from cf.core.progress import working
 from cf.core.ratings import Provenance, ids_digest, unit_of
 from cf.data import datasets, movielens, own_files, ratings_file, side_tables
 
 
 @exit_on_input_error
+@working("ingest: reading and checking the ratings")
 def main() -> None:
     """Fetch the data set that params.yaml names, check it and write it down."""
     params = config.load(paths.PARAMS, "ingest", Ingest)

@@ -10,6 +10,7 @@ import matplotlib
 from cf.core import config, git, io, paths
 from cf.core.errors import exit_on_input_error
 from cf.core.names import KEYS
+from cf.core.progress import working
 from cf.core.ratings import Provenance, SplitInfo
 from cf.reporting import gallery, html
 from cf.reporting.gallery import Results
@@ -22,6 +23,7 @@ TEXT = dict.fromkeys(("model", "label", "dataset", "part"), "str")
 
 
 @exit_on_input_error
+@working("plot: drawing")
 def main() -> None:
     """Draw every figure, put all on one page, and add them to the models' runs."""
     matplotlib.use("agg")  # no window, whatever the machine has

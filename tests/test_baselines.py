@@ -112,10 +112,11 @@ FOUR = Ratings(
 
 def test_damped_means_by_hand() -> None:
     values, groups = np.array([1.0, 2.0, -4.0]), np.array([0, 0, 2])
-    assert damped_means(values, groups, 4, damping=1.0).tolist() == [1.0, 0.0, -2.0, 0.0]
-    assert damped_means(values, groups, 4, damping=0.0).tolist() == [1.5, 0.0, -4.0, 0.0]
+    sizes = np.array([2, 0, 1, 0])
+    assert damped_means(values, groups, sizes, damping=1.0).tolist() == [1.0, 0.0, -2.0, 0.0]
+    assert damped_means(values, groups, sizes, damping=0.0).tolist() == [1.5, 0.0, -4.0, 0.0]
     with pytest.raises(ValueError, match="same length"):
-        damped_means(values, groups[:2], 4, damping=1.0)
+        damped_means(values, groups[:2], sizes, damping=1.0)
 
 
 def test_the_global_mean_is_trains() -> None:

@@ -1,5 +1,7 @@
 """The preset for large data sets, and the benchmark that measures it."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,30 @@ def test_a_stage_that_fails_ends_the_benchmark_with_its_last_words(tmp_path: Pat
     code = "import sys; print('before'); sys.exit('no such ratings')"
     with pytest.raises(SystemExit, match=r"before\s+no such ratings\s+failed: "):
         large.measure([sys.executable, "-c", code], tmp_path)
+
+
+@pytest.mark.parametrize(("outputs", "shown"), [("here", True), ("elsewhere", False)])
+def test_a_spinner_turns_on_a_terminal_alone(tmp_path: Path, outputs: str, shown: bool) -> None:
+    """On one, work in silence is no silence; a pipe gets what is printed, and nothing else."""
+    code = (
+        "from cf.core.progress import working\n"
+        "@working('deep thought')\n"
+        "def think():\n"
+        "    print('the answer:', sum(range(2 * 10**7)))\n"
+        "think()"
+    )
+    command = [sys.executable, "-c", code]
+    environ = {**large.environment(), "PYTHONPATH": str(large.ROOT), "TERM": "xterm"}
+    if outputs == "here":
+        terminal, inner = os.openpty()
+        process = subprocess.Popen(command, stdout=inner, stderr=inner, cwd=tmp_path, env=environ)
+        os.close(inner)
+        text = b"".join(iter(lambda: large.read(terminal), b"")).decode()
+        assert process.wait() == 0
+    else:
+        text = subprocess.check_output(command, cwd=tmp_path, env=environ, text=True)
+    assert ("deep thought" in text) == shown
+    assert "the answer: 199999990000000" in text
 
 
 def test_stages_are_those_of_dvc_yaml_and_the_trainings_asked_for() -> None:

@@ -41,11 +41,13 @@ class Bias:
         self.mean = train.values.mean(dtype=np.float64)
         centered = train.values - self.mean
         self.user_bias, self.item_bias = np.zeros(n_users), np.zeros(n_items)
+        n_of_user = np.bincount(train.users, minlength=n_users)
+        n_of_item = np.bincount(train.items, minlength=n_items)
         for _ in range(20):
             residuals = centered - self.user_bias[train.users]
-            self.item_bias = damped_means(residuals, train.items, n_items, self.damping)
+            self.item_bias = damped_means(residuals, train.items, n_of_item, self.damping)
             residuals = centered - self.item_bias[train.items]
-            self.user_bias = damped_means(residuals, train.users, n_users, self.damping)
+            self.user_bias = damped_means(residuals, train.users, n_of_user, self.damping)
         return self
 
     def predict(self, users: Indices, items: Indices) -> Stars:
@@ -59,14 +61,13 @@ class Bias:
 
 
 def damped_means(
-    values: NDArray[np.float64], groups: Indices, n_groups: int, damping: float
+    values: NDArray[np.float64], groups: Indices, sizes: Indices, damping: float
 ) -> NDArray[np.float64]:
     """Mean of the (n,) `values` in each group, (n_groups,), shrunk towards zero.
 
-    A group's sum is divided by its size plus `damping`, >= 0, as if it held that many more zeros;
-    an empty group gets 0.
+    A group's sum is divided by its size, of (n_groups,) `sizes`, plus `damping`, >= 0, as if it
+    held that many more zeros; an empty group gets 0.
     """
-    sums = np.bincount(groups, weights=values, minlength=n_groups)
-    sizes = np.bincount(groups, minlength=n_groups) + damping
-    means: NDArray[np.float64] = sums / np.maximum(sizes, np.finfo(float).tiny)
+    sums = np.bincount(groups, weights=values, minlength=len(sizes))
+    means: NDArray[np.float64] = sums / np.maximum(sizes + damping, np.finfo(float).tiny)
     return means
