@@ -5,12 +5,14 @@ from pathlib import Path
 
 from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
+from cf.core.progress import working
 from cf.core.ratings import Provenance, Ratings, SplitInfo
 from cf.inference import lists, weights
 from cf.inference.load import load_answers, trained
 
 
 @exit_on_input_error
+@working("blend: fitting who rates what")
 def main() -> None:
     """Fit who rates what, and choose the weight of each trained model."""
     if io.read_dataclass(paths.SPLIT_INFO, SplitInfo).method == "k_fold":

@@ -10,6 +10,7 @@ from rich.console import Console
 from cf.baselines.base import Scorer, rating_scorer
 from cf.core import config, io, paths
 from cf.core.errors import InputError, exit_on_input_error
+from cf.core.progress import working
 from cf.core.ratings import Provenance, Ratings, SplitInfo
 from cf.evaluation import ranking
 from cf.reporting.tables import ranking_table
@@ -17,6 +18,7 @@ from cf.tracking.record import RunRecord, read_all, recording
 
 
 @exit_on_input_error
+@working("rank: ranking items")
 def main() -> None:
     """Write the table, and add its metrics to the models' runs."""
     rank = config.load(paths.PARAMS, "rank", config.Rank)
