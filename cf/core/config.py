@@ -224,6 +224,13 @@ class Adam(Optimizer):
     betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
 
 
+class RowwiseAdagrad(Optimizer):
+    """Adagrad with one accumulator a row; the decay is that of the rows which a batch looks up."""
+
+    name: Literal["rowwise_adagrad"]
+    eps: PositiveFloat = 1e-8
+
+
 class Schedule(BaseConfig):
     """Phases of training, each with its own learning rate."""
 
@@ -257,7 +264,7 @@ class Training(BaseConfig):
     n_threads: Threads
     batch_size: Count
     min_steps: Count = 1
-    optimizer: Annotated[SGD | Adam, Field(discriminator="name")]
+    optimizer: Annotated[SGD | Adam | RowwiseAdagrad, Field(discriminator="name")]
     schedule: Schedule
 
     def batch_size_for(self, n_ratings: int) -> int:

@@ -36,6 +36,8 @@ class Model(nn.Module):
         item_features: names from `cf.training.item_features`.
         decay_scales: by name of a parameter, what the optimizer's weight decay is multiplied with;
             1 for the others.
+        row_parts: equal parts of a table's row that learn independently of each other, as an
+            ensemble's members do: an optimizer that keeps one number a row keeps one for each.
     """
 
     Config: ClassVar[type[BaseConfig]]
@@ -43,6 +45,7 @@ class Model(nn.Module):
     item_features: ClassVar[tuple[str, ...]] = ()
     item_columns: Tensor
     decay_scales: Mapping[str, float] = MappingProxyType({})
+    row_parts: int = 1
     # A rating of the data is `factor` times the model's, plus `offset`: models see all ratings on
     # the scale MODEL_RANGE, since learning rates and priors fit no other.
     factor: float = 1.0

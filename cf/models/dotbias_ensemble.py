@@ -48,6 +48,7 @@ class DotBiasEnsemble(Model):
     def __init__(self, config: Config, n_users: int, n_items: int, rating_range: Range) -> None:
         super().__init__(config, n_users, n_items, rating_range)
         self.shape = config.n_members, config.n_factors
+        self.row_parts = config.n_members
         width = config.n_members * config.n_factors
         self.user_factors = embedding(n_users, width, config.init_range)
         self.item_factors = embedding(n_items, width, config.init_range)

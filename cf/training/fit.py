@@ -3,9 +3,10 @@
 import inspect
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,9 +17,15 @@ from cf.core.config import Schedule
 from cf.core.errors import InputError
 from cf.core.ratings import Ratings
 from cf.models.base import Model, on_model_scale, predict
-from cf.training.fast_gradients import fast_gradients
-from cf.training.optim import Optimizer
+from cf.training.fast_gradients import CLOSED_FORMS, fast_gradients
+from cf.training.optim import Optimizer, RowwiseAdagrad
+from cf.training.rating_blocks import RatingBlocks
 
+if TYPE_CHECKING:
+    from cf.training.rowwise_kernel import CompiledEpochs
+
+IN_BLOCKS = {"cf.models.dot.Dot", *CLOSED_FORMS}
+"""Classes that step in the order of `RatingBlocks`, and for which the steps are compiled."""
 WORSE = 1.02  # times the RMSE of the mean rating: so much worse is worth a word
 
 
@@ -57,6 +64,10 @@ def fit(
     dropout: seed that, and the results repeat to the bit. The last batch of an epoch may be
     shorter. `on_batch` is called after each step with the number of its ratings.
 
+    With `RowwiseAdagrad` and a `batch_size` of 1 the classes in `IN_BLOCKS` go through the ratings
+    in the order of `RatingBlocks`, a block at one learning rate. On the CPU and with numba these
+    steps are compiled, and `on_batch` is called after each block.
+
     Raises:
         InputError: the model's forward has another shape than (B,), or the loss is no longer
             finite.
@@ -66,27 +77,24 @@ def fit(
     values = on_model_scale(model, train.values)
     arrays = [a.to(device) for a in (*map(torch.tensor, (train.users, train.items)), values)]
     check_forward(model, arrays[0][:batch_size], arrays[1][:batch_size])
-    n_batches = -(-len(train) // batch_size)
-    for epoch, rates in enumerate(learning_rates(schedule, n_batches), start=1):
+    blocks = _blocks(model, optimizer, batch_size, train)
+    compiled = _compiled(model, optimizer, blocks, train, values) if blocks else None
+    n_rates = blocks.n_groups**2 if blocks else -(-len(train) // batch_size)
+    for epoch, rates in enumerate(learning_rates(schedule, n_rates), start=1):
         started = time.perf_counter()
         model.train()
-        order = torch.randperm(len(train)).to(device)
-        batches = zip(*(torch.split(a[order], batch_size) for a in arrays), strict=True)
-        losses, sizes = [], []
-        with fast_gradients(model):
-            for rate, (users, items, ratings) in zip(rates.tolist(), batches, strict=True):
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                optimizer.zero_grad()
-                loss = model.loss(users, items, ratings)
-                loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call]
-                optimizer.step()
-                losses.append(loss.detach())
-                sizes.append(len(ratings))
-                on_batch(len(ratings))
+        if blocks and compiled:
+            loss = compiled.run(blocks.draw(), rates, on_batch)
+        else:
+            if blocks:
+                ratings, sizes = blocks.in_order(blocks.draw())
+                order, step_rates = torch.tensor(ratings), np.repeat(rates, sizes)
+            else:
+                order, step_rates = torch.randperm(len(train)), rates
+            batches = (torch.split(a[order.to(device)], batch_size) for a in arrays)
+            loss = _epoch(model, optimizer, zip(*batches, strict=True), step_rates, on_batch)
         model.after_epoch(train)
-        members = torch.stack(losses).cpu().double().reshape(n_batches, -1)
-        train_loss = model.factor**2 * float(np.average(members.mean(1), weights=sizes))
+        train_loss = model.factor**2 * loss
         seconds = time.perf_counter() - started
         errors = predict(model, valid.users, valid.items).astype(np.float64) - valid.values
         valid_loss = float(np.mean(errors**2)) if len(valid) else math.nan
@@ -96,6 +104,66 @@ def fit(
                 f"{valid_loss} on held-out rows. Lower the learning_rate."
             )
         yield EpochResult(epoch, train_loss, valid_loss, float(rates.mean()), seconds)
+
+
+def _epoch(
+    model: Model,
+    optimizer: Optimizer | torch.optim.Optimizer,
+    batches: Iterable[tuple[Tensor, ...]],
+    rates: NDArray[np.float64],
+    on_batch: Callable[[int], None],
+) -> float:
+    """One step a batch, each at its own rate; the mean loss, each rating weighing the same."""
+    losses, sizes = [], []
+    with fast_gradients(model) as rows_looked_up:
+        if isinstance(optimizer, RowwiseAdagrad):
+            optimizer.rows_looked_up = rows_looked_up
+        for rate, (users, items, ratings) in zip(rates.tolist(), batches, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad()
+            loss = model.loss(users, items, ratings)
+            loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(loss.detach())
+            sizes.append(len(ratings))
+            on_batch(len(ratings))
+    members = torch.stack(losses).cpu().double().reshape(len(losses), -1)
+    return float(np.average(members.mean(1), weights=sizes))
+
+
+def _blocks(
+    model: Model, optimizer: Optimizer | torch.optim.Optimizer, batch_size: int, train: Ratings
+) -> RatingBlocks | None:
+    """The blocks to take the ratings' steps in; None where batches are drawn from all ratings."""
+    name = f"{type(model).__module__}.{type(model).__qualname__}"
+    if batch_size > 1 or name not in IN_BLOCKS or not isinstance(optimizer, RowwiseAdagrad):
+        return None
+    user_factors, item_factors = (
+        model.get_parameter(f"{side}_factors.weight") for side in ("user", "item")
+    )
+    row_bytes = item_factors[0].numel() * item_factors.element_size()
+    return RatingBlocks(train, len(user_factors), len(item_factors), row_bytes)
+
+
+def _compiled(
+    model: Model,
+    optimizer: Optimizer | torch.optim.Optimizer,
+    blocks: RatingBlocks,
+    train: Ratings,
+    values: Tensor,
+) -> "CompiledEpochs | None":
+    """The epochs as compiled code; None without numba, or where it does not apply."""
+    parameters = list(model.parameters())
+    on_cpu = all(p.device.type == "cpu" and p.dtype == torch.float32 for p in parameters)
+    if not on_cpu or not all(p.requires_grad for p in parameters):
+        return None
+    try:
+        from cf.training.rowwise_kernel import CompiledEpochs
+    except ImportError:
+        return None
+    assert isinstance(optimizer, RowwiseAdagrad)
+    return CompiledEpochs(model, optimizer, blocks, train.users, train.items, values.numpy())
 
 
 def compare_with_mean(last: EpochResult, train: Ratings, valid: Ratings) -> str:

@@ -1,0 +1,75 @@
+"""An order of steps, one a rating, that keeps rows in the cache and lets threads share no row."""
+
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cf.core.ratings import Indices, Ratings
+
+FEWEST_GROUPS, MOST_GROUPS = 8, 256  # powers of two; a block's number fits into 16 bits
+BYTES_PER_GROUP = 2**20  # of a group's items' rows: half of the L2 cache of a core of today
+
+
+class RatingBlocks:
+    """Training ratings in blocks: those of a group of users and a group of items.
+
+    There are G groups each of users and of items, drawn at random from torch's global generator,
+    with about as many ratings each. Within a block the ratings are in the order of their users, in
+    which a user's row is loaded once. An epoch is G rounds of G blocks. The blocks of a round have
+    no user and no item in common, so it does not matter in which order they are processed, or
+    whether at the same time.
+
+    Attributes:
+        n_groups: G, a power of two that depends on the size of the tables only.
+        ratings: (n,) positions of the training ratings, block after block.
+        starts: (G² + 1,) where in `ratings` each block starts, and the last ends.
+
+    Source:
+        Chin et al. 2015, "A Fast Parallel Stochastic Gradient Method for Matrix Factorization in
+        Shared Memory Systems", sections 3 and 4.1, with rounds in place of its scheduler, which
+        makes results depend on timing; the rounds are the strata of Gemulla et al. 2011,
+        "Large-Scale Matrix Factorization with Distributed Stochastic Gradient Descent".
+    """
+
+    def __init__(self, train: Ratings, n_users: int, n_items: int, row_bytes: int) -> None:
+        needed = n_items * row_bytes / BYTES_PER_GROUP
+        exponent = np.ceil(np.log2(max(needed, 1)))
+        self.n_groups = int(np.clip(2**exponent, FEWEST_GROUPS, MOST_GROUPS))
+        user_group, item_group = (
+            _balanced_groups(np.bincount(indices, minlength=n_rows), self.n_groups)
+            for indices, n_rows in ((train.users, n_users), (train.items, n_items))
+        )
+        by_user = np.argsort(train.users, kind="stable")
+        block = user_group[train.users] * self.n_groups + item_group[train.items]
+        by_block = np.argsort(block[by_user], kind="stable")  # a radix sort, of 16 bits
+        self.ratings: Indices = by_user[by_block]
+        sizes = np.bincount(block, minlength=self.n_groups**2)
+        self.starts: Indices = np.concatenate([[0], np.cumsum(sizes)])
+
+    def draw(self) -> Indices:
+        """The blocks of an epoch, (G, G): a row is a round.
+
+        Block j of a round shares its users with block j of the round before, and its items with
+        block j + 1, counted modulo G.
+        """
+        users, items = (torch.randperm(self.n_groups).numpy() for _ in range(2))
+        round_, place = np.ogrid[: self.n_groups, : self.n_groups]
+        blocks = users[place] * self.n_groups + items[(place + round_) % self.n_groups]
+        return cast(Indices, blocks)
+
+    def in_order(self, blocks: Indices) -> tuple[Indices, Indices]:
+        """The ratings of `blocks`, one block after the other, and the size of each block."""
+        bounds = [(self.starts[block], self.starts[block + 1]) for block in blocks.ravel()]
+        ratings = np.concatenate([self.ratings[start:end] for start, end in bounds])
+        return ratings, np.array([end - start for start, end in bounds])
+
+
+def _balanced_groups(counts: Indices, n_groups: int) -> NDArray[np.uint16]:
+    """A group for each row, (n_rows,) in [0, n_groups), at random, of about as many ratings."""
+    order = torch.randperm(len(counts)).numpy()
+    before = np.cumsum(counts[order]) - counts[order]
+    group = np.empty(len(counts), np.uint16)
+    group[order] = np.minimum(before * n_groups // max(1, counts.sum()), n_groups - 1)
+    return group
