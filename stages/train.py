@@ -33,6 +33,7 @@ def main() -> None:
     with recording(settings) as recorder:
         # PyTorch takes seconds to import, and so does MLflow in the recorder's process, meanwhile.
         from cf.training import checkpoint, device, optim
+        from cf.training.compiled import advise_numba
         from cf.training.fit import compare_with_mean, fit
 
         spec = checkpoint.ModelSpec.from_data(section.model, provenance, items, f"{context}.model")
@@ -47,6 +48,8 @@ def main() -> None:
             )
         optimizer = optim.build(section.optimizer, model, len(train))
         batch_size = section.batch_size_for(len(train))
+        if advice := advise_numba(model, optimizer, batch_size):
+            print(f"{name}: {advice}")
         record.parameters["device"] = str(chosen)  # what is used, not what was asked for
         record.parameters["batch_size"] = batch_size
         record.parameters["weight_decay"] = section.optimizer.decay(len(train))

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,15 +16,11 @@ from cf.core.config import Schedule
 from cf.core.errors import InputError
 from cf.core.ratings import Ratings
 from cf.models.base import Model, on_model_scale, predict
-from cf.training.fast_gradients import CLOSED_FORMS, fast_gradients
+from cf.training.compiled import CompiledEpochs
+from cf.training.fast_gradients import fast_gradients
 from cf.training.optim import Optimizer, RowwiseAdagrad
-from cf.training.rating_blocks import RatingBlocks
+from cf.training.rating_blocks import RatingBlocks, steps_in_blocks
 
-if TYPE_CHECKING:
-    from cf.training.rowwise_kernel import CompiledEpochs
-
-IN_BLOCKS = {"cf.models.dot.Dot", *CLOSED_FORMS}
-"""Classes that step in the order of `RatingBlocks`, and for which the steps are compiled."""
 WORSE = 1.02  # times the RMSE of the mean rating: so much worse is worth a word
 
 
@@ -64,9 +59,8 @@ def fit(
     dropout: seed that, and the results repeat to the bit. The last batch of an epoch may be
     shorter. `on_batch` is called after each step with the number of its ratings.
 
-    With `RowwiseAdagrad` and a `batch_size` of 1 the classes in `IN_BLOCKS` go through the ratings
-    in the order of `RatingBlocks`, a block at one learning rate. On the CPU and with numba these
-    steps are compiled, and `on_batch` is called after each block.
+    Where `steps_in_blocks`, the order is that of `RatingBlocks`, and a block has one learning rate.
+    On the CPU and with numba these steps are compiled, and `on_batch` is called after each block.
 
     Raises:
         InputError: the model's forward has another shape than (B,), or the loss is no longer
@@ -77,8 +71,10 @@ def fit(
     values = on_model_scale(model, train.values)
     arrays = [a.to(device) for a in (*map(torch.tensor, (train.users, train.items)), values)]
     check_forward(model, arrays[0][:batch_size], arrays[1][:batch_size])
-    blocks = _blocks(model, optimizer, batch_size, train)
-    compiled = _compiled(model, optimizer, blocks, train, values) if blocks else None
+    blocks = compiled = None
+    if steps_in_blocks(model, optimizer, batch_size):
+        blocks = RatingBlocks.of(model, train)
+        compiled = CompiledEpochs.of(model, optimizer, blocks, train, values.numpy())
     n_rates = blocks.n_groups**2 if blocks else -(-len(train) // batch_size)
     for epoch, rates in enumerate(learning_rates(schedule, n_rates), start=1):
         started = time.perf_counter()
@@ -130,40 +126,6 @@ def _epoch(
             on_batch(len(ratings))
     members = torch.stack(losses).cpu().double().reshape(len(losses), -1)
     return float(np.average(members.mean(1), weights=sizes))
-
-
-def _blocks(
-    model: Model, optimizer: Optimizer | torch.optim.Optimizer, batch_size: int, train: Ratings
-) -> RatingBlocks | None:
-    """The blocks to take the ratings' steps in; None where batches are drawn from all ratings."""
-    name = f"{type(model).__module__}.{type(model).__qualname__}"
-    if batch_size > 1 or name not in IN_BLOCKS or not isinstance(optimizer, RowwiseAdagrad):
-        return None
-    user_factors, item_factors = (
-        model.get_parameter(f"{side}_factors.weight") for side in ("user", "item")
-    )
-    row_bytes = item_factors[0].numel() * item_factors.element_size()
-    return RatingBlocks(train, len(user_factors), len(item_factors), row_bytes)
-
-
-def _compiled(
-    model: Model,
-    optimizer: Optimizer | torch.optim.Optimizer,
-    blocks: RatingBlocks,
-    train: Ratings,
-    values: Tensor,
-) -> "CompiledEpochs | None":
-    """The epochs as compiled code; None without numba, or where it does not apply."""
-    parameters = list(model.parameters())
-    on_cpu = all(p.device.type == "cpu" and p.dtype == torch.float32 for p in parameters)
-    if not on_cpu or not all(p.requires_grad for p in parameters):
-        return None
-    try:
-        from cf.training.rowwise_kernel import CompiledEpochs
-    except ImportError:
-        return None
-    assert isinstance(optimizer, RowwiseAdagrad)
-    return CompiledEpochs(model, optimizer, blocks, train.users, train.items, values.numpy())
 
 
 def compare_with_mean(last: EpochResult, train: Ratings, valid: Ratings) -> str:

@@ -7,9 +7,22 @@ import torch
 from numpy.typing import NDArray
 
 from cf.core.ratings import Indices, Ratings
+from cf.models.base import Model
+from cf.training.fast_gradients import CLOSED_FORMS
+from cf.training.optim import Optimizer, RowwiseAdagrad
 
+IN_BLOCKS = {"cf.models.dot.Dot", *CLOSED_FORMS}
+"""Classes for which the steps are compiled, by name as in `CLOSED_FORMS`."""
 FEWEST_GROUPS, MOST_GROUPS = 8, 256  # powers of two; a block's number fits into 16 bits
 BYTES_PER_GROUP = 2**20  # of a group's items' rows: half of the L2 cache of a core of today
+
+
+def steps_in_blocks(
+    model: Model, optimizer: Optimizer | torch.optim.Optimizer, batch_size: int
+) -> bool:
+    """Whether the model takes a step a rating, in the order of `RatingBlocks`."""
+    name = f"{type(model).__module__}.{type(model).__qualname__}"
+    return batch_size == 1 and name in IN_BLOCKS and isinstance(optimizer, RowwiseAdagrad)
 
 
 class RatingBlocks:
@@ -47,6 +60,12 @@ class RatingBlocks:
         self.ratings: Indices = by_user[by_block]
         sizes = np.bincount(block, minlength=self.n_groups**2)
         self.starts: Indices = np.concatenate([[0], np.cumsum(sizes)])
+
+    @classmethod
+    def of(cls, model: Model, train: Ratings) -> "RatingBlocks":
+        """The blocks for a model in `IN_BLOCKS`."""
+        users, items = (model.get_parameter(f"{side}_factors.weight") for side in ("user", "item"))
+        return cls(train, len(users), len(items), items.nbytes // len(items))
 
     def draw(self) -> Indices:
         """The blocks of an epoch, (G, G): a row is a round.

@@ -1,107 +1,14 @@
 """Steps of RowwiseAdagrad, one a rating, compiled for the dot products on the CPU.
 
-The only file that imports numba, which is optional: import it where it is used.
+The only file that imports numba, which is optional.
 """
 
 import math
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import torch
 from numba import njit
-from numpy.typing import NDArray
-
-from cf.core.ratings import Indices
-from cf.models.base import Model
-from cf.training.optim import RowwiseAdagrad
-from cf.training.rating_blocks import RatingBlocks
-
-Arrays = tuple[NDArray[Any], ...]
-
-
-class CompiledEpochs:
-    """Epochs of a model whose `loss` is `Dot`'s, `DotBias`'s or `DotBiasEnsemble`'s.
-
-    The tables and the optimizer's state change in place.
-
-    Args:
-        users, items, values: (n,) of each rating, on the model's scale.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        optimizer: RowwiseAdagrad,
-        blocks: RatingBlocks,
-        users: Indices,
-        items: Indices,
-        values: NDArray[np.float32],
-    ) -> None:
-        self.blocks = blocks
-        order = blocks.ratings
-        self.ratings = users[order].astype(np.uint32), items[order].astype(np.uint32), values[order]
-        names = [name for name, _ in model.named_parameters()]
-        index = {name.removesuffix(".weight"): i for i, name in enumerate(names)}
-        nothing = np.zeros(0, np.float32)  # stands for the biases of a model without
-
-        def tables(kind: str) -> tuple[Arrays, tuple[np.float32, ...]]:
-            if f"user_{kind}" not in index:
-                return (nothing,) * 4, (np.float32(0),) * 2
-            user, item = index[f"user_{kind}"], index[f"item_{kind}"]
-            params, squares = optimizer.params, optimizer.state[0]
-            both = params[user].detach(), params[item].detach(), squares[user], squares[item]
-            decays = np.float32(optimizer.decays[user]), np.float32(optimizer.decays[item])
-            return tuple(tensor.numpy().reshape(-1) for tensor in both), decays
-
-        factors, biases = tables("factors"), tables("bias")
-        self.tables = (*factors, *biases)
-        offset = vars(model)["_buffers"].get("user_offset", torch.zeros(0))
-        self.offset = offset.numpy().reshape(-1)
-        low, high = getattr(model, "low", 0.0), getattr(model, "high", 1.0)
-        self.scalars = np.float32(low), np.float32(high - low), np.float32(optimizer.eps)
-        self.n_members = model.row_parts
-
-    def run(
-        self, drawn: Indices, rates: NDArray[np.float64], on_block: Callable[[int], None]
-    ) -> float:
-        """One epoch, on as many threads as torch has; the mean squared error of the ratings as met.
-
-        The result does not depend on the number of threads.
-
-        Args:
-            drawn: (G, G) as `RatingBlocks.draw` gives them.
-            rates: (G²,) the learning rate of each block, in that order.
-            on_block: called with the number of a block's ratings when it is done.
-        """
-        n_groups = self.blocks.n_groups
-        done: dict[tuple[int, int], Future[float]] = {}
-        starts = self.blocks.starts
-
-        def process(round_: int, place: int) -> float:
-            # What has been submitted before has begun before, so that no two wait for each other.
-            for before in (place, (place + 1) % n_groups) if round_ else ():
-                done[round_ - 1, before].result()
-            block = drawn[round_, place]
-            rows = slice(starts[block], starts[block + 1])
-            ratings = (array[rows] for array in self.ratings)
-            rate = np.float32(rates[round_ * n_groups + place])
-            tables = (*self.tables, self.offset, self.n_members)
-            return float(_steps(*ratings, *tables, rate, *self.scalars))
-
-        pool = ThreadPoolExecutor(torch.get_num_threads())
-        try:
-            for key in np.ndindex(n_groups, n_groups):
-                done[key] = pool.submit(process, *key)
-            total = 0.0
-            for key, future in done.items():
-                total += future.result()
-                block = drawn[key]
-                on_block(int(starts[block + 1] - starts[block]))
-        finally:
-            pool.shutdown(cancel_futures=True)
-        return total / self.n_members / len(self.blocks.ratings)
 
 
 def _compiled(function: Callable[..., float]) -> Callable[..., float]:
@@ -120,7 +27,7 @@ def _compiled(function: Callable[..., float]) -> Callable[..., float]:
 
 
 @_compiled
-def _steps(
+def steps(
     users: Any,
     items: Any,
     values: Any,
