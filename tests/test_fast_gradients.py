@@ -89,6 +89,27 @@ def test_gradients_equal_autograds(name: str) -> None:
     assert n_reached
 
 
+@pytest.mark.parametrize("name", [*MODELS, "unusual"])
+def test_rows_looked_up_are_those_with_a_gradient(name: str) -> None:
+    model = build(name)
+    n_known = 0
+    with fast_gradients(model) as rows_looked_up:
+        for _ in range(2):
+            model.zero_grad()
+            backward(model, [batch(3), batch(2)])
+            for weight in model.parameters():
+                rows = rows_looked_up(weight)
+                if rows is not None:
+                    assert weight.grad is not None
+                    n_known += 1
+                    assert set(weight.grad.any(1).nonzero()[:, 0].tolist()) <= set(rows.tolist())
+    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    assert n_known == (0 if name == "unusual" else 2 * len(tables))
+    model.zero_grad()
+    backward(model, [batch(5)])  # by autograd: gradients as large as the tables
+    assert all(rows_looked_up(weight) is None for weight in model.parameters())
+
+
 def test_nothing_of_it_is_left_after_the_block() -> None:
     model = build("dotbias")
     with fast_gradients(model):

@@ -1,5 +1,7 @@
+import copy
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 from cf.core import config
 from cf.training import optim
 from cf.training.checkpoint import ModelSpec
+from cf.training.fast_gradients import fast_gradients
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
@@ -35,6 +38,86 @@ def test_updates_equal_torchs_own(name: str, weight_decay: float) -> None:
         expected.step()
     for param, their_param in zip(ours, theirs, strict=True):
         torch.testing.assert_close(param, their_param, rtol=1e-5, atol=1e-6)
+
+
+def rowwise(
+    params: list[nn.Parameter], decay: float, tables: list[nn.Parameter], parts: int = 1
+) -> optim.RowwiseAdagrad:
+    optimizer = optim.RowwiseAdagrad(params, 1e-8, decay, tables, parts)
+    optimizer.param_groups[0]["lr"] = 0.1
+    return optimizer
+
+
+def test_rowwise_adagrad_is_torchs_own_where_rows_are_single_numbers() -> None:
+    torch.manual_seed(0)
+    ours, theirs = ([nn.Parameter(torch.ones(n, 1)) for n in (5, 3)] for _ in range(2))
+    optimizer = rowwise(ours, 0.1, tables=ours[:1])  # the other one gets plain Adagrad
+    expected = torch.optim.Adagrad(theirs, 0.1, eps=1e-8, weight_decay=0.1)
+    for _ in range(5):
+        for mine, other in zip(ours, theirs, strict=True):
+            mine.grad = torch.randn(mine.shape)
+            other.grad = mine.grad.clone()
+        optimizer.step()
+        expected.step()
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_rowwise_adagrad_updates_the_rows_of_a_batch_once_each(fast: bool) -> None:
+    settings = {"name": "dotbias_ensemble", "n_members": 2, "n_factors": 3}
+    model = ModelSpec(settings | {"init_range": [-0.5, 0.5]}, 7, 9, (1.0, 5.0)).build("test")
+    decay, parts = 0.1, 2
+    optimizer = optim.build(
+        config.RowwiseAdagrad(name="rowwise_adagrad", weight_decay=decay), model, 1
+    )
+    assert isinstance(optimizer, optim.RowwiseAdagrad)
+    optimizer.param_groups[0]["lr"] = 0.1
+    twin = copy.deepcopy(model)
+    squares = {name: torch.zeros(len(param), parts) for name, param in twin.named_parameters()}
+    for users, items in ([1, 1, 4], [2, 3, 3]), ([4, 1, 4], [3, 3, 0]):
+        batch = torch.tensor(users), torch.tensor(items), torch.tensor([2.0, 3.0, 5.0])
+        with fast_gradients(model) if fast else nullcontext() as rows_looked_up:
+            if rows_looked_up:
+                optimizer.rows_looked_up = rows_looked_up
+            optimizer.zero_grad()
+            loss = model.loss(*batch)
+            loss.backward(torch.ones_like(loss))
+            optimizer.step()
+        twin.zero_grad()
+        twin.loss(*batch).sum().backward()
+        for name, param in twin.named_parameters():
+            assert param.grad is not None
+            for row in set(users if name.startswith("user") else items):  # by the formula
+                blocks = zip(
+                    param.grad[row].chunk(parts), param.data[row].chunk(parts), strict=True
+                )
+                for part, (gradient, values) in enumerate(blocks):
+                    gradient = gradient + decay * values
+                    squares[name][row, part] += gradient.square().mean()
+                    values -= 0.1 * gradient / (squares[name][row, part].sqrt() + 1e-8)
+        for mine, other in zip(model.parameters(), twin.parameters(), strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+def test_rows_that_a_batch_does_not_look_up_stay_to_the_bit() -> None:
+    settings = {"name": "embnet", "n_factors": 3, "n_hidden": 4, "dropout": [0.0, 0.0]}
+    settings |= {"init_range": [-0.5, 0.5], "range_margin": 0.5}
+    model = ModelSpec(settings, 7, 9, (1.0, 5.0)).build("test")
+    before = copy.deepcopy(model.state_dict())
+    chosen = config.RowwiseAdagrad(name="rowwise_adagrad", weight_decay=0.1)
+    optimizer = optim.build(chosen, model, 1)
+    optimizer.param_groups[0]["lr"] = 0.1
+    with fast_gradients(model) as rows_looked_up:
+        assert isinstance(optimizer, optim.RowwiseAdagrad)
+        optimizer.rows_looked_up = rows_looked_up
+        model.loss(torch.tensor([2, 2]), torch.tensor([5, 3]), torch.tensor([4.0, 2.0])).backward()
+        optimizer.step()
+    for name, rows in ("user_factors.weight", {2}), ("item_factors.weight", {3, 5}):
+        changed = (model.state_dict()[name] != before[name]).any(1).nonzero()[:, 0]
+        assert set(changed.tolist()) == rows
+    dense = {name: value for name, value in model.named_parameters() if "factors" not in name}
+    assert all((value != before[name]).all() for name, value in dense.items() if value.grad.all())
 
 
 def test_each_parameter_has_its_own_decay() -> None:
