@@ -69,12 +69,15 @@ def fit(
     device = next(model.parameters()).device
     model.before_training(train)
     values = on_model_scale(model, train.values)
-    arrays = [a.to(device) for a in (*map(torch.tensor, (train.users, train.items)), values)]
-    check_forward(model, arrays[0][:batch_size], arrays[1][:batch_size])
+    first = train.users[:batch_size], train.items[:batch_size]
+    check_forward(model, *(torch.tensor(indices, device=device) for indices in first))
     blocks = compiled = None
     if steps_in_blocks(model, optimizer, batch_size):
         blocks = RatingBlocks.of(model, train)
         compiled = CompiledEpochs.of(model, optimizer, blocks, train, values.numpy())
+    if not compiled:
+        users, items = map(torch.tensor, (train.users, train.items))
+        arrays = [array.to(device) for array in (users, items, values)]
     n_rates = blocks.n_groups**2 if blocks else -(-len(train) // batch_size)
     for epoch, rates in enumerate(learning_rates(schedule, n_rates), start=1):
         started = time.perf_counter()
