@@ -55,6 +55,7 @@ def train(
     learning_rate: float = 0.05,
     eps: float = 1e-8,
     weight_decay: float = 0.1,
+    n_epochs: int = 3,
     **settings: Any,
 ) -> tuple[base.Model, optim.RowwiseAdagrad, list[EpochResult]]:
     device.prepare(torch.device("cpu"), n_threads, seed=0)
@@ -64,7 +65,7 @@ def train(
     optimizer = optim.build(chosen, model, len(pair[0]))
     assert isinstance(optimizer, optim.RowwiseAdagrad)
     schedule = config.Schedule(
-        n_epochs=[1, 2], learning_rate=learning_rate, anneal="cosine", warm_up=0.1
+        n_epochs=[1, n_epochs - 1], learning_rate=learning_rate, anneal="cosine", warm_up=0.1
     )
     return model, optimizer, list(fit(model, *pair, optimizer, schedule, batch_size))
 
@@ -105,8 +106,15 @@ def test_the_number_of_threads_does_not_change_a_bit(name: str, planted: Pair) -
 
 @pytest.mark.parametrize("name", MODELS)
 def test_planted_ratings_are_recovered(name: str, planted: Pair) -> None:
-    *_, epochs = train(name, planted, learning_rate=0.2, weight_decay=0.0, n_factors=4)
-    assert epochs[-1].train_loss < epochs[0].train_loss / 2
+    options: dict[str, Any] = {
+        "learning_rate": 0.2,
+        "weight_decay": 0.0,
+        "eps": 0.1,
+        "n_factors": 4,
+    }
+    *_, epochs = train(name, planted, n_epochs=30, **options)
+    worst = 0.3 if name == "dot" else 0.01  # the mean rating's error is above 0.9
+    assert epochs[-1].valid_loss < worst
 
 
 def test_every_setting_matters(planted: Pair) -> None:

@@ -14,7 +14,7 @@ from cf.training.optim import Optimizer, RowwiseAdagrad
 IN_BLOCKS = {"cf.models.dot.Dot", *CLOSED_FORMS}
 """Classes for which the steps are compiled, by name as in `CLOSED_FORMS`."""
 FEWEST_GROUPS, MOST_GROUPS = 8, 256  # powers of two; a block's number fits into 16 bits
-BYTES_PER_GROUP = 2**20  # of a group's items' rows: half of the L2 cache of a core of today
+MOST_BYTES = 2**21  # of the rows of a group's items, which are to stay in the L2 cache of a core
 
 
 def steps_in_blocks(
@@ -28,10 +28,11 @@ def steps_in_blocks(
 class RatingBlocks:
     """Training ratings in blocks: those of a group of users and a group of items.
 
-    There are G groups each of users and of items, drawn at random from torch's global generator,
-    with about as many ratings each. Within a block the ratings are in the order of their users, in
-    which a user's row is loaded once. An epoch is G rounds of G blocks. The blocks of a round have
-    no user and no item in common, so it does not matter in which order they are processed, or
+    There are G groups each of users and of items, with about as many ratings each. Users with
+    indices side by side are in a group, so that their rows are read one after the other: a third
+    quicker than at random. Items are drawn, from torch's global generator. Within a block the
+    ratings are in the order of their users. An epoch is G rounds of G blocks. The blocks of a round
+    have no user and no item in common, so it does not matter in which order they are processed, or
     whether at the same time.
 
     Attributes:
@@ -47,13 +48,11 @@ class RatingBlocks:
     """
 
     def __init__(self, train: Ratings, n_users: int, n_items: int, row_bytes: int) -> None:
-        needed = n_items * row_bytes / BYTES_PER_GROUP
+        needed = n_items * row_bytes / MOST_BYTES
         exponent = np.ceil(np.log2(max(needed, 1)))
         self.n_groups = int(np.clip(2**exponent, FEWEST_GROUPS, MOST_GROUPS))
-        user_group, item_group = (
-            _balanced_groups(np.bincount(indices, minlength=n_rows), self.n_groups)
-            for indices, n_rows in ((train.users, n_users), (train.items, n_items))
-        )
+        user_group = self._groups(train.users, np.arange(n_users))
+        item_group = self._groups(train.items, torch.randperm(n_items).numpy())
         by_user = np.argsort(train.users, kind="stable")
         block = user_group[train.users] * self.n_groups + item_group[train.items]
         by_block = np.argsort(block[by_user], kind="stable")  # a radix sort, of 16 bits
@@ -84,11 +83,10 @@ class RatingBlocks:
         ratings = np.concatenate([self.ratings[start:end] for start, end in bounds])
         return ratings, np.array([end - start for start, end in bounds])
 
-
-def _balanced_groups(counts: Indices, n_groups: int) -> NDArray[np.uint16]:
-    """A group for each row, (n_rows,) in [0, n_groups), at random, of about as many ratings."""
-    order = torch.randperm(len(counts)).numpy()
-    before = np.cumsum(counts[order]) - counts[order]
-    group = np.empty(len(counts), np.uint16)
-    group[order] = np.minimum(before * n_groups // max(1, counts.sum()), n_groups - 1)
-    return group
+    def _groups(self, indices: Indices, order: Indices) -> NDArray[np.uint16]:
+        """A group for each row, (n_rows,): rows in the given order, with as many ratings each."""
+        counts = np.bincount(indices, minlength=len(order))[order]
+        before = np.cumsum(counts) - counts
+        group = np.empty(len(order), np.uint16)
+        group[order] = np.minimum(before * self.n_groups // max(1, len(indices)), self.n_groups - 1)
+        return group
