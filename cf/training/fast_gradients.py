@@ -33,8 +33,8 @@ def fast_gradients(model: Model) -> Iterator[Callable[[Tensor], Tensor | None]]:
     classes in `CLOSED_FORMS`. `zero_grad` must set `weight.grad` to None, as torch.optim does.
 
     Yields a function from a weight to the (n,) indices of the rows that this step has looked up,
-    with repetitions. It returns None where it does not know all rows that have a gradient: of a
-    weight that is used directly, is no plain table, or belongs to two.
+    on a GPU with repetitions. It returns None where it does not know all rows that have a gradient:
+    of a weight that is used directly, is no plain table, or belongs to two.
     """
     tables = [_Table(m) for m in model.modules() if type(m) is nn.Embedding and _is_plain(m)]
     for table in tables:
@@ -96,7 +96,10 @@ class _Table:
         is_own = self.weight.grad is self.gradient and self.gradient._version == self.version
         if not is_own or not self.touched:
             return None
-        return self.touched[0] if len(self.touched) == 1 else torch.cat(self.touched)
+        rows = self.touched[0] if len(self.touched) == 1 else torch.cat(self.touched)
+        # A GPU computes repeated rows sooner than it tells how many different ones there are.
+        self.touched = [rows.unique() if rows.device.type == "cpu" else rows]  # type: ignore[no-untyped-call]
+        return self.touched[0]
 
 
 def _look_up(table: _Table, indices: Tensor) -> Tensor:

@@ -151,12 +151,12 @@ class RowwiseAdagrad(Optimizer):
         rows = self.rows_looked_up(param)
         if rows is None:
             rows = param.grad.any(1).nonzero()[:, 0]
-        # A row that occurs repeatedly is computed and written as often, each time the same: that
-        # needs neither sorting nor, on a GPU, to wait for the number of different rows.
+        # A row that occurs repeatedly is computed and written as often, each time the same.
         weight = param.index_select(0, rows)
         grad = param.grad.index_select(0, rows).add_(weight, alpha=decay)
         parts = grad.view(len(rows), self.row_parts, -1)
-        sums = squares.index_select(0, rows).add_(parts.square().mean(2))
+        sums = squares.index_select(0, rows)
+        sums.add_(torch.linalg.vector_norm(parts, dim=2).square_(), alpha=1 / parts.shape[2])
         squares.index_copy_(0, rows, sums)
         parts.div_(sums.sqrt().add_(self.eps)[:, :, None])
         param.index_copy_(0, rows, weight.add_(grad, alpha=-rate))
