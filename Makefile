@@ -60,6 +60,7 @@ format: $(READY)       ## fix what `make check` can fix by itself
 bench: $(READY) scm    ## measure speed and memory on this machine
 	@dvc repro --quiet split
 	@python -m benchmarks.epoch
+	@python -m benchmarks.adagrad
 	@python -m benchmarks.sampler
 	@python -m benchmarks.pipeline
 	@python -m benchmarks.bootstrap

@@ -136,6 +136,7 @@ def test_plain_numbers_have_no_exponent_and_give_the_number_back(number: float) 
         ("optimizer", {"name": "sgd", "momentum": 0.9, "weight_decay": -1.0}),
         ("optimizer", {"name": "sgd", "betas": [0.9, 0.99], "weight_decay": 0.0}),
         ("optimizer", {"name": "sgd", "momentum": 0.9}),
+        ("optimizer", {"name": "rowwise_adagrad", "weight_decay": 0.0, "eps": 0.0}),
         (
             "optimizer",
             {"name": "sgd", "momentum": 0.9, "weight_decay": 0.1, "total_weight_decay": 8.0},
