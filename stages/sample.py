@@ -8,7 +8,7 @@ import pandas as pd
 from cf.core import config, git, io, paths
 from cf.core.errors import InputError, exit_on_input_error
 from cf.core.names import parse_model_name
-from cf.core.progress import progress_bar
+from cf.core.progress import progress_bar, working
 from cf.core.ratings import Provenance, Ratings, SplitInfo
 from cf.tracking.record import new_training_record, recording
 
@@ -63,7 +63,8 @@ def main() -> None:
         record.parameters.update(gibbs.model_dump())  # what is used, not what was asked for
         recorder.upsert(record, record_path)
 
-        features = side_information.features(gibbs, train, users, items, tags)
+        with working("preparing side information"):
+            features = side_information.features(gibbs, train, users, items, tags)
         code = sorted(path for pattern in CODE for path in Path().glob(pattern))
         parts = [section.model_dump_json(), torch.__version__, *map(io.digest, [*DATA, *code])]
         chain = ChainCheckpoint(paths.CHAINS / f"{name}.safetensors", fingerprint="\n".join(parts))

@@ -56,7 +56,7 @@ class CompiledRows:
 
         def draw_part(first: int, last: int) -> None:
             layout = self._starts, self._others, self._ratings
-            _draw_rows(first, last, *layout, *arrays, drawn.numpy(), chunk)  # type: ignore[call-arg]
+            _draw_rows(first, last, *layout, *arrays, drawn.numpy(), chunk)
 
         _in_threads(draw_part, _shares(self._starts))
         return drawn
