@@ -9,15 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cf.core.jit import compiled
 from cf.core.ratings import Indices
 
 Floats = NDArray[np.float32]
 ROW_COST = 16  # ratings that take as long as a row's own system of equations, roughly
-FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order; NaN and infinity stay
 
 
 class Interactions:
@@ -96,14 +95,14 @@ def _in_threads(compute: Callable[[int, int], None], bounds: list[int]) -> None:
         list(pool.map(compute, bounds[:-1], bounds[1:]))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _fill_order(rows, at, order):  # type: ignore[no-untyped-def]
     for k in range(len(rows)):
         order[at[rows[k]]] = k
         at[rows[k]] += 1
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@compiled
 def _sum_rows(first, last, starts, others, x, found):  # type: ignore[no-untyped-def]
     for row in range(first, last):
         total = found[row]
@@ -114,7 +113,7 @@ def _sum_rows(first, last, starts, others, x, found):  # type: ignore[no-untyped
                 total[j] += added[j]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@compiled
 def _scores(first, last, user_rows, item_rows, users, items, found):  # type: ignore[no-untyped-def]
     for k in range(first, last):
         p, q = user_rows[users[k]], item_rows[items[k]]
@@ -124,7 +123,7 @@ def _scores(first, last, user_rows, item_rows, users, items, found):  # type: ig
         found[k] = total
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@compiled
 def _draw_rows(  # type: ignore[no-untyped-def]
     first, last, starts, others, ratings, designs, targets, weights, centers, noise, drawn, chunk
 ):
@@ -159,7 +158,7 @@ def _draw_rows(  # type: ignore[no-untyped-def]
         drawn[row] = b[0]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@compiled
 def _gather(gathered, begin, end, others, ratings, designs, targets):  # type: ignore[no-untyped-def]
     d = designs.shape[1]
     for k in range(begin, end):
@@ -169,7 +168,7 @@ def _gather(gathered, begin, end, others, ratings, designs, targets):  # type: i
         found[d] = targets[ratings[k]]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@compiled
 def _draw_dual(gathered, weight, center, noise, a, b):  # type: ignore[no-untyped-def]
     """As `row_blocks.sample_dual`, into b[0]."""
     n, d = len(gathered), len(center)
@@ -204,7 +203,7 @@ def _draw_dual(gathered, weight, center, noise, a, b):  # type: ignore[no-untype
             b[0, j] += spread[i] * gathered[i, j]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@compiled
 def _factorize(a, n):  # type: ignore[no-untyped-def]
     """The upper Cholesky factor of a[:n, :n], in place; NaN where it is not positive definite."""
     for i in range(n):
@@ -217,7 +216,7 @@ def _factorize(a, n):  # type: ignore[no-untyped-def]
                 a[k, j] -= factor * a[i, j]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@compiled
 def _solve_transposed(a, b, n):  # type: ignore[no-untyped-def]
     """The solution of aᵀ x = b in place, with an upper triangular a."""
     for i in range(n):
@@ -226,7 +225,7 @@ def _solve_transposed(a, b, n):  # type: ignore[no-untyped-def]
             b[j] -= b[i] * a[i, j]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@compiled
 def _solve(a, b, n):  # type: ignore[no-untyped-def]
     """The solution of a x = b in place, with an upper triangular a."""
     for i in range(n - 1, -1, -1):

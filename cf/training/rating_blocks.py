@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from cf.core.ratings import Indices, Ratings
 from cf.models.base import Model
-from cf.training.fast_gradients import CLOSED_FORMS
+from cf.training.fast_gradients import CLOSED_FORMS, DOT
 from cf.training.optim import Optimizer, RowwiseAdagrad
 
-IN_BLOCKS = {"cf.models.dot.Dot", *CLOSED_FORMS}
+IN_BLOCKS = {DOT, *CLOSED_FORMS}
 """Classes for which the steps are compiled, by name as in `CLOSED_FORMS`."""
 FEWEST_GROUPS, MOST_GROUPS = 8, 256  # powers of two; a block's number fits into 16 bits
 MOST_BYTES = 2**21  # of the rows of a group's items, which are to stay in the L2 cache of a core

@@ -1,32 +1,14 @@
-"""Steps of RowwiseAdagrad, one a rating, compiled for the dot products on the CPU.
-
-The only file that imports numba, which is optional.
-"""
+"""Steps of RowwiseAdagrad, one a rating, compiled for the dot products on the CPU."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from cf.core.jit import compiled
 
 
-def _compiled(function: Callable[..., float]) -> Callable[..., float]:
-    """The function compiled by numba, kept on disk where there is a place to write to."""
-    options = {
-        "nogil": True,
-        "error_model": "numpy",
-        # Sums in any order, as the registers fit, but always in the same one.
-        "fastmath": {"contract", "reassoc", "nsz", "arcp"},
-    }
-    try:
-        compiled: Callable[..., float] = njit(cache=True, **options)(function)
-    except RuntimeError:  # neither here, nor in NUMBA_CACHE_DIR, nor in the home
-        compiled = njit(**options)(function)
-    return compiled
-
-
-@_compiled
+@compiled
 def steps(
     users: Any,
     items: Any,
