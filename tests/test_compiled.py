@@ -1,5 +1,6 @@
 """Compiled steps of RowwiseAdagrad against PyTorch's, in the same order."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -37,10 +38,10 @@ def without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def forget_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    import cf.training as package
-
-    monkeypatch.delitem(sys.modules, "cf.training.rowwise_kernel", raising=False)
-    monkeypatch.delattr(package, "rowwise_kernel", raising=False)
+    for name in ("cf.training.rowwise_kernel", "cf.training.batch_kernel", "cf.core.jit"):
+        package, module = name.rsplit(".", 1)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.delattr(importlib.import_module(package), module, raising=False)
 
 
 def small(planted: Pair) -> Pair:
