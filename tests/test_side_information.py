@@ -57,13 +57,16 @@ def test_the_truncated_svd_keeps_the_products_of_rows() -> None:
     dense = (left * 0.8 ** np.arange(30) @ right.T).astype(np.float32)
     matrix = sparse.csr_array(dense)
     for n, error in ((30, 1e-5), (10, 1.01 * 0.8**20)):  # what the others have
-        columns = side_information.truncated_svd(matrix, n)
+        columns, directions = side_information.truncated_svd(matrix, n)
+        np.testing.assert_allclose(directions.T @ directions, np.eye(n), atol=1e-5)
+        np.testing.assert_allclose(dense @ directions, columns, atol=1e-5)
         assert columns.shape == (90, n)
         off = columns @ columns.T - dense @ dense.T
         assert np.linalg.norm(off, 2) < error
-    np.testing.assert_array_equal(columns, side_information.truncated_svd(matrix, 10))
-    assert side_information.truncated_svd(matrix).shape == (90, 30), "its rank"
-    assert not side_information.truncated_svd(sparse.csr_array((5, 3), dtype=np.float32)).any()
+    np.testing.assert_array_equal(columns, side_information.truncated_svd(matrix, 10)[0])
+    assert side_information.truncated_svd(matrix)[0].shape == (90, 30), "its rank"
+    nothing, _ = side_information.truncated_svd(sparse.csr_array((5, 3), dtype=np.float32))
+    assert not nothing.any()
 
 
 def test_interactions_are_multiplied_as_scipy_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,8 @@ except ImportError:  # numba is optional: SciPy's products take longer
 Columns = NDArray[np.float32]
 YEAR_BANDWIDTH = 3.0  # years: standard deviation of the bump at each year of release
 CHUNK = 16384  # rows at a time
-N_ITERATIONS = 2  # of the randomized SVD
-N_MORE = 10  # directions in it beyond those that are asked for
+N_ITERATIONS = 3  # of the randomized SVD
+N_MORE = 40  # directions in it beyond those that are asked for
 EPS = 1e-6  # a standard deviation below it is rounding error
 
 
@@ -150,7 +150,7 @@ def tag_columns(tags: pd.DataFrame, n_items: int) -> Columns:
 
     The columns before the last are those of `tag_matrix`: 0 for items without tags.
     """
-    columns = truncated_svd(tag_matrix(tags, n_items))
+    columns, _ = truncated_svd(tag_matrix(tags, n_items))
     has_tags = np.isin(np.arange(n_items), tags["item"]).astype(np.float32)
     return np.column_stack([columns, has_tags - has_tags.mean()])
 
@@ -208,10 +208,7 @@ def cooccurrence_features(
         (n_others, k), less the share of ratings that is left without one, times the center, (k,).
     """
     matrix = NormalizedInteractions(rows, others, n_rows, n_others)
-    columns = truncated_svd(matrix)
-    squared_norms = np.square(columns).sum(0)
-    squared_norms[squared_norms <= EPS**2] = np.inf
-    directions = matrix.T @ (columns / squared_norms)
+    columns, directions = truncated_svd(matrix)
     weights = leave_one_out_shares(np.bincount(rows, minlength=n_rows))
     center = columns.sum(0) / max(weights.sum(), 1)
     columns -= weights[:, None] * center
@@ -275,10 +272,11 @@ def interactions(rows: Indices, others: Indices, n_rows: int, n_others: int) -> 
 
 def truncated_svd(
     matrix: sparse.csr_array | NormalizedInteractions, n_components: int = 200
-) -> Columns:
-    """U S of the matrix's largest singular values: C with C Cᵀ close to M Mᵀ.
+) -> tuple[Columns, Columns]:
+    """U S and V of the matrix's largest singular values: (n_rows, k), whose products of rows are
+    close to the matrix's, and (n_others, k). The first is exactly the matrix times the second.
 
-    It has `n_components` columns, or as many as the rank of the matrix. With more than 200 the RMSE
+    k is `n_components`, or the rank of the matrix if that is lower. With more than 200 the RMSE
     differs by no more than seeds do.
 
     Source:
@@ -291,8 +289,10 @@ def truncated_svd(
     basis = draw.standard_normal((matrix.shape[1], n_directions), np.float32)
     for _ in range(N_ITERATIONS):
         basis = orthonormal(matrix.T @ (matrix @ basis))
-    rows = orthonormal(orthonormal(matrix @ basis))  # twice, for what rounding left
-    return multiply(rows, principal(matrix.T @ rows, n_components))
+    basis = orthonormal(basis)  # what rounding left
+    products = matrix @ basis
+    turned = np.linalg.eigh(gram(products))[1][:, : -n_components - 1 : -1]
+    return multiply(products, turned), multiply(basis, turned)
 
 
 def orthonormal(x: Columns) -> Columns:
@@ -300,17 +300,6 @@ def orthonormal(x: Columns) -> Columns:
     eigenvalues, vectors = np.linalg.eigh(gram(x))
     kept = eigenvalues > 1e-13 * eigenvalues.max(initial=1e-30)
     return multiply(x, vectors[:, kept] / np.sqrt(eigenvalues[kept]))
-
-
-def principal(x: Columns, n: int) -> Columns:
-    """The right singular vectors of x, (n_rows, k), times their singular values, largest first:
-    (k, n), or fewer.
-    """
-    eigenvalues, vectors = np.linalg.eigh(gram(x))
-    largest = slice(None, -n - 1, -1)
-    roots = np.sqrt(np.maximum(eigenvalues[largest], 0))
-    found: Columns = (vectors[:, largest] * roots).astype(np.float32)
-    return found
 
 
 def multiply(x: Columns, weights: NDArray[Any]) -> Columns:
