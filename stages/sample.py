@@ -1,6 +1,8 @@
 """Sample one model's posterior: data/split to models/<name>. Usage: python -m stages.sample NAME"""
 
 import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +18,7 @@ DATA = (
     *(paths.TRAIN, paths.VALID, paths.SPLIT_PROVENANCE),
     *(paths.ENCODED_USERS, paths.ENCODED_ITEMS, paths.ENCODED_TAGS),
 )
-CODE = ("cf/bayes/*.py", "cf/models/bayesmf.py", "cf/training/item_features.py")
+CODE = ("cf/bayes/*.py", "cf/core/jit.py", "cf/models/bayesmf.py", "cf/training/item_features.py")
 """What a chain depends on: a change of any of these files starts it anew."""
 
 
@@ -66,7 +68,7 @@ def main() -> None:
         with working("preparing side information"):
             features = side_information.features(gibbs, train, users, items, tags)
         code = sorted(path for pattern in CODE for path in Path().glob(pattern))
-        parts = [section.model_dump_json(), torch.__version__, *map(io.digest, [*DATA, *code])]
+        parts = [section.model_dump_json(), *engine(), *map(io.digest, [*DATA, *code])]
         chain = ChainCheckpoint(paths.CHAINS / f"{name}.safetensors", fingerprint="\n".join(parts))
         sweeps = []
         with progress_bar(name, gibbs.n_sweeps) as bar:
@@ -85,6 +87,15 @@ def main() -> None:
         record.finish(checkpoint.save(paths.MODELS / name, model, spec))
         recorder.upsert(record, record_path)
         chain.path.unlink(missing_ok=True)
+
+
+def engine() -> tuple[str, str]:
+    """The versions of what computes the draws, which differ in rounding."""
+    import torch
+
+    with suppress(PackageNotFoundError):
+        return torch.__version__, version("numba")
+    return torch.__version__, "no numba"
 
 
 if __name__ == "__main__":

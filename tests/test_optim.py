@@ -183,3 +183,16 @@ def test_a_step_does_not_import_the_compiler(pytestconfig: pytest.Config) -> Non
         check=True,
     )
     assert done.stdout.strip() == "False"
+
+
+def test_rowwise_adagrad_takes_a_gradient_of_zeros_and_indices_of_32_bits() -> None:
+    param = nn.Parameter(torch.ones(3, 2))
+    optimizer = optim.RowwiseAdagrad([param], 1e-8, [0.0], [param])
+    optimizer.param_groups[0]["lr"] = 0.1
+    param.grad = torch.zeros(3, 2)
+    optimizer.step()
+    assert (param == 1).all()
+    param.grad = torch.tensor([[1.0, 1], [0, 0], [0, 0]])
+    optimizer.rows_looked_up = lambda weight: torch.tensor([0], dtype=torch.int32)
+    optimizer.step()
+    torch.testing.assert_close(param.detach(), torch.tensor([[0.9, 0.9], [1, 1], [1, 1]]))

@@ -38,11 +38,12 @@ def test_a_row_is_drawn_as_ridge_regression_says(
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
-@pytest.mark.parametrize("d", [1, 5, 21])
+@pytest.mark.parametrize("d", [1, 5, 21, 59, 65])  # with the last two, chunks are shorter than d
 def test_compiled_loops_draw_what_blocks_of_tensors_do(d: int, n_threads: int) -> None:
     """Of rows with far fewer ratings than d, and with far more: chunks and their ends too."""
     torch.manual_seed(0)
     lengths = torch.tensor([0, 1, d // 4, 2 * d, 40 * d, 0, 1500, 513, 256, d // 4])
+    lengths[-1] = min(lengths[-1], 15)  # in tensors, padding up to 16 must leave fewer than d
     rows = torch.arange(len(lengths)).repeat_interleave(lengths)
     rows = rows[torch.randperm(len(rows))]
     others = torch.randint(0, 50, rows.shape)
@@ -60,17 +61,37 @@ def test_compiled_loops_draw_what_blocks_of_tensors_do(d: int, n_threads: int) -
     torch.testing.assert_close(*drawn, rtol=1e-4, atol=1e-4)
 
 
-def test_compiled_scores_are_those_of_the_model() -> None:
+@pytest.mark.parametrize("n_ratings", [58, 64])  # fewer than d, more than a chunk
+def test_rows_with_hardly_fewer_ratings_than_factors_use_all_of_them(n_ratings: int) -> None:
+    """Without noise, a draw is the mean, whichever system it is from."""
+    torch.manual_seed(0)
+    d = 65
+    designs, targets, weight = torch.randn(n_ratings, d), torch.randn(n_ratings), 2.0
+    index = torch.arange(n_ratings)
+    given = designs, targets, torch.tensor([weight]), torch.zeros(1, d), torch.zeros(1, d)
+    drawn = CompiledRows(torch.zeros_like(index), index, 1).draw(*given)
+    a = torch.eye(d) + weight * designs.T @ designs
+    expected = torch.linalg.solve(a, weight * designs.T @ targets)
+    torch.testing.assert_close(drawn[0], expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("n", [0, 2, 100])
+def test_compiled_scores_are_those_of_the_model(n: int, n_threads: int) -> None:
     torch.manual_seed(0)
     tables = torch.randn(7, 4), torch.randn(9, 4)
-    pairs = torch.randint(0, 7, (100,)), torch.randint(0, 9, (100,))
-    torch.testing.assert_close(scores(*tables, *pairs), bayesmf.scores(*tables, *pairs))
+    pairs = torch.randint(0, 7, (n,)), torch.randint(0, 9, (n,))
+    torch.set_num_threads(n_threads)
+    found = scores(*tables, *pairs)
+    torch.set_num_threads(1)
+    torch.testing.assert_close(found, bayesmf.scores(*tables, *pairs))
 
 
-def test_compiled_loops_say_where_a_matrix_is_not_positive_definite() -> None:
-    rows = torch.zeros(3, dtype=torch.int64)
-    given = torch.full((1, 2), torch.nan), torch.ones(3), torch.ones(1), torch.ones(1, 2)
-    assert CompiledRows(rows, rows, 1).draw(*given, torch.ones(1, 2)).isnan().all()
+@pytest.mark.parametrize("n_ratings", [1, 3])
+def test_compiled_loops_give_nan_where_a_matrix_is_not_positive_definite(n_ratings: int) -> None:
+    rows = torch.zeros(n_ratings, dtype=torch.int64)
+    given = torch.ones(1, 2), torch.ones(n_ratings), torch.full((1,), -5.0), torch.ones(1, 2)
+    assert CompiledRows(rows, rows, 1).draw(*given, torch.ones(1, 2)).isnan().any()
 
 
 def test_blocks_hold_every_rating_once_at_its_row() -> None:

@@ -369,3 +369,10 @@ def test_ratings_that_are_all_alike_end_in_a_message(planted: Pair) -> None:
     with pytest.raises(InputError, match=r"diverged in sweep \d+: .* Set user_noise to false"):
         sampled((alike, planted[1]), n_sweeps=2000)
     assert sampled((alike, planted[1]), user_noise=False)[1][-1].train_loss < 0.01
+
+
+@pytest.mark.parametrize(("first", "end", "n"), [(20, 50, 80), (0, 1, 2), (0, 30, 80), (3, 4, 1)])
+def test_fewer_sweeps_than_samples_are_all_kept(first: int, end: int, n: int) -> None:
+    indices = thinned_indices(first, end, n).tolist()
+    assert len(indices) == n
+    assert sorted(set(indices)) == list(range(first, end))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,3 +184,9 @@ def test_the_noise_floor_is_written(tmp_path: Path):
     written = json.loads((tmp_path / "noise_floor.json").read_text())
     assert written["noise_floor"] == pytest.approx(made.noise_floor, abs=1e-6)
     assert written["noise_floor_no_time"] == pytest.approx(made.noise_floor_no_time, abs=1e-6)
+
+
+def test_users_who_can_rate_no_more_than_the_fewest_rate_just_these() -> None:
+    shape = replace(SHAPES["ml-100k"], n_users=5, n_items=34, n_ratings=100)
+    with warnings.catch_warnings(action="error"):
+        assert (synthetic.user_counts(shape, np.random.default_rng(0)) == 20).all()

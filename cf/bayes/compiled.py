@@ -128,7 +128,8 @@ def _draw_rows(  # type: ignore[no-untyped-def]
     first, last, starts, others, ratings, designs, targets, weights, centers, noise, drawn, chunk
 ):
     d = designs.shape[1]
-    gathered = np.empty((chunk, d + 1), np.float32)  # designs, and the targets last
+    # Designs, and the targets last: of a chunk of a row's ratings, or of all where these are few.
+    gathered = np.empty((max(chunk, d), d + 1), np.float32)
     gram = np.empty((d + 1, d + 1), np.float32)
     part = np.empty((d + 1, d + 1), np.float32)
     a, b = np.empty((d, d), np.float32), np.empty((2, d), np.float32)

@@ -354,7 +354,10 @@ def thinned_indices(start: int, stop: int, n: int) -> Tensor:
     last one stop - 1.
 
     Overrelaxed sweeps err to one side and the other in turn, so that neighbors make up for each
-    other, while every other sweep would err to the same side.
+    other, while every other sweep would err to the same side. Where there are fewer than n, all of
+    them, repeatedly.
     """
+    if n > stop - start:
+        return start + torch.arange(n) * (stop - start) // n
     k = torch.arange(n).flip(0)
     return stop - 1 - (k // 2 * 2 * (stop - start)) // n - k % 2

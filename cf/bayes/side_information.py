@@ -276,8 +276,8 @@ def truncated_svd(
     """U S and V of the matrix's largest singular values: (n_rows, k), whose products of rows are
     close to the matrix's, and (n_others, k). The first is exactly the matrix times the second.
 
-    k is `n_components`, or the rank of the matrix if that is lower. With more than 200 the RMSE
-    differs by no more than seeds do.
+    k is `n_components`, or fewer where fewer singular values are above some thousandth of the
+    largest. With more than 200 the RMSE differs by no more than seeds do.
 
     Source:
         Halko, Martinsson and Tropp 2011, "Finding Structure with Randomness", algorithms 4.4 and

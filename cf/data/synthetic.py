@@ -209,6 +209,9 @@ def user_counts(shape: Shape, rng: np.random.Generator) -> Ints:
     above = np.exp(-shape.user_spread * ndtri(rank))  # descending
     extra = shape.n_ratings - MIN_PER_USER * shape.n_users
 
+    if not extra or not most:  # nobody rates more than the fewest
+        return np.full(shape.n_users, MIN_PER_USER)
+
     def saturated(scale: float) -> Floats:
         """`scale * above`, as long as that is few."""
         values: Floats = -most * np.expm1(-scale * above / most)
@@ -401,10 +404,12 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="ml-32m", help="of which data set")
     for name in ("users", "items", "ratings"):
         parser.add_argument(f"--{name}", type=int, help="instead of the shape's")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="0 or more")
     arguments = parser.parse_args()
     sizes = {f"n_{name}": getattr(arguments, name) for name in ("users", "items", "ratings")}
     shape = replace(SHAPES[arguments.shape], **{k: n for k, n in sizes.items() if n is not None})
+    if arguments.seed < 0:
+        raise InputError(f"--seed: expected 0 or more, got {arguments.seed}.")
     started = time.perf_counter()
     with progress_bar("made-up ratings", 2 * shape.n_ratings) as bar:
 

@@ -332,6 +332,7 @@ class BayesMF(Model):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """As in every module, after making room for what was saved."""
+        self._rated.clear()
         if f"{prefix}timed.scales" in state_dict:
             names = ("scales", "starts", "times")
             self.set_moments(*(state_dict[f"{prefix}timed.{name}"] for name in names))

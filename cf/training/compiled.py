@@ -120,9 +120,15 @@ class CompiledEpochs:
 def advise_numba(
     model: Model, optimizer: Optimizer | torch.optim.Optimizer, batch_size: int
 ) -> str:
-    """A sentence where numba is missing and would compile the training; else empty."""
-    on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
-    if not on_cpu or not steps_in_blocks(model, optimizer, batch_size) or _kernel():
+    """A sentence where steps of one rating would be compiled, but cannot be; else empty."""
+    if not steps_in_blocks(model, optimizer, batch_size):
+        return ""
+    if any(parameter.device.type != "cpu" for parameter in model.parameters()):
+        return (
+            "batch_size 1 is compiled for the CPU only; a GPU takes a step for each rating, which "
+            "is some thousand times slower. Set device to cpu, or batch_size to 1000 or more."
+        )
+    if _kernel():
         return ""
     return (
         "numba is not installed, so PyTorch takes a step for each rating, which is some thousand "

@@ -151,10 +151,11 @@ class RowwiseAdagrad(Optimizer):
         rows = self.rows_looked_up(param)
         if rows is None:
             rows = param.grad.any(1).nonzero()[:, 0]
+        rows = rows.long()
         # A row that occurs repeatedly is computed and written as often, each time the same.
         weight = param.index_select(0, rows)
         grad = param.grad.index_select(0, rows).add_(weight, alpha=decay)
-        parts = grad.view(len(rows), self.row_parts, -1)
+        parts = grad.view(len(rows), self.row_parts, grad.shape[1] // self.row_parts)
         sums = squares.index_select(0, rows)
         sums.add_(torch.linalg.vector_norm(parts, dim=2).square_(), alpha=1 / parts.shape[2])
         squares.index_copy_(0, rows, sums)
