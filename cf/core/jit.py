@@ -5,8 +5,8 @@ from typing import Any
 
 from numba import njit
 
-# A change here needs a change in the files of the functions: by these alone numba tells whether what
-# it kept is out of date.
+# A change here needs a change in the files of the functions: by these alone numba tells whether
+# what it kept is out of date.
 OPTIONS = {
     "nogil": True,
     "error_model": "numpy",
