@@ -210,6 +210,17 @@ def test_the_best_are_those_that_sorting_finds(table: list[list[float]], k: int)
     assert top_k(scores, k).tolist() == expected
 
 
+@pytest.mark.parametrize("n_levels", [1, 3, 40, 10**6])
+@pytest.mark.parametrize("k", [1, 7, 60])
+def test_the_best_of_many_are_those_of_a_full_sort(n_levels: int, k: int) -> None:
+    draw = np.random.default_rng(n_levels)
+    scores = draw.integers(0, n_levels, (20, 1001)).astype(np.float32)
+    scores[draw.random(scores.shape) < draw.random((20, 1))] = -np.inf
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    best[np.take_along_axis(scores, best, axis=1) == -np.inf] = -1
+    np.testing.assert_array_equal(top_k(scores, k), best)
+
+
 def test_stars_of_pairs_rank_all_items() -> None:
     table = np.arange(12, dtype=np.float32).reshape(2, 6)
     predict: Callable[..., np.ndarray] = lambda users, items: table[users, items]  # noqa: E731

@@ -11,6 +11,8 @@ from cf.core.ratings import Indices, Ratings, Stars
 MEMORY = 2**28  # bytes for the scores in a chunk, and for all that is made of them
 BYTES_PER_SCORE = 32  # 4 are the score, 8 find the best, and the rest is the scorer's work
 
+N_BLOCKS_PER_ITEM = 6  # of a list, to find a bound: with more, fewer scores reach it
+
 Scores = NDArray[np.float32]
 
 Scorer = Callable[[Indices], Scores]
@@ -60,18 +62,31 @@ def top_k(scores: Scores, k: int) -> Indices:
     if np.isnan(scores).any():
         raise ValueError("a score is NaN, which has no rank")
     n_rows, n_items = scores.shape
-    # One integer has the score in its upper half and the index in its lower half, so that no two
-    # are equal: the bits of floats order as integers do, once those of negative ones are inverted.
-    bits = (scores + np.float32(0)).view(np.int32)  # 0 for -0
-    bits ^= (bits >> 31) & np.int32(0x7FFFFFFF)
-    keys = bits.astype(np.int64)
-    del bits
-    keys <<= 32
-    keys |= np.arange(n_items, dtype=np.int64)[::-1]
     k_here = min(k, n_items)
-    keys.partition(n_items - k_here, axis=1)
-    top = np.sort(keys[:, n_items - k_here :], axis=1)[:, ::-1]
     items = np.full((n_rows, k), -1, dtype=np.int64)
-    items[:, :k_here] = n_items - 1 - (top & 0xFFFFFFFF)
-    items[:, :k_here][np.take_along_axis(scores, items[:, :k_here], axis=1) == -np.inf] = -1
+    for row, of_row in enumerate(scores if k_here else ()):
+        candidates = _candidates(of_row, k_here)
+        values = of_row[candidates]
+        lowest = np.partition(values, -k_here)[-k_here]
+        above = np.flatnonzero(values > lowest)
+        equal = np.flatnonzero(values == lowest)[: k_here - len(above)]
+        top = np.concatenate([above, equal])
+        top = top[np.lexsort((candidates[top], -values[top]))]
+        top = top[values[top] > -np.inf]
+        items[row, : len(top)] = candidates[top]
     return items
+
+
+def _candidates(scores: Scores, k: int) -> Indices:
+    """Ascending items, among which are all whose scores are at least the `k`-th highest.
+
+    `N_BLOCKS_PER_ITEM * k` or more blocks of scores have a highest one each, of which the k-th is a
+    bound: so many scores reach it.
+    """
+    n_per_block = len(scores) // (N_BLOCKS_PER_ITEM * k)
+    if n_per_block < 2:
+        return np.arange(len(scores))
+    n_blocks = len(scores) // n_per_block
+    blocks = scores[: n_blocks * n_per_block].reshape(n_per_block, n_blocks)
+    bound = np.partition(blocks.max(0), -k)[-k]
+    return np.flatnonzero(scores >= bound)
