@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from pyarrow import parquet
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
@@ -22,7 +23,8 @@ from cf.core.errors import InputError
 from cf.core.ratings import Provenance, Ratings, SplitInfo
 from cf.inference import own_ratings
 from cf.inference.catalog import Catalog, plain_title
-from cf.inference.recommender import Recommender
+from cf.inference.lists import Likely
+from cf.inference.recommender import NothingLeftError, Recommender
 from cf.training.checkpoint import ModelSpec, save
 from stages import blend
 
@@ -404,6 +406,55 @@ def test_lists_for_everybody_are_those_of_each(project: Path, tmp_path: Path) ->
     assert found.groupby("user_id").size().eq(3).all()
     expected = cf.load(project / "models/bayesmf").recommend("u3", 3)
     assert found.loc[found["user_id"] == "u3", "item_id"].tolist() == expected["item_id"].tolist()
+
+
+@pytest.mark.parametrize("by", ["both", "stars", "likely"])
+@pytest.mark.parametrize("options", [{}, {"n": 30}, {"year": (1999, 2005)}])
+def test_lists_made_for_many_at_a_time_are_those_of_each(
+    model: Recommender, by: Any, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ties included: every second item is as the one before it, for the model and for EASE."""
+    answers: Any = model.answers
+    answers.item_rows = answers.item_rows.copy()
+    answers.item_rows[:, 1::2] = answers.item_rows[:, ::2]
+    assert model.likely
+    weights = model.likely.weights.copy()
+    weights[:, 1::2] = weights[:, ::2]
+    model.likely = Likely(model.likely.items, weights, N_ITEMS)
+    each = []
+    for user in USERS:
+        try:
+            frame = model.recommend(user, by=by, **options)
+        except NothingLeftError:
+            continue
+        frame.insert(0, "user_id", user)
+        frame.insert(1, "rank", range(1, len(frame) + 1))
+        each.append(frame)
+    monkeypatch.setattr("cf.baselines.base.MEMORY", 7 * 32 * N_ITEMS)
+    sizes, frames = zip(*model.recommend_all(by=by, **options), strict=True)
+    assert sizes == (7, 7, 7, 7, 2)
+    assert 0 < len(each) <= N_USERS
+    expected = pd.concat(each, ignore_index=True)
+    pd.testing.assert_frame_equal(pd.concat(frames, ignore_index=True), expected, rtol=1e-6)
+    ties = expected["prediction"].diff() == 0
+    assert ties.any()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_lists_are_written_as_they_are_made(
+    project: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cf.baselines.base.MEMORY", 7 * 32 * N_ITEMS)
+    monkeypatch.setattr("cf.cli.recommend.N_ROWS", 50)
+    out = tmp_path / f"lists.{suffix}"
+    assert run(project, "recommend", "--all", str(out), "-n", "4")[0] == 0
+    frames = (frame for _, frame in cf.load(project / "models/bayesmf").recommend_all(4))
+    expected = pd.concat(frames, ignore_index=True)
+    if suffix == "csv":
+        assert out.read_text() == expected.to_csv(index=False)
+    else:
+        pd.testing.assert_frame_equal(pd.read_parquet(out), expected)
+        assert parquet.ParquetFile(out).num_row_groups == 3
 
 
 def test_the_commands_of_the_readme_run(project: Path) -> None:

@@ -94,6 +94,19 @@ def test_lists_are_those_of_all_items(
     assert np.mean(close) >= 0.999
 
 
+@pytest.mark.parametrize("by", ["both", "stars", "likely"])
+@pytest.mark.parametrize("more", [{}, {"genre": "War"}])
+def test_lists_made_for_many_at_a_time_are_those_of_each(
+    fast: Recommender, by: Any, more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cf.baselines.base.MEMORY", 30 * 32 * N_ITEMS)
+    (first, *_), frames = zip(*fast.recommend_all(by=by, **more), strict=True)
+    assert first == 30
+    items = pd.concat(frames).groupby("user_id")["item_id"].apply(list)
+    for user in range(N_USERS):
+        assert items[user] == fast.recommend(user, by=by, **more)["item_id"].tolist()
+
+
 def test_lists_of_new_people_are_those_of_all_items(exact: Recommender, fast: Recommender) -> None:
     draw = np.random.default_rng(1)
     for _ in range(20):
@@ -114,7 +127,7 @@ def test_scores_are_those_of_all_items_but_for_a_constant(
         how: Any = (exact.likely, exact.weight, "both")
         wanted = lists.scores(exact.answers, [person], [rated], [seen], *how)[0]
         every = np.ones(N_ITEMS, bool)
-        items, found = fast.shortlist.best(person, rated, seen, every, *how, 10)
+        ((items, found),) = fast.shortlist.best([person], [rated], [seen], every, *how, 10)
         assert np.ptp(found - wanted[items]) < 2e-3
 
 

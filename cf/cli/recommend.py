@@ -1,7 +1,8 @@
 """The items to recommend to somebody: cf recommend."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import cf
 from cf.cli.output import Format, show
 from cf.core import io
 from cf.core.errors import InputError
-from cf.inference.recommender import NothingLeftError, Recommender
+from cf.core.progress import progress_bar
+from cf.inference.recommender import Recommender
+
+N_ROWS = 100_000  # of lists that are written at a time
 
 ORDERS = {
     "both": "ordered by expected ratings and by what similar users rate",
@@ -64,33 +68,54 @@ def read_ratings(path: str, recommender: Recommender) -> pd.DataFrame:
 
 
 def write_all(recommender: Recommender, path: Path, options: dict[str, Any], force: bool) -> None:
-    """Write a list for each user of the data into a Parquet or CSV file.
+    """Write a list for each user of the data into a Parquet or CSV file, as they are made.
 
     Raises:
         InputError: there is such a file already, or it is of another kind.
     """
     refuse_to_overwrite(path, force, (".parquet", ".csv"))
     recommender.prepare()
-    frames, n_without = [], 0
-    for user in recommender.catalog.user_ids:
-        try:
-            frame = recommender.recommend(user, **options)
-        except NothingLeftError:
-            n_without += 1
-            continue
-        frame.insert(0, "user_id", user)
-        frame.insert(1, "rank", range(1, len(frame) + 1))
-        frames.append(frame)
-    if not frames:
-        raise InputError("no item is left to recommend to anybody. Ask for fewer restrictions.")
-    with io.atomic_write(path) as tmp_path:
-        table = pd.concat(frames, ignore_index=True)
-        if path.suffix == ".csv":
-            table.to_csv(tmp_path, index=False)
-        else:
-            table.to_parquet(tmp_path, index=False)
+    n_users, n_lists = len(recommender.catalog.user_ids), 0
+    waiting: list[pd.DataFrame] = []
+    with progress_bar("recommend", n_users) as task, io.atomic_write(path) as tmp_path:
+        with frame_writer(tmp_path) as write:
+            for n_done, frame in recommender.recommend_all(**options):
+                waiting.append(frame)
+                n_lists += int((frame["rank"] == 1).sum())
+                task.completed += n_done
+                task.fields["text"] = f"{int(task.completed):,} of {n_users:,} users"
+                if sum(map(len, waiting)) >= N_ROWS or task.completed == n_users:
+                    write(pd.concat(waiting, ignore_index=True))
+                    waiting.clear()
+        if not n_lists:
+            raise InputError("no item is left to recommend to anybody. Ask for fewer restrictions.")
+    n_without = n_users - n_lists
     without = f"; nothing is left to recommend to {n_without:,} users" if n_without else ""
-    print(f"{path}: {len(frames):,} lists by {recommender.name}{without}")
+    print(f"{path}: {n_lists:,} lists by {recommender.name}{without}")
+
+
+@contextmanager
+def frame_writer(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """A function that appends a frame to a CSV file, or to a Parquet file as a group of rows."""
+    if path.suffix == ".csv":
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield lambda frame: frame.to_csv(file, index=False, header=file.tell() == 0)
+        return
+    import pyarrow as pa  # late: a list for one user is not written
+    from pyarrow import parquet
+
+    with ExitStack() as stack:
+        writer = None
+
+        def write(frame: pd.DataFrame) -> None:
+            nonlocal writer
+            schema = None if writer is None else writer.schema
+            table = pa.Table.from_pandas(frame, schema, preserve_index=False)
+            if writer is None:
+                writer = stack.enter_context(parquet.ParquetWriter(path, table.schema))
+            writer.write_table(table)
+
+        yield write
 
 
 def refuse_to_overwrite(path: Path, force: bool, suffixes: Sequence[str]) -> None:

@@ -49,6 +49,10 @@ class GradientModel:
         """The same, and their derivatives by the users' rows, (n, d)."""
         raise NotImplementedError
 
+    def grid(self, rows: Floats, items: Floats, k: int) -> Floats:
+        """Predictions of one member for all pairs, (n, n_items), of users' and of items' rows."""
+        return np.stack([self.member(row, items, k) for row in rows])
+
     def predict(
         self, users: Indices, items: Indices, times: Indices | None = None
     ) -> tuple[Floats, None]:
@@ -146,7 +150,9 @@ class GradientModel:
 
     def table(self, people: Sequence[Person]) -> Floats:
         """As `Answers.table`."""
-        return np.stack([self.score(person, None)[0] for person in people])
+        rows = np.stack([person.row for person in people])  # (n, n_members, d)
+        of_members = (self.grid(rows[:, k], items, k) for k, items in enumerate(self.item_rows))
+        return self._on_scale(of_members, (len(people), self.n_items))
 
     def new_item(self, person: Person) -> tuple[float, None]:
         """As `Answers.new_item`: that of an item with the average row."""
@@ -158,12 +164,14 @@ class GradientModel:
         """As `Answers.item_vectors`."""
         return np.concatenate(list(self.item_rows), axis=1)
 
-    def _on_scale(self, of_members: Any, n: int) -> Floats:
-        total = np.zeros(n, np.float32)
+    def _on_scale(self, of_members: Any, shape: int | tuple[int, int]) -> Floats:
+        total = np.zeros(shape, np.float32)
         for predicted in of_members:
             total += predicted
-        mean = total / len(self.user_rows)
-        return (mean * np.float32(self.factor) + np.float32(self.offset)).astype(np.float32)
+        total /= np.float32(len(self.user_rows))
+        total *= np.float32(self.factor)
+        total += np.float32(self.offset)
+        return total
 
 
 class Dot(GradientModel):
@@ -177,6 +185,10 @@ class Dot(GradientModel):
     def with_slopes(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
         """The products, and the items' factors."""
         return (rows * items).sum(-1), items
+
+    def grid(self, rows: Floats, items: Floats, k: int) -> Floats:
+        """As `GradientModel.grid`."""
+        return rows @ items.T
 
 
 class DotBias(GradientModel):
@@ -209,6 +221,17 @@ class DotBias(GradientModel):
         else:
             logits = (rows[:, 1:] * items[:, 1:]).sum(-1) + rows[:, 0] + items[:, 0]
         return low + (high - low) * sigmoid(logits)
+
+    def grid(self, rows: Floats, items: Floats, k: int) -> Floats:
+        """As `GradientModel.grid`."""
+        low, high = MODEL_RANGE
+        logits = rows[:, 1:] @ items[:, 1:].T
+        logits += rows[:, :1]
+        logits += items[:, 0]
+        ratings = sigmoid(logits)
+        ratings *= high - low
+        ratings += low
+        return ratings
 
     def with_slopes(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
         """The ratings, and the sigmoid's slope times 1 and the items' factors."""
@@ -253,5 +276,9 @@ class EmbNet(GradientModel):
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """1 / (1 + e^-x), without overflow."""
-    return np.exp(-np.logaddexp(np.float32(0), -logits))
+    """1 / (1 + e^-x); 0 where e^-x is too large for a float."""
+    values = np.negative(logits)
+    with np.errstate(over="ignore"):
+        np.exp(values, out=values)
+    values += 1
+    return np.reciprocal(values, out=values)

@@ -8,11 +8,11 @@ chosen on a part of train.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cf.baselines.base import Scorer
 from cf.core import io
@@ -38,13 +38,45 @@ class Likely:
     n_items: int
 
     def score(self, rated: Sequence[Indices]) -> Floats:
-        """(n, n_items) of people by the items each has rated; NaN for items that take no part."""
-        scores = np.full((len(rated), self.n_items), np.nan, np.float32)
-        for row, items in enumerate(rated):
-            positions = np.searchsorted(self.items, items).clip(max=max(0, len(self.items) - 1))
-            positions = positions[self.items[positions] == items] if len(self.items) else positions
-            scores[row, self.items] = self.weights[positions].sum(0, dtype=np.float32)
+        """(n, m) of people by the items each has rated."""
+        positions = [self._position[items] for items in rated]
+        positions = [of_person[of_person >= 0] for of_person in positions]
+        if len(rated) == 1:  # rows of one person are read from disk as they are
+            of_one: Floats = self.weights[positions[0]].sum(0, dtype=np.float32)
+            return of_one[None]
+        from scipy import sparse  # late: one person needs none
+
+        ends = np.concatenate([[0], np.cumsum([len(of_person) for of_person in positions])])
+        columns = np.concatenate([np.zeros(0, np.int64), *positions])
+        ones = np.ones(len(columns), np.float32)
+        matrix = sparse.csr_array((ones, columns, ends), shape=(len(rated), len(self.items)))
+        scores: Floats = matrix @ self._floats
         return scores
+
+    def add_to(self, found: Floats, rated: Sequence[Indices], seen: Sequence[Indices]) -> None:
+        """Add, to (n, n_items), the scores standardized over items that are not in `seen`.
+
+        Items that take no part are as low as the lowest.
+        """
+        of_seen = [self._position[items] for items in seen]
+        mask = pairs([of_person[of_person >= 0] for of_person in of_seen])
+        scores = self.score(rated)
+        standardize(scores, mask)
+        scores[mask] = 0
+        lowest = scores.min(1, keepdims=True, initial=0)
+        found += lowest
+        found[:, self.items] += scores - lowest
+
+    @cached_property
+    def _position(self) -> Indices:
+        """(n_items,) where an item is in `items`, or -1."""
+        found = np.full(self.n_items, -1)
+        found[self.items] = np.arange(len(self.items))
+        return found
+
+    @cached_property
+    def _floats(self) -> Floats:
+        return np.asarray(self.weights, np.float32)
 
     def save(self, folder: Path) -> None:
         """Write it into a folder."""
@@ -89,15 +121,17 @@ def scores(
         likely: None where who rates what is not known: then ratings alone count.
         weight: of the predicted ratings.
     """
-    mask = np.zeros((len(people), answers.n_items), bool)
-    for row, items in enumerate(seen):
-        mask[row, items] = True
+    mask = pairs(seen)
     if likely is None or by == "stars":
         found = answers.table(people)
+    elif by == "both" and weight:
+        found = answers.table(people)
+        standardize(found, mask)
+        found *= np.float32(weight)
+        likely.add_to(found, rated, seen)
     else:
-        found = standardized(likely.score(rated), mask)
-        if by == "both" and weight:
-            found += np.float32(weight) * standardized(answers.table(people), mask)
+        found = np.zeros((len(people), answers.n_items), np.float32)
+        likely.add_to(found, rated, seen)
     found[mask] = -np.inf
     return found
 
@@ -113,17 +147,22 @@ def scorer(answers: Answers, train: Any, likely: Likely | None, weight: float) -
     return score
 
 
-def standardized(values: Floats, mask: NDArray[np.bool_]) -> Floats:
-    """Each row less its mean and divided by its standard deviation, over items that are not masked.
+def pairs(items: Sequence[Indices]) -> tuple[Indices, Indices]:
+    """Rows and columns of each person's items in a table of all items, each pair once."""
+    distinct = [np.unique(of_person) for of_person in items]
+    rows = np.repeat(np.arange(len(distinct)), [len(of_person) for of_person in distinct])
+    return rows, np.concatenate([np.zeros(0, np.int64), *distinct])
 
-    What is NaN is as low as the lowest; a row without differences is 0.
+
+def standardize(values: Floats, mask: tuple[Indices, Indices]) -> None:
+    """Subtract each row's mean and divide by its standard deviation, in place.
+
+    Both are of the values outside of `mask`, rows and columns. A row without differences is 0.
     """
-    kept = ~mask & np.isfinite(values)
-    n = np.maximum(1, kept.sum(1, keepdims=True))
-    filled = np.where(kept, values, 0).astype(np.float64)
-    centered = filled - filled.sum(1, keepdims=True) / n
-    deviation = np.sqrt(np.square(np.where(kept, centered, 0)).sum(1, keepdims=True) / n)
-    found = centered / np.where(deviation > 0, deviation, np.inf)
-    lowest = np.where(kept, found, np.inf).min(1, keepdims=True, initial=0)
-    ends: Floats = np.where(np.isfinite(values), found, lowest).astype(np.float32)
-    return ends
+    n_left = values.shape[1] - np.bincount(mask[0], minlength=len(values))
+    n = np.maximum(1, n_left)[:, None]
+    values[mask] = 0
+    values -= (values.sum(1, keepdims=True, dtype=np.float64) / n).astype(np.float32)
+    values[mask] = 0
+    deviation = np.sqrt(np.einsum("ij,ij->i", values, values)[:, None] / n)
+    values /= np.where(deviation > 0, deviation, np.inf).astype(np.float32)

@@ -1,7 +1,7 @@
 """A trained model as people use it: with their ids and titles, in frames."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, get_args
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cf.baselines.base import chunks, top_k
 from cf.core.errors import InputError
 from cf.core.ratings import Indices
 from cf.inference import lists, own_ratings
@@ -169,6 +170,49 @@ class Recommender:
         Raises:
             InputError: an item or a rating cannot be used, or no item is left.
         """
+        self._check_question(n, by, min_ratings)
+        person, rated, seen = self._who(user, ratings)
+        wanted = self._wanted(genre, year, min_ratings)
+        (top,), table = self._listed([person], [rated], [seen], wanted, by, n)
+        if not len(top):
+            raise NothingLeftError("no item is left to recommend. Ask for fewer restrictions.")
+        return table
+
+    def recommend_all(
+        self,
+        n: int = 10,
+        *,
+        by: By = "both",
+        genre: str | Sequence[str] | None = None,
+        year: Years = None,
+        min_ratings: int = 0,
+    ) -> Iterator[tuple[int, pd.DataFrame]]:
+        """The lists that `recommend` has for all users of the data, some users at a time.
+
+        Args:
+            n, by, genre, year, min_ratings: as for `recommend`.
+
+        Yields:
+            The number of users, and a frame of their lists: user_id and rank, from 1, before the
+            columns of `recommend`. Users to whom no item is left are not in it.
+        """
+        self._check_question(n, by, min_ratings)
+        wanted = self._wanted(genre, year, min_ratings)
+        items = self._ratings["item"].to_numpy()
+        for chunk in chunks(self.answers.n_users, self.answers.n_items):
+            users = range(chunk.start, chunk.stop)
+            people = [self.answers.person(user) for user in users]
+            rows = [self._rows_of(user) for user in users]
+            seen = [items[of_user] for of_user in rows]
+            rated = [items[of_user[self._is_train[of_user]]] for of_user in rows]
+            tops, table = self._listed(people, rated, seen, wanted, by, n)
+            sizes = [len(top) for top in tops]
+            table.insert(0, "user_id", self.catalog.user_ids[chunk].repeat(sizes))
+            table.insert(1, "rank", np.concatenate([np.arange(1, size + 1) for size in sizes]))
+            yield len(users), table
+
+    def _check_question(self, n: int, by: By, min_ratings: int) -> None:
+        """Raise InputError where one of these cannot be asked for."""
         if by not in get_args(By):
             raise InputError(f"by: expected {', '.join(get_args(By))}, got {by!r}.")
         if self.likely is None and by != "stars":
@@ -178,29 +222,56 @@ class Recommender:
             )
         _check_count("n", n, 1)
         _check_count("min_ratings", min_ratings, 0)
-        person, rated, seen = self._who(user, ratings)
-        wanted = self._wanted(genre, year, min_ratings)
-        how = self.likely, self.weight, by
-        if self.shortlist:
-            items, found = self.shortlist.best(person, rated, seen, wanted, *how, n)
-        else:
-            items = np.arange(self.answers.n_items)
-            found = lists.scores(self.answers, [person], [rated], [seen], *how)[0]
-            found[~wanted] = -np.inf
-        order = np.lexsort((items, -found))[: max(n, N_RESCORED) if by == "stars" else n]
-        top = items[order[np.isfinite(found[order])]]
-        if not len(top):
-            raise NothingLeftError("no item is left to recommend. Ask for fewer restrictions.")
-        mean, std = self.answers.score(person, top)
-        if by == "stars":  # the table of all items is without the correction by residuals
-            best = np.argsort(-mean, kind="stable")[:n]
-            top, mean, std = top[best], mean[best], None if std is None else std[best]
-        table = self._items(top).assign(n_ratings=self.n_ratings[top], prediction=mean)
-        if std is not None:
+
+    def _listed(
+        self,
+        people: Sequence[Person],
+        rated: Sequence[Indices],
+        seen: Sequence[Indices],
+        wanted: NDArray[np.bool_],
+        by: By,
+        n: int,
+    ) -> tuple[list[Indices], pd.DataFrame]:
+        """At most `n` items for each person, the best first, and a table of all, one by one."""
+        tops, means, deviations = [], [], []
+        candidates = self._best(people, rated, seen, wanted, by, n)
+        for person, top in zip(people, candidates, strict=True):
+            mean, std = self.answers.score(person, top)
+            if by == "stars":  # the table of all items is without the correction by residuals
+                best = np.argsort(-mean, kind="stable")[:n]
+                top, mean, std = top[best], mean[best], None if std is None else std[best]
+            tops.append(top)
+            means.append(mean)
+            if std is not None:
+                deviations.append(std)
+        items, mean = np.concatenate(tops), np.concatenate(means)
+        table = self._items(items).assign(n_ratings=self.n_ratings[items], prediction=mean)
+        if deviations:
+            std = np.concatenate(deviations)
             low, high = self.facts["rating_range"]
             ends = {"low": mean - Z95 * std, "high": mean + Z95 * std}
             table = table.assign(std=std, **{key: end.clip(low, high) for key, end in ends.items()})
-        return table
+        return tops, table
+
+    def _best(
+        self,
+        people: Sequence[Person],
+        rated: Sequence[Indices],
+        seen: Sequence[Indices],
+        wanted: NDArray[np.bool_],
+        by: By,
+        n: int,
+    ) -> list[Indices]:
+        """The items for each person by `lists.scores`, the best first, some more by stars."""
+        k = max(n, N_RESCORED) if by == "stars" else n
+        how = self.likely, self.weight, by
+        if self.shortlist:
+            found = self.shortlist.best(people, rated, seen, wanted, *how, n)
+            return [items[np.lexsort((items, -scores))[:k]] for items, scores in found]
+        table = lists.scores(self.answers, people, rated, seen, *how)
+        if not wanted.all():
+            table[:, ~wanted] = -np.inf
+        return [items[items >= 0] for items in top_k(table, k)]
 
     def similar(self, item: Any, n: int = 10, min_ratings: int = 5) -> pd.DataFrame:
         """The items most like one, given by id or title: item_id, title, year, genres, similarity.
@@ -384,7 +455,8 @@ class Recommender:
         """All rows, ordered by user, and where each user's begin, and the last's end."""
         users = self._ratings["user"].to_numpy()
         order = np.argsort(users, kind="stable")
-        return order, np.searchsorted(users[order], np.arange(self.answers.n_users + 1))
+        counts = np.bincount(users, minlength=self.answers.n_users)
+        return order, np.concatenate([[0], np.cumsum(counts)])
 
     @cached_property
     def _is_train(self) -> NDArray[np.bool_]:

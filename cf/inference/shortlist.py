@@ -7,9 +7,12 @@ vectors are small. Products there find a few hundred items that hold the best, a
 all samples' factors put these in order.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from cf.baselines.base import top_k
 from cf.core.ratings import Indices
 from cf.inference import lists
 from cf.inference.base import Floats, Person
@@ -54,48 +57,54 @@ class Shortlist:
 
     def best(
         self,
-        person: Person,
-        rated: Indices,
-        seen: Indices,
+        people: Sequence[Person],
+        rated: Sequence[Indices],
+        seen: Sequence[Indices],
         wanted: NDArray[np.bool_],
         likely: Likely | None,
         weight: float,
         by: By,
         n: int,
-    ) -> tuple[Indices, Floats]:
-        """A few of the wanted items that hold the `n` best, and `lists.scores` but for a constant.
+    ) -> list[tuple[Indices, Floats]]:
+        """For each person, a few of the wanted items that hold the `n` best, and their scores.
+
+        These are `lists.scores` but for a constant.
 
         Args:
-            rated, seen, likely, weight, by: as for `lists.scores`.
+            people, rated, seen, likely, weight, by: as for `lists.scores`.
         """
-        stars = self._rough(person)
-        if likely is None or by == "stars":
-            slope, base = np.float32(1), np.zeros(len(stars), np.float32)
+        found = self._rough(people)
+        base = np.zeros_like(found)
+        slopes = np.ones((len(people), 1), np.float32)
+        if likely is not None and by != "stars":
+            slopes[:] = 0
+            if by == "both":
+                for row, (person, items) in enumerate(zip(people, seen, strict=True)):
+                    of_seen = self._exact(person, np.unique(items))
+                    slopes[row] = weight / self._deviation(person, of_seen)
+            likely.add_to(base, rated, seen)
+        found *= slopes
+        found += base
+        found[lists.pairs(seen)] = -np.inf
+        if not wanted.all():
+            found[:, ~wanted] = -np.inf
+        tops = top_k(found, min(max(N_EXACT, 2 * n), found.shape[1]))
+        best = []
+        for row, (person, top) in enumerate(zip(people, tops, strict=True)):
+            top = top[top >= 0]
+            best.append((top, base[row, top] + slopes[row] * self._exact(person, top)))
+        return best
+
+    def _rough(self, people: Sequence[Person]) -> Floats:
+        """(n, n_items) what `BayesMF.table` has, nearly, but for a constant in each row."""
+        rows = np.stack([person.row[:, 1:].ravel() for person in people])
+        if len(people) == 1:
+            point = np.einsum("dk,k->d", self._basis, rows[0])
+            stars: Floats = np.einsum("nd,d->n", self._items, point)[None]
         else:
-            deviation = self._deviation(person, self._exact(person, seen))
-            slope = np.float32(weight / deviation if by == "both" else 0)
-            base = self._likely(likely, rated, seen)
-        base[seen] = -np.inf
-        found = base + slope * stars
-        found[~wanted] = -np.inf
-        n_exact = min(max(N_EXACT, 2 * n), len(found))
-        top = np.argpartition(found, -n_exact)[-n_exact:]
-        top = top[np.isfinite(found[top])]
-        return top, base[top] + slope * self._exact(person, top)
-
-    def _likely(self, likely: Likely, rated: Indices, seen: Indices) -> Floats:
-        """(n_items,) what `lists.standardized` makes of who rates what; not all items are in it."""
-        mask = np.isin(likely.items, seen)[None]
-        scores = lists.standardized(likely.score([rated])[:, likely.items], mask)
-        base = np.full(self.answers.n_items, scores[~mask].min(initial=0), np.float32)
-        base[likely.items] = scores[0]
-        return base
-
-    def _rough(self, person: Person) -> Floats:
-        """(n_items,) what `BayesMF.table` has, nearly, but for a constant."""
-        point = np.einsum("dk,k->d", self._basis, person.row[:, 1:].ravel())
-        products = np.einsum("nd,d->n", self._items, point)
-        stars: Floats = (products + self._bias) * np.float32(self.answers.factor)
+            stars = np.matmul(rows @ self._basis.T, self._items.T, dtype=np.float32)
+        stars += self._bias
+        stars *= np.float32(self.answers.factor)
         return stars
 
     def _exact(self, person: Person, items: Indices) -> Floats:

@@ -12,7 +12,7 @@ from cf.core.config import Rank
 from cf.core.ratings import Indices, Ratings
 from cf.evaluation import ranking
 from cf.inference.base import Answers, Floats
-from cf.inference.lists import Likely, standardized
+from cf.inference.lists import Likely, pairs, standardize
 
 CHOICES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)
 N_LAST = 5  # ratings held out of each user who has twice as many
@@ -50,10 +50,13 @@ def choose(
         rows = slice(start, start + BATCH)
         of_users = [order[ends[u] : ends[u + 1]] for u in task.users[rows]]
         seen = task.seen[task.users[rows]].toarray() > 0
-        base = standardized(likely.score([rest.items[r] for r in of_users]), seen)
+        of_seen = [np.flatnonzero(row) for row in seen]
+        base = np.zeros(seen.shape, np.float32)
+        likely.add_to(base, [rest.items[r] for r in of_users], of_seen)
         for name, answers in models.items():
             people = [answers.fold_in(rest.items[r], rest.values[r]) for r in of_users]
-            stars = standardized(answers.table(people), seen)
+            stars = answers.table(people)
+            standardize(stars, pairs(of_seen))
             items = _candidates(np.where(seen, -np.inf, base), np.where(seen, -np.inf, stars))
             of_base, of_stars = (np.take_along_axis(z, items, axis=1) for z in (base, stars))
             new = ~np.take_along_axis(seen, items, axis=1)
