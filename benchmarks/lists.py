@@ -60,9 +60,10 @@ def systems(
     """What orders items for users, by name."""
     data = train, facts.n_users, facts.n_items
     yield from interaction_scorers(data, rank)
-    likely = weights.fit_likely(*data, rank)
-    for name, answers in models(train, facts):
-        weight = weights.choose(*data, {name: answers}, rank)[name]
+    trained = dict(models(train, facts))
+    likely, chosen = weights.fit(*data, trained, rank)
+    for name, answers in trained.items():
+        weight = chosen[name]
         yield f"{name}, by stars", lists.scorer(answers, rated, None, 1.0)
         yield f"{name}, both (weight {weight:g})", lists.scorer(answers, rated, likely, weight)
 

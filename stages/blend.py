@@ -25,10 +25,10 @@ def main() -> None:
     provenance.require_ratings("blend")
     train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
     data = train, provenance.n_users, provenance.n_items
-    weights.fit_likely(*data, rank).save(paths.BLEND)
     models = {name: load_answers(paths.MODELS / name) for name in sorted(trained(Path()))}
     answers = {name: formula for name, formula in models.items() if formula}
-    chosen = weights.choose(*data, answers, rank)
+    likely, chosen = weights.fit(*data, answers, rank)
+    likely.save(paths.BLEND)
     io.write_json(paths.BLEND / lists.BLEND, chosen)
     shown = ", ".join(f"{name} {weight:g}" for name, weight in chosen.items())
     print(f"Weights of predicted ratings in lists: {shown}")

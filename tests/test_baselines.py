@@ -5,7 +5,7 @@ import pytest
 
 from cf.baselines.base import interaction_matrix, rating_scorer
 from cf.baselines.bias import Bias, GlobalMean, damped_means
-from cf.baselines.ranking import EASE, ItemKNN, Popularity
+from cf.baselines.ranking import EASE, ItemKNN, Popularity, co_ratings
 from cf.core.ratings import Ratings
 
 N_USERS, N_ITEMS = 40, 25
@@ -62,11 +62,7 @@ def test_itemknn_by_brute_force(
     assert (scores[:, -1] == 0).all()
 
 
-@pytest.mark.parametrize("memory", [1, 2**20])
-def test_ease_by_equation_8(
-    train: Ratings, matrix: Any, memory: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cf.baselines.base.MEMORY", memory)
+def test_ease_by_equation_8(train: Ratings, matrix: Any) -> None:
     x = matrix.toarray().astype(np.float64)[:, :-1]
     p = np.linalg.inv(x.T @ x + 2.5 * np.eye(N_ITEMS - 1))
     b = -p / np.diag(p)
@@ -99,6 +95,13 @@ def test_ease_takes_the_most_rated_items(train: Ratings, matrix: Any) -> None:
     part = train.take(rows)
     alone = EASE(2.5, N_ITEMS).fit(part, N_USERS, N_ITEMS).score(np.arange(N_USERS))
     np.testing.assert_allclose(scores[:, most_rated], alone[:, most_rated], rtol=1e-5)
+
+
+def test_pairs_of_items_are_counted_once_each(matrix: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = matrix.toarray()
+    for block in (1, 7, N_ITEMS):
+        monkeypatch.setattr("cf.baselines.ranking.ITEMS_PER_BLOCK", block)
+        np.testing.assert_array_equal(co_ratings(matrix), x.T @ x)
 
 
 FOUR = Ratings(

@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cf.baselines.base import interaction_matrix
+from cf.baselines.ranking import EASE
 from cf.core import io, paths
+from cf.core.ratings import Ratings
+from cf.inference import weights
 from stages import blend
 from tests.results import toy_split
 
@@ -21,3 +26,24 @@ def test_a_fold_of_a_cross_validation_is_not_blended(
     blend.main()
     assert "Nothing to blend" in capsys.readouterr().out
     assert not list(paths.BLEND.iterdir())
+
+
+@pytest.mark.parametrize("max_items", [12, 100])
+def test_who_rates_what_without_some_ratings_is_as_if_fitted_without_them(max_items: int) -> None:
+    draw = np.random.default_rng(0)
+    n_users, n_items, n = 30, 40, 400
+    pairs = draw.permutation(n_users * n_items)[:n]
+    users, items = pairs // n_items, (pairs % n_items) ** 2 // n_items
+    users[0], items[0] = 0, n_items - 1  # the only rating of that item, and left out of the rest
+    train = Ratings(users, items, np.ones(n, "f4"), None, np.arange(n))
+    kept = (users >= 3) | (draw.random(n) < 0.5)
+    kept[0] = False
+    rest = train.take(np.flatnonzero(kept))
+    parts = train, rest
+    matrices = (interaction_matrix(part, n_users, n_items) for part in parts)
+    found = weights.fit_likely(*matrices, EASE(2.0, max_items))
+    for part, likely in zip(parts, found, strict=True):
+        expected = EASE(2.0, max_items).fit(part, n_users, n_items)
+        np.testing.assert_array_equal(likely.items, expected.items)
+        np.testing.assert_array_equal(likely.weights, expected.weights)
+    assert found[0].items.tolist() != found[1].items.tolist()

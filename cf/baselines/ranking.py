@@ -1,7 +1,7 @@
 """Baselines of ranking, which take who rated what and leave the stars aside."""
 
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from scipy import linalg, sparse
@@ -9,6 +9,8 @@ from scipy import linalg, sparse
 from cf.baselines.base import Scorer, Scores, chunks, interaction_matrix, top_k
 from cf.core.config import Rank
 from cf.core.ratings import Indices, Ratings
+
+ITEMS_PER_BLOCK = 500
 
 
 class Popularity:
@@ -92,27 +94,43 @@ class EASE:
         """Itself, with the weights of the training ratings."""
         self.n_items = n_items
         rated = interaction_matrix(train, n_users, n_items)
-        counts = np.bincount(rated.indices, minlength=n_items)
-        items = np.sort(np.argsort(-counts, kind="stable")[: self.max_items])
-        self.items = items[counts[items] > 0]
+        self.items = self.choose(rated)
         self.rated = rated[:, self.items].tocsr()
-        raters = self.rated.T.tocsr()
-        m = len(self.items)
-        gram = np.empty((m, m), order="F")  # LAPACK's order, so that it is inverted in place
-        for rows in chunks(m, m):
-            gram[:, rows] = (raters[rows] @ self.rated).toarray().T
-        gram[np.diag_indices(m)] += self.l2
-        inverse = linalg.inv(gram, overwrite_a=True, check_finite=False, assume_a="pos")
-        self.weights = np.empty((m, m), dtype=np.float32)
-        np.divide(inverse, -inverse.diagonal(), out=self.weights, casting="same_kind")
-        np.fill_diagonal(self.weights, 0)
+        self.weights = self.solve(co_ratings(self.rated))
         return self
+
+    def choose(self, rated: Any) -> Indices:
+        """The items that take part, ascending, of who rated what, sparse (n_users, n_items)."""
+        counts = np.bincount(rated.indices, minlength=rated.shape[1])
+        items = np.sort(np.argsort(-counts, kind="stable")[: self.max_items])
+        return items[counts[items] > 0]
+
+    def solve(self, gram: Scores) -> Scores:
+        """B of Xᵀ·X, (m, m) both."""
+        system = np.array(gram, dtype=np.float64, order="F")  # LAPACK's, to invert it in place
+        system[np.diag_indices(len(system))] += self.l2
+        inverse = linalg.inv(system, overwrite_a=True, check_finite=False, assume_a="pos")
+        weights = np.empty(gram.shape, dtype=np.float32)
+        np.divide(inverse, -inverse.diagonal(), out=weights, casting="same_kind")
+        np.fill_diagonal(weights, 0)
+        return weights
 
     def score(self, users: Indices) -> Scores:
         """X·B, (B, n_items)."""
         scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
         scores[:, self.items] = self.rated[users] @ self.weights
         return scores
+
+
+def co_ratings(rated: Any) -> Scores:
+    """How many users rated both of two items, (m, m), of who rated what, sparse (n_users, m)."""
+    raters, m = rated.T.tocsr(), rated.shape[1]
+    counts = np.empty((m, m), dtype=np.float32)
+    for start in range(0, m, ITEMS_PER_BLOCK):  # each pair once: half of the products
+        rows = slice(start, start + ITEMS_PER_BLOCK)
+        counts[rows, start:] = (raters[rows] @ rated[:, start:]).toarray()
+        counts[start:, rows] = counts[rows, start:].T
+    return counts
 
 
 def interaction_scorers(data: tuple[Ratings, int, int], rank: Rank) -> Iterator[tuple[str, Scorer]]:

@@ -72,7 +72,13 @@ class Ratings:
 
     def take(self, positions: Indices) -> "Ratings":
         """The ratings at `positions`, in that order."""
-        return Ratings.from_frame(self.to_frame().iloc[positions])
+        return Ratings(
+            users=self.users[positions],
+            items=self.items[positions],
+            values=self.values[positions],
+            timestamps=None if self.timestamps is None else self.timestamps[positions],
+            rows=self.rows[positions],
+        )
 
 
 def is_cold(train: Ratings, ratings: Ratings) -> NDArray[np.bool_]:

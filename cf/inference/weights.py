@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cf.baselines.base import top_k
-from cf.baselines.ranking import EASE
+from cf.baselines.base import interaction_matrix, top_k
+from cf.baselines.ranking import EASE, co_ratings
 from cf.core.config import Rank
 from cf.core.ratings import Indices, Ratings
 from cf.evaluation import ranking
@@ -22,29 +23,58 @@ N_CANDIDATES = 300  # by either score
 DEFAULT = 1.0  # where no user has enough ratings
 
 
-def fit_likely(train: Ratings, n_users: int, n_items: int, rank: Rank) -> Likely:
-    """Who rates what in the training ratings."""
-    ease = EASE(rank.ease.l2, rank.ease.max_items).fit(train, n_users, n_items)
-    return Likely(ease.items, ease.weights, n_items)
-
-
-def choose(
+def fit(
     train: Ratings, n_users: int, n_items: int, models: Mapping[str, Answers], rank: Rank
-) -> dict[str, float]:
-    """The weight of each model's predicted ratings with which lists have the highest NDCG.
+) -> tuple[Likely, dict[str, float]]:
+    """Who rates what in the training ratings, and the weight of each model's predicted ratings.
 
-    Each user's last training ratings, or without times any, are held out and looked for on the
-    lists. Who rates what is fitted to the rest, and users are folded into a model by the rest of
-    their ratings, so that only the model's items were trained with the ratings held out.
+    The weight is that with which lists have the highest NDCG: each user's last training ratings, or
+    without times any, are held out and looked for on the lists. Who rates what is fitted to the
+    rest, and users are folded into a model by the rest of their ratings, so that only the model's
+    items were trained with the ratings held out.
     """
     held = _hold_out(train)
-    rest, wanted = train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))
+    wanted, rest = train.take(np.flatnonzero(held)), train.take(np.flatnonzero(~held))
+    rated, less = (interaction_matrix(part, n_users, n_items) for part in (train, rest))
+    likely, of_rest = fit_likely(rated, less, EASE(rank.ease.l2, rank.ease.max_items))
     if not len(wanted):
-        return dict.fromkeys(models, DEFAULT)
+        return likely, dict.fromkeys(models, DEFAULT)
     task = ranking.make_task(rest, wanted, n_users, n_items, rank.relevant)
-    likely = fit_likely(rest, n_users, n_items, rank)
+    return likely, _choose(rest, task, of_rest, models, rank)
+
+
+def fit_likely(rated: Any, less: Any, ease: EASE) -> tuple[Likely, Likely]:
+    """Who rates what by all pairs, and by those that are left without a few users' last ones.
+
+    Both are sparse (n_users, n_items). Only pairs of the users who differ are counted twice.
+    """
+    chosen = ease.choose(rated), ease.choose(less)
+    either = np.union1d(*chosen)
+    counts = co_ratings(rated[:, either])
+    users = np.flatnonzero(np.diff(rated.indptr) != np.diff(less.indptr))
+
+    def fitted(items: Indices) -> Likely:
+        there = np.searchsorted(either, items)
+        return Likely(items, ease.solve(counts[np.ix_(there, there)]), rated.shape[1])
+
+    of_all = fitted(chosen[0])
+    counts -= co_ratings(rated[users][:, either])
+    counts += co_ratings(less[users][:, either])
+    return of_all, fitted(chosen[1])
+
+
+def _choose(
+    rest: Ratings,
+    task: ranking.RankingTask,
+    likely: Likely,
+    models: Mapping[str, Answers],
+    rank: Rank,
+) -> dict[str, float]:
+    """The weight of each model with which lists of the task have the highest NDCG."""
+    n_users = task.train.shape[0]
     order = np.argsort(rest.users, kind="stable")
-    ends = np.searchsorted(rest.users[order], np.arange(n_users + 1))
+    counts = np.bincount(rest.users, minlength=n_users)
+    ends = np.concatenate([[0], np.cumsum(counts)])
     found = {key: np.empty((len(task.users), rank.k), np.int64) for key in product(models, CHOICES)}
     for start in range(0, len(task.users), BATCH):
         rows = slice(start, start + BATCH)
@@ -81,13 +111,14 @@ def _hold_out(train: Ratings) -> NDArray[np.bool_]:
     """(n,) whether a rating is among the last of its user, of at most `MAX_USERS` users."""
     draw = np.random.default_rng(0)
     when = train.timestamps if train.timestamps is not None else draw.random(len(train))
-    order = np.lexsort((when, train.users))
-    users = train.users[order]
-    _, starts, counts = np.unique(users, return_index=True, return_counts=True)
-    left = np.repeat(starts + counts, counts) - np.arange(len(users))  # 1 for the last
+    counts = np.bincount(train.users)
     enough = np.flatnonzero(counts >= 2 * N_LAST)
     taken = np.zeros(len(counts), bool)
     taken[draw.permutation(enough)[:MAX_USERS]] = True
+    rows = np.flatnonzero(taken[train.users])
+    rows = rows[np.lexsort((when[rows], train.users[rows]))]
+    of_user = counts[taken]
+    left = np.repeat(np.cumsum(of_user), of_user) - np.arange(len(rows))  # 1 for the last
     held = np.zeros(len(train), bool)
-    held[order] = (left <= N_LAST) & np.repeat(taken, counts)
+    held[rows[left <= N_LAST]] = True
     return held
