@@ -209,7 +209,7 @@ def test_reasons_add_the_ratings_of_the_person(model: Recommender) -> None:
     said = found.set_index("item_id")["effect"]["0100"]
     assert said == pytest.approx(before - after, abs=0.02)
     of_user = model.explain("u3", "0110", n=100)
-    train = model._ratings[model._ratings["row"] < 800]
+    train = model._ratings.iloc[:800]
     assert len(of_user) == (train["user"] == 3).sum()
     with pytest.raises(InputError, match="there is no user 'nobody'"):
         model.explain("nobody", "0110")

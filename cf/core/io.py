@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
+from pyarrow import parquet
 
 from cf.core.errors import InputError
 
@@ -59,11 +60,13 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
         frame.to_parquet(tmp_path, engine="pyarrow", index=False)
 
 
-def read_parquet(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
-    """The frame of a Parquet file, which has at least the columns `needed`."""
+def read_parquet(path: Path, needed: Sequence[str] = (), only: bool = False) -> pd.DataFrame:
+    """The frame of a Parquet file, which has at least the columns `needed`, or `only` these."""
     in_place = {"split_blocks": True, "self_destruct": True}  # half of the memory
     with _reading(path):
-        frame = pd.read_parquet(path, engine="pyarrow", to_pandas_kwargs=in_place)
+        there = parquet.read_schema(path).names
+        columns = [name for name in there if name in needed] if only else None
+        frame = pd.read_parquet(path, "pyarrow", columns, to_pandas_kwargs=in_place)
         pa.default_memory_pool().release_unused()
         return _with_columns(frame, needed)
 

@@ -73,8 +73,8 @@ def load(name: str | os.PathLike[str] | None = None) -> Recommender:
             f"{folder}: is of other users and items than the data in {project}, of which there "
             "are as many. Run `dvc repro`."
         )
-    ratings = io.read_parquet(project / paths.ENCODED_RATINGS, ["user", "item", "rating"])
-    train = io.read_parquet(project / paths.TRAIN, ["row"])["row"].to_numpy()
+    ratings = io.read_parquet(project / paths.ENCODED_RATINGS, ["user", "item", "rating"], True)
+    train = io.read_parquet(project / paths.TRAIN, ["row"], True)["row"].to_numpy()
     likely, weight = None, 1.0
     if (project / paths.BLEND / lists.BLEND).is_file():
         weights = io.read_json(project / paths.BLEND / lists.BLEND)
