@@ -1,8 +1,8 @@
 """The preset for large data sets, and the benchmark that measures it."""
 
 import os
-import subprocess
 import resource
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
