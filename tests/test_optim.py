@@ -40,6 +40,22 @@ def test_updates_equal_torchs_own(name: str, weight_decay: float) -> None:
         torch.testing.assert_close(param, their_param, rtol=1e-5, atol=1e-6)
 
 
+def assert_same_steps(
+    optimizer: optim.Optimizer,
+    ours: list[nn.Parameter],
+    expected: torch.optim.Optimizer,
+    theirs: list[nn.Parameter],
+) -> None:
+    for _ in range(5):
+        for mine, other in zip(ours, theirs, strict=True):
+            mine.grad = torch.randn(mine.shape)
+            other.grad = mine.grad.clone()
+        optimizer.step()
+        expected.step()
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
 def rowwise(
     params: list[nn.Parameter], decay: float, tables: list[nn.Parameter], parts: int = 1
 ) -> optim.RowwiseAdagrad:
@@ -53,14 +69,7 @@ def test_rowwise_adagrad_is_torchs_own_where_rows_are_single_numbers() -> None:
     ours, theirs = ([nn.Parameter(torch.ones(n, 1)) for n in (5, 3)] for _ in range(2))
     optimizer = rowwise(ours, 0.1, tables=ours[:1])  # the other one gets plain Adagrad
     expected = torch.optim.Adagrad(theirs, 0.1, eps=1e-8, weight_decay=0.1)
-    for _ in range(5):
-        for mine, other in zip(ours, theirs, strict=True):
-            mine.grad = torch.randn(mine.shape)
-            other.grad = mine.grad.clone()
-        optimizer.step()
-        expected.step()
-    for mine, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+    assert_same_steps(optimizer, ours, expected, theirs)
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -127,14 +136,7 @@ def test_each_parameter_has_its_own_decay() -> None:
     groups = [{"params": theirs[::2]}, {"params": theirs[1:2], "weight_decay": 0.5}]
     expected = torch.optim.Adam(groups, 0.1, (0.9, 0.99), weight_decay=0.1)
     optimizer.param_groups[0]["lr"] = 0.1
-    for _ in range(5):
-        for mine, other in zip(ours, theirs, strict=True):
-            mine.grad = torch.randn(mine.shape)
-            other.grad = mine.grad.clone()
-        optimizer.step()
-        expected.step()
-    for mine, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+    assert_same_steps(optimizer, ours, expected, theirs)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])

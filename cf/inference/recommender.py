@@ -173,7 +173,8 @@ class Recommender:
         self._check_question(n, by, min_ratings)
         person, rated, seen = self._who(user, ratings)
         wanted = self._wanted(genre, year, min_ratings)
-        (top,), table = self._listed([person], [rated], [seen], wanted, by, n)
+        candidates = self._candidates([person], [rated], [seen], wanted, by, n)
+        (top,), table = self._listed([person], candidates, by, n)
         if not len(top):
             raise NothingLeftError("no item is left to recommend. Ask for fewer restrictions.")
         return table
@@ -205,7 +206,8 @@ class Recommender:
             rows = [self._rows_of(user) for user in users]
             seen = [items[of_user] for of_user in rows]
             rated = [items[of_user[self._is_train[of_user]]] for of_user in rows]
-            tops, table = self._listed(people, rated, seen, wanted, by, n)
+            candidates = self._candidates(people, rated, seen, wanted, by, n)
+            tops, table = self._listed(people, candidates, by, n)
             sizes = [len(top) for top in tops]
             table.insert(0, "user_id", self.catalog.user_ids[chunk].repeat(sizes))
             table.insert(1, "rank", np.concatenate([np.arange(1, size + 1) for size in sizes]))
@@ -224,17 +226,10 @@ class Recommender:
         _check_count("min_ratings", min_ratings, 0)
 
     def _listed(
-        self,
-        people: Sequence[Person],
-        rated: Sequence[Indices],
-        seen: Sequence[Indices],
-        wanted: NDArray[np.bool_],
-        by: By,
-        n: int,
+        self, people: Sequence[Person], candidates: Sequence[Indices], by: By, n: int
     ) -> tuple[list[Indices], pd.DataFrame]:
         """At most `n` items for each person, the best first, and a table of all, one by one."""
         tops, means, deviations = [], [], []
-        candidates = self._best(people, rated, seen, wanted, by, n)
         for person, top in zip(people, candidates, strict=True):
             mean, std = self.answers.score(person, top)
             if by == "stars":  # the table of all items is without the correction by residuals
@@ -253,7 +248,7 @@ class Recommender:
             table = table.assign(std=std, **{key: end.clip(low, high) for key, end in ends.items()})
         return tops, table
 
-    def _best(
+    def _candidates(
         self,
         people: Sequence[Person],
         rated: Sequence[Indices],
