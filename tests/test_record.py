@@ -165,7 +165,7 @@ def test_a_training_that_died_with_its_recorder_is_marked_by_the_next(
     project: Callable[[], list[Run]], pytestconfig: pytest.Config
 ) -> None:
     wait = "    while not runs(Path()): time.sleep(0.1)\n"
-    both = f"    recorder._process.kill(); recorder._process.wait(); {KILL}"
+    both = f"    p = recorder._connection.process; p.kill(); p.wait(); {KILL}"
     code = f"import os\nwith recording(ON) as recorder:\n    begin(recorder, new())\n{wait}{both}"
     assert run_python(code, pytestconfig.rootpath) == -signal.SIGKILL
     (killed,) = project()
@@ -224,11 +224,26 @@ def test_a_recorder_that_hangs_is_given_up(
     project: Callable[[], list[Run]], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with recording(ON, timeout_s=0.5) as recorder:
-        assert recorder._process
-        recorder._process.send_signal(signal.SIGSTOP)
+        assert recorder._connection
+        assert recorder._connection.process
+        recorder._connection.process.send_signal(signal.SIGSTOP)
         begin(recorder, new())
     assert recorder.failed
     assert "make sync" in capfd.readouterr().err
+
+
+def test_a_recorder_that_is_killed_is_missed(
+    project: Callable[[], list[Run]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with recording(ON) as recorder:
+        assert recorder._connection
+        assert recorder._connection.process
+        recorder._connection.process.kill()
+        begin(recorder, new())
+    assert recorder.failed
+    said = capfd.readouterr().err
+    assert "has ended early" in said
+    assert "make sync" in said
 
 
 def test_switched_off_it_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

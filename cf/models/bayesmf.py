@@ -221,7 +221,8 @@ class BayesMF(Model):
         self.timed = None
         self.mean = frozen(torch.tensor((self.low + self.high) / 2))
         self.prior_mean = frozen(torch.zeros(n, d))
-        self.prior_precision = frozen(torch.eye(d).repeat(n, 1, 1))
+        self.prior_precision = frozen(torch.zeros(n, d, d))
+        self.prior_precision.diagonal(dim1=1, dim2=2).fill_(1.0)
         self.noise_shape = frozen(torch.ones(n))
         self.noise_rate = frozen(torch.ones(n))
         self.set_interactions(torch.zeros(n_items, 0), torch.zeros(0))

@@ -1,8 +1,8 @@
 """The process that `cf.tracking.record.recording` starts, so that MLflow costs a stage no time.
 
-It reads run records from standard input, one a line as JSON, and makes MLflow say what they say.
-MLflow takes longer to import than a small model takes to train; here it is imported while the
-stage works, and no failure of it can harm the stage. Usage: python -m cf.tracking STARTED_MS
+It reads run records, one a line as JSON, and makes MLflow say what they say. MLflow takes longer to
+import than a small model takes to train; here it is imported while the stage works, and no failure
+of it can harm the stage. Usage: python -m cf.tracking STARTED_MS
 """
 
 import json
@@ -10,12 +10,13 @@ import os
 import sys
 import time
 from contextlib import suppress
-from itertools import chain
+from itertools import takewhile
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from cf.tracking.record import RunRecord
+from cf.core import shared_process
+from cf.tracking.record import DONE, FAILED, RunRecord
 
 if TYPE_CHECKING:
     from cf.tracking.mlflow_store import MlflowStore
@@ -24,10 +25,12 @@ LAST_TRIES = 3  # after the stage has ended: others may create the same at the s
 SLOW_S = 5.0
 
 
-def main() -> int:
-    """Record until the stage has ended; 1 and a warning if something is missing, else 0."""
+def record(incoming: IO[str]) -> str:
+    """Record what a stage writes until it has ended; a warning, and FAILED, if something is
+    missing, else DONE.
+    """
     inbox: SimpleQueue[str] = SimpleQueue()  # so that the stage never waits
-    reader = Thread(target=read, args=(inbox,), daemon=True)
+    reader = Thread(target=read, args=(incoming, inbox), daemon=True)
     reader.start()
     store: MlflowStore | None = None
     with suppress(Exception):  # it is tried again when there is a record
@@ -39,17 +42,17 @@ def main() -> int:
         lines = [] if closed else [inbox.get(), *(inbox.get() for _ in range(inbox.qsize()))]
         closed = closed or "" in lines
         whole = (line for line in lines if line.endswith("\n"))  # a stage may die while writing
-        arrived = {record.id: record for record in (RunRecord(**json.loads(x)) for x in whole)}
+        arrived = {new.id: new for new in (RunRecord(**json.loads(line)) for line in whole)}
         pending |= arrived
-        for record in list((pending if closed else arrived).values()):
-            if closed and record.status == "RUNNING":  # the stage that would have ended it is dead
-                record.finish(status="KILLED")
+        for each in list((pending if closed else arrived).values()):
+            if closed and each.status == "RUNNING":  # the stage that would have ended it is dead
+                each.finish(status="KILLED")
             began = time.monotonic()
             try:
                 store = store or open_store()
-                store.upsert(record)
-                if record.status != "RUNNING":
-                    del pending[record.id]
+                store.upsert(each)
+                if each.status != "RUNNING":
+                    del pending[each.id]
             except Exception as failure:  # whatever it is, the stage goes on
                 error = failure
                 if not reader.is_alive() and time.monotonic() - began > SLOW_S:
@@ -67,7 +70,7 @@ def main() -> int:
         )
     if store:
         store.close()
-    return 1 if pending else 0
+    return FAILED if pending else DONE
 
 
 def open_store() -> "MlflowStore":
@@ -77,11 +80,13 @@ def open_store() -> "MlflowStore":
     return MlflowStore(int(sys.argv[1]))
 
 
-def read(inbox: SimpleQueue[str]) -> None:
+def read(incoming: IO[str], inbox: SimpleQueue[str]) -> None:
     """Put each line that the stage writes into the inbox, and an empty one when it has ended."""
-    for line in chain(sys.stdin, [""]):
+    for line in takewhile(lambda line: line != shared_process.END, incoming):
         inbox.put(line)
+    inbox.put("")
 
 
 if __name__ == "__main__":
-    os._exit(main())  # at once: taking MLflow's modules down takes Python a second
+    shared_process.serve(record)
+    os._exit(0)  # at once: taking MLflow's modules down takes Python a second

@@ -7,7 +7,6 @@ The record is the protocol. Whoever knows more about a run, be it the training, 
 import getpass
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +16,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from cf.core import git, io, paths
+from cf.core import git, io, paths, shared_process
 from cf.core.config import Sampling, Tracking, Training, flatten_params
 from cf.core.errors import InputError
 from cf.core.ratings import Provenance, SplitInfo
 
+WRITER = "cf.tracking"  # the module of the process that writes to MLflow
+DONE, FAILED = "done", "failed"  # its answers
 INTERVAL_S = 0.25  # between two states of a running record: enough for a live chart
 
 MADE_BY_DVC = ("dvc.lock", "reports", "runs")
@@ -170,9 +171,9 @@ def set_figures(records: Mapping[str, RunRecord]) -> None:
 class Recorder:
     """Hands records to the process that writes to MLflow."""
 
-    def __init__(self, process: "subprocess.Popen[str] | None") -> None:
+    def __init__(self, connection: shared_process.Connection | None) -> None:
         self.failed = False  # at the end: whether MLflow lacks something of the records
-        self._process = process
+        self._connection = connection
         self._open: dict[str, tuple[RunRecord, Path | None]] = {}  # running or not handed over
         self._sent: dict[str, float] = {}
 
@@ -192,9 +193,8 @@ class Recorder:
             io.write_json(path, fields)
         if not is_running:
             del self._open[record.id]
-        if self._process and self._process.stdin:
-            with suppress(BrokenPipeError):  # it has said why it ended
-                print(json.dumps(fields), file=self._process.stdin, flush=True)
+        if self._connection:
+            self._connection.send(json.dumps(fields))
 
 
 @contextmanager
@@ -202,10 +202,12 @@ def recording(settings: Tracking, timeout_s: float | None = 60) -> Iterator[Reco
     """A recorder whose process imports MLflow while the block works, and is awaited at its end.
 
     A record that still runs when the block fails is FAILED, or KILLED after an interrupt. The
-    process is given up after `timeout_s` seconds; with None, never.
+    process, which serves all stages of a `dvc repro`, is given up after `timeout_s` seconds; with
+    None, never.
     """
-    process = _start_process() if settings.enabled else None
-    recorder = Recorder(process)
+    started = str(_now())
+    connection = shared_process.connect(WRITER, started) if settings.enabled else None
+    recorder = Recorder(connection)
     try:
         yield recorder
     except BaseException as error:
@@ -214,31 +216,21 @@ def recording(settings: Tracking, timeout_s: float | None = 60) -> Iterator[Reco
             recorder.upsert(record, path)
         raise
     finally:
-        if process:
+        if connection:
+            problem = ""
             try:
-                process.communicate(timeout=timeout_s)
-            except subprocess.TimeoutExpired:
-                process.kill()
+                answer = connection.close(timeout_s)
+                if not answer:
+                    problem = "the process that writes to MLflow has ended early"
+            except TimeoutError:
+                answer, problem = "", f"MLflow was not done within {timeout_s:.0f} s"
+            recorder.failed = answer != DONE
+            if problem:
                 print(
-                    f"warning: MLflow was not done within {timeout_s:.0f} s. The results are not "
-                    "affected. `make sync` records them later.",
+                    f"warning: {problem}. The results are not affected. `make sync` records them "
+                    "later.",
                     file=sys.stderr,
                 )
-            recorder.failed = process.wait() != 0
-
-
-def _start_process() -> "subprocess.Popen[str]":
-    """The process of cf/tracking/__main__.py, from the same folder as this module."""
-    here = str(Path(__file__).parents[2])  # where an experiment runs, cf is not the installed one
-    search = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "cf.tracking", str(_now())],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(search)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        encoding="utf-8",
-        start_new_session=True,  # an interrupt is for the stage alone, which hands over the rest
-    )
 
 
 def _now() -> int:

@@ -2,9 +2,13 @@
 
 import math
 import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import psutil
 import torch
+from threadpoolctl import threadpool_limits
+from torch.overrides import TorchFunctionMode
 
 from cf.core.errors import InputError
 from cf.training.checkpoint import ModelSpec
@@ -38,6 +42,7 @@ def prepare(device: torch.device, n_threads: int, seed: int) -> None:
     that range, where a CPU computes many times slower.
     """
     torch.set_num_threads(n_threads)
+    threadpool_limits(n_threads, user_api="blas")  # NumPy's, whose idle threads would spin
     torch.set_flush_denormal(True)
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what determinism asks for
@@ -54,7 +59,7 @@ def check_memory(spec: ModelSpec, context: str, device: torch.device, n_tensors:
         InputError: it does not fit; the message says how much is needed and free.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unfilled():
             model = spec.build(context)
         sizes = [p.numel() * p.element_size() for p in model.parameters()]
         needed: float = sum(sizes) * n_tensors
@@ -68,3 +73,19 @@ def check_memory(spec: ModelSpec, context: str, device: torch.device, n_tensors:
             f"{spec.n_items} items, {free / 2**30:.1f} GiB are free. "
             "Make the model smaller: lower n_factors."
         )
+
+
+class _Unfilled(TorchFunctionMode):
+    """Draws nothing: on the device meta, PyTorch would import its compiler for it, a second."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        arguments: Sequence[Any] = (),
+        keywords: Mapping[str, Any] | None = None,
+    ) -> Any:
+        keywords = keywords or {}
+        if function.__name__ == "normal_":
+            return arguments[0] if arguments else keywords["tensor"]
+        return function(*arguments, **keywords)
