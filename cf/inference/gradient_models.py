@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cf.core.ratings import Indices
 from cf.inference.base import MODEL_RANGE, Doubles, Floats, Information, Person
 
-N_STEPS = 8  # of Gauss-Newton; more change nothing
+N_STEPS, TOLERANCE = 8, 1e-6  # of Gauss-Newton, at most; and the last step's largest change
 MAX_REFITS = 300
 RIDGE = 1e-4  # added to the variances of the users' rows, which may be too few to have full rank
 NOISE = 0.75  # variance of ratings about predictions, on the models' scale
@@ -38,28 +38,31 @@ class GradientModel:
         self.factor = (high - low) / (MODEL_RANGE[1] - MODEL_RANGE[0])
         self.offset = low - MODEL_RANGE[0] * self.factor
 
-    def member(self, rows: Floats, items: Floats, k: int) -> Floats:
+    def member(self, rows: Floats, items: Floats) -> Floats:
         """Predictions of one member, (n,), on the models' scale.
 
         `rows` are (n, d) or (d,), of users; `items` (n, d').
         """
-        return self.with_slopes(rows, items, k)[0]
+        return self.with_slopes(rows, items)[0]
 
-    def with_slopes(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
-        """The same, and their derivatives by the users' rows, (n, d)."""
+    def with_slopes(self, rows: Floats, items: Floats) -> tuple[Floats, Floats]:
+        """The same, and their derivatives by the users' rows, (n, d).
+
+        Of all members at once where `rows` are (n_members, 1, d) and `items` (n_members, n, d').
+        """
         raise NotImplementedError
 
-    def grid(self, rows: Floats, items: Floats, k: int) -> Floats:
+    def grid(self, rows: Floats, items: Floats) -> Floats:
         """Predictions of one member for all pairs, (n, n_items), of users' and of items' rows."""
-        return np.stack([self.member(row, items, k) for row in rows])
+        return np.stack([self.member(row, items) for row in rows])
 
     def predict(
         self, users: Indices, items: Indices, times: Indices | None = None
     ) -> tuple[Floats, None]:
         """As `Answers.predict`; times are not used."""
         of_members = (
-            self.member(rows[users], of_items[items], k)
-            for k, (rows, of_items) in enumerate(zip(self.user_rows, self.item_rows, strict=True))
+            self.member(rows[users], of_items[items])
+            for rows, of_items in zip(self.user_rows, self.item_rows, strict=True)
         )
         return self._on_scale(of_members, len(users)), None
 
@@ -69,31 +72,32 @@ class GradientModel:
 
     def fold_in(self, items: Indices, ratings: Floats) -> Person:
         """As `Answers.fold_in`."""
-        rows = [self._fit(items, ratings, k)[0] for k in range(len(self.user_rows))]
-        return Person(np.stack(rows).astype(np.float32))
+        return Person(self._fit(items, ratings)[0].astype(np.float32))
 
-    def _fit(self, items: Indices, ratings: Floats, k: int) -> tuple[Any, Any]:
-        """A new person's row in one member, (d,), and its precision, (d, d)."""
+    def _fit(self, items: Indices, ratings: Floats) -> tuple[Any, Any]:
+        """A new person's row in each member, (n_members, d), and its precision, (..., d, d)."""
         targets = (ratings - self.offset) / self.factor
-        of_items, (mean, prior) = self.item_rows[k][items], self._priors[k]
-        row, system = mean, prior
+        of_items, (mean, prior) = self.item_rows[:, items], self._prior
+        rows, systems = mean, prior
         for _ in range(N_STEPS if len(items) else 0):
-            predicted, slopes = self.with_slopes(row.astype(np.float32), of_items, k)
-            system = prior + slopes.T.astype(np.float64) @ slopes / NOISE
-            pull = slopes.T @ (targets - predicted) / NOISE + prior @ (mean - row)
-            row = row + np.linalg.solve(system, pull)
-        return row, system
+            predicted, slopes = self.with_slopes(rows[:, None].astype(np.float32), of_items)
+            across = slopes.swapaxes(1, 2)
+            systems = prior + across.astype(np.float64) @ slopes / NOISE
+            pull = across @ (targets - predicted)[..., None] / NOISE
+            pull = pull + prior @ (mean - rows)[..., None]
+            steps = np.linalg.solve(systems, pull)[..., 0]
+            rows = rows + steps
+            if np.abs(steps).max() < TOLERANCE:
+                break
+        return rows, systems
 
     @cached_property
-    def _priors(self) -> list[tuple[Doubles, Doubles]]:
-        """Mean, (d,), and precision, (d, d), of the known users' rows in each member."""
-        found = []
-        for rows in self.user_rows:
-            known = rows[self.known_users].astype(np.float64)
-            spread = np.cov(known.T).reshape(known.shape[1], -1)
-            precision = np.linalg.inv(spread + RIDGE * np.eye(len(spread))).astype(np.float64)
-            found.append((known.mean(0), precision))
-        return found
+    def _prior(self) -> tuple[Doubles, Doubles]:
+        """Mean, (n_members, d), and precision, (..., d, d), of the known users' rows."""
+        known = self.user_rows[:, self.known_users].astype(np.float64)
+        spread = np.stack([np.cov(rows.T).reshape(len(rows.T), -1) for rows in known])
+        spread += RIDGE * np.eye(spread.shape[1])
+        return known.mean(1), np.linalg.inv(spread)
 
     def without_each(
         self, items: Indices, ratings: Floats, targets: Indices
@@ -106,16 +110,15 @@ class GradientModel:
         """
         values = (ratings - self.offset) / self.factor
         everything, without = np.zeros(len(targets)), np.zeros((len(targets), len(items)))
-        for k, of_items in enumerate(self.item_rows):
-            row, system = self._fit(items, ratings, k)
-            predicted, slopes = self.with_slopes(row.astype(np.float32), of_items[items], k)
+        for of_items, row, system in zip(self.item_rows, *self._fit(items, ratings), strict=True):
+            predicted, slopes = self.with_slopes(row.astype(np.float32), of_items[items])
             steps = np.linalg.solve(system, slopes.T.astype(np.float64)).T / NOISE  # (m, d)
             leverages = (steps * slopes).sum(1)
             rows = row - ((values - predicted) / (1 - leverages))[:, None] * steps
             wanted = of_items[targets]
-            everything += self.member(row.astype(np.float32), wanted, k)
+            everything += self.member(row.astype(np.float32), wanted)
             for column, without_one in enumerate(rows.astype(np.float32)):
-                without[:, column] += self.member(without_one, wanted, k)
+                without[:, column] += self.member(without_one, wanted)
         n = len(self.user_rows)
         return everything / n * self.factor + self.offset, without / n * self.factor + self.offset
 
@@ -124,9 +127,10 @@ class GradientModel:
 
         def gain(items: Indices, ratings: Floats) -> Doubles:
             rows, of_members, variance = [], [], np.zeros(len(among))
-            for k, of_items in enumerate(self.item_rows):
-                row, system = self._fit(items, ratings, k)
-                slopes = self.with_slopes(row.astype(np.float32), of_items, k)[1].astype(np.float64)
+            for of_items, row, system in zip(
+                self.item_rows, *self._fit(items, ratings), strict=True
+            ):
+                slopes = self.with_slopes(row.astype(np.float32), of_items)[1].astype(np.float64)
                 spread = slopes[among] @ np.linalg.inv(system)
                 of_member = NOISE * noise[among] + (spread * slopes[among]).sum(1)
                 rows.append(spread / of_member[:, None])
@@ -143,21 +147,21 @@ class GradientModel:
         """As `Answers.score`."""
         chosen = slice(None) if items is None else items
         of_members = (
-            self.member(row, of_items[chosen], k)
-            for k, (row, of_items) in enumerate(zip(person.row, self.item_rows, strict=True))
+            self.member(row, of_items[chosen])
+            for row, of_items in zip(person.row, self.item_rows, strict=True)
         )
         return self._on_scale(of_members, self.n_items if items is None else len(items)), None
 
     def table(self, people: Sequence[Person]) -> Floats:
         """As `Answers.table`."""
         rows = np.stack([person.row for person in people])  # (n, n_members, d)
-        of_members = (self.grid(rows[:, k], items, k) for k, items in enumerate(self.item_rows))
+        of_members = (self.grid(rows[:, k], items) for k, items in enumerate(self.item_rows))
         return self._on_scale(of_members, (len(people), self.n_items))
 
     def new_item(self, person: Person) -> tuple[float, None]:
         """As `Answers.new_item`: that of an item with the average row."""
         average = self.item_rows.mean(1, keepdims=True)
-        of_members = (self.member(row, average[k], k) for k, row in enumerate(person.row))
+        of_members = (self.member(row, average[k]) for k, row in enumerate(person.row))
         return float(self._on_scale(of_members, 1)[0]), None
 
     def item_vectors(self) -> Floats:
@@ -182,11 +186,11 @@ class Dot(GradientModel):
         self.user_rows = weights["user_factors.weight"][None]
         self.item_rows = weights["item_factors.weight"][None]
 
-    def with_slopes(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
+    def with_slopes(self, rows: Floats, items: Floats) -> tuple[Floats, Floats]:
         """The products, and the items' factors."""
-        return (rows * items).sum(-1), items
+        return products(rows, items), items
 
-    def grid(self, rows: Floats, items: Floats, k: int) -> Floats:
+    def grid(self, rows: Floats, items: Floats) -> Floats:
         """As `GradientModel.grid`."""
         return rows @ items.T
 
@@ -213,16 +217,13 @@ class DotBias(GradientModel):
         if (known := weights.get("user_known")) is not None and known.any():
             self.known_users = np.flatnonzero(known)
 
-    def member(self, rows: Floats, items: Floats, k: int) -> Floats:
+    def member(self, rows: Floats, items: Floats) -> Floats:
         """As `GradientModel.member`."""
         low, high = MODEL_RANGE
-        if rows.ndim == 1:  # a product of a matrix and a vector
-            logits = items[:, 1:] @ rows[1:] + rows[0] + items[:, 0]
-        else:
-            logits = (rows[:, 1:] * items[:, 1:]).sum(-1) + rows[:, 0] + items[:, 0]
+        logits = products(rows[..., 1:], items[..., 1:]) + rows[..., 0] + items[..., 0]
         return low + (high - low) * sigmoid(logits)
 
-    def grid(self, rows: Floats, items: Floats, k: int) -> Floats:
+    def grid(self, rows: Floats, items: Floats) -> Floats:
         """As `GradientModel.grid`."""
         low, high = MODEL_RANGE
         logits = rows[:, 1:] @ items[:, 1:].T
@@ -233,12 +234,12 @@ class DotBias(GradientModel):
         ratings += low
         return ratings
 
-    def with_slopes(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
+    def with_slopes(self, rows: Floats, items: Floats) -> tuple[Floats, Floats]:
         """The ratings, and the sigmoid's slope times 1 and the items' factors."""
         low, high = MODEL_RANGE
-        level = (self.member(rows, items, k) - low) / (high - low)
-        designs = np.concatenate([np.ones_like(items[:, :1]), items[:, 1:]], axis=1)
-        return low + (high - low) * level, ((high - low) * level * (1 - level))[:, None] * designs
+        level = (self.member(rows, items) - low) / (high - low)
+        designs = np.concatenate([np.ones_like(items[..., :1]), items[..., 1:]], axis=-1)
+        return low + (high - low) * level, ((high - low) * level * (1 - level))[..., None] * designs
 
 
 class EmbNet(GradientModel):
@@ -255,13 +256,13 @@ class EmbNet(GradientModel):
         margin = settings["range_margin"]
         self.low, self.high = MODEL_RANGE[0] - margin, MODEL_RANGE[1] + margin
 
-    def with_slopes(self, rows: Floats, items: Floats, k: int) -> tuple[Floats, Floats]:
+    def with_slopes(self, rows: Floats, items: Floats) -> tuple[Floats, Floats]:
         """The ratings, and their derivatives by the user's factors."""
         hidden = np.maximum(rows @ self.of_user + items @ self.of_item + self.shift, 0)
         level = sigmoid(hidden @ self.output + self.output_bias)
         through = ((hidden > 0) * self.output) @ self.of_user.T
         slope = (self.high - self.low) * level * (1 - level)
-        return self.low + (self.high - self.low) * level, slope[:, None] * through
+        return self.low + (self.high - self.low) * level, slope[..., None] * through
 
     def without_each(
         self, items: Indices, ratings: Floats, targets: Indices
@@ -273,6 +274,15 @@ class EmbNet(GradientModel):
                 person = self.fold_in(np.delete(items, row), np.delete(ratings, row))
                 without[:, row] = self.score(person, targets)[0]
         return everything, without
+
+
+def products(rows: Floats, items: Floats) -> Any:
+    """Of users' and items' rows, in the shapes of `with_slopes`."""
+    if rows.ndim == 1:  # a product of a matrix and a vector
+        return items @ rows
+    if rows.ndim == 3:
+        return (items @ rows.swapaxes(1, 2))[..., 0]
+    return (rows * items).sum(-1)
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

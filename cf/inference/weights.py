@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from cf.baselines.base import interaction_matrix, top_k
 from cf.baselines.ranking import EASE, co_ratings
@@ -40,7 +41,8 @@ def fit(
     if not len(wanted):
         return likely, dict.fromkeys(models, DEFAULT)
     task = ranking.make_task(rest, wanted, n_users, n_items, rank.relevant)
-    return likely, _choose(rest, task, of_rest, models, rank)
+    with threadpool_limits(1, user_api="blas"):  # of products this small, idle threads spin
+        return likely, _choose(rest, task, of_rest, models, rank)
 
 
 def fit_likely(rated: Any, less: Any, ease: EASE) -> tuple[Likely, Likely]:
