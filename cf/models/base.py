@@ -38,6 +38,8 @@ class Model(nn.Module):
             1 for the others.
         row_parts: equal parts of a table's row that learn independently of each other, as an
             ensemble's members do: an optimizer that keeps one number a row keeps one for each.
+        repeatable: whether `loss` is the same operators for all batches of a size, and reads no
+            number from the device: a GPU then repeats them by itself, from `cf.training.graph`.
     """
 
     Config: ClassVar[type[BaseConfig]]
@@ -46,6 +48,7 @@ class Model(nn.Module):
     item_columns: Tensor
     decay_scales: Mapping[str, float] = MappingProxyType({})
     row_parts: int = 1
+    repeatable: ClassVar[bool] = False
     # A rating of the data is `factor` times the model's, plus `offset`: models see all ratings on
     # the scale MODEL_RANGE, since learning rates and priors fit no other.
     factor: float = 1.0

@@ -23,6 +23,8 @@ class Dot(Model):
         n_factors: Count
         init_range: Range
 
+    repeatable = True
+
     def __init__(self, config: Config, n_users: int, n_items: int, rating_range: Range) -> None:
         super().__init__(config, n_users, n_items, rating_range)
         self.user_factors = embedding(n_users, config.n_factors, config.init_range)

@@ -45,6 +45,8 @@ class DotBiasEnsemble(Model):
         offset_damping: NonNegativeFloat = 0.0
         user_bias_decay: NonNegativeFloat = 1.0
 
+    repeatable = True
+
     def __init__(self, config: Config, n_users: int, n_items: int, rating_range: Range) -> None:
         super().__init__(config, n_users, n_items, rating_range)
         self.shape = config.n_members, config.n_factors

@@ -30,6 +30,8 @@ class EmbNet(Model):
         dropout: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
         range_margin: NonNegativeFloat
 
+    repeatable = True
+
     def __init__(self, config: Config, n_users: int, n_items: int, rating_range: Range) -> None:
         super().__init__(config, n_users, n_items, rating_range)
         self.user_factors = embedding(n_users, config.n_factors, config.init_range)

@@ -45,6 +45,8 @@ def prepare(device: torch.device, n_threads: int, seed: int) -> None:
     threadpool_limits(n_threads, user_api="blas")  # NumPy's, whose idle threads would spin
     torch.set_flush_denormal(True)
     if device.type == "cuda":
+        if device.index is not None:
+            torch.cuda.set_device(device)  # for streams, which are of the current one
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what determinism asks for
         torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)

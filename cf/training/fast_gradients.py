@@ -30,8 +30,15 @@ CLOSED_FORMS = {"cf.models.dotbias.DotBias", "cf.models.dotbias_ensemble.DotBias
 file only. A subclass computes its own."""
 
 
+def tables_of(model: Model) -> "list[Table]":
+    """The tables of the model whose gradients `fast_gradients` keeps."""
+    return [Table(m) for m in model.modules() if type(m) is nn.Embedding and _is_plain(m)]
+
+
 @contextmanager
-def fast_gradients(model: Model) -> Iterator[Callable[[Tensor], Tensor | None]]:
+def fast_gradients(
+    model: Model, tables: "list[Table] | None" = None
+) -> Iterator[Callable[[Tensor], Tensor | None]]:
     """While the block lasts, `model.loss` and its `backward` give what they always give, sooner.
 
     All look-ups of the model's `nn.Embedding` tables are replaced, and the whole loss of the
@@ -40,8 +47,10 @@ def fast_gradients(model: Model) -> Iterator[Callable[[Tensor], Tensor | None]]:
     Yields a function from a weight to the (n,) indices of the rows that this step has looked up,
     on a GPU with repetitions. It returns None where it does not know all rows that have a gradient:
     of a weight that is used directly, is no plain table, or belongs to two.
+
+    `tables` are those of `tables_of`, where their gradients are to outlive the block.
     """
-    tables = [_Table(m) for m in model.modules() if type(m) is nn.Embedding and _is_plain(m)]
+    tables = tables_of(model) if tables is None else tables
     for table in tables:
         table.module.forward = partial(_look_up, table)  # type: ignore[method-assign]
     name = f"{type(model).__module__}.{type(model).__qualname__}"
@@ -71,7 +80,7 @@ def _is_plain(table: nn.Embedding) -> bool:
     return table.weight.requires_grad and not any(options)
 
 
-class _Table:
+class Table:
     """An `nn.Embedding` in training.
 
     `gradient` is `weight.grad` from the first look-up of a step on. `version` is that after the
@@ -88,15 +97,20 @@ class _Table:
     def open_gradient(self, indices: Tensor) -> Tensor:
         """`weight.grad`, of which the rows at `indices` are about to be added to."""
         if self.weight.grad is None:
-            if self.gradient._version != self.version:
-                self.gradient.zero_()
-            for rows in self.touched:
-                self.gradient.index_fill_(0, rows, 0.0)
-            self.touched.clear()
-            self.weight.grad, self.version = self.gradient, self.gradient._version
+            self.clear()
+            self.weight.grad = self.gradient
         if self.weight.grad is self.gradient:  # else autograd's own, or that of a tied table
             self.touched.append(indices)
         return self.weight.grad
+
+    def clear(self) -> None:
+        """Set the gradient back to zero, where it may be another."""
+        if self.gradient._version != self.version:
+            self.gradient.zero_()
+        for rows in self.touched:
+            self.gradient.index_fill_(0, rows, 0.0)
+        self.touched.clear()
+        self.version = self.gradient._version
 
     def add_gradient(self, indices: Tensor, gradient: Tensor) -> None:
         """Add a gradient of the rows at `indices` to `weight.grad`."""
@@ -112,12 +126,19 @@ class _Table:
         if not is_own or not self.touched:
             return None
         rows = self.touched[0] if len(self.touched) == 1 else torch.cat(self.touched)
-        # A GPU computes repeated rows sooner than it tells how many different ones there are.
-        self.touched = [rows.unique() if rows.device.type == "cpu" else rows]  # type: ignore[no-untyped-call]
+        self.touched = [distinct(rows)]
         return self.touched[0]
 
 
-def _look_up(table: _Table, indices: Tensor) -> Tensor:
+def distinct(rows: Tensor) -> Tensor:
+    """The rows once each; on a GPU as they are.
+
+    It computes repeated rows sooner than it tells how many different ones there are.
+    """
+    return rows.unique() if rows.device.type == "cpu" else rows  # type: ignore[no-untyped-call]
+
+
+def _look_up(table: Table, indices: Tensor) -> Tensor:
     """`nn.Embedding.forward`: the rows are a leaf of autograd, whose gradient goes to the table."""
     if not torch.is_grad_enabled():
         return embedding(indices, table.weight)
@@ -136,11 +157,11 @@ def batch_kernel() -> ModuleType | None:
     return batch_kernel
 
 
-def _fit_kernel(tables: list[_Table]) -> bool:
+def _fit_kernel(tables: list[Table]) -> bool:
     return all(t.rows.device.type == "cpu" and t.rows.dtype == torch.float32 for t in tables)
 
 
-def _arrays(model: Any, tables: list[_Table]) -> tuple[Any, Any]:
+def _arrays(model: Any, tables: list[Table]) -> tuple[Any, Any]:
     """What the kernel takes besides a batch: four tables, and offsets, range and sizes."""
     none = np.zeros((0, 1), np.float32)  # stands for what a model does not have
     rows = [table.rows.numpy() for table in tables]
@@ -152,7 +173,7 @@ def _arrays(model: Any, tables: list[_Table]) -> tuple[Any, Any]:
 def _compiled_loss(
     model: Any,
     arrays: tuple[Any, Any],
-    tables: list[_Table],
+    tables: list[Table],
     kernel: Any,
     users: Tensor,
     items: Tensor,
@@ -180,7 +201,7 @@ def _compiled_loss(
 
 
 def _dot_bias_loss(
-    model: Any, tables: list[_Table], users: Tensor, items: Tensor, ratings: Tensor
+    model: Any, tables: list[Table], users: Tensor, items: Tensor, ratings: Tensor
 ) -> Tensor:
     """The loss of `DotBias`, a scalar, or of `DotBiasEnsemble`, (n_members,).
 

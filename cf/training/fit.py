@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from cf.core.ratings import Ratings
 from cf.models.base import Model, on_model_scale, predict
 from cf.training.compiled import CompiledEpochs
 from cf.training.fast_gradients import fast_gradients
+from cf.training.graph import RepeatedSteps, can_repeat
 from cf.training.optim import Optimizer, RowwiseAdagrad
 from cf.training.rating_blocks import RatingBlocks, steps_in_blocks
 
@@ -61,6 +63,8 @@ def fit(
 
     Where `steps_in_blocks`, the order is that of `RatingBlocks`, and a block has one learning rate.
     On the CPU and with numba these steps are compiled, and `on_batch` is called after each block.
+    On a GPU all ratings are there, the order is drawn there, and nothing is read from it within an
+    epoch; the steps of a `Model.repeatable` are `RepeatedSteps`.
 
     Raises:
         InputError: the model's forward has another shape than (B,), or the loss is no longer
@@ -71,13 +75,16 @@ def fit(
     values = on_model_scale(model, train.values)
     first = train.users[:batch_size], train.items[:batch_size]
     check_forward(model, *(torch.tensor(indices, device=device) for indices in first))
-    blocks = compiled = None
+    blocks = compiled = repeated = None
     if steps_in_blocks(model, optimizer, batch_size):
         blocks = RatingBlocks.of(model, train)
         compiled = CompiledEpochs.of(model, optimizer, blocks, train, values.numpy())
     if not compiled:
         users, items = map(torch.tensor, (train.users, train.items))
         arrays = [array.to(device) for array in (users, items, values)]
+        if can_repeat(model, optimizer, len(train) // batch_size, device):
+            step = partial(_step, model, optimizer)
+            repeated = RepeatedSteps(model, optimizer, step, arrays, batch_size)
     n_rates = blocks.n_groups**2 if blocks else -(-len(train) // batch_size)
     for epoch, rates in enumerate(learning_rates(schedule, n_rates), start=1):
         started = time.perf_counter()
@@ -87,11 +94,14 @@ def fit(
         else:
             if blocks:
                 ratings, sizes = blocks.in_order(blocks.draw())
-                order, step_rates = torch.tensor(ratings), np.repeat(rates, sizes)
+                order, step_rates = torch.tensor(ratings, device=device), np.repeat(rates, sizes)
             else:
-                order, step_rates = torch.randperm(len(train)), rates
-            batches = (torch.split(a[order.to(device)], batch_size) for a in arrays)
-            loss = _epoch(model, optimizer, zip(*batches, strict=True), step_rates, on_batch)
+                order, step_rates = torch.randperm(len(train), device=device), rates
+            if repeated:
+                loss = repeated.run(order, step_rates, on_batch)
+            else:
+                batches = (torch.split(a[order], batch_size) for a in arrays)
+                loss = _epoch(model, optimizer, zip(*batches, strict=True), step_rates, on_batch)
         model.after_epoch(train)
         train_loss = model.factor**2 * loss
         seconds = time.perf_counter() - started
@@ -120,15 +130,25 @@ def _epoch(
         for rate, (users, items, ratings) in zip(rates.tolist(), batches, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            optimizer.zero_grad()
-            loss = model.loss(users, items, ratings)
-            loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call]
-            optimizer.step()
-            losses.append(loss.detach())
+            losses.append(_step(model, optimizer, users, items, ratings))
             sizes.append(len(ratings))
             on_batch(len(ratings))
     members = torch.stack(losses).cpu().double().reshape(len(losses), -1)
     return float(np.average(members.mean(1), weights=sizes))
+
+
+def _step(
+    model: Model,
+    optimizer: Optimizer | torch.optim.Optimizer,
+    users: Tensor,
+    items: Tensor,
+    ratings: Tensor,
+) -> Tensor:
+    optimizer.zero_grad()
+    loss = model.loss(users, items, ratings)
+    loss.backward(torch.ones_like(loss))  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.detach()
 
 
 def compare_with_mean(last: EpochResult, train: Ratings, valid: Ratings) -> str:

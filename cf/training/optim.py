@@ -18,8 +18,9 @@ class Optimizer:
     The first step of torch.optim's own classes imports torch._dynamo, which takes 1.5 to 4 s a
     process, more than an epoch. So the operators under them are called directly, which also
     saves a twentieth of a step; tests hold the updates to torch.optim's. The options are the
-    operator's. The learning rate is 0 until it is set. `weight_decay` is one number, or one for
-    each parameter.
+    operator's. The learning rate is 0 until it is set: a number, or a tensor of one on the
+    parameters' device, so that a step that was captured once reads it anew. `weight_decay` is one
+    number, or one for each parameter.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class RowwiseAdagrad(Optimizer):
 
     `tables` are those of `params` that are tables. A row of one has `row_parts` equal parts with
     an accumulator each. `rows_looked_up` is what `fast_gradients` yields; without it, the rows
-    looked up are those whose gradient is not zero.
+    looked up are those whose gradient is not zero, for which a GPU has to be waited for.
 
     Source:
         Duchi, Hazan and Singer 2011, "Adaptive Subgradient Methods", section 1.1, the diagonal
@@ -144,9 +145,11 @@ class RowwiseAdagrad(Optimizer):
             else:
                 grad = param.grad.add(param, alpha=decay)
                 squares.addcmul_(grad, grad)
-                param.addcdiv_(grad, squares.sqrt().add_(self.eps), value=-rate)
+                param.addcdiv_(grad.mul_(rate), squares.sqrt().add_(self.eps), value=-1)
 
-    def _update_rows(self, param: nn.Parameter, squares: Tensor, rate: float, decay: float) -> None:
+    def _update_rows(
+        self, param: nn.Parameter, squares: Tensor, rate: float | Tensor, decay: float
+    ) -> None:
         assert param.grad is not None
         rows = self.rows_looked_up(param)
         if rows is None:
@@ -160,7 +163,11 @@ class RowwiseAdagrad(Optimizer):
         sums.add_(torch.linalg.vector_norm(parts, dim=2).square_(), alpha=1 / parts.shape[2])
         squares.index_copy_(0, rows, sums)
         parts.div_(sums.sqrt().add_(self.eps)[:, :, None])
-        param.index_copy_(0, rows, weight.add_(grad, alpha=-rate))
+        if isinstance(rate, Tensor):
+            weight.addcmul_(grad, rate, value=-1)
+        else:
+            weight.add_(grad, alpha=-rate)
+        param.index_copy_(0, rows, weight)
 
 
 def build(

@@ -1,0 +1,200 @@
+"""Steps that are repeated as a GPU repeats them, and loops in which nobody waits for it."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cf.core import config
+from cf.core.ratings import Ratings
+from cf.models import base
+from cf.models.base import Model
+from cf.training import fast_gradients, graph, optim
+from cf.training import fit as loop
+from cf.training.checkpoint import ModelSpec
+from cf.training.graph import N_WARM_UP, RepeatedSteps, can_repeat
+from tests.devices import NoWaiting, recorded
+
+Pair = tuple[Ratings, Ratings]
+Rates = NDArray[np.float64]
+N_EPOCHS = 3
+BATCH_SIZE = 64
+FACTORS = {"n_factors": 4, "init_range": [-0.3, 0.3]}
+MODELS = {
+    "dot": FACTORS,
+    "dotbias": FACTORS,
+    "dotbias_ensemble": FACTORS | {"n_members": 3, "offset_damping": 5.0, "user_bias_decay": 0.5},
+    "embnet": FACTORS | {"n_hidden": 5, "dropout": [0.1, 0.5], "range_margin": 0.5},
+}
+OPTIMIZERS = {
+    "sgd": config.SGD(name="sgd", momentum=0.9, weight_decay=0.01),
+    "sgd without momentum": config.SGD(name="sgd", momentum=0.0, weight_decay=0.0),
+    "adam": config.Adam(name="adam", betas=[0.9, 0.99], weight_decay=0.01),
+    "rowwise_adagrad": config.RowwiseAdagrad(name="rowwise_adagrad", weight_decay=0.01),
+}
+ALL = [(model, optimizer) for model in MODELS for optimizer in OPTIMIZERS]
+
+
+@pytest.fixture(autouse=True)
+def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By torch's operators, and rows repeatedly where they occur repeatedly."""
+    monkeypatch.setattr(fast_gradients, "batch_kernel", lambda: None)
+    monkeypatch.setattr(fast_gradients, "distinct", lambda rows: rows)
+
+
+def build(name: str, optimizer: str, train: Ratings) -> tuple[Model, optim.Optimizer]:
+    torch.manual_seed(0)
+    model = ModelSpec({"name": name, **MODELS[name]}, 60, 80, (0.5, 5.0)).build("test")
+    model.before_training(train)
+    return model.train(), optim.build(OPTIMIZERS[optimizer], model, len(train))
+
+
+def tensors(train: Ratings) -> list[Tensor]:
+    return [torch.tensor(each) for each in (train.users, train.items, train.values)]
+
+
+def rates_of(epoch: int, n: int) -> Rates:
+    """Others at each step, which 32 bits hold."""
+    return np.linspace(0.05, 0.01, N_EPOCHS * n, dtype=np.float32)[epoch * n :][:n].astype(float)
+
+
+def epochs(
+    model: Model,
+    run: Callable[[Tensor, Rates], float],
+    n: int,
+) -> tuple[list[float], dict[str, Tensor]]:
+    """The losses of some epochs in orders that depend on the seed, and the parameters then."""
+    torch.manual_seed(1)
+    n_batches = -(-n // BATCH_SIZE)
+    losses = [run(torch.randperm(n), rates_of(epoch, n_batches)) for epoch in range(N_EPOCHS)]
+    return losses, {name: param.detach().clone() for name, param in model.named_parameters()}
+
+
+def ordinary(name: str, optimizer: str, train: Ratings) -> tuple[list[float], dict[str, Tensor]]:
+    model, stepper = build(name, optimizer, train)
+
+    def run(order: Tensor, rates: Rates) -> float:
+        batches = (torch.split(each[order], BATCH_SIZE) for each in tensors(train))
+        return loop._epoch(model, stepper, zip(*batches, strict=True), rates, lambda n: None)
+
+    return epochs(model, run, len(train))
+
+
+def repeated(
+    name: str, optimizer: str, train: Ratings, capture: graph.Capture, seen: list[int]
+) -> tuple[list[float], dict[str, Tensor]]:
+    model, stepper = build(name, optimizer, train)
+    step = partial(loop._step, model, stepper)
+    steps = RepeatedSteps(model, stepper, step, tensors(train), BATCH_SIZE, capture)
+    return epochs(model, lambda order, rates: steps.run(order, rates, seen.append), len(train))
+
+
+@pytest.mark.parametrize(("name", "optimizer"), ALL)
+@pytest.mark.parametrize("n_left", [0, 17])
+def test_a_recorded_step_repeated_is_the_ordinary_loop_to_the_bit(
+    name: str, optimizer: str, n_left: int, planted: Pair
+) -> None:
+    train = planted[0].take(np.arange(5 * BATCH_SIZE + n_left))
+    seen: list[int] = []
+    capture = partial(recorded, n_warm_up=N_WARM_UP)
+    losses, params = repeated(name, optimizer, train, capture, seen)
+    expected_losses, expected = ordinary(name, optimizer, train)
+    assert losses == pytest.approx(expected_losses, rel=1e-14)
+    for key, param in params.items():
+        assert torch.equal(param, expected[key]), key
+    assert seen == N_EPOCHS * ([BATCH_SIZE] * 5 + [n_left] * (n_left > 0))
+
+
+def test_the_stand_in_repeats_what_was_executed_and_no_python() -> None:
+    counts = {"python": 0}
+    x = torch.zeros(3)
+
+    def step() -> None:
+        counts["python"] += 1
+        x.add_(torch.arange(3) + counts["python"])  # the number is part of the recording
+
+    repeat = recorded(step, n_warm_up=2)
+    before = x.clone()
+    repeat()
+    repeat()
+    assert counts["python"] == 2
+    assert torch.equal(x - before, 2 * (torch.arange(3) + 2.0))
+
+
+@pytest.mark.parametrize(("name", "optimizer"), ALL)
+def test_no_step_waits_for_a_gpu(name: str, optimizer: str, planted: Pair) -> None:
+    model, stepper = build(name, optimizer, planted[0])
+    steps = partial(loop._step, model, stepper)
+    batch = [each[:BATCH_SIZE] for each in tensors(planted[0])]
+    stepper.param_groups[0]["lr"] = 0.01
+    with fast_gradients.fast_gradients(model) as rows_looked_up:
+        if isinstance(stepper, optim.RowwiseAdagrad):
+            stepper.rows_looked_up = rows_looked_up
+        with NoWaiting() as watch:
+            for _ in range(2):
+                steps(*batch)
+    assert watch.count > 10
+    steps = RepeatedSteps(model, stepper, steps, tensors(planted[0]), BATCH_SIZE)
+    steps.rates.fill_(0.01)
+    with fast_gradients.fast_gradients(model, steps.tables) as rows_looked_up:
+        if isinstance(stepper, optim.RowwiseAdagrad):
+            stepper.rows_looked_up = rows_looked_up
+        with NoWaiting():
+            steps._step()
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda x: float(x.sum()),
+        lambda x: x[x > 0],
+        lambda x: x.__setitem__(x > 0, 1.0),
+        lambda x: x.nonzero(),
+        lambda x: x[torch.zeros((), dtype=torch.int64)],
+        lambda x: x + torch.tensor([1.0]),
+        lambda x: x.add_(x, alpha=x.sum()),
+        lambda x: torch.linalg.cholesky(torch.diag(x)),
+        lambda x: x.long().unique(),
+    ],
+)
+def test_the_watch_sees_what_waits(operation: Callable[[Tensor], object]) -> None:
+    with pytest.raises(AssertionError, match="waited for"), NoWaiting():
+        operation(torch.ones(3))
+    with NoWaiting():
+        torch.ones(3).index_select(0, torch.arange(2)).sum()
+
+
+def test_fit_is_the_same_with_steps_that_are_repeated(
+    planted: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for with_graph in (False, True):
+        monkeypatch.setattr(loop, "can_repeat", lambda *given: with_graph)  # noqa: B023
+        capture = partial(recorded, n_warm_up=N_WARM_UP)
+        monkeypatch.setattr(loop, "RepeatedSteps", partial(RepeatedSteps, capture=capture))
+        model, stepper = build("embnet", "adam", planted[0])
+        schedule = config.Schedule(n_epochs=[2, 1], learning_rate=[0.0625, 0.03125], anneal="none")
+        found = list(loop.fit(model, *planted, stepper, schedule, BATCH_SIZE))
+        results.append(([epoch.valid_loss for epoch in found], model.state_dict()))
+    (losses, weights), (repeated_losses, repeated_weights) = results
+    assert losses == repeated_losses
+    assert all(torch.equal(weights[key], repeated_weights[key]) for key in weights)
+
+
+def test_steps_are_repeated_on_a_gpu_alone_and_where_there_are_enough(planted: Pair) -> None:
+    model, stepper = build("dotbias", "adam", planted[0])
+    cuda = torch.device("cuda")
+    assert can_repeat(model, stepper, N_WARM_UP + 1, cuda)
+    assert not can_repeat(model, stepper, N_WARM_UP, cuda)
+    assert not can_repeat(model, stepper, N_WARM_UP + 1, torch.device("cpu"))
+    assert not can_repeat(model, torch.optim.Adam(model.parameters()), N_WARM_UP + 1, cuda)
+    model.__class__ = type("Mine", (type(model),), {"repeatable": False})
+    assert not can_repeat(model, stepper, N_WARM_UP + 1, cuda)
+
+
+def test_all_models_that_say_so_are_repeated_here() -> None:
+    assert {name for name in base.names() if base.find(name).repeatable} == set(MODELS)
