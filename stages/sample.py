@@ -44,31 +44,30 @@ def main() -> None:
 
     with recording(settings) as recorder:
         # PyTorch takes seconds to import, and so does MLflow in the recorder's process, meanwhile.
-        import torch
-
         from cf.bayes import side_information
         from cf.bayes.sample import ChainCheckpoint, sample
         from cf.models.bayesmf import BayesMF
         from cf.training import checkpoint, device
 
         spec = checkpoint.ModelSpec.from_data(section.model, provenance, items, f"{context}.model")
-        cpu = torch.device("cpu")
-        device.check_memory(spec, f"{context}.model", cpu, n_tensors=2)  # a copy, to save it
-        device.prepare(cpu, section.n_threads, section.seed)
-        model = spec.build(f"{context}.model")
+        chosen = device.choose(section.device, f"{context}.device")
+        device.check_memory(spec, f"{context}.model", chosen, n_tensors=2)  # a copy, to save it
+        device.prepare(chosen, section.n_threads, section.seed)
+        model = spec.build(f"{context}.model").to(chosen)
         if not isinstance(model, BayesMF):
             raise InputError(f"{context}.model.name: expected bayesmf, which alone is sampled.")
         gibbs = side_information.drop_unavailable(section.gibbs, train, items, users, tags)
         off = [key for key, value in gibbs if value != getattr(section.gibbs, key)]
         if off := [key for key in off if not key.endswith("_features")]:  # few data sets have any
             print(f"{name}: the data set has no {', '.join(off)}: sampled without.")
-        record.parameters.update(gibbs.model_dump())  # what is used, not what was asked for
+        # What is used, not what was asked for.
+        record.parameters.update(gibbs.model_dump() | {"device": str(chosen)})
         recorder.upsert(record, record_path)
 
         with working("preparing side information"):
             features = side_information.features(gibbs, train, users, items, tags)
         code = sorted(path for pattern in CODE for path in Path().glob(pattern))
-        parts = [section.model_dump_json(), *engine(), *map(io.digest, [*DATA, *code])]
+        parts = [section.model_dump_json(), str(chosen), *engine(), *map(io.digest, [*DATA, *code])]
         chain = ChainCheckpoint(paths.CHAINS / f"{name}.safetensors", fingerprint="\n".join(parts))
         sweeps = []
         with progress_bar(name, gibbs.n_sweeps) as bar:

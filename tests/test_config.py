@@ -51,10 +51,15 @@ def test_the_committed_file_is_valid(pytestconfig: pytest.Config) -> None:
         config.validate(settings, "model", base.find(settings.pop("name")).Config)
 
 
-def test_a_section_of_before_there_were_tags_is_valid(pytestconfig: pytest.Config) -> None:
+def test_a_section_of_before_there_were_tags_and_devices_is_valid(
+    pytestconfig: pytest.Config,
+) -> None:
     section = yaml.safe_load((pytestconfig.rootpath / "params.yaml").read_text())["train_bayesmf"]
     assert section["gibbs"].pop("tags") is True
-    assert config.validate(section, "here", config.Sampling).gibbs.tags
+    assert section.pop("device") == "auto"
+    validated = config.validate(section, "here", config.Sampling)
+    assert validated.gibbs.tags
+    assert validated.device == "auto"
     section["gibbs"]["tags"] = "some"
     assert "gibbs.tags" in message(section, config.Sampling)
 

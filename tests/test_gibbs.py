@@ -56,6 +56,15 @@ def test_gammas_and_wisharts_have_their_means() -> None:
     torch.testing.assert_close(draws.var(0), variance, rtol=0.15, atol=0.0)
 
 
+def test_an_index_is_drawn_as_torch_draws_it() -> None:
+    probabilities = torch.softmax(torch.linspace(-3, 3, 200).double(), 0)
+    for seed in range(50):
+        torch.manual_seed(seed)
+        expected = torch.multinomial(probabilities, 1)
+        torch.manual_seed(seed)
+        assert torch.equal(gibbs.draw_index(probabilities), expected)
+
+
 def test_noise_is_drawn_as_its_closed_form_says() -> None:
     torch.manual_seed(0)
     users, items = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 1, 2, 0, 2])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -198,3 +199,38 @@ def test_steps_are_repeated_on_a_gpu_alone_and_where_there_are_enough(planted: P
 
 def test_all_models_that_say_so_are_repeated_here() -> None:
     assert {name for name in base.names() if base.find(name).repeatable} == set(MODELS)
+
+
+@pytest.mark.parametrize(("name", "optimizer"), ALL)
+def test_all_of_a_step_is_on_the_models_device(
+    name: str, optimizer: str, planted: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the device meta, which has shapes and no numbers: none can be read, or met on the CPU."""
+    train, meta = planted[0], torch.device("meta")
+    updates: list[dict[str, object]] = []
+
+    def update(*lists: list[Tensor], **options: object) -> None:
+        """What has no form for meta: an operator that moves all parameters."""
+        updates.append(options)
+        given = [*chain.from_iterable(lists), options["lr"]]
+        assert {each.device for each in given if isinstance(each, Tensor)} == {meta}
+        assert isinstance(options["lr"], Tensor)
+
+    for each in (optim.SGD, optim.Adam):
+        monkeypatch.setattr(
+            each, "_update", lambda self, *lists, **options: update(*lists, **options)
+        )
+    model = build(name, optimizer, train)[0].to(meta)
+    stepper = optim.build(OPTIMIZERS[optimizer], model, len(train))
+    arrays = [each.to(meta) for each in tensors(train)]
+    seen: list[int] = []
+    steps = RepeatedSteps(
+        *(model, stepper, partial(loop._step, model, stepper), arrays, BATCH_SIZE),
+        capture=partial(recorded, n_warm_up=N_WARM_UP),
+    )
+    with pytest.raises(NotImplementedError, match="no data"):  # at the epoch's end, of the losses
+        steps.run(
+            torch.randperm(len(train), device=meta), rates_of(0, len(steps.rates)), seen.append
+        )
+    assert sum(seen) == len(train)
+    assert bool(updates) == (optimizer != "rowwise_adagrad")

@@ -6,7 +6,9 @@ import torch
 from cf.bayes import gibbs
 from cf.bayes import row_blocks as blocks
 from cf.bayes.compiled import CompiledRows, scores
+from cf.bayes.side_information import Feature
 from cf.models import bayesmf
+from tests.devices import NoWaiting
 from tests.draws import N, close_to_normal, in_turn
 
 
@@ -88,6 +90,17 @@ def test_compiled_scores_are_those_of_the_model(n: int, n_threads: int) -> None:
 
 
 @pytest.mark.parametrize("n_ratings", [1, 3])
+def test_blocks_of_tensors_give_nan_where_a_matrix_is_not_positive_definite(n_ratings: int) -> None:
+    """As torch.linalg.cholesky raises an error, for which a GPU has to be waited for."""
+    rows = torch.arange(2).repeat_interleave(n_ratings)
+    given = torch.ones(1, 2), torch.ones(2 * n_ratings), torch.tensor([-5.0, 5.0])
+    blocks_ = blocks.RowBlocks(rows, torch.zeros_like(rows), 2, 1)
+    drawn = blocks_.draw(*given, torch.ones(2, 2), torch.ones(2, 2))
+    assert drawn[0].isnan().all()
+    assert drawn[1].isfinite().all()
+
+
+@pytest.mark.parametrize("n_ratings", [1, 3])
 def test_compiled_loops_give_nan_where_a_matrix_is_not_positive_definite(n_ratings: int) -> None:
     rows = torch.zeros(n_ratings, dtype=torch.int64)
     given = torch.ones(1, 2), torch.ones(n_ratings), torch.full((1,), -5.0), torch.ones(1, 2)
@@ -111,6 +124,19 @@ def test_blocks_hold_every_rating_once_at_its_row() -> None:
     assert sorted(seen) == list(range(490))
 
 
+def test_the_size_of_blocks_bounds_their_ratings_and_their_number_of_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = torch.cat([torch.arange(1000), torch.arange(8).repeat(63)])
+    given = rows, torch.zeros_like(rows), 1000, 1
+    large = blocks.divide(*given, 2**20)
+    assert [tuple(block.ratings.shape) for block in large] == [(992, 1), (8, 64)]
+    monkeypatch.setattr(blocks, "MOST_ROWS", 500)
+    small = blocks.divide(*given, 256)
+    assert [len(block.rows) for block in small] == [*[256] * 3, 224, 4, 4]
+    assert [len(block.rows) for block in blocks.divide(*given, 2**20)] == [500, 492, 8]
+
+
 def test_without_numba_a_sweep_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     users, items = torch.arange(20).repeat(40), torch.arange(30).repeat_interleave(40)[:800]
@@ -124,3 +150,20 @@ def test_without_numba_a_sweep_is_the_same(monkeypatch: pytest.MonkeyPatch) -> N
         swept.append((sampler.sweep(), sampler.user_side.rows, sampler.item_side.rows))
     for compiled, plain in zip(*swept, strict=True):
         torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("user_noise", [True, False])
+def test_no_sweep_by_torchs_operators_waits_for_a_gpu(
+    user_noise: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gibbs, "compiled", None)
+    torch.manual_seed(0)
+    users, items = torch.arange(20).repeat(40), torch.arange(30).repeat_interleave(40)[:800]
+    feature = Feature("a", torch.randn(20, 5).numpy())
+    sides = gibbs.EntitySide(20, 3, [feature]), gibbs.EntitySide(30, 3, [])
+    given = users, items, torch.randn(800), *sides, user_noise, gibbs.Priors()
+    sampler = gibbs.Sampler(*given)
+    with NoWaiting() as watch:
+        residuals = sampler.sweep(relaxation=-0.9)
+    assert watch.count > 100
+    assert residuals.isfinite().all()

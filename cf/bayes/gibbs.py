@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Gamma
 
 from cf.bayes import row_blocks
-from cf.bayes.row_blocks import RatingsByRow
+from cf.bayes.row_blocks import RatingsByRow, cholesky
 from cf.bayes.side_information import Feature
 from cf.bayes.time_effects import TimeEffects
 from cf.models.bayesmf import scores
@@ -20,6 +20,7 @@ except ImportError:  # numba is optional: by torch's operators a sweep takes twi
     compiled = None  # type: ignore[assignment]
 
 CHUNK_SIZE = 16384  # ratings at a time: intermediate results then stay in the cache
+GPU_CHUNK_SIZE = 2**22  # where launches take time
 START_DEVIATION, START_PRECISION = 0.1, 20.0
 """Of all rows, and of their prior. On sparse data, where few ratings speak for factors, chains that
 start with wide rows hardly leave them; where many do, chains soon leave narrow ones."""
@@ -123,14 +124,14 @@ class EntitySide(nn.Module):
         centered = residuals - row_mean
         beta = priors.beta0 + n
         scatter = centered.T @ centered + priors.beta0 * n / beta * row_mean.outer(row_mean)
-        scatter += torch.eye(d) / priors.scale0
+        scatter += torch.eye(d, device=scatter.device) / priors.scale0
         # The precision scales the coefficients of the regressions too, so they inform it.
         degrees = d + priors.nu0 + n
         for regression in self.regressions:
             scatter += regression.penalty * regression.coefficients.T @ regression.coefficients
             degrees += len(regression.coefficients)
         self.precision = draw_wishart(degrees, scatter)
-        chol = torch.linalg.cholesky(self.precision)
+        chol = cholesky(self.precision)
         self.mean = n / beta * row_mean + draw_normal(chol, 1)[0] / beta**0.5
         residuals -= self.mean
         for regression in self.regressions:
@@ -141,6 +142,9 @@ class EntitySide(nn.Module):
 
 class Sampler(nn.Module):
     """The chain: its `state_dict` is all that a sweep begins with, and `sweep` moves it on.
+
+    It is on the device of the ratings that it is given, but for the time effects, which are on the
+    CPU. Without these a sweep on a GPU reads nothing from it.
 
     rating(u, i, t) = mean + b_u + c_i + p_u · q_i + e_u(t) + noise of precision a_u
 
@@ -170,11 +174,11 @@ class Sampler(nn.Module):
             by_row = by_users_and_items(users, items, n_users, n_items)
         self._of_users, self._of_items = by_row
         self._counts = torch.bincount(users, minlength=n_users)
-        self.noise: Tensor = nn.Buffer(torch.ones(n_users))
-        self.noise_shape: Tensor = nn.Buffer(torch.tensor(5.0))
-        self.noise_rate: Tensor = nn.Buffer(torch.tensor(5.0))
-        low, high = priors.noise_shapes
-        self.shape_grid = torch.logspace(0, 1, 200, base=high / low) * low  # of the noise's Gamma
+        self.noise: Tensor = nn.Buffer(values.new_ones(n_users))
+        self.noise_shape: Tensor = nn.Buffer(values.new_full((), 5.0))
+        self.noise_rate: Tensor = nn.Buffer(values.new_full((), 5.0))
+        low, high = priors.noise_shapes  # of the noise's Gamma
+        self.shape_grid = torch.logspace(0, 1, 200, base=high / low).to(values.device) * low
 
     def sweep(self, relaxation: float = 0.0) -> Tensor:
         """Draw everything once, and return the residuals, (n,).
@@ -189,7 +193,7 @@ class Sampler(nn.Module):
         residuals = self.values - self.factor_terms()
         if self.time_effects is not None:
             priors = self.priors.time, self.priors.time_factor
-            self.time_effects.draw(residuals, self.noise, *priors, relaxation)
+            self.time_effects.draw(residuals.cpu(), self.noise.cpu(), *priors, relaxation)
             residuals -= self.time_terms()
         self.draw_noise(residuals)
         return residuals
@@ -210,7 +214,7 @@ class Sampler(nn.Module):
         targets *= roots.index_select(0, self.users)
         designs = users.designs * roots[:, None]
         prior = side.prior_means, side.precision
-        ratings = designs, targets, torch.ones(len(side.rows))
+        ratings = designs, targets, targets.new_ones(len(side.rows))
         side.rows = row_blocks.draw(self._of_items, *ratings, *prior, side.rows, relaxation)
 
     def draw_noise(self, residuals: Tensor) -> None:
@@ -225,7 +229,7 @@ class Sampler(nn.Module):
         n = len(self.noise)
         logs = self.shape_grid * (n * self.noise_rate.log() + self.noise.log().sum())
         logs = (logs - n * torch.lgamma(self.shape_grid)).double()
-        self.noise_shape = self.shape_grid[torch.multinomial(torch.softmax(logs, 0), 1)[0]]
+        self.noise_shape = self.shape_grid.index_select(0, draw_index(torch.softmax(logs, 0)))[0]
         shape, rate = self.priors.noise_rate
         self.noise_rate = draw_gamma(shape + n * self.noise_shape, rate + self.noise.sum())
 
@@ -234,7 +238,7 @@ class Sampler(nn.Module):
         """Shape and rate of the Gamma of a user's noise precision; sharp where all share one."""
         if self.user_noise:
             return self.noise_shape, self.noise_rate
-        shape = torch.tensor(1e6)
+        shape = self.noise.new_full((), 1e6)
         return shape, shape / self.noise[0]
 
     def factor_terms(self) -> Tensor:
@@ -244,22 +248,26 @@ class Sampler(nn.Module):
     def scores(self, users: Tensor, items: Tensor) -> Tensor:
         """b_u + c_i + p_u · q_i of (B,) users and items."""
         rows = self.user_side.rows, self.item_side.rows
-        if compiled:
+        on_cpu = users.device.type == "cpu"
+        if compiled and on_cpu:
             return compiled.scores(*rows, users, items)
-        chunks = zip(users.split(CHUNK_SIZE), items.split(CHUNK_SIZE), strict=True)  # type: ignore[no-untyped-call]
+        size = CHUNK_SIZE if on_cpu else GPU_CHUNK_SIZE
+        chunks = zip(users.split(size), items.split(size), strict=True)  # type: ignore[no-untyped-call]
         return torch.cat([scores(*rows, *chunk) for chunk in chunks])
 
     def time_terms(self) -> Tensor:
         """e_u(t) of each rating, (n,); a scalar 0 without such effects."""
         effects = self.time_effects
-        return torch.zeros(()) if effects is None else effects.terms()
+        if effects is None:
+            return self.values.new_zeros(())
+        return effects.terms().to(self.values.device)
 
 
 def by_users_and_items(
     users: Tensor, items: Tensor, n_users: int, n_items: int
 ) -> tuple[RatingsByRow, RatingsByRow]:
     """The ratings by user and by item, for all chains that draw from them."""
-    if compiled:
+    if compiled and users.device.type == "cpu":
         return (
             compiled.CompiledRows(users, items, n_users),
             compiled.CompiledRows(items, users, n_items),
@@ -275,14 +283,25 @@ def draw_normal(chol: Tensor, n: int) -> Tensor:
 
     torch's MultivariateNormal takes a precision, of which it would invert the Cholesky factor.
     """
-    noise = torch.randn(len(chol), n)
+    noise = torch.randn(len(chol), n, device=chol.device)
     drawn: Tensor = torch.linalg.solve_triangular(chol.T, noise, upper=True)
     return drawn.T
 
 
 def draw_gamma(shape: Tensor | float, rate: Tensor) -> Tensor:
     """A draw from the Gamma of each shape and rate."""
+    if not isinstance(shape, Tensor):
+        shape = torch.full_like(rate, shape)
     return Gamma(shape, rate, validate_args=False).sample()
+
+
+def draw_index(probabilities: Tensor) -> Tensor:
+    """(1,): an index with these probabilities, as torch.multinomial draws it.
+
+    That one checks them, so that a GPU has to be waited for.
+    """
+    times = torch.empty_like(probabilities).exponential_()
+    return (probabilities / times).argmax(0, keepdim=True)
 
 
 def draw_wishart(degrees: float, inverse_scale: Tensor) -> Tensor:
@@ -294,10 +313,11 @@ def draw_wishart(degrees: float, inverse_scale: Tensor) -> Tensor:
         Bartlett's decomposition; Smith and Hocking 1972, "Algorithm AS 53".
     """
     d = len(inverse_scale)
-    factor = torch.randn(d, d, dtype=torch.float64).tril(-1)
-    shapes = (degrees - torch.arange(d, dtype=torch.float64)) / 2
+    scatter = inverse_scale.double()
+    factor = torch.randn(d, d, dtype=scatter.dtype, device=scatter.device).tril(-1)
+    shapes = (degrees - torch.arange(d, dtype=scatter.dtype, device=scatter.device)) / 2
     factor += (2 * draw_gamma(shapes, torch.ones_like(shapes))).sqrt().diag()
     # inverse_scale = L Lᵀ, so scale = L⁻ᵀ L⁻¹, and L⁻ᵀ times the factor is a root of the draw.
-    chol = torch.linalg.cholesky(inverse_scale.double())
+    chol = cholesky(scatter)
     root = torch.linalg.solve_triangular(chol.T, factor, upper=True)
     return torch.mm(root, root.T).float()

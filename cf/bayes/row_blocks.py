@@ -1,4 +1,8 @@
-"""Users, or items, with a similar number of ratings side by side in a few large tensors."""
+"""Users, or items, with a similar number of ratings side by side in a few large tensors.
+
+All of it is done on the device of the ratings. Nothing but the division into blocks reads from it,
+so a GPU is never waited for in between.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,6 +11,8 @@ import torch
 from torch import Tensor
 
 BLOCK_SIZE = 32768  # ratings of a block, with padding: what it computes with stays in the cache
+GPU_BLOCK_SIZE = 2**20  # where launches take time, and a few hundred MB are at hand
+MOST_ROWS = 32768  # of a block: libraries for GPUs have solved up to 65,535 systems at once
 
 
 class RatingsByRow(Protocol):
@@ -40,7 +46,8 @@ class RowBlocks:
     """`RatingsByRow` by torch's operators."""
 
     def __init__(self, rows: Tensor, others: Tensor, n_rows: int, n_others: int) -> None:
-        self._blocks = divide(rows, others, n_rows, n_others)
+        size = BLOCK_SIZE if rows.device.type == "cpu" else GPU_BLOCK_SIZE
+        self._blocks = divide(rows, others, n_rows, n_others, size)
 
     def draw(
         self, designs: Tensor, targets: Tensor, weights: Tensor, centers: Tensor, noise: Tensor
@@ -57,10 +64,13 @@ class RowBlocks:
         return drawn
 
 
-def divide(rows: Tensor, others: Tensor, n_rows: int, n_others: int) -> list[Block]:
+def divide(
+    rows: Tensor, others: Tensor, n_rows: int, n_others: int, size: int = BLOCK_SIZE
+) -> list[Block]:
     """Blocks that hold every row once, those without ratings too; of each rating's indices, (n,).
 
-    Lengths are powers of two, so padding takes less than half of a block.
+    Lengths are powers of two, so padding takes less than half of a block. `size` is in ratings; a
+    row that has more is a block of its own.
     """
     counts = torch.bincount(rows, minlength=n_rows)
     starts = counts.cumsum(0) - counts
@@ -70,7 +80,7 @@ def divide(rows: Tensor, others: Tensor, n_rows: int, n_others: int) -> list[Blo
     blocks = []
     for length in sorted(set(lengths.tolist())):
         of_length = (lengths == length).nonzero()[:, 0]
-        for some in of_length.split(max(1, BLOCK_SIZE // length)):
+        for some in of_length.split(max(1, min(MOST_ROWS, size // length))):
             longest = max(1, int(counts[some].max()))
             step = torch.arange(longest, device=rows.device)
             present = step < counts[some, None]
@@ -110,11 +120,11 @@ def draw(
         Carlo evaluation of the partition function for multiquadratic actions".
     """
     n, d = means.shape
-    chol = torch.linalg.cholesky(precision)
-    inverse = torch.linalg.solve_triangular(chol, torch.eye(d), upper=False)
+    chol = cholesky(precision)
+    inverse = torch.linalg.solve_triangular(chol, torch.eye(d, device=means.device), upper=False)
     # Draws are linear in their means' parts and their noise, which are scaled by these.
     pull, renewal = 1 - relaxation, (1 - relaxation**2) ** 0.5
-    centers, noise = pull * means @ chol, renewal * torch.randn(n, d)
+    centers, noise = pull * means @ chol, renewal * torch.randn(n, d, device=means.device)
     drawn = ratings.draw(designs @ inverse.T, pull * targets, weights, centers, noise)
     return torch.mm(drawn, inverse).add_(before, alpha=relaxation)
 
@@ -129,7 +139,7 @@ def sample_primal(x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise:
     a = torch.bmm(x.mT, x).mul_(weights[:, :, None])
     a.diagonal(dim1=1, dim2=2).add_(1)
     b = torch.bmm(t[:, None], x)[:, 0].mul_(weights).add_(centers)
-    chol = torch.linalg.cholesky(a, upper=True)
+    chol = cholesky(a, upper=True)
     half = torch.linalg.solve_triangular(chol.mT, b[:, :, None], upper=False)
     half += noise[:, :, None]
     rows: Tensor = torch.linalg.solve_triangular(chol, half, upper=True)
@@ -150,12 +160,24 @@ def sample_dual(x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: T
     of_centers, spread = torch.bmm(x, both).unbind(2)
     covariance = torch.bmm(x, x.mT)
     covariance.diagonal(dim1=1, dim2=2).add_(deviations.square())
-    chol = torch.linalg.cholesky(covariance)
+    chol = cholesky(covariance)
     half = torch.linalg.solve_triangular(chol, (t - of_centers)[:, :, None], upper=False)
     shifted = chol + torch.diag_embed(deviations.expand_as(t))
     half -= torch.linalg.solve_triangular(shifted, spread[:, :, None], upper=False)
     correction = torch.linalg.solve_triangular(chol.mT, half, upper=True)
     return centers + noise + torch.bmm(x.mT, correction)[:, :, 0]
+
+
+def cholesky(matrices: Tensor, upper: bool = False) -> Tensor:
+    """The Cholesky factors of (..., d, d); NaN of those that are not positive definite.
+
+    torch.linalg.cholesky raises an error instead, so that a GPU has to be waited for.
+    """
+    factors: Tensor
+    factors, info = torch.linalg.cholesky_ex(matrices, upper=upper)
+    failed: Tensor = (info > 0)[..., None, None]
+    factors.masked_fill_(failed, torch.nan)
+    return factors
 
 
 def gather(table: Tensor, indices: Tensor) -> Tensor:

@@ -104,9 +104,9 @@ def sample(
     gibbs: Gibbs,
     checkpoint: ChainCheckpoint | None = None,
 ) -> Iterator[Sweep]:
-    """Draw samples into `model`, on the CPU, and yield after each sweep.
+    """Draw samples into `model`, on the device it is on, and yield after each sweep.
 
-    All randomness comes from torch's global generator: seed that, and the results repeat to the
+    All randomness comes from torch's global generators: seed these, and the results repeat to the
     bit. If the ratings have times, a second chain that knows them runs beside the first one.
     Nothing is chosen by `valid`. A chain that finds its state in `checkpoint` yields its sweeps
     again, then resumes, with the same samples as without interruption.
@@ -115,9 +115,12 @@ def sample(
         InputError: the numbers are no longer finite.
     """
     model.eval()
+    device = model.mean.device
     # In 32 bits, which is half of the memory of a large data set.
-    users, items = (torch.tensor(each, dtype=torch.int32) for each in (train.users, train.items))
-    values = on_model_scale(model, train.values)
+    users, items = (
+        torch.tensor(each, dtype=torch.int32, device=device) for each in (train.users, train.items)
+    )
+    values = on_model_scale(model, train.values).to(device)
     model.mean.copy_(values.mean(dtype=torch.float64))
     # Priors are made for ratings of unit variance.
     unit = float((values - model.mean).double().square().mean().sqrt()) or 1.0
@@ -126,14 +129,17 @@ def sample(
     by_row = by_users_and_items(users, items, n_users, n_items)
 
     def sampler(effects: TimeEffects | None) -> Sampler:
-        sides = EntitySide(n_users, d - 1, user_features), EntitySide(n_items, d - 1, item_features)
+        sides = (
+            EntitySide(n_users, d - 1, [each.to(device) for each in user_features]).to(device),
+            EntitySide(n_items, d - 1, [each.to(device) for each in item_features]).to(device),
+        )
         ratings = users, items, (values - model.mean) / unit
         return Sampler(*ratings, *sides, gibbs.user_noise, Priors(), effects, by_row)
 
     samplers = {"timeless": sampler(None)}
     moments = None
     if gibbs.time_scales and train.timestamps is not None:
-        moments = Moments(users, torch.tensor(train.timestamps), n_users)
+        moments = Moments(users.cpu(), torch.tensor(train.timestamps), n_users)
         scales = torch.tensor(gibbs.time_scales, dtype=torch.float64)
         model.set_moments(scales, moments.starts, moments.times)
         samplers["timed"] = sampler(TimeEffects(moments, gibbs.time_scales))
@@ -150,12 +156,17 @@ def sample(
     if checkpoint and (saved := checkpoint.load()):
         sweeps = [Sweep(int(number), *losses) for number, *losses in saved["sweeps"].tolist()]
         chain.load_state_dict(saved, strict=False)  # it has more
-        monitor.total, monitor.count = saved["monitor"], max(0, len(sweeps) - gibbs.burn_in)
+        monitor.total.copy_(saved["monitor"])
+        monitor.count = max(0, len(sweeps) - gibbs.burn_in)
         torch.set_rng_state(saved["rng_state"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(saved["cuda_rng_state"], device)
         yield from sweeps
 
     def state() -> State:
+        on_gpu = device.type == "cuda"
         return {
+            **({"cuda_rng_state": torch.cuda.get_rng_state(device)} if on_gpu else {}),
             **chain.state_dict(),
             "sweeps": torch.tensor([astuple(sweep) for sweep in sweeps], dtype=torch.float64),
             "monitor": monitor.total,
@@ -195,14 +206,15 @@ def allocate_residuals(
     Returns:
         (n,) the ratings in that order.
     """
-    order = (users if moments is None else moments.of_ratings).argsort(stable=True)
+    of_ratings = users if moments is None else moments.of_ratings.to(users.device)
+    order = of_ratings.argsort(stable=True)
     model.rated_items = frozen(items[order].int())
     model.rated_starts[1:] = torch.bincount(users, minlength=len(model.rated_starts) - 1).cumsum(0)
     for samples in (model.timeless, model.timed):
         if samples is not None:
-            samples.residuals = frozen(torch.zeros(len(order)))
+            samples.residuals = frozen(torch.zeros(len(order), device=users.device))
     if model.timed is not None and moments is not None:
-        of_ratings = moments.of_ratings[order]
+        of_ratings = of_ratings[order]
         model.timed.opens_moment = frozen(of_ratings.diff(prepend=of_ratings.new_tensor([-1])) > 0)
     return order
 
@@ -216,8 +228,8 @@ def directions(samples: Samples) -> Tensor:
     factors = torch.cat(parts, dim=1)
     factors /= factors.norm(dim=1, keepdim=True).clamp(min=1e-12)
     # The singular directions, by the eigenvectors of few products.
-    vectors = torch.linalg.eigh(torch.from_numpy(gram(factors.numpy())))[1]
-    return torch.mm(factors, vectors[:, -N_DIRECTIONS:].float())
+    vectors = torch.linalg.eigh(torch.from_numpy(gram(factors.numpy(force=True))))[1]
+    return torch.mm(factors, vectors[:, -N_DIRECTIONS:].float().to(factors.device))
 
 
 class Store:
@@ -232,7 +244,7 @@ class Store:
         self.model, self.samplers, self.unit, self.order = model, samplers, unit, order
         rated = torch.bincount(samplers["timeless"].users, minlength=len(model.timeless.noise)) > 0
         self.known_users, self.new_users = rated.nonzero()[:, 0], (~rated).nonzero()[:, 0]
-        self.of_columns = torch.full((model.prior_mean.shape[1],), unit**0.5)
+        self.of_columns = model.prior_mean.new_full((model.prior_mean.shape[1],), unit**0.5)
         self.of_columns[0] = unit  # a bias is in that unit, and so is a product of factors
         # No ratings vary more. The posterior mean of a new user's noise would be infinite else.
         self.max_variance = ((model.high - model.low) / 2) ** 2
@@ -262,8 +274,9 @@ class Store:
         if interactions := interactions_of(side):
             model.prior_coefficients[index] = interactions.coefficients * columns
         if model.timed is not None and (effects := self.samplers["timed"].time_effects):
-            model.timed.effects.add_(effects.effects * (self.unit / n))
-            model.timed.variances.add_(self._variance(1 / effects.variances) / n)
+            device = model.mean.device
+            model.timed.effects.add_((effects.effects * (self.unit / n)).to(device))
+            model.timed.variances.add_((self._variance(1 / effects.variances) / n).to(device))
 
     def _unknown_interactions(self, side: EntitySide, index: int) -> Tensor | float:
         """What the interactions of users without ratings may add to their rows, (n_users, d).
@@ -279,7 +292,9 @@ class Store:
         drawn = torch.randint(len(self.known_users), self.new_users.shape, generator=rng)
         of_known = interactions.fitted[self.known_users]
         added = torch.zeros_like(side.rows)
-        added[self.new_users] = (of_known[drawn] - of_known.mean(0)) * (-1) ** index
+        added[self.new_users] = (of_known[drawn.to(added.device)] - of_known.mean(0)) * (
+            -1
+        ) ** index
         return added
 
     def finish(self) -> None:
@@ -320,12 +335,15 @@ class ValidationMonitor:
 
     def __init__(self, model: BayesMF, valid: Ratings, unit: float) -> None:
         self.model, self.unit = model, unit
-        self.users, self.items = torch.tensor(valid.users), torch.tensor(valid.items)
-        self.values = on_model_scale(model, valid.values)
-        self.total, self.count = torch.zeros(len(valid)), 0
+        self.device = model.mean.device
+        self.users, self.items = (
+            torch.tensor(each, device=self.device) for each in (valid.users, valid.items)
+        )
+        self.values = on_model_scale(model, valid.values).to(self.device)
+        self.total, self.count = torch.zeros_like(self.values), 0
         self.bridge: tuple[Tensor, Tensor] | None = None
         if model.timed is not None and valid.timestamps is not None:
-            timed, times = model.timed, torch.tensor(valid.timestamps)
+            timed, times = model.timed, torch.tensor(valid.timestamps, device=self.device)
             self.nearest = nearest_moments(timed.starts, timed.times, self.users, times)
             self.bridge = bridge(self.nearest, timed.scales)
 
@@ -334,7 +352,8 @@ class ValidationMonitor:
         predicted = self._predicted(samplers["timeless"], None)
         effects = samplers["timed"].time_effects if "timed" in samplers else None
         if self.bridge is not None and effects is not None:
-            moment = between(self.nearest, self.bridge, effects.effects, effects.variances)
+            given = (each.to(self.device) for each in (effects.effects, effects.variances))
+            moment = between(self.nearest, self.bridge, *given)
             predicted.lerp_(self._predicted(samplers["timed"], moment.effect), moment.known)
         if averaged:
             self.total += predicted

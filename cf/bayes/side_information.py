@@ -1,5 +1,6 @@
 """Side information of users and items, as columns of numbers for the Gibbs sampler."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,14 @@ class Feature:
         self.eigenvalues = torch.tensor(eigenvalues[nonzero], dtype=torch.float32)
         self._rotation = scale * vectors[:, nonzero]
         self._basis = self.rotate(columns)
+
+    def to(self, device: torch.device) -> "Feature":
+        """The same feature, for rows on this device."""
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(moved, name, value.to(device))
+        return moved
 
     def rotate(self, columns: Columns) -> Tensor:
         """Rows of further columns, (m, n_columns), as rows of F V: (m, r)."""

@@ -303,6 +303,7 @@ class Sampling(BaseConfig):
 
     model: dict[str, Any]
     seed: Seed
+    device: str = "auto"
     n_threads: Threads
     gibbs: Gibbs
 

@@ -339,11 +339,12 @@ class BayesMF(Model):
             self.set_moments(*(state_dict[f"{prefix}timed.{name}"] for name in names))
         if f"{prefix}interaction_basis" in state_dict:
             saved = (state_dict[f"{prefix}interaction_{name}"] for name in ("basis", "center"))
-            self.set_interactions(*saved)
+            self.set_interactions(*(each.to(self.mean.device) for each in saved))
         for name in SIZED_BY_RATINGS:
             if (saved_values := state_dict.get(prefix + name)) is not None:
                 owner, _, key = name.rpartition(".")
-                setattr(self.get_submodule(owner), key, frozen(torch.empty_like(saved_values)))
+                empty = torch.empty_like(saved_values, device=self.mean.device)
+                setattr(self.get_submodule(owner), key, frozen(empty))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
@@ -351,7 +352,7 @@ def scores(user_rows: Tensor, item_rows: Tensor, users: Tensor, items: Tensor) -
     """b_u + c_i + p_u · q_i of (B,) users and items; the rows are (n, d), the biases first."""
     p, q = user_rows.index_select(0, users), item_rows.index_select(0, items)
     factors = p.new_ones(p.shape[1])
-    factors[0] = 0
+    factors[:1].zero_()
     # As a product with ones, which takes half the time of a sum over so short a dimension.
     return (p * q).mv(factors).add_(p[:, 0]).add_(q[:, 0])
 
