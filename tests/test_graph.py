@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from itertools import chain
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from cf.training import fast_gradients, graph, optim
 from cf.training import fit as loop
 from cf.training.checkpoint import ModelSpec
 from cf.training.graph import N_WARM_UP, RepeatedSteps, can_repeat
-from tests.devices import NoWaiting, recorded
+from tests.devices import GPU, PretendedGpu, recorded
 
 Pair = tuple[Ratings, Ratings]
 Rates = NDArray[np.float64]
@@ -127,25 +126,32 @@ def test_the_stand_in_repeats_what_was_executed_and_no_python() -> None:
 
 
 @pytest.mark.parametrize(("name", "optimizer"), ALL)
-def test_no_step_waits_for_a_gpu(name: str, optimizer: str, planted: Pair) -> None:
-    model, stepper = build(name, optimizer, planted[0])
-    steps = partial(loop._step, model, stepper)
-    batch = [each[:BATCH_SIZE] for each in tensors(planted[0])]
-    stepper.param_groups[0]["lr"] = 0.01
-    with fast_gradients.fast_gradients(model) as rows_looked_up:
-        if isinstance(stepper, optim.RowwiseAdagrad):
-            stepper.rows_looked_up = rows_looked_up
-        with NoWaiting() as watch:
-            for _ in range(2):
-                steps(*batch)
-    assert watch.count > 10
-    steps = RepeatedSteps(model, stepper, steps, tensors(planted[0]), BATCH_SIZE)
-    steps.rates.fill_(0.01)
-    with fast_gradients.fast_gradients(model, steps.tables) as rows_looked_up:
-        if isinstance(stepper, optim.RowwiseAdagrad):
-            stepper.rows_looked_up = rows_looked_up
-        with NoWaiting():
-            steps._step()
+def test_a_step_is_all_on_the_gpu_and_does_not_wait_for_it(
+    name: str, optimizer: str, planted: Pair
+) -> None:
+    train = planted[0]
+    with PretendedGpu() as gpu:
+        model = build(name, optimizer, train)[0].to(GPU)
+        stepper = optim.build(OPTIMIZERS[optimizer], model, len(train))
+        arrays = [each.to(GPU) for each in tensors(train)]
+        step = partial(loop._step, model, stepper)
+        steps = RepeatedSteps(model, stepper, step, arrays, BATCH_SIZE)
+        batch, kept = (
+            [each[:BATCH_SIZE] for each in arrays],
+            [each.clone() for each in model.parameters()],
+        )
+        stepper.param_groups[0]["lr"] = 0.01
+        steps.rates.fill_(0.01)
+        for tables in (None, steps.tables):
+            with fast_gradients.fast_gradients(model, tables) as rows_looked_up:
+                if isinstance(stepper, optim.RowwiseAdagrad):
+                    stepper.rows_looked_up = rows_looked_up
+                with gpu.no_waiting():
+                    for _ in range(2):
+                        steps._step() if tables else step(*batch)
+        for param, before in zip(model.parameters(), kept, strict=True):
+            assert param.device == GPU
+            assert not torch.equal(param.cpu(), before.cpu())
 
 
 @pytest.mark.parametrize(
@@ -153,37 +159,63 @@ def test_no_step_waits_for_a_gpu(name: str, optimizer: str, planted: Pair) -> No
     [
         lambda x: float(x.sum()),
         lambda x: x[x > 0],
-        lambda x: x.__setitem__(x > 0, 1.0),
+        lambda x: x.__setitem__(x > 0, x.sum()),
         lambda x: x.nonzero(),
-        lambda x: x[torch.zeros((), dtype=torch.int64)],
-        lambda x: x + torch.tensor([1.0]),
+        lambda x: x[torch.zeros((), dtype=torch.int64, device=GPU)],
+        lambda x: torch.tensor([1.0], device=GPU),
+        lambda x: x.cpu(),
         lambda x: x.add_(x, alpha=x.sum()),
         lambda x: torch.linalg.cholesky(torch.diag(x)),
         lambda x: x.long().unique(),
     ],
 )
-def test_the_watch_sees_what_waits(operation: Callable[[Tensor], object]) -> None:
-    with pytest.raises(AssertionError, match="waited for"), NoWaiting():
-        operation(torch.ones(3))
-    with NoWaiting():
-        torch.ones(3).index_select(0, torch.arange(2)).sum()
+def test_the_pretended_gpu_tells_who_waits_for_it(operation: Callable[[Tensor], object]) -> None:
+    with PretendedGpu() as gpu:
+        x = torch.ones(3, device=GPU)
+        operation(x)
+        with pytest.raises(AssertionError, match="waited for"), gpu.no_waiting():
+            operation(x)
+        with gpu.no_waiting():
+            x.index_select(0, torch.arange(2, device=GPU)).sum()
 
 
-def test_fit_is_the_same_with_steps_that_are_repeated(
-    planted: Pair, monkeypatch: pytest.MonkeyPatch
+def test_the_pretended_gpu_takes_no_tensor_of_the_cpu() -> None:
+    with PretendedGpu():
+        x = torch.ones(3, device=GPU)
+        for operation in (x.add, x.copy_(torch.ones(3)).mul, x.dot):
+            with pytest.raises(AssertionError, match="on the CPU and on the GPU"):
+                operation(torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer"),
+    [
+        ("dot", "sgd"),
+        ("dotbias", "adam"),
+        ("dotbias_ensemble", "rowwise_adagrad"),
+        ("embnet", "adam"),
+    ],
+)
+def test_fit_is_the_same_on_a_gpu_with_steps_that_are_repeated(
+    name: str, optimizer: str, planted: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results = []
-    for with_graph in (False, True):
-        monkeypatch.setattr(loop, "can_repeat", lambda *given: with_graph)  # noqa: B023
-        capture = partial(recorded, n_warm_up=N_WARM_UP)
-        monkeypatch.setattr(loop, "RepeatedSteps", partial(RepeatedSteps, capture=capture))
-        model, stepper = build("embnet", "adam", planted[0])
-        schedule = config.Schedule(n_epochs=[2, 1], learning_rate=[0.0625, 0.03125], anneal="none")
+    schedule = config.Schedule(n_epochs=[2, 1], learning_rate=[0.0625, 0.03125], anneal="none")
+
+    def trained(device: torch.device) -> tuple[list[float], dict[str, Tensor]]:
+        model = build(name, optimizer, planted[0])[0].to(device)
+        stepper = optim.build(OPTIMIZERS[optimizer], model, len(planted[0]))
         found = list(loop.fit(model, *planted, stepper, schedule, BATCH_SIZE))
-        results.append(([epoch.valid_loss for epoch in found], model.state_dict()))
-    (losses, weights), (repeated_losses, repeated_weights) = results
-    assert losses == repeated_losses
-    assert all(torch.equal(weights[key], repeated_weights[key]) for key in weights)
+        state = {key: value.cpu() for key, value in model.state_dict().items()}
+        return [epoch.valid_loss for epoch in found], state
+
+    losses, weights = trained(torch.device("cpu"))
+    monkeypatch.setattr(loop, "can_repeat", lambda *given: True)
+    capture = partial(recorded, n_warm_up=N_WARM_UP)
+    monkeypatch.setattr(loop, "RepeatedSteps", partial(RepeatedSteps, capture=capture))
+    with PretendedGpu():
+        on_gpu = trained(GPU)
+    assert on_gpu[0] == losses
+    assert all(torch.equal(on_gpu[1][key], weights[key]) for key in weights)
 
 
 def test_steps_are_repeated_on_a_gpu_alone_and_where_there_are_enough(planted: Pair) -> None:
@@ -199,38 +231,3 @@ def test_steps_are_repeated_on_a_gpu_alone_and_where_there_are_enough(planted: P
 
 def test_all_models_that_say_so_are_repeated_here() -> None:
     assert {name for name in base.names() if base.find(name).repeatable} == set(MODELS)
-
-
-@pytest.mark.parametrize(("name", "optimizer"), ALL)
-def test_all_of_a_step_is_on_the_models_device(
-    name: str, optimizer: str, planted: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On the device meta, which has shapes and no numbers: none can be read, or met on the CPU."""
-    train, meta = planted[0], torch.device("meta")
-    updates: list[dict[str, object]] = []
-
-    def update(*lists: list[Tensor], **options: object) -> None:
-        """What has no form for meta: an operator that moves all parameters."""
-        updates.append(options)
-        given = [*chain.from_iterable(lists), options["lr"]]
-        assert {each.device for each in given if isinstance(each, Tensor)} == {meta}
-        assert isinstance(options["lr"], Tensor)
-
-    for each in (optim.SGD, optim.Adam):
-        monkeypatch.setattr(
-            each, "_update", lambda self, *lists, **options: update(*lists, **options)
-        )
-    model = build(name, optimizer, train)[0].to(meta)
-    stepper = optim.build(OPTIMIZERS[optimizer], model, len(train))
-    arrays = [each.to(meta) for each in tensors(train)]
-    seen: list[int] = []
-    steps = RepeatedSteps(
-        *(model, stepper, partial(loop._step, model, stepper), arrays, BATCH_SIZE),
-        capture=partial(recorded, n_warm_up=N_WARM_UP),
-    )
-    with pytest.raises(NotImplementedError, match="no data"):  # at the epoch's end, of the losses
-        steps.run(
-            torch.randperm(len(train), device=meta), rates_of(0, len(steps.rates)), seen.append
-        )
-    assert sum(seen) == len(train)
-    assert bool(updates) == (optimizer != "rowwise_adagrad")

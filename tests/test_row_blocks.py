@@ -8,7 +8,7 @@ from cf.bayes import row_blocks as blocks
 from cf.bayes.compiled import CompiledRows, scores
 from cf.bayes.side_information import Feature
 from cf.models import bayesmf
-from tests.devices import NoWaiting
+from tests.devices import GPU, PretendedGpu
 from tests.draws import N, close_to_normal, in_turn
 
 
@@ -153,17 +153,26 @@ def test_without_numba_a_sweep_is_the_same(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("user_noise", [True, False])
-def test_no_sweep_by_torchs_operators_waits_for_a_gpu(
-    user_noise: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gibbs, "compiled", None)
+def test_a_sweep_is_all_on_the_gpu_and_does_not_wait_for_it(user_noise: bool) -> None:
     torch.manual_seed(0)
     users, items = torch.arange(20).repeat(40), torch.arange(30).repeat_interleave(40)[:800]
-    feature = Feature("a", torch.randn(20, 5).numpy())
-    sides = gibbs.EntitySide(20, 3, [feature]), gibbs.EntitySide(30, 3, [])
-    given = users, items, torch.randn(800), *sides, user_noise, gibbs.Priors()
-    sampler = gibbs.Sampler(*given)
-    with NoWaiting() as watch:
-        residuals = sampler.sweep(relaxation=-0.9)
-    assert watch.count > 100
-    assert residuals.isfinite().all()
+    values, feature = torch.randn(800), Feature("a", torch.randn(20, 5).numpy())
+
+    def sampler(device: torch.device) -> gibbs.Sampler:
+        torch.manual_seed(1)
+        sides = (
+            gibbs.EntitySide(20, 3, [feature.to(device)]).to(device),
+            gibbs.EntitySide(30, 3, []).to(device),
+        )
+        ratings = (each.to(device) for each in (users, items, values))
+        return gibbs.Sampler(*ratings, *sides, user_noise, gibbs.Priors())
+
+    compiled = sampler(torch.device("cpu"))
+    expected = compiled.sweep(relaxation=-0.9)
+    with PretendedGpu() as gpu:
+        on_gpu = sampler(GPU)
+        with gpu.no_waiting():
+            residuals = on_gpu.sweep(relaxation=-0.9)
+        assert residuals.device == on_gpu.user_side.rows.device == GPU
+        torch.testing.assert_close(residuals.cpu(), expected, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(on_gpu.noise.cpu(), compiled.noise, rtol=1e-3, atol=1e-3)

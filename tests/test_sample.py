@@ -12,6 +12,7 @@ import torch
 from benchmarks.rhat import rhat
 from benchmarks.switches import OFF
 from cf.baselines.bias import Bias
+from cf.bayes import gibbs
 from cf.bayes.sample import ChainCheckpoint, Sweep, sample, thinned_indices
 from cf.bayes.side_information import Feature, interaction_feature
 from cf.core.config import Gibbs
@@ -21,6 +22,7 @@ from cf.evaluation import metrics
 from cf.models import base
 from cf.models.bayesmf import BayesMF, Samples, scores
 from cf.training.checkpoint import ModelSpec
+from tests.devices import GPU, PretendedGpu
 
 Pair = tuple[Ratings, Ratings]
 
@@ -143,6 +145,46 @@ def test_a_chain_that_was_broken_off_goes_on_to_the_same_samples(
     assert ChainCheckpoint(file, "here").load() is None, "half a file is none"
     file.unlink()
     assert ChainCheckpoint(file, "here").load() is None
+
+
+def test_a_chain_on_a_gpu_is_that_of_the_cpu_given_the_same_random_numbers(
+    planted: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a few sweeps, before rounding is all; and it goes on there where it was broken off."""
+    monkeypatch.setattr(gibbs, "compiled", None)
+    dated = tuple(replace(part, timestamps=60 * (part.rows % 90)) for part in planted)
+    new = planted[0].users != 7  # a user without ratings, who gets what random ones have
+    train, valid = dated[0].take(np.flatnonzero(new)), dated[1]
+    asked = settings(n_sweeps=5, burn_in=2, time_scales=[600, 60], residual_neighbors=True)
+    columns = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
+    users = interaction_feature("user_implicit", train.users, train.items, 60, 80)
+
+    def chain(device: torch.device, checkpoint: ChainCheckpoint | None = None) -> BayesMF:
+        torch.manual_seed(0)
+        model = BayesMF(BayesMF.Config(n_factors=2, n_samples=3), 60, 80, [0.5, 5.0]).to(device)
+        features = [users], [Feature("made_up", columns)]
+        sweeps = sample(model, train, valid, *features, asked, checkpoint)
+        losses.append([(sweep.train_loss, sweep.valid_loss) for sweep in sweeps])
+        return model
+
+    losses: list[list[tuple[float, float]]] = []
+    expected = chain(torch.device("cpu"))
+    file = tmp_path / "chain.safetensors"
+    with PretendedGpu():
+        on_gpu = chain(GPU, ChainCheckpoint(file, "here", interval=0.0))
+        resumed = chain(GPU, ChainCheckpoint(file, "here"))  # after its last sweep
+        for model in (on_gpu, resumed):
+            assert {parameter.device for parameter in model.parameters()} == {GPU}
+            for name, tensor in expected.state_dict().items():
+                found = model.state_dict()[name].cpu()
+                tolerance = 1.0 if tensor.dtype == torch.int8 else 1e-3  # the last of 8 bits
+                torch.testing.assert_close(found, tensor, rtol=1e-3, atol=tolerance, msg=name)
+        predicted = base.predict_mean_and_std(on_gpu, valid.users, valid.items, valid.timestamps)
+    again = base.predict_mean_and_std(expected, valid.users, valid.items, valid.timestamps)
+    for found, on_cpu in zip(predicted, again, strict=True):
+        np.testing.assert_allclose(found, on_cpu, rtol=1e-2)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    np.testing.assert_allclose(losses[2], losses[0], rtol=1e-4)
 
 
 def test_the_kept_samples_predict_as_the_running_mean(

@@ -90,7 +90,7 @@ class ChainCheckpoint:
         if time.monotonic() - self._saved < self.interval:
             return
         with atomic_write(self.path) as tmp_path:
-            tensors = {name: tensor.contiguous().clone() for name, tensor in state().items()}
+            tensors = {name: tensor.cpu().contiguous().clone() for name, tensor in state().items()}
             save_file(tensors, tmp_path, {"fingerprint": self.fingerprint})
         self._saved = time.monotonic()
 
