@@ -9,7 +9,7 @@ PACKAGES := .venv/.packages
 PEERS := .venv-bench/.packages
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test tour tune grid cv rank demo ui sync check format bench bench-large peers ladder clean scm
+.PHONY: help repro test tour tune grid cv rank demo ui sync check format bench bench-large bench-gpu peers ladder clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench: $(READY) scm    ## measure speed and memory on this machine
 
 bench-large: $(READY)  ## measure each stage on made-up ratings of ml-32m's shape: half an hour
 	@python -m benchmarks.large --json benchmarks/large.json
+
+bench-gpu: $(READY)    ## measure an epoch and a sweep on the CPU and on a GPU: five minutes
+	@python -m benchmarks.gpu --json benchmarks/gpu.json
 
 peers: $(READY) $(PEERS) scm   ## measure other libraries beside cf's models, on the same rows
 	@dvc repro --quiet split
