@@ -169,14 +169,14 @@ def sample_dual(x: Tensor, t: Tensor, weights: Tensor, centers: Tensor, noise: T
 
 
 def cholesky(matrices: Tensor, upper: bool = False) -> Tensor:
-    """The Cholesky factors of (..., d, d); NaN of those that are not positive definite.
+    """The Cholesky factors of (..., d, d), with NaN on the diagonal where there are none.
 
-    torch.linalg.cholesky raises an error instead, so that a GPU has to be waited for.
+    So solutions are NaN where a matrix is not positive definite. torch.linalg.cholesky raises an
+    error instead, for which a GPU has to be waited for.
     """
     factors: Tensor
     factors, info = torch.linalg.cholesky_ex(matrices, upper=upper)
-    failed: Tensor = (info > 0)[..., None, None]
-    factors.masked_fill_(failed, torch.nan)
+    factors.diagonal(dim1=-2, dim2=-1).masked_fill_((info > 0)[..., None], torch.nan)
     return factors
 
 
