@@ -65,14 +65,15 @@ def epochs(
     n_factors: int,
     optimizer: config.Adam | config.RowwiseAdagrad,
     batch_size: int,
+    n_threads: int,
     repeated: bool = True,
 ) -> Iterator[Round]:
     """Epochs of dotbias, on a GPU of steps that are captured and `repeated`, or are not."""
     settings = {"name": "dotbias", "n_factors": n_factors, "init_range": [-0.05, 0.05]}
     spec = ModelSpec(settings, size.n_users, size.n_items, (0.5, 5.0))
-    devices.prepare(device, torch.get_num_threads(), seed=1)
+    devices.prepare(device, n_threads, seed=1)
     model = spec.build("dotbias").to(device)
-    model.repeatable = repeated  # type: ignore[misc]
+    model.repeatable = repeated
     schedule = config.Schedule(n_epochs=[ROUNDS + 1], learning_rate=0.01, anneal="none")
     nobody = train.take(np.arange(0))
     optimizer_ = optim.build(optimizer, model, len(train))
@@ -80,9 +81,9 @@ def epochs(
         yield Round(epoch.seconds, epoch.train_loss)
 
 
-def sweeps(device: torch.device, train: Ratings, size: Size) -> Iterator[Round]:
+def sweeps(device: torch.device, train: Ratings, size: Size, n_threads: int) -> Iterator[Round]:
     """Sweeps of bayesmf's sampler, without side information."""
-    devices.prepare(device, torch.get_num_threads(), seed=1)
+    devices.prepare(device, n_threads, seed=1)
     users, items = (
         torch.tensor(each, dtype=torch.int32, device=device) for each in (train.users, train.items)
     )
@@ -97,25 +98,33 @@ def sweeps(device: torch.device, train: Ratings, size: Size) -> Iterator[Round]:
 
 
 def lines(
-    device: torch.device, notebook: Ratings, large: Ratings, sizes: tuple[Size, Size], every: bool
+    device: torch.device,
+    notebook: tuple[Ratings, Size],
+    large: tuple[Ratings, Size],
+    n_threads: int,
+    every: bool,
 ) -> Iterator[tuple[str, int, Iterator[Round]]]:
     """What is measured: its name, the ratings of a round, and the rounds.
 
-    A CPU takes least for steps of a rating each, a GPU for large batches; `every`: both.
+    A CPU takes least for steps of a rating each, a GPU for large batches; `every`: both. The
+    notebook's epoch has the threads that params.yaml says, since for small batches more are slower.
     """
     section = config.load(paths.PARAMS, "train_dotbias", config.Training)
     assert isinstance(section.optimizer, config.Adam)
-    small = (notebook, sizes[0], section.model["n_factors"], section.optimizer, section.batch_size)
-    on_gpu = device.type != "cpu"
-    of_small = f"notebook's epoch, batches of {section.batch_size}"
-    yield of_small, len(notebook), epochs(device, *small)
-    if on_gpu or every:
-        yield f"{of_small}, not captured", len(notebook), epochs(device, *small, repeated=False)
+    on_gpu, n_factors = device.type != "cpu", section.model["n_factors"]
+    for repeated in (True, False) if on_gpu or every else (True,):
+        what = f"notebook's epoch, batches of {section.batch_size}"
+        settings = n_factors, section.optimizer, section.batch_size, section.n_threads, repeated
+        yield (
+            what + ", not captured" * (not repeated),
+            len(notebook[0]),
+            epochs(device, *notebook, *settings),
+        )
     for batch_size, fits in ((LARGE_BATCH, on_gpu), (1, not on_gpu)):
         if fits or every:
-            rounds = epochs(device, large, sizes[1], N_FACTORS, ROWWISE, batch_size)
-            yield f"epoch, batches of {batch_size:,}", len(large), rounds
-    yield "sweep", len(large), sweeps(device, large, sizes[1])
+            rounds = epochs(device, *large, N_FACTORS, ROWWISE, batch_size, n_threads)
+            yield f"epoch, batches of {batch_size:,}", len(large[0]), rounds
+    yield "sweep", len(large[0]), sweeps(device, *large, n_threads)
 
 
 def measured(rounds: Iterator[Round]) -> list[Round]:
@@ -127,11 +136,11 @@ def measured(rounds: Iterator[Round]) -> list[Round]:
     return found
 
 
-def name_of(device: torch.device) -> str:
-    """What the device calls itself, and a CPU's number of threads."""
+def name_of(device: torch.device, n_threads: int) -> str:
+    """What the device calls itself, and a CPU's number of threads for large data."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{platform.processor() or platform.machine()}, {n_threads} threads"
 
 
 @exit_on_input_error
@@ -146,22 +155,30 @@ def main() -> None:
     names = [given.device] if given.device else ["cpu", *["cuda"] * torch.cuda.is_available()]
     chosen = [devices.choose(name, "--device") for name in names]
     sizes = (SMALL, SMALL) if given.small else (NOTEBOOK, LARGE)
-    notebook, large = (made_up(size.n_ratings, size.n_users, size.n_items) for size in sizes)
+    ratings = [(made_up(size.n_ratings, size.n_users, size.n_items), size) for size in sizes]
+    n_threads = torch.get_num_threads()
     console = Console(width=110)
     results: list[dict[str, Any]] = []
     for device in chosen:
-        for what, n_ratings, rounds in lines(device, notebook, large, sizes, every=given.small):
+        for what, n_ratings, rounds in lines(device, *ratings, n_threads, every=given.small):
             found = measured(rounds)
             seconds = statistics.median(each.seconds for each in found)
             results.append(
                 {
-                    **{"what": what, "device": device.type, "device_name": name_of(device)},
+                    **{
+                        "what": what,
+                        "device": device.type,
+                        "device_name": name_of(device, n_threads),
+                    },
                     **{"n_ratings": n_ratings, "rounds": len(found), "seconds": seconds},
                     **{"ratings_per_second": n_ratings / seconds, "loss": found[0].loss},
                 }
             )
             console.print(f"{device.type}: {what}: {seconds:.3g} s")
-    table = Table(title=f"PyTorch {torch.__version__}; " + "; ".join(map(name_of, chosen)))
+    table = Table(
+        title=f"PyTorch {torch.__version__}; "
+        + "; ".join(name_of(device, n_threads) for device in chosen)
+    )
     for heading in ("what", "device", "ratings", "rounds", "median, s", "M ratings/s", "loss"):
         table.add_column(heading, justify="left" if heading in ("what", "device") else "right")
     for each in results:

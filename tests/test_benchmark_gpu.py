@@ -44,13 +44,13 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
 
 
 def test_a_gpu_is_given_large_batches_and_nothing_on_the_cpu() -> None:
-    ratings, size = made_up(2000, 60, 50), gpu.Size(60, 50, 2000)
+    both = 2 * [(made_up(2000, 60, 50), gpu.Size(60, 50, 2000))]
     with PretendedGpu():
-        given = list(gpu.lines(GPU, ratings, ratings, (size, size), every=False))
+        given = list(gpu.lines(GPU, *both, n_threads=1, every=False))
         names = [what for what, _, _ in given]
         assert names[2:] == ["epoch, batches of 65,536", "sweep"]
         losses = {what: next(rounds).loss for what, _, rounds in given}
-    on_cpu = gpu.lines(torch.device("cpu"), ratings, ratings, (size, size), every=True)
+    on_cpu = gpu.lines(torch.device("cpu"), *both, n_threads=1, every=True)
     for what, _, rounds in on_cpu:
         if what in losses:
             assert next(rounds).loss == pytest.approx(losses[what], rel=1e-3), what

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,18 +18,18 @@ from cf.training import fast_gradients, graph, optim
 from cf.training import fit as loop
 from cf.training.checkpoint import ModelSpec
 from cf.training.graph import N_WARM_UP, RepeatedSteps, can_repeat
+from tests import trained
 from tests.devices import GPU, PretendedGpu, recorded
 
 Pair = tuple[Ratings, Ratings]
 Rates = NDArray[np.float64]
 N_EPOCHS = 3
 BATCH_SIZE = 64
-FACTORS = {"n_factors": 4, "init_range": [-0.3, 0.3]}
+SECTIONS = yaml.safe_load(trained.PARAMS.read_text())
 MODELS = {
-    "dot": FACTORS,
-    "dotbias": FACTORS,
-    "dotbias_ensemble": FACTORS | {"n_members": 3, "offset_damping": 5.0, "user_bias_decay": 0.5},
-    "embnet": FACTORS | {"n_hidden": 5, "dropout": [0.1, 0.5], "range_margin": 0.5},
+    section["model"]["name"]: {**section["model"], "n_factors": 4}
+    for name, section in SECTIONS.items()
+    if name.startswith("train_") and base.find(section["model"]["name"]).repeatable
 }
 OPTIMIZERS = {
     "sgd": config.SGD(name="sgd", momentum=0.9, weight_decay=0.01),
@@ -48,7 +49,7 @@ def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def build(name: str, optimizer: str, train: Ratings) -> tuple[Model, optim.Optimizer]:
     torch.manual_seed(0)
-    model = ModelSpec({"name": name, **MODELS[name]}, 60, 80, (0.5, 5.0)).build("test")
+    model = ModelSpec.from_data(MODELS[name], trained.FACTS, trained.ITEMS, "test").build("test")
     model.before_training(train)
     return model.train(), optim.build(OPTIMIZERS[optimizer], model, len(train))
 
@@ -201,19 +202,19 @@ def test_fit_is_the_same_on_a_gpu_with_steps_that_are_repeated(
 ) -> None:
     schedule = config.Schedule(n_epochs=[2, 1], learning_rate=[0.0625, 0.03125], anneal="none")
 
-    def trained(device: torch.device) -> tuple[list[float], dict[str, Tensor]]:
+    def fitted(device: torch.device) -> tuple[list[float], dict[str, Tensor]]:
         model = build(name, optimizer, planted[0])[0].to(device)
         stepper = optim.build(OPTIMIZERS[optimizer], model, len(planted[0]))
         found = list(loop.fit(model, *planted, stepper, schedule, BATCH_SIZE))
         state = {key: value.cpu() for key, value in model.state_dict().items()}
         return [epoch.valid_loss for epoch in found], state
 
-    losses, weights = trained(torch.device("cpu"))
+    losses, weights = fitted(torch.device("cpu"))
     monkeypatch.setattr(loop, "can_repeat", lambda *given: True)
     capture = partial(recorded, n_warm_up=N_WARM_UP)
     monkeypatch.setattr(loop, "RepeatedSteps", partial(RepeatedSteps, capture=capture))
     with PretendedGpu():
-        on_gpu = trained(GPU)
+        on_gpu = fitted(GPU)
     assert on_gpu[0] == losses
     assert all(torch.equal(on_gpu[1][key], weights[key]) for key in weights)
 
@@ -225,9 +226,5 @@ def test_steps_are_repeated_on_a_gpu_alone_and_where_there_are_enough(planted: P
     assert not can_repeat(model, stepper, N_WARM_UP, cuda)
     assert not can_repeat(model, stepper, N_WARM_UP + 1, torch.device("cpu"))
     assert not can_repeat(model, torch.optim.Adam(model.parameters()), N_WARM_UP + 1, cuda)
-    model.__class__ = type("Mine", (type(model),), {"repeatable": False})
+    model.repeatable = False
     assert not can_repeat(model, stepper, N_WARM_UP + 1, cuda)
-
-
-def test_all_models_that_say_so_are_repeated_here() -> None:
-    assert {name for name in base.names() if base.find(name).repeatable} == set(MODELS)

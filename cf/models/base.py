@@ -48,7 +48,7 @@ class Model(nn.Module):
     item_columns: Tensor
     decay_scales: Mapping[str, float] = MappingProxyType({})
     row_parts: int = 1
-    repeatable: ClassVar[bool] = False
+    repeatable: bool = False
     # A rating of the data is `factor` times the model's, plus `offset`: models see all ratings on
     # the scale MODEL_RANGE, since learning rates and priors fit no other.
     factor: float = 1.0
