@@ -14,6 +14,7 @@ import platform
 import statistics
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,15 +112,13 @@ def lines(
     """
     section = config.load(paths.PARAMS, "train_dotbias", config.Training)
     assert isinstance(section.optimizer, config.Adam)
+    adam, batch_size = section.optimizer, section.batch_size
     on_gpu, n_factors = device.type != "cpu", section.model["n_factors"]
-    for repeated in (True, False) if on_gpu or every else (True,):
-        what = f"notebook's epoch, batches of {section.batch_size}"
-        settings = n_factors, section.optimizer, section.batch_size, section.n_threads, repeated
-        yield (
-            what + ", not captured" * (not repeated),
-            len(notebook[0]),
-            epochs(device, *notebook, *settings),
-        )
+    what = f"notebook's epoch, batches of {batch_size}"
+    small = partial(epochs, device, *notebook, n_factors, adam, batch_size, section.n_threads)
+    yield what, len(notebook[0]), small()
+    if on_gpu or every:
+        yield f"{what}, not captured", len(notebook[0]), small(repeated=False)
     for batch_size, fits in ((LARGE_BATCH, on_gpu), (1, not on_gpu)):
         if fits or every:
             rounds = epochs(device, *large, N_FACTORS, ROWWISE, batch_size, n_threads)
@@ -155,12 +154,14 @@ def main() -> None:
     names = [given.device] if given.device else ["cpu", *["cuda"] * torch.cuda.is_available()]
     chosen = [devices.choose(name, "--device") for name in names]
     sizes = (SMALL, SMALL) if given.small else (NOTEBOOK, LARGE)
-    ratings = [(made_up(size.n_ratings, size.n_users, size.n_items), size) for size in sizes]
+    notebook, large = (
+        (made_up(size.n_ratings, size.n_users, size.n_items), size) for size in sizes
+    )
     n_threads = torch.get_num_threads()
     console = Console(width=110)
     results: list[dict[str, Any]] = []
     for device in chosen:
-        for what, n_ratings, rounds in lines(device, *ratings, n_threads, every=given.small):
+        for what, n_ratings, rounds in lines(device, notebook, large, n_threads, given.small):
             found = measured(rounds)
             seconds = statistics.median(each.seconds for each in found)
             results.append(
