@@ -110,6 +110,23 @@ def test_a_recorded_step_repeated_is_the_ordinary_loop_to_the_bit(
     assert seen == N_EPOCHS * ([BATCH_SIZE] * 5 + [n_left] * (n_left > 0))
 
 
+@pytest.mark.parametrize("n_taken", [0, N_WARM_UP])
+def test_where_nothing_can_be_captured_the_steps_are_ordinary(n_taken: int, planted: Pair) -> None:
+    def refuse(step: graph.Step) -> graph.Step:
+        for _ in range(n_taken):
+            step()
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    train = planted[0].take(np.arange(5 * BATCH_SIZE + 17))
+    seen: list[int] = []
+    losses, params = repeated("dotbias", "adam", train, refuse, seen)
+    expected_losses, expected = ordinary("dotbias", "adam", train)
+    assert losses == pytest.approx(expected_losses, rel=1e-14)
+    for key, param in params.items():
+        assert torch.equal(param, expected[key]), key
+    assert seen == N_EPOCHS * ([BATCH_SIZE] * 5 + [17])
+
+
 def test_the_stand_in_repeats_what_was_executed_and_no_python() -> None:
     counts = {"python": 0}
     x = torch.zeros(3)

@@ -96,8 +96,11 @@ class RepeatedSteps:
             if isinstance(self.optimizer, RowwiseAdagrad):
                 self.optimizer.rows_looked_up = rows_looked_up
             if self.repeat is None:
-                self.repeat = self.capture(self._step)
-                n_taken = N_WARM_UP
+                try:
+                    self.repeat = self.capture(self._step)
+                except RuntimeError:  # this CUDA cannot capture it
+                    self.repeat = self._step
+                n_taken = int(self.batch)
             for number in range(self.n_batches):
                 if number >= n_taken:
                     self.repeat()
