@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -215,15 +216,46 @@ def test_the_kernel_is_kept_on_disk_or_compiled_each_time(
     """Where neither the folder of the code nor the home takes files, there is no cache."""
     code = (
         "import numba.core.caching as caching\n"
-        "locators = caching.CacheImpl._locator_classes\n"
+        "from cf.core import jit\n"
         "USE\n"
         "from cf.training import rowwise_kernel as kernel\n"
-        "print(type(kernel.steps._cache).__name__)"
+        "cache = kernel.steps._cache\n"
+        "print(type(cache).__name__, getattr(cache, 'cache_path', ''))"
     )
-    cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    none = code.replace("USE", "locators.clear()")
-    assert run_python(code.replace("USE", ""), pytestconfig.rootpath, cache) == "FunctionCache"
-    assert run_python(none, pytestconfig.rootpath, {}) == "NullCache"
+    root = pytestconfig.rootpath
+    chosen = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    assert run_python(code.replace("USE", ""), root, chosen).startswith(f"FunctionCache {tmp_path}")
+    none = "jit.numba.config.CACHE_LOCATOR_CLASSES = ''; caching.CacheImpl._locator_classes.clear()"
+    assert run_python(code.replace("USE", none), root, {}).startswith("NullCache")
+
+
+HITS = """
+import numpy as np
+from cf.training import batch_kernel
+def ones(*shape): return np.ones(shape, np.float32)
+index, tables = np.zeros(1, np.int64), [ones(2, 3), ones(2, 3), ones(2, 1), ones(2, 1)]
+rest = ones(0, 1), np.float32(1), np.float32(1), ones(1, 1), ones(1)
+batch_kernel.forward(index, index, ones(1), *tables, *rest)
+print(sum(batch_kernel.forward.stats.cache_hits.values()))
+"""
+
+
+def test_what_is_compiled_is_shared_by_copies_of_the_code_and_by_no_other_code(
+    pytestconfig: pytest.Config, tmp_path: Path
+) -> None:
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("one", "two"):
+        shutil.copytree(pytestconfig.rootpath / "cf", tmp_path / name / "cf", ignore=ignored)
+
+    def hits(name: str) -> str:
+        home = {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(tmp_path / name)}
+        return run_python(HITS, tmp_path / name, home)
+
+    assert hits("one") == "0"
+    assert hits("two") == "1"
+    other = tmp_path / "two/cf/training/rowwise_kernel.py"  # whose functions it might call
+    other.write_text(other.read_text() + "\n# changed\n")
+    assert hits("two") == "0"
 
 
 def run_python(code: str, folder: Path, variables: dict[str, str]) -> str:

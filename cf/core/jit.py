@@ -1,12 +1,20 @@
-"""Functions compiled by numba, which is optional: import this only to use it."""
+"""Functions compiled by numba, which is optional: import this only to use it.
 
+What is compiled is kept in the user's folder for caches, by the content of all files that compile.
+So a fresh clone, or the folder of an experiment, compiles nothing that another one has.
+"""
+
+import hashlib
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import numba
+import platformdirs
 from numba import njit
+from numba.core import caching
 
-# A change here needs a change in the files of the functions: by these alone numba tells whether
-# what it kept is out of date.
 OPTIONS = {
     "nogil": True,
     "error_model": "numpy",
@@ -19,6 +27,36 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function compiled by numba, kept on disk where there is a place to write to."""
     try:
         found: Callable[..., Any] = njit(cache=True, **OPTIONS)(function)
-    except RuntimeError:  # neither here, nor in NUMBA_CACHE_DIR, nor in the home
+    except RuntimeError:  # neither there, nor in NUMBA_CACHE_DIR, nor beside the code
         found = njit(**OPTIONS)(function)
     return found
+
+
+@cache
+def sources_digest() -> str:
+    """A digest of this file and of those of the package that import it: a function may call others.
+
+    numba itself looks at a function's own file alone.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        content = path.read_bytes()
+        if b"cf.core.jit" in content or path == Path(__file__):
+            digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+# As in numba's documentation of NUMBA_CACHE_LOCATOR_CLASSES, which an older numba does not have;
+# that one keeps what it compiles beside the code.
+if hasattr(caching, "UserWideCacheLocator") and not numba.config.CACHE_DIR:
+
+    class ByContent(caching.UserWideCacheLocator):  # type: ignore[misc]
+        """The folder of a compiled function: the same wherever its code lies."""
+
+        def get_cache_path(self) -> str:
+            """One folder for each state of the code, and in it one for each folder of the code."""
+            root = platformdirs.user_cache_path("cf") / "compiled" / sources_digest()
+            return str(root / Path(self._py_file).parent.name)
+
+    here = f"{ByContent.__module__}.{ByContent.__name__}"
+    numba.config.CACHE_LOCATOR_CLASSES = f"{here},InTreeCacheLocator"
