@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from benchmarks.peers import factorization_machine, one, ours
-from benchmarks.peers.__main__ import version
 from benchmarks.peers.case import Case, System
+from benchmarks.peers.children import version
 from benchmarks.peers.systems import SYSTEMS
-from benchmarks.peers.table import Measured, markdown, table
+from benchmarks.peers.table import Measured, changes, markdown, medians, table
 from cf.core.ratings import Indices, Ratings
 from cf.evaluation import ranking
 
@@ -94,6 +94,17 @@ def test_ratios_are_the_median_of_the_rounds_own() -> None:
         "import, s": "1.00",
         "peak, MiB": "100",
     }
+
+
+def test_what_changed_since_the_last_run_is_said_of_the_systems_of_both() -> None:
+    before = {"a": {"score": 0.81, "fitted": 1.0, "predicted": 1.0}}
+    runs = [Measured(score, 0.0, fitted, 2.0, 0.0, 0.0) for score, fitted in ((0.8, 2), (0.79, 9))]
+    now = medians({"a": [*runs, Measured(0.7, 0.0, 1, 2.0, 0.0, 0.0)], "b": runs})
+    assert now["a"]["score"] == 0.79
+    assert changes("RMSE", now, before) == [
+        "a: RMSE 0.8100, now 0.7900; 2.00 times the seconds",
+    ]
+    assert changes("RMSE", now, {}) == []
 
 
 def test_markdown_lines_up() -> None:

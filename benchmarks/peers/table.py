@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,28 @@ class Measured:
     def seconds(self) -> float:
         """To fit and predict."""
         return self.fitted + self.predicted
+
+
+def medians(rounds: Mapping[str, Sequence[Measured]]) -> dict[str, dict[str, float]]:
+    """Of each system, the median over its rounds of each figure, by its name in `Measured`."""
+    return {
+        name: {key: statistics.median(asdict(run)[key] for run in runs) for key in asdict(runs[0])}
+        for name, runs in rounds.items()
+    }
+
+
+def changes(
+    scored: str, now: Mapping[str, Mapping[str, float]], before: Mapping[str, Mapping[str, float]]
+) -> list[str]:
+    """A line for each system of both runs: score and seconds of `medians`, before and now."""
+    lines = []
+    for name in now:
+        if name in before:
+            then, seconds = before[name], now[name]["fitted"] + now[name]["predicted"]
+            ratio = seconds / (then["fitted"] + then["predicted"])
+            score = f"{scored} {then['score']:.4f}, now {now[name]['score']:.4f}"
+            lines.append(f"{name}: {score}; {ratio:.2f} times the seconds")
+    return lines
 
 
 def table(

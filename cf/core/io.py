@@ -66,7 +66,8 @@ def read_parquet(path: Path, needed: Sequence[str] = (), only: bool = False) -> 
     with _reading(path):
         there = parquet.read_schema(path).names
         columns = [name for name in there if name in needed] if only else None
-        frame = pd.read_parquet(path, "pyarrow", columns, to_pandas_kwargs=in_place)
+        # `pd.read_parquet` takes these since pandas 3; LensKit, a peer in benchmarks, needs 2.
+        frame: pd.DataFrame = parquet.read_table(path, columns=columns).to_pandas(**in_place)
         pa.default_memory_pool().release_unused()
         return _with_columns(frame, needed)
 
