@@ -72,9 +72,11 @@ bench-large: $(READY)  ## measure each stage on made-up ratings of ml-32m's shap
 bench-gpu: $(READY)    ## measure an epoch and a sweep on the CPU and on a GPU: five minutes
 	@python -m benchmarks.gpu --json benchmarks/gpu.json
 
-peers: $(READY) $(PEERS) scm   ## measure other libraries beside cf's models, on the same rows
+peers: $(READY) $(PEERS) scm   ## measure other libraries beside cf's models: 20 minutes
 	@dvc repro --quiet split
-	@.venv-bench/bin/python -m benchmarks.peers --rounds 3
+	@.venv-bench/bin/python -m benchmarks.peers --rounds 3 --json benchmarks/peers.json
+	@.venv-bench/bin/python -m benchmarks.floor --rounds 3 --json benchmarks/floor.json
+	@.venv-bench/bin/python -m benchmarks.frontier
 
 ladder: $(READY) $(PEERS)      ## bayesmf as params.yaml has it, on rows that others publish on
 	@.venv-bench/bin/python -m benchmarks.ladder

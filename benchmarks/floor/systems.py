@@ -258,7 +258,7 @@ SYSTEMS = {
             anew=True,
         ),
         System("cf bayesmf, ids and user noise", "cf", bayesmf, anew=True),
-        System("cornac MF", "cornac", partial(cornac, 0.005, 0.005)),
+        System("cornac MF", "cornac", partial(cornac, 0.0055, 0.005)),
         System("LensKit BiasedMF", "lenskit", partial(lenskit, 0.01)),
         System("implicit ALS", "implicit", partial(implicit, 1000.0, 0.01)),
         System("Surprise SVD", "scikit-surprise", partial(surprise, 0.005, 0.01), anew=True),

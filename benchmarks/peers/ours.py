@@ -22,10 +22,20 @@ def bias(case: Case) -> Steps:
     return baseline.predict(case.valid.users, case.valid.items)
 
 
-def gradient(section: str, case: Case) -> Steps:
+ROWWISE: dict[str, Any] = {
+    "model": {"name": "dotbias", "n_factors": 50, "init_range": [-0.01, 0.01]},
+    "batch_size": 1,
+    "optimizer": {"name": "rowwise_adagrad", "eps": 1.0, "weight_decay": 0.1},
+    "schedule": {"n_epochs": [20], "learning_rate": 0.05, "anneal": "cosine"},
+}
+"""dotbias with row-wise Adagrad, as docs/models.md has it for the notebook's rows."""
+
+
+def gradient(section: str, changes: dict[str, Any], case: Case) -> Steps:
     """A model that is trained by batches; unknown items have the row they began with, decayed."""
     import torch
 
+    import cf.core.jit  # noqa: F401 (numba, which the first step would import)
     from cf.models import base
     from cf.training import device as devices
     from cf.training import optim as optimizers
@@ -34,6 +44,7 @@ def gradient(section: str, case: Case) -> Steps:
 
     yield
     training = config.load(paths.PARAMS, section, Training)
+    training = Training.model_validate(training.model_dump() | changes)
     devices.prepare(torch.device("cpu"), case.n_threads, case.seed)
     model = ModelSpec(training.model, case.n_users, case.n_items, case.rating_range).build(section)
     optimizer = optimizers.build(training.optimizer, model, len(case.train))
@@ -47,6 +58,7 @@ def gradient(section: str, case: Case) -> Steps:
 
 def sampled(changes: dict[str, Any], case: Case) -> Steps:
     """bayesmf, with some switches set otherwise; unknown items are drawn from their prior."""
+    import cf.core.jit  # noqa: F401 (numba, which the first sweep would import)
     from benchmarks import bayesmf
     from cf.models import base
 
@@ -90,8 +102,9 @@ STARS = [
     System("cf bayesmf", "cf", partial(sampled, {})),
     System("cf bayesmf, ids and user noise", "cf", partial(sampled, OFF | {"user_noise": True})),
     System("cf bayesmf, ids only", "cf", partial(sampled, OFF)),
-    System("cf dotbias_ensemble", "cf", partial(gradient, "train_dotbias_ensemble")),
-    System("cf dotbias", "cf", partial(gradient, "train_dotbias")),
+    System("cf dotbias_ensemble", "cf", partial(gradient, "train_dotbias_ensemble", {})),
+    System("cf dotbias", "cf", partial(gradient, "train_dotbias", {})),
+    System("cf dotbias, row-wise Adagrad", "cf", partial(gradient, "train_dotbias", ROWWISE)),
     System("cf bias", "cf", bias),
 ]
 LISTS = [
