@@ -8,7 +8,7 @@ import pytest
 from benchmarks.floor.__main__ import ABOVE, write
 from benchmarks.floor.one import measure, read
 from benchmarks.floor.systems import EPOCHS, SYSTEMS, Case
-from benchmarks.floor.table import Measured, Point, changes, medians, table
+from benchmarks.floor.table import Measured, Point, changes, middle, table
 
 SIZES = 300, 200, 30_000
 
@@ -69,7 +69,7 @@ def test_medians_ratios_and_who_never_reaches_it() -> None:
         ["b", "1", "0.00%", "2", "60.00", "2.00", "40.00", "2.00"],
         ["c", "1", "20.00%", "2", "never", "never", "never", "never"],
     ]
-    now = {name: medians(runs, 1.01) for name, runs in rounds.items()}
+    now = {name: middle(runs, 1.01) for name, runs in rounds.items()}
     assert now["c"]["fitted"] is None
     assert now["a"] == {"converted": 1, "fitted": 2, "points": [Point(1, 1, 1.5), Point(2, 2, 1)]}
     before = {"a": now["a"] | {"fitted": 5.0}, "c": now["a"]}

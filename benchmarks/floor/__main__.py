@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.floor.systems import SYSTEMS
-from benchmarks.floor.table import Measured, Point, changes, medians, table
+from benchmarks.floor.table import Measured, Point, changes, middle, table
 from benchmarks.peers.children import result, say, version
 from cf.core import io
 from cf.data.synthetic import SHAPES, make
@@ -100,7 +100,7 @@ def main() -> None:
     print(*table(rounds, versions, floor, target), sep="\n")
     if given.json:
         kept = io.read_json(given.json) if given.json.exists() else {"systems": {}}
-        now = {name: medians(runs, target) for name, runs in rounds.items()}
+        now = {name: middle(runs, target) for name, runs in rounds.items()}
         if lines := changes(now, kept["systems"]):
             print("", f"Since the run in {given.json}:", *lines, sep="\n")
         content = {"floor": floor, "systems": kept["systems"] | now}

@@ -38,20 +38,19 @@ class Measured:
         return next((point.seconds for point in self.points if point.rmse <= target), float("inf"))
 
 
-def medians(runs: Sequence[Measured], target: float) -> dict[str, Any]:
-    """The rounds of a system in one: `converted`, `fitted` to the target or None, `points`.
+def middle(runs: Sequence[Measured], target: float) -> dict[str, Any]:
+    """The round with the median time: `converted`, `fitted` to the target or None, `points`.
 
-    A point is there if it is in all rounds.
+    Of an even number of rounds, the slower one of the two in the middle.
     """
-    fitted = statistics.median(run.seconds_to(target) for run in runs)
-    points = [
-        Point(*map(statistics.median, zip(*same, strict=True)))
-        for same in zip(*(run.points for run in runs), strict=False)
-    ]
+    ordered = sorted(runs, key=lambda run: run.converted + run.seconds_to(target))
+    run = ordered[len(runs) // 2]
+    fitted = run.seconds_to(target)
+    reached = fitted < float("inf")
     return {
-        "converted": statistics.median(run.converted for run in runs),
-        "fitted": None if fitted == float("inf") else fitted,
-        "points": points,
+        "converted": run.converted,
+        "fitted": fitted if reached else None,
+        "points": run.points,
     }
 
 
@@ -61,7 +60,7 @@ def table(
     floor: float,
     target: float,
 ) -> list[str]:
-    """The lines of a table with a row a system: medians over the rounds.
+    """The lines of a table with a row a system: the round with the median time.
 
     Ratios are to the first system's seconds: the median of the rounds' own, so that a machine that
     slows down slows both.
@@ -71,19 +70,19 @@ def table(
     costs = ("to 1%, s", times, "fit alone, s", times)
     rows = [["system", "version", "above the floor", "epochs", *costs]]
     for name, runs in rounds.items():
-        found = medians(runs, target)
+        found = middle(runs, target)
         last = found["points"][-1]
-        cells = [name, versions[name], f"{last.rmse / floor - 1:.2%}", f"{last.epochs:.0f}"]
+        row = [name, versions[name], f"{last.rmse / floor - 1:.2%}", f"{last.epochs}"]
         for converting in (True, False):
-            seconds, base = (
-                [run.converted * converting + run.seconds_to(target) for run in each]
-                for each in (runs, first)
+            ratio = statistics.median(
+                (run.converted * converting + run.seconds_to(target))
+                / (base.converted * converting + base.seconds_to(target))
+                for run, base in zip(runs, first, strict=True)
             )
-            ratios = [a / b for a, b in zip(seconds, base, strict=True)]
             reached = found["fitted"] is not None
-            for values in (seconds, ratios):
-                cells.append(f"{statistics.median(values):.2f}" if reached else "never")
-        rows.append(cells)
+            seconds = found["converted"] * converting + (found["fitted"] or 0)
+            row += [f"{seconds:.2f}", f"{ratio:.2f}"] if reached else ["never", "never"]
+        rows.append(row)
     return markdown(rows)
 
 
