@@ -2,8 +2,9 @@
 
 Each system is fitted in a process of its own, for longer and longer, until its RMSE on held-out
 ratings is at most 1.01 times what the truth has there, without the times of ratings. Systems are
-measured in turn, round by round, one seed each; medians are shown. The figures go into a JSON file,
-which the next run compares with, and from which `python -m benchmarks.frontier` draws.
+measured in turn, round by round, one seed each, and of each the round with the median time is
+shown. The figures go into a JSON file, which the next run compares with, and from which
+`python -m benchmarks.frontier` draws.
 
 The ratings are denser than in MovieLens: nine parameters a user and item, estimated from n ratings
 in all, cost about 9 (users + items) / (2 n) in RMSE, which has to be less than 1%.
@@ -91,10 +92,10 @@ def main() -> None:
                 say(f"round {seed}: {name}: {rmse / floor - 1:.2%} above, {seconds:.2f} s")
 
     target = ABOVE * floor
+    sizes = f"{given.ratings:,} made-up ratings by {given.users:,} users of {given.items:,} items"
+    cores = f"{given.threads} thread(s) each on {os.cpu_count()} cores"
     print(
-        f"{given.ratings:,} made-up ratings by {given.users:,} users of {given.items:,} items: "
-        f"medians of {given.rounds} round(s), {given.threads} thread(s) each on {os.cpu_count()} "
-        f"cores; the floor is {floor:.4f}\n"
+        f"{sizes}: the middle one of {given.rounds} round(s), {cores}; the floor is {floor:.4f}\n"
     )
     versions = {name: version(SYSTEMS[name].package) or "" for name in rounds}
     print(*table(rounds, versions, floor, target), sep="\n")

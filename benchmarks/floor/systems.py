@@ -1,7 +1,7 @@
 """What is measured: cf's models and other libraries, fitted for longer and longer.
 
 All have as many factors as are planted. The other settings of each were chosen by its curve on
-ratings from another seed, of some ten combinations of learning rate and regularization.
+ratings from another seed: docs/results.md says from how many.
 """
 
 from collections.abc import Callable, Iterator
