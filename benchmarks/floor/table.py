@@ -71,8 +71,8 @@ def table(
     rows = [["system", "version", "above the floor", "epochs", *costs]]
     for name, runs in rounds.items():
         found = middle(runs, target)
-        last = found["points"][-1]
-        row = [name, versions[name], f"{last.rmse / floor - 1:.2%}", f"{last.epochs}"]
+        best = min(found["points"], key=lambda point: point.rmse)
+        row = [name, versions[name], f"{best.rmse / floor - 1:.2%}", f"{best.epochs}"]
         for converting in (True, False):
             ratio = statistics.median(
                 (run.converted * converting + run.seconds_to(target))
