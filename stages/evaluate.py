@@ -2,18 +2,21 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 
 from cf.baselines.bias import Bias, GlobalMean
 from cf.core import config, io, paths
-from cf.core.errors import exit_on_input_error
+from cf.core.errors import InputError, exit_on_input_error
 from cf.core.names import IDS, KEYS, SD
 from cf.core.progress import working
 from cf.core.ratings import Provenance, Ratings, SplitInfo, Stars, is_cold
 from cf.evaluation import bootstrap, calibration, champion, leaderboard, metrics, strata
 from cf.reporting.tables import leaderboard_table
 from cf.tracking.record import read_all, recording
+
+MOST = 1e12  # of a predicted rating: the squares of larger ones are no use
 
 
 @exit_on_input_error
@@ -31,8 +34,8 @@ def main() -> None:
         print(
             f"WARNING: {name} is not scored: params.yaml has it, but no stage of dvc.yaml made it."
         )
-    train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
-    held_out = Ratings.from_frame(io.read_parquet(paths.SPLIT_FILES[params.part]))
+    train = Ratings.read(paths.TRAIN)
+    held_out = Ratings.read(paths.SPLIT_FILES[params.part])
     user_ids = io.read_parquet(paths.ENCODED_USERS, ["user_id"])["user_id"]
     items = io.read_parquet(paths.ENCODED_ITEMS, ["item_id", "title", "genres"])
     sizes = provenance.n_users, provenance.n_items
@@ -103,6 +106,13 @@ def predict(
             sds[name] = sd
         if model.takes_time and held_out.timestamps is not None:
             without_times[name] = base.predict(model, *pairs)
+        for values in (predicted[name], sds.get(name), without_times.get(name)):
+            if values is not None and not (np.abs(values) < MOST).all():
+                raise InputError(
+                    f"{paths.MODELS / name}: predicts what is no rating (infinite, or above "
+                    f"{MOST:g}). Its training has diverged: lower the learning_rate in "
+                    f"train_{name} of params.yaml, then run `dvc repro`."
+                )
     return predicted, sds, without_times
 
 

@@ -18,7 +18,7 @@ from cf.reporting.html import Commit
 from cf.reporting.style import save
 from cf.tracking.record import RunRecord, read_all, recording, set_figures
 
-TEXT = dict.fromkeys(("model", "label", "dataset", "part"), "str")
+TEXT = dict.fromkeys(("model", "label", "dataset", "part", "stratum"), "str")
 """Columns of tables that are text, whatever it looks like."""
 
 
@@ -70,7 +70,7 @@ def write_page(results: Results, split: SplitInfo) -> None:
         results,
         metrics=io.read_json(paths.METRICS),
         data=io.read_json(paths.DATA),
-        params=config.parse_yaml(paths.PARAMS.read_text(encoding="utf-8")),
+        params=config.sections(paths.PARAMS),
         split=split,
         figures={path.stem: path.read_bytes() for path in paths.VECTOR_FIGURES.glob("*.svg")},
         commit=Commit(*head, *before) if head else None,

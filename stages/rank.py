@@ -36,10 +36,10 @@ def main() -> None:
     split.n_leaked_in(part)  # raises where there is no such part
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     records = read_all(split)
-    train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
+    train = Ratings.read(paths.TRAIN)
     data = train, provenance.n_users, provenance.n_items
-    held_out = Ratings.from_frame(io.read_parquet(paths.SPLIT_FILES[part]))
-    exclude = Ratings.from_frame(io.read_parquet(paths.VALID)) if part == "test" else None
+    held_out = Ratings.read(paths.SPLIT_FILES[part])
+    exclude = Ratings.read(paths.VALID) if part == "test" else None
     try:
         task = ranking.make_task(train, held_out, *data[1:], rank.relevant, exclude)
     except InputError as error:  # ratings can be evaluated all the same

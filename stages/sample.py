@@ -33,8 +33,8 @@ def main() -> None:
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     provenance.require_ratings(context)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
-    train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
-    valid = Ratings.from_frame(io.read_parquet(paths.VALID))
+    train = Ratings.read(paths.TRAIN)
+    valid = Ratings.read(paths.VALID)
     users = io.read_parquet(paths.ENCODED_USERS, ["user_id"])
     items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
     tags = io.read_parquet(paths.ENCODED_TAGS, ["item", "tag", "timestamp"])
@@ -69,6 +69,8 @@ def main() -> None:
         code = sorted(path for pattern in CODE for path in Path().glob(pattern))
         parts = [section.model_dump_json(), str(chosen), *engine(), *map(io.digest, [*DATA, *code])]
         chain = ChainCheckpoint(paths.CHAINS / f"{name}.safetensors", fingerprint="\n".join(parts))
+        if chain.is_damaged():
+            print(f"{name}: {chain.path} is damaged: the sampling begins anew.")
         sweeps = []
         with progress_bar(name, gibbs.n_sweeps) as bar:
             for sweep in sample(model, train, valid, *features, gibbs, chain):

@@ -237,3 +237,43 @@ def test_a_name_that_two_values_have_is_refused_in_words() -> None:
 def test_a_cross_validation_trains_each_fold_with_different_seeds() -> None:
     with pytest.raises(InputError, match=r"cv\.seeds: expected different seeds, got \[1, 1\]"):
         config.validate({"n_folds": 2, "seeds": [1, 1], "jobs": 1}, "cv", config.Cv)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 5000, "too deep"),
+        ("ingest: " + "{a: " * 5000, "too deep"),
+        ("ingest: {day: 2001-99-99}", "month must be in"),
+        ("ingest: {n: " + "1" * 5000 + "}", "digits"),
+        ("split: {}\nsplit: {}", "the key split is there twice"),
+        ("split: {seed: 1, method: random, seed: 2}", "the key seed is there twice"),
+        ("- {a: 1, a: 2}", "the key a is there twice"),
+        ("a: [", "not readable as YAML"),
+        ("- a", "expected named sections, got list"),
+        ("\x00", "not readable as YAML"),
+    ],
+)
+def test_a_file_that_is_no_params_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(InputError, match=r"params\.yaml: ") as caught:
+        config.load(path, "split", config.Split)
+    assert reason in str(caught.value)
+
+
+def test_a_folder_or_other_bytes_are_no_params(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.mkdir()
+    with pytest.raises(InputError, match=r"params\.yaml: cannot be read \(Is a directory\)"):
+        config.load(path, "split", config.Split)
+    path.rmdir()
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"params\.yaml: not readable as YAML"):
+        config.load(path, "split", config.Split)
+
+
+def test_a_section_called_by_a_number_is_no_hindrance(tmp_path: Path) -> None:
+    path = written(tmp_path, "1: {}\n2001-01-01: {}\nnull: {}\nsplits: {}\n")
+    with pytest.raises(InputError, match=r"split: this section is missing.* called splits"):
+        config.load(path, "split", config.Split)
+    assert config.trained_models(path) == []

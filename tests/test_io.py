@@ -1,11 +1,24 @@
-from errno import EACCES, ENOSPC
+import os
+from contextlib import suppress
+from errno import EACCES, EIO, ENOSPC
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors import SafetensorError
 
 from cf.core.errors import InputError
-from cf.core.io import atomic_write, read_csv, round_floats, write_csv
+from cf.core.io import (
+    atomic_write,
+    read_csv,
+    read_json,
+    read_parquet,
+    round_floats,
+    without_formulas,
+    write_csv,
+)
+from cf.core.ratings import Ratings
 
 
 def write_half_then(error, path):
@@ -45,6 +58,62 @@ def test_a_disk_that_refuses_is_named_with_a_remedy(tmp_path, code, reason):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_librarys_own_error_of_writing_is_a_message(tmp_path):
+    with pytest.raises(InputError, match=r"cannot write .*weights: I/O error: no space"):
+        write_half_then(SafetensorError("I/O error: no space"), tmp_path / "weights")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_on_the_disk_replaces_nothing(tmp_path, monkeypatch):
+    def refuse(descriptor):
+        raise OSError(EIO, "Input/output error")
+
+    path = tmp_path / "facts.json"
+    path.write_text("old")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with (
+        pytest.raises(InputError, match=r"cannot write .*Input/output error"),
+        atomic_write(path) as tmp,
+    ):
+        tmp.write_text("new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_is_on_the_disk_before_its_name_and_then_the_name(tmp_path, monkeypatch):
+    steps = []
+    fsync, replace = os.fsync, Path.replace
+
+    def synced(descriptor):
+        steps.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    def renamed(path, target):
+        steps.append("renamed")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    with atomic_write(tmp_path / "facts.json") as tmp:
+        tmp.write_text("new")
+    assert steps == [str(tmp), "renamed", str(tmp_path)]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027])
+def test_colleagues_read_what_the_umask_lets_them(tmp_path, umask):
+    path = tmp_path / "weights"
+    before = os.umask(umask)
+    try:
+        with atomic_write(path) as tmp:  # as safetensors writes: a private file takes its place
+            private = tmp_path / "private"
+            private.write_text("w")
+            private.chmod(0o600)
+            private.replace(tmp)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
 def test_a_parent_that_is_a_file_is_a_message(tmp_path):
     (tmp_path / "data").write_text("")
     with pytest.raises(InputError, match=r"cannot write .*ratings\.parquet"):
@@ -78,3 +147,67 @@ def test_a_table_that_is_missing_or_damaged_is_named(tmp_path, content):
         (tmp_path / "t.csv").write_text(content)
     with pytest.raises(InputError, match=r"t\.csv: cannot be read .*`dvc repro` makes it"):
         read_csv(tmp_path / "t.csv", {"n": int, "x": float})
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        *((text, dict[str, float]) for text in ("", "[1]", "null", '{"a": "x"}', "{", '"a"')),
+        ("[" * 100_000, list),
+        ("1" * 5_000, int),
+    ],
+)
+def test_json_that_is_damaged_is_named(tmp_path, content, kind):
+    (tmp_path / "facts.json").write_text(content)
+    with pytest.raises(InputError, match=r"facts\.json: cannot be read .*`dvc repro` makes it"):
+        read_json(tmp_path / "facts.json", kind)
+
+
+def test_a_number_that_is_text_is_named(tmp_path):
+    (tmp_path / "t.csv").write_text("model,rmse\ndot,much\n")
+    with pytest.raises(InputError, match=r"t\.csv: cannot be read .*column rmse holds"):
+        read_csv(tmp_path / "t.csv", ["model", "rmse"], {"model": "str"})
+
+
+@pytest.mark.parametrize("name", ["user", "item", "rating", "row"])
+@pytest.mark.parametrize("damage", ["text", "nothing", "gone"])
+def test_a_table_of_ratings_that_is_damaged_is_named(tmp_path, name, damage):
+    path = tmp_path / "train.parquet"
+    n = np.arange(3)
+    frame = pd.DataFrame({"user": n, "item": n, "rating": n.astype(np.float32), "row": n})
+    frame.to_parquet(path)
+    assert len(Ratings.read(path)) == 3
+    damaged = {
+        "text": frame.assign(**{name: ["a", "b", "c"]}),
+        "nothing": frame.assign(**{name: [1, None, 2]}),
+        "gone": frame.drop(columns=name),
+    }
+    damaged[damage].to_parquet(path)
+    with pytest.raises(InputError, match=r"train\.parquet: cannot be read"):
+        Ratings.read(path)
+
+
+@pytest.mark.parametrize("size", [0, 3, 100])
+def test_parquet_that_is_damaged_is_named(tmp_path, size):
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"x": range(1000)}).to_parquet(path)
+    whole = path.read_bytes()
+    for content in (whole[:size], whole[:size] + b"\xff" * 40 + whole[size + 40 :], whole[size:]):
+        path.write_bytes(content)
+        with suppress(InputError):  # nothing else may be raised
+            assert len(read_parquet(path, ["x"])) == 1000
+
+
+FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "=cmd|' /C calc'!A0", "\t=1", "-a", "+", "-"]
+PLAIN = ["a=b", "1-2", "-0.5", "+3", "-7", "", "'=1", "Ocean's Eleven (2001)"]
+
+
+def test_no_cell_of_a_table_is_a_formula(tmp_path):
+    texts = [*FORMULAS, *PLAIN]
+    frame = pd.DataFrame({"genre": texts, "n": -1.0, "kind": pd.Categorical(texts)})
+    write_csv(tmp_path / "t.csv", frame)
+    back = pd.read_csv(tmp_path / "t.csv", dtype=str, keep_default_na=False)
+    expected = [*(f"'{text}" for text in FORMULAS), *PLAIN]
+    assert back["genre"].tolist() == back["kind"].tolist() == expected
+    assert set(back["n"]) == {"-1.000000"}
+    assert without_formulas(pd.DataFrame({"a": [None, "=1"]}))["a"].tolist()[1] == "'=1"

@@ -179,7 +179,9 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
         settings.write_text(settings.read_text().replace('"n_users": 7', '"n_users": 8'))
     else:
         weights.unlink()
-    with pytest.raises(InputError, match=r"(?s)m: not a whole checkpoint .* `dvc repro`"):
+    with pytest.raises(
+        InputError, match=r"(?s)m: not a whole checkpoint .* `dvc repro -f train_m`"
+    ):
         checkpoints.load(tmp_path / "m")
 
 

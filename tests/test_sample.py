@@ -141,10 +141,20 @@ def test_a_chain_that_was_broken_off_goes_on_to_the_same_samples(
 
     assert ChainCheckpoint(file, "elsewhere").load() is None
     assert len(ChainCheckpoint(file, "here").load()["sweeps"]) == 17
-    file.write_bytes(file.read_bytes()[:1000])
-    assert ChainCheckpoint(file, "here").load() is None, "half a file is none"
+    whole = file.read_bytes()
+    assert not ChainCheckpoint(file, "here").is_damaged()
+    assert not ChainCheckpoint(file, "elsewhere").is_damaged()
+    flipped = bytearray(whole)
+    flipped[-1000] ^= 1
+    for damaged in (whole[:1000], whole[:-1000], bytes(flipped), b""):
+        file.write_bytes(damaged)
+        assert ChainCheckpoint(file, "here").load() is None
+        assert ChainCheckpoint(file, "here").is_damaged()
+    _, sweeps = chain(ChainCheckpoint(file, "here"))
+    assert figures(sweeps) == expected, "a damaged file is none"
     file.unlink()
     assert ChainCheckpoint(file, "here").load() is None
+    assert not ChainCheckpoint(file, "here").is_damaged()
 
 
 def test_a_chain_on_a_gpu_is_that_of_the_cpu_given_the_same_random_numbers(

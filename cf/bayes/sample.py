@@ -2,6 +2,7 @@
 
 import math
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from cf.models.bayesmf import (
 )
 
 State = dict[str, Tensor]
+DAMAGED = "damaged"
 
 RELAXATION = -0.9
 """Of all normal draws, as `cf.bayes.row_blocks.draw` has it; chosen on a slice of the training
@@ -64,7 +66,8 @@ class Sweep:
 class ChainCheckpoint:
     """The state of a chain in a file, written every `interval` seconds until its model is saved.
 
-    The fingerprint is of all that determines a chain; the state of another one is ignored.
+    The fingerprint is of all that determines a chain. The state of another chain is ignored, and so
+    is a damaged one.
     """
 
     def __init__(self, path: Path, fingerprint: str, interval: float = 30.0) -> None:
@@ -73,13 +76,25 @@ class ChainCheckpoint:
 
     def load(self) -> State | None:
         """The state saved last; None where there is no file, a damaged one, or another chain's."""
+        found = self._read()
+        return found if isinstance(found, dict) else None
+
+    def is_damaged(self) -> bool:
+        """Whether there is a file, and it is not as it was written."""
+        return self._read() == DAMAGED
+
+    def _read(self) -> State | str | None:
         try:
             with safe_open(self.path, "pt") as file:
-                if (file.metadata() or {}).get("fingerprint") != self.fingerprint:
+                metadata = file.metadata() or {}
+                if metadata.get("fingerprint") != self.fingerprint:
                     return None
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError):
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except FileNotFoundError:
             return None
+        except (OSError, SafetensorError):
+            return DAMAGED
+        return state if metadata.get("checksum") == checksum(state) else DAMAGED
 
     def save_if_due(self, state: Callable[[], State]) -> None:
         """Write the state, if the last time is long enough ago.
@@ -91,8 +106,17 @@ class ChainCheckpoint:
             return
         with atomic_write(self.path) as tmp_path:
             tensors = {name: tensor.cpu().contiguous().clone() for name, tensor in state().items()}
-            save_file(tensors, tmp_path, {"fingerprint": self.fingerprint})
+            metadata = {"fingerprint": self.fingerprint, "checksum": checksum(tensors)}
+            save_file(tensors, tmp_path, metadata)
         self._saved = time.monotonic()
+
+
+def checksum(state: State) -> str:
+    """A checksum of all names and values."""
+    total = 0
+    for name in sorted(state):
+        total = zlib.crc32(state[name].numpy().tobytes(), zlib.crc32(name.encode(), total))
+    return str(total)
 
 
 def sample(

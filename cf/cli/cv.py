@@ -19,7 +19,7 @@ def main() -> None:
     """Run the folds, compare the models, and give each model a run over its folds in MLflow."""
     cv = config.load(paths.PARAMS, "cv", config.Cv)
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
-    sections = config.parse_yaml(paths.PARAMS.read_text(encoding="utf-8"))
+    sections = config.sections(paths.PARAMS)
     trained = [name.removeprefix("train_") for name in sections if name.startswith("train_")]
     planned = plan(cv, trained)
     if failures := experiments.run(planned, cv.jobs, PREFIX, target="evaluate"):

@@ -17,7 +17,6 @@ from typing import Any
 import dvc.api
 import numpy as np
 import pandas as pd
-import yaml
 
 from cf.core import config, git, paths
 from cf.core.errors import InputError
@@ -99,10 +98,9 @@ def read_record(revision: str, model: str) -> RunRecord:
 def _require_files(experiments: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise `InputError` if git lacks code, or files of the user's, before anything is trained."""
     try:
-        sections = config.parse_yaml(paths.PARAMS.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        sections = config.sections(paths.PARAMS)
+    except InputError:
         return  # DVC says what is wrong with it
-    sections = dict(sections) if isinstance(sections, dict) else {}
     if any("split.method" in changed for changed in experiments.values()):
         sections.pop("split", None)  # another one than that of a file
     own = own_files.untracked(own_files.named(sections))

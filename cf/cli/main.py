@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cf.core.errors import InputError
+from cf.core.errors import InputError, print_anything
 
 app = typer.Typer(
     help="Collaborative filtering as a workflow. Run it in the project's folder, or below it.",
@@ -24,6 +24,7 @@ app = typer.Typer(
 
 def run(command: str, *arguments: Any) -> None:
     """Call `main` of a command's file; where the input cannot be used, end in one plain line."""
+    print_anything()
     try:
         import_module(f"cf.cli.{command}").main(*arguments)
     except InputError as error:

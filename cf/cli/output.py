@@ -2,9 +2,12 @@
 
 import json
 import sys
+from contextlib import suppress
 from typing import Any, Literal
 
 import pandas as pd
+
+from cf.core import io
 
 Format = Literal["table", "json", "csv"]
 DECIMALS = {"prediction": 2, "std": 2, "low": 1, "high": 1, "similarity": 2, "effect": 3}
@@ -21,11 +24,14 @@ HEADINGS = {
 
 def show(frame: pd.DataFrame, title: str, form: Format, caption: str = "") -> None:
     """Print a frame; JSON is a list of objects, CSV has the columns' names, both all digits."""
+    if form != "table":
+        with suppress(AttributeError):  # a notebook's
+            sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     if form == "json":
         records = json.loads(frame.to_json(orient="records", double_precision=6))
         print(json.dumps(records, indent=2, ensure_ascii=False))
     elif form == "csv":
-        frame.to_csv(sys.stdout, index=False)
+        io.without_formulas(frame).to_csv(sys.stdout, index=False)
     else:
         show_table(frame, title, caption)
 

@@ -99,7 +99,9 @@ def frame_writer(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
     """A function that appends a frame to a CSV file, or to a Parquet file as a group of rows."""
     if path.suffix == ".csv":
         with path.open("w", encoding="utf-8", newline="") as file:
-            yield lambda frame: frame.to_csv(file, index=False, header=file.tell() == 0)
+            yield lambda frame: io.without_formulas(frame).to_csv(
+                file, index=False, header=file.tell() == 0
+            )
         return
     import pyarrow as pa  # late: a list for one user is not written
     from pyarrow import parquet

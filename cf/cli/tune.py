@@ -35,7 +35,7 @@ def main() -> None:
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     provenance.require_ratings("cf tune")
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
-    train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
+    train = Ratings.read(paths.TRAIN)
 
     items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
     context = f"{paths.PARAMS}: {tune.section}.model"

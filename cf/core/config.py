@@ -414,18 +414,18 @@ def load(path: Path, section: str, schema: type[S]) -> S:
     Raises:
         InputError: no such file, not YAML, no such section, or as for `validate`.
     """
-    sections = _sections(path)
-    if section not in sections:
-        close = difflib.get_close_matches(section, sections, n=1)
+    found = sections(path)
+    if section not in found:
+        close = difflib.get_close_matches(section, found, n=1)
         hint = f" Is it the one called {close[0]}?" if close else ""
         needed = ", ".join(schema.model_fields)
         raise InputError(f"{path}: {section}: this section is missing. It needs {needed}.{hint}")
-    return validate(sections[section], f"{path}: {section}", schema)
+    return validate(found[section], f"{path}: {section}", schema)
 
 
 def require_section(path: Path, section: str) -> None:
     """Raise InputError where the params file at `path` has no such section with values."""
-    if not isinstance(_sections(path).get(section), dict):
+    if not isinstance(sections(path).get(section), dict):
         raise InputError(
             f"{path}: {section}: expected a section with values. Restore it with `git checkout "
             f"{path}`."
@@ -447,18 +447,23 @@ def validate(values: Any, context: str, schema: type[S]) -> S:
 
 def trained_models(path: Path) -> list[str]:
     """The models of the training sections in the params file at `path`."""
-    return [name.removeprefix("train_") for name in _sections(path) if name.startswith("train_")]
+    return [name.removeprefix("train_") for name in sections(path) if name.startswith("train_")]
 
 
 def is_sampled(path: Path, section: str) -> bool:
     """Whether a training section of the params file at `path` is a `Sampling`."""
-    values = _sections(path).get(section)
+    values = sections(path).get(section)
     return isinstance(values, dict) and "gibbs" in values
 
 
 def parse_yaml(text: str) -> Any:
     """The content of a params file; yaml.YAMLError is raised where it is no YAML."""
-    return yaml.load(text, _Loader)
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise yaml.YAMLError("lists or sections within each other, too deep to read") from None
+    except (ValueError, OverflowError) as error:  # of a date or number that there is not
+        raise yaml.YAMLError(str(error)) from None
 
 
 def flatten_params(section: Mapping[str, Any]) -> dict[str, Any]:
@@ -487,8 +492,19 @@ class _Loader(yaml.SafeLoader):
     """YAML that knows the numbers `dvc exp run -S` writes: 1e-05, which it makes of 0.00001.
 
     PyYAML takes that for text. 1e-3, which only a person writes, stays text, and the error says how
-    to write it so that every reader of YAML agrees.
+    to write it so that every reader of YAML agrees. A key that is there twice is an error, as it is
+    for DVC: PyYAML takes the last one.
     """
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """A section, in which each key is there once."""
+        seen: set[str] = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"the key {key.value} is there twice. Remove one"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -496,7 +512,12 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _sections(path: Path) -> dict[str, Any]:
+def sections(path: Path) -> dict[str, Any]:
+    """What the params file at `path` has, by the names of its sections.
+
+    Raises:
+        InputError: no such file, not YAML, or no sections.
+    """
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -504,8 +525,10 @@ def _sections(path: Path) -> dict[str, Any]:
             f"{path}: no such file. Run from the root of the project, or restore it with "
             f"`git checkout {path}`."
         ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable as YAML: {error}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected named sections, got {type(content).__name__}.")
-    return content
+    return {str(name): section for name, section in content.items()}

@@ -2,8 +2,10 @@
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -20,6 +22,8 @@ def exit_on_input_error(main: Callable[[], None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def run() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        print_anything()
         try:
             main()
         except InputError as error:
@@ -29,3 +33,10 @@ def exit_on_input_error(main: Callable[[], None]) -> Callable[[], None]:
             sys.exit(130)
 
     return run
+
+
+def print_anything() -> None:
+    """Let what a terminal's encoding lacks be printed as a question mark, instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # a notebook's
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]

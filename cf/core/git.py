@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from cf.core import paths
-from cf.core.config import flatten_params, parse_yaml
+from cf.core.config import flatten_params, parse_yaml, sections
 from cf.core.errors import InputError
 
 N_NAMED = 8  # files, at most, in a sentence
@@ -43,15 +43,14 @@ def changed_params(model: str) -> dict[str, Any]:
     before = read_at_head(paths.PARAMS)
     if f"train_{model}" not in before:
         return {}
-    now = parse_yaml(paths.PARAMS.read_text(encoding="utf-8"))
-    old, new = (_training_params(sections, model) for sections in (before, now))
+    old, new = (_training_params(of, model) for of in (before, sections(paths.PARAMS)))
     return {name: value for name, value in new.items() if old.get(name) != value}
 
 
-def _training_params(sections: dict[str, Any], model: str) -> dict[str, Any]:
+def _training_params(params: dict[str, Any], model: str) -> dict[str, Any]:
     """What a training depends on, under the names that its run gives the values."""
     names = ("ingest", "split", f"train_{model}")
-    ingest, split, training = (sections.get(name) or {} for name in names)
+    ingest, split, training = (params.get(name) or {} for name in names)
     split_params = {f"split_{key}": value for key, value in split.items()}
     return {"dataset": ingest.get("dataset"), **split_params, **flatten_params(training)}
 

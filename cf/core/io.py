@@ -6,6 +6,7 @@ Whatever writes raises InputError where the system refuses (disk full, no permis
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -15,6 +16,8 @@ from typing import Any, TypeVar
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
 
 from cf.core.errors import InputError
 
@@ -23,6 +26,15 @@ pa.set_memory_pool(pa.system_memory_pool())  # gives freed memory back, as the d
 DECIMALS = 6
 """Decimals of numbers in CSV and JSON that git tracks: machines of one kind agree to these."""
 
+FORMULA = r"[=@\t\r]|[-+](?![0-9.]+$)"
+"""What a spreadsheet takes for the beginning of a formula."""
+
+DAMAGE = (
+    *(OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError),
+    *(EOFError, NotImplementedError, pa.ArrowException, SafetensorError),
+)
+"""What readers of files raise, theirs and the libraries', where a file is not what it should be."""
+
 T = TypeVar("T")
 
 
@@ -30,15 +42,24 @@ T = TypeVar("T")
 def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it if the block ends well and removed if not.
 
-    Missing parent folders are made. The last suffix is that of `path`, as writers look at it.
+    Missing parent folders are made. The last suffix is that of `path`, as writers look at it. What
+    is there when this returns is on the disk, and others may read it as far as the umask allows,
+    whatever the writer has made of that.
     """
     tmp_path = path.with_name(f".partial-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        tmp_path.unlink(missing_ok=True)
+        tmp_path.touch()
+        mode = tmp_path.stat().st_mode
         yield tmp_path
+        tmp_path.chmod(mode)
+        _sync(tmp_path)
         tmp_path.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
+        with suppress(PermissionError):  # Windows opens no folders
+            _sync(path.parent)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", "") or str(error)
         raise InputError(
             f"cannot write {path}: {reason}. Free some space or choose a folder that can be "
             "written to, then run the same command again."
@@ -46,6 +67,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where nothing can be written, nothing can be removed
             tmp_path.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
@@ -63,7 +93,7 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 def read_parquet(path: Path, needed: Sequence[str] = (), only: bool = False) -> pd.DataFrame:
     """The frame of a Parquet file, which has at least the columns `needed`, or `only` these."""
     in_place = {"split_blocks": True, "self_destruct": True}  # half of the memory
-    with _reading(path):
+    with reading(path):
         there = parquet.read_schema(path).names
         columns = [name for name in there if name in needed] if only else None
         # `pd.read_parquet` takes these since pandas 3; LensKit, a peer in benchmarks, needs 2.
@@ -74,6 +104,7 @@ def read_parquet(path: Path, needed: Sequence[str] = (), only: bool = False) -> 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write a frame as CSV, without its index: numbers to `DECIMALS`, nothing where missing."""
+    frame = without_formulas(frame)
     booleans = frame.select_dtypes("bool").columns
     lower = {name: frame[name].map({True: "true", False: "false"}) for name in booleans}
     numbers = frame.assign(**lower).round(DECIMALS)
@@ -86,13 +117,32 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 def read_csv(path: Path, needed: Iterable[str] = (), dtype: Any = None) -> pd.DataFrame:
     """The frame of a CSV file, which has at least the columns `needed`.
 
-    If `needed` has the columns' types by name, `dtype`, as for `pandas.read_csv`, is these.
+    If `needed` has the columns' types by name, `dtype`, as for `pandas.read_csv`, is these. The
+    columns that a `dtype` by name leaves out are numbers.
     """
     if dtype is None and isinstance(needed, Mapping):
         dtype = needed
-    with _reading(path):
+    with reading(path):
         frame = pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""])
+        known = dtype if isinstance(dtype, Mapping) else frame
+        for name in frame.select_dtypes(["object", "string"]):
+            if dtype is not None and name not in known:
+                raise ValueError(f"column {name} holds what is no number")
         return _with_columns(frame, needed)
+
+
+def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with an apostrophe before each text that a spreadsheet would run as a formula.
+
+    A number, such as -0.5, is none.
+    """
+    guarded = {}
+    for name in frame.select_dtypes(["object", "string", "category"]):
+        texts = frame[name].astype("string")
+        is_formula = texts.str.match(FORMULA).fillna(False)
+        if is_formula.any():
+            guarded[str(name)] = frame[name].astype(object).mask(is_formula, "'" + texts)
+    return frame.assign(**guarded)
 
 
 def round_floats(content: Any, decimals: int = DECIMALS) -> Any:
@@ -113,26 +163,31 @@ def write_json(path: Path, content: Any) -> None:
         tmp_path.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    with _reading(path):
-        return json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path, kind: Any = Any) -> Any:
+    """The content of a JSON file, which is of a type such as dict[str, float]."""
+    with reading(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return TypeAdapter(kind).validate_python(content)
 
 
 def read_dataclass(path: Path, cls: type[T]) -> T:
     """The dataclass `cls` that `write_json` wrote."""
-    content = read_json(path)
-    with _reading(path):
-        return cls(**content)
+    found: T = read_json(path, cls)
+    return found
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """Turns what the block raises, where a file is not what it should be, into an InputError."""
     try:
         yield
-    except (OSError, ValueError, TypeError) as error:
+    except DAMAGE as error:
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = ": ".join([".".join(map(str, first["loc"])), first["msg"]]).lstrip(": ")
         raise InputError(
-            f"{path}: cannot be read ({error}). `dvc repro` makes it; if it is damaged, delete it "
+            f"{path}: cannot be read ({reason}). `dvc repro` makes it; if it is damaged, delete it "
             "first."
         ) from None
 

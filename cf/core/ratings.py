@@ -4,12 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cf.core import io
 from cf.core.errors import InputError
 
 Indices = NDArray[np.int64]
@@ -44,6 +46,12 @@ class Ratings:
         lengths = {name: len(array) for name, array in vars(self).items() if array is not None}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"ratings need arrays of one length, got {lengths}")
+        for name, array in vars(self).items():
+            expected = "f" if name == "values" else "iu"
+            if array is not None and array.dtype.kind not in expected:
+                raise ValueError(f"{name} must be numbers, got an array of {array.dtype}")
+        if not np.isfinite(self.values).all():
+            raise ValueError("values must be finite")
         for name in ("users", "items"):
             indices = getattr(self, name)
             if len(indices) and indices.min() < 0:
@@ -59,6 +67,17 @@ class Ratings:
             timestamps=frame["timestamp"].to_numpy() if "timestamp" in frame else None,
             rows=frame["row"].to_numpy(),
         )
+
+    @classmethod
+    def read(cls, path: Path) -> "Ratings":
+        """The ratings of a Parquet file with the columns of `from_frame`.
+
+        Raises:
+            InputError: there is no such file, or it holds something else.
+        """
+        frame = io.read_parquet(path, ["user", "item", "rating", "row"])
+        with io.reading(path):
+            return cls.from_frame(frame)
 
     def to_frame(self) -> pd.DataFrame:
         """A frame that `from_frame` turns into these ratings."""

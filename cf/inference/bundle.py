@@ -5,8 +5,9 @@ from pathlib import Path
 
 from cf.core import io, paths
 from cf.core.errors import InputError
+from cf.core.model_files import SETTINGS, WEIGHTS
 from cf.inference import lists
-from cf.inference.load import SETTINGS, WEIGHTS, load
+from cf.inference.load import load
 from cf.inference.recommender import Recommender
 
 COLUMNS = {
@@ -29,11 +30,11 @@ def write(project: Path, name: str, folder: Path) -> Recommender:
     model = paths.MODELS / name
     for path, columns in COLUMNS.items():
         io.write_parquet(folder / path, io.read_parquet(project / path, columns)[columns])
-    weights = io.read_json(project / paths.BLEND / lists.BLEND)
+    weights = io.read_json(project / paths.BLEND / lists.BLEND, dict[str, float])
     if name not in weights:
         raise InputError(f"{project / paths.BLEND}: has no {name}. Run `dvc repro blend`.")
     io.write_json(folder / paths.BLEND / lists.BLEND, {name: weights[name]})
-    of_blend = (paths.BLEND / file for file in (lists.ITEMS, lists.WEIGHTS))
+    of_blend = (paths.BLEND / file for file in (lists.ITEMS, lists.WEIGHTS, lists.DIGESTS))
     for path in (paths.PROVENANCE, model / SETTINGS, model / WEIGHTS, *of_blend):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -22,6 +22,7 @@ from cf.inference.base import Answers, Floats, Person
 
 By = Literal["both", "stars", "likely"]
 ITEMS, WEIGHTS, BLEND = "items.npy", "weights.npy", "blend.json"
+DIGESTS = "sha256.json"  # of the first two
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Likely:
         for name, array in ((ITEMS, self.items), (WEIGHTS, halves)):
             with io.atomic_write(folder / name) as tmp_path, tmp_path.open("wb") as file:
                 np.save(file, array, allow_pickle=False)
+        digests = {name: io.digest(folder / name) for name in (ITEMS, WEIGHTS)}
+        io.write_json(folder / DIGESTS, digests)
 
     @classmethod
     def load(cls, folder: Path, n_items: int) -> "Likely":
@@ -93,6 +96,10 @@ class Likely:
             InputError: a file is missing, damaged, or of other items.
         """
         try:
+            if (folder / DIGESTS).is_file():  # an earlier cf has written none
+                for name, digest in io.read_json(folder / DIGESTS, dict[str, str]).items():
+                    if io.digest(folder / name) != digest:
+                        raise ValueError(f"{name} is not what was written")
             items = np.load(folder / ITEMS, allow_pickle=False)
             weights = np.load(folder / WEIGHTS, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:

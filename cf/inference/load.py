@@ -1,6 +1,5 @@
 """A trained model and what its indices stand for, out of their files."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from cf.core import io, paths
+from cf.core import io, model_files, paths
 from cf.core.errors import InputError
+from cf.core.model_files import SETTINGS, WEIGHTS
 from cf.core.ratings import ids_digest
 from cf.inference import lists
 from cf.inference.base import Answers
@@ -28,7 +27,6 @@ MODELS: Mapping[str, Any] = {
     "dotbias_ensemble": DotBias,
     "embnet": EmbNet,
 }
-WEIGHTS, SETTINGS = "weights.safetensors", "model.json"
 
 
 def load(name: str | os.PathLike[str] | None = None) -> Recommender:
@@ -66,8 +64,8 @@ def load(name: str | os.PathLike[str] | None = None) -> Recommender:
             f"{folder}: is of {answers.n_users:,} users and {answers.n_items:,} items, but the "
             f"data in {project} has {len(users):,} and {len(items):,}. Run `dvc repro`."
         )
-    facts = io.read_json(project / paths.PROVENANCE)
-    of_model = io.read_json(folder / SETTINGS).get("ids_sha256")
+    facts = io.read_json(project / paths.PROVENANCE, dict[str, Any])
+    of_model = io.read_json(folder / SETTINGS, dict[str, Any]).get("ids_sha256")
     if of_model and of_model != ids_digest(users["user_id"], items["item_id"]):
         raise InputError(
             f"{folder}: is of other users and items than the data in {project}, of which there "
@@ -91,18 +89,16 @@ def load_answers(folder: Path) -> Answers | None:
     Raises:
         InputError: as `load`.
     """
+    settings = model_files.verified_settings(folder)
     try:
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         if settings["model"]["name"] not in MODELS:
             return None
         sizes = settings["n_users"], settings["n_items"], settings["rating_range"]
         weights = load_file(folder / WEIGHTS)
         answers: Answers = MODELS[settings["model"]["name"]](weights, settings["model"], *sizes)
         check(weights, answers)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise InputError(
-            f"{folder}: not a whole checkpoint ({error}). Delete the folder and run `dvc repro`."
-        ) from None
+    except io.DAMAGE as error:
+        raise model_files.damaged(folder, error) from None
     return answers
 
 
@@ -159,7 +155,6 @@ def metrics(project: Path) -> dict[str, dict[str, float]]:
         InputError: the file is damaged.
     """
     path = project / paths.METRICS
-    found = io.read_json(path) if path.is_file() else {}
-    if not isinstance(found, dict) or not all(isinstance(of, dict) for of in found.values()):
-        raise InputError(f"{path}: does not have metrics by model. Run `dvc repro evaluate`.")
+    by_model = dict[str, dict[str, float | None]]
+    found: dict[str, dict[str, float]] = io.read_json(path, by_model) if path.is_file() else {}
     return found

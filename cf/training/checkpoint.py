@@ -1,25 +1,21 @@
 """A trained model as two files without executable data: weights and the settings to rebuild it."""
 
 import inspect
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cf.core import config, io
+from cf.core import config, io, model_files
 from cf.core.errors import InputError
+from cf.core.model_files import SETTINGS, WEIGHTS
 from cf.core.ratings import Provenance
 from cf.models import base
 from cf.training.item_features import item_columns
-
-WEIGHTS = "weights.safetensors"
-SETTINGS = "model.json"
 
 
 @dataclass(frozen=True)
@@ -81,6 +77,7 @@ def save(folder: Path, model: base.Model, spec: ModelSpec) -> list[Path]:
     with io.atomic_write(folder / WEIGHTS) as tmp_path:
         save_file({name: tensor.cpu() for name, tensor in model.state_dict().items()}, tmp_path)
     settings = {key: value for key, value in vars(spec).items() if key != "item_columns"}
+    settings["weights_sha256"] = io.digest(folder / WEIGHTS)
     io.write_json(folder / SETTINGS, settings)
     return [folder / WEIGHTS, folder / SETTINGS]
 
@@ -91,16 +88,15 @@ def load(folder: Path) -> base.Model:
     Raises:
         InputError: a file is missing, damaged, or the two do not belong together.
     """
+    settings = model_files.verified_settings(folder)
+    settings.pop("weights_sha256", None)
     try:
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         weights = load_file(folder / WEIGHTS)
         spec = ModelSpec(**settings, item_columns=weights.get("item_columns"))
         model = spec.build(str(folder / SETTINGS))
         model.load_state_dict(weights)
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise InputError(
-            f"{folder}: not a whole checkpoint ({error}). Delete the folder and run `dvc repro`."
-        ) from None
+    except (*io.DAMAGE, RuntimeError) as error:
+        raise model_files.damaged(folder, error) from None
     return model
 
 

@@ -1,0 +1,61 @@
+"""How a stage or command ends: whatever the terminal, and whenever it is interrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+STARS = "\u2501\u2501 \u00e9 \u2605"
+
+
+def run(code: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, **variables}
+    return subprocess.run(
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        env=environment,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_a_terminal_of_any_encoding_takes_all_output(encoding: str) -> None:
+    code = (
+        "from cf.core.errors import exit_on_input_error\nfrom rich.console import Console\n"
+        f"@exit_on_input_error\ndef main():\n    print({STARS!r})\n"
+        f"    Console().print({STARS!r})\nmain()\n"
+    )
+    ended = run(code, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(ended.stdout.splitlines()) == 2
+
+
+def test_machines_get_utf8_whatever_the_terminal() -> None:
+    code = (
+        "import pandas as pd\nfrom cf.cli.output import show\n"
+        f"show(pd.DataFrame({{'title': [{STARS!r}]}}), '', 'csv')"
+    )
+    ended = run(code, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert ended.stdout == f"title\n{STARS}\n"
+
+
+def test_an_interrupt_during_imports_ends_a_stage_without_a_traceback() -> None:
+    ended = run("import stages, os, signal; os.kill(os.getpid(), signal.SIGINT); print('on')")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_an_interrupt_of_a_stage_is_for_the_stage_to_handle() -> None:
+    code = (
+        "import stages, os, signal\nfrom cf.core.errors import exit_on_input_error\n"
+        "@exit_on_input_error\ndef main():\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    finally:\n        print('tidied up')\n"
+        "main()"
+    )
+    ended = run(code)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "tidied up\n", "")
