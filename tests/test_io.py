@@ -163,6 +163,12 @@ def test_json_that_is_damaged_is_named(tmp_path, content, kind):
         read_json(tmp_path / "facts.json", kind)
 
 
+def test_a_table_without_rows_has_its_columns(tmp_path):
+    (tmp_path / "t.csv").write_text("model,rmse\n")
+    back = read_csv(tmp_path / "t.csv", ["model", "rmse"], {"model": "str"})
+    assert (list(back), len(back)) == (["model", "rmse"], 0)
+
+
 def test_a_number_that_is_text_is_named(tmp_path):
     (tmp_path / "t.csv").write_text("model,rmse\ndot,much\n")
     with pytest.raises(InputError, match=r"t\.csv: cannot be read .*column rmse holds"):

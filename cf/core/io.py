@@ -126,7 +126,7 @@ def read_csv(path: Path, needed: Iterable[str] = (), dtype: Any = None) -> pd.Da
         frame = pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""])
         known = dtype if isinstance(dtype, Mapping) else frame
         for name in frame.select_dtypes(["object", "string"]):
-            if dtype is not None and name not in known:
+            if len(frame) and dtype is not None and name not in known:
                 raise ValueError(f"column {name} holds what is no number")
         return _with_columns(frame, needed)
 
@@ -187,8 +187,8 @@ def reading(path: Path) -> Iterator[None]:
             first = error.errors()[0]
             reason = ": ".join([".".join(map(str, first["loc"])), first["msg"]]).lstrip(": ")
         raise InputError(
-            f"{path}: cannot be read ({reason}). `dvc repro` makes it; if it is damaged, delete it "
-            "first."
+            f"{path}: cannot be read ({reason}). `dvc repro` makes it; where your team has a "
+            "remote of DVC, `dvc pull` fetches it. If it is damaged, delete it first."
         ) from None
 
 
