@@ -1,6 +1,7 @@
 """Baselines of ranking, which take who rated what and leave the stars aside."""
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +12,7 @@ from cf.core.config import Rank
 from cf.core.ratings import Indices, Ratings
 
 ITEMS_PER_BLOCK = 500
+MANY_PAIRS = 1e8  # of a user's items: from here on compiled loops are worth importing numba
 
 
 class Popularity:
@@ -51,18 +53,20 @@ class ItemKNN:
     def fit(self, train: Ratings, n_users: int, n_items: int) -> Self:
         """Itself, with the similarities of the training ratings."""
         self.rated = interaction_matrix(train, n_users, n_items)
-        raters = self.rated.T.tocsr()
-        norm = np.sqrt(np.diff(raters.indptr)).astype(np.float32)
-        k = min(self.n_neighbors, n_items)
-        neighbors = np.empty((n_items, k), dtype=np.int64)
-        similarities = np.empty((n_items, k), dtype=np.float32)
+        counts = PairCounts(self.rated)
+        norm = np.sqrt(np.bincount(self.rated.indices, minlength=n_items)).astype(np.float32)
+        neighbors = np.full((n_items, self.n_neighbors), -1)
+        similarities = np.zeros(neighbors.shape, np.float32)
         for rows in chunks(n_items, n_items):
-            cosine = (raters[rows] @ self.rated).toarray()
-            cosine /= np.maximum(norm[rows, None] * norm + np.float32(self.shrinkage), 1e-9)
-            cosine[np.arange(rows.stop - rows.start), np.arange(rows.start, rows.stop)] = 0
-            cosine[cosine == 0] = -np.inf
-            neighbors[rows] = top_k(cosine, k)
-            similarities[rows] = np.take_along_axis(cosine, neighbors[rows], axis=1)
+            for item, of_item in zip(range(rows.start, rows.stop), counts.of(rows), strict=True):
+                of_item[item] = 0
+                others = np.flatnonzero(of_item)
+                lengths = norm[item] * norm[others] + np.float32(self.shrinkage)
+                similarity = of_item[others] / np.maximum(lengths, np.float32(1e-9))
+                (best,) = top_k(similarity[None], self.n_neighbors)
+                best = best[best >= 0]
+                neighbors[item, : len(best)] = others[best]
+                similarities[item, : len(best)] = similarity[best]
         items, ranks = np.nonzero(neighbors >= 0)
         entries = similarities[items, ranks], (neighbors[items, ranks], items)
         self.weights = sparse.csr_array(entries, shape=(n_items, n_items))
@@ -122,13 +126,44 @@ class EASE:
         return scores
 
 
+class PairCounts:
+    """How many users rated both of two items, of who rated what, sparse (n_users, m)."""
+
+    def __init__(self, rated: Any) -> None:
+        self.rated, self.raters = rated, rated.T.tocsr()
+        rated.sort_indices()
+        n_pairs = np.square(np.diff(rated.indptr), dtype=np.float64).sum()
+        self.kernel = _kernel() if n_pairs > MANY_PAIRS else None
+
+    def of(self, items: slice, first: int = 0) -> Scores:
+        """(b, m - first): of some items with those from `first` on."""
+        m = self.rated.shape[1]
+        rows = np.arange(m)[items]
+        if self.kernel is None:
+            found: Scores = (self.raters[rows] @ self.rated[:, first:]).toarray()
+            return found
+        counts = np.zeros((len(rows), m - first), np.float32)
+        sides = (part for side in (self.raters, self.rated) for part in (side.indices, side.indptr))
+        self.kernel.count_pairs(*sides, rows, first, counts)
+        return counts
+
+
+def _kernel() -> ModuleType | None:
+    """The compiled loop; None without numba, which takes a second to import: only if needed."""
+    try:
+        from cf.baselines import compiled
+    except ImportError:
+        return None
+    return compiled
+
+
 def co_ratings(rated: Any) -> Scores:
     """How many users rated both of two items, (m, m), of who rated what, sparse (n_users, m)."""
-    raters, m = rated.T.tocsr(), rated.shape[1]
+    of_pairs, m = PairCounts(rated), rated.shape[1]
     counts = np.empty((m, m), dtype=np.float32)
-    for start in range(0, m, ITEMS_PER_BLOCK):  # each pair once: half of the products
+    for start in range(0, m, ITEMS_PER_BLOCK):  # each pair once: half of the work
         rows = slice(start, start + ITEMS_PER_BLOCK)
-        counts[rows, start:] = (raters[rows] @ rated[:, start:]).toarray()
+        counts[rows, start:] = of_pairs.of(rows, start)
         counts[start:, rows] = counts[rows, start:].T
     return counts
 
