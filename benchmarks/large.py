@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cf.data.synthetic import SHAPES
+from cf.evaluation.ranking import METHODS
 from cf.reporting.style import COLORS, GRAY, MARKERS, RC_PARAMS, apply_layout, new_figure, save
 
 ROOT = Path(__file__).parents[1]
@@ -117,13 +118,16 @@ def stages(models: Sequence[str]) -> dict[str, list[str]]:
     }
 
 
-def run(shape: str, models: Sequence[str], seed: int, keep: Path | None) -> dict[str, Any]:
+def run(
+    shape: str, models: Sequence[str], seed: int, split: str, keep: Path | None
+) -> dict[str, Any]:
     """Make ratings of a shape and run all stages on them: their figures, and the models' RMSE."""
     with project(keep) as folder:
         make = [sys.executable, "-m", "cf.data.synthetic", "data/large", "--shape", shape]
         figures = {SYNTHETIC: measure([*make, "--seed", str(seed)], folder)}
         params = yaml.safe_load(PRESET.read_text())
         params["ingest"] |= {"dataset": "data/large/ratings.csv", "items": "data/large/movies.csv"}
+        params["split"]["method"] = split
         (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
         for name, command in stages(models).items():
             figures[name] = measure(command, folder)
@@ -207,13 +211,23 @@ def main() -> None:
     parser.add_argument("--growth", action="store_true", help=f"{', '.join(GROWTH)}, and a figure")
     parser.add_argument("--models", default=MODELS, help=f"with commas; by default {MODELS}")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--split", choices=("random", *METHODS), default="random", help="others rank, too"
+    )
     parser.add_argument("--json", type=Path, help="the file with the last run's figures")
     parser.add_argument("--keep", type=Path, help="run in this folder, and leave it")
     given = parser.parse_args()
     console = Console()
     results = json.loads(given.json.read_text()) if given.json and given.json.exists() else {}
+    models = [name for name in given.models.split(",") if name]
     for shape in GROWTH if given.growth else (given.shape,):
-        now = run(shape, [name for name in given.models.split(",") if name], given.seed, given.keep)
+        now = run(
+            shape,
+            [name for name in given.models.split(",") if name],
+            given.seed,
+            given.split,
+            given.keep,
+        )
         console.print(table(shape, now, results.get(shape)))
         console.print("RMSE: " + ", ".join(f"{k} {v:.4f}" for k, v in now["rmse"].items()))
         results[shape] = now

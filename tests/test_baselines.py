@@ -1,3 +1,4 @@
+import sys
 from typing import Any
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from cf.baselines.base import interaction_matrix, rating_scorer
 from cf.baselines.bias import Bias, GlobalMean, damped_means
-from cf.baselines.ranking import EASE, ItemKNN, Popularity, co_ratings
+from cf.baselines.ranking import EASE, ItemKNN, PairCounts, Popularity, co_ratings
 from cf.core.ratings import Ratings
 
 N_USERS, N_ITEMS = 40, 25
@@ -40,10 +41,17 @@ def test_popularity_counts_ratings(train: Ratings) -> None:
 
 @pytest.mark.parametrize("shrinkage", [0.0, 3.0])
 @pytest.mark.parametrize("memory", [1, 2**20])
+@pytest.mark.parametrize("many", [0, np.inf])
 def test_itemknn_by_brute_force(
-    train: Ratings, matrix: Any, shrinkage: float, memory: int, monkeypatch: pytest.MonkeyPatch
+    train: Ratings,
+    matrix: Any,
+    shrinkage: float,
+    memory: int,
+    many: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("cf.baselines.base.MEMORY", memory)
+    monkeypatch.setattr("cf.baselines.ranking.MANY_PAIRS", many)
     x = matrix.toarray().astype(np.float64)
     similarity = np.zeros((N_ITEMS, N_ITEMS))
     for i in range(N_ITEMS):
@@ -86,22 +94,51 @@ def test_ease_is_the_best_reconstruction_with_an_empty_diagonal(
         np.testing.assert_allclose(scores[:, item], others @ ridge, atol=1e-5)
 
 
-def test_ease_takes_the_most_rated_items(train: Ratings, matrix: Any) -> None:
-    counts = np.bincount(matrix.indices, minlength=N_ITEMS)
+def test_ease_scores_other_items_by_the_nearest_of_the_most_rated(
+    train: Ratings, matrix: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cf.baselines.ranking.N_NEIGHBORS", 3)
+    monkeypatch.setattr("cf.baselines.ranking.ITEMS_PER_BLOCK", 4)
+    x = matrix.toarray().astype(np.float64)
+    counts = x.sum(0)
     most_rated = np.sort(np.argsort(-counts, kind="stable")[:10])
     scores = EASE(2.5, 10).fit(train, N_USERS, N_ITEMS).score(np.arange(N_USERS))
-    assert np.flatnonzero(np.isfinite(scores[0])).tolist() == most_rated.tolist()
-    rows = np.flatnonzero(np.isin(train.items, most_rated))
-    part = train.take(rows)
+    assert scores.dtype == np.float32
+    part = train.take(np.flatnonzero(np.isin(train.items, most_rated)))
     alone = EASE(2.5, N_ITEMS).fit(part, N_USERS, N_ITEMS).score(np.arange(N_USERS))
     np.testing.assert_allclose(scores[:, most_rated], alone[:, most_rated], rtol=1e-5)
+    others = np.setdiff1d(np.arange(N_ITEMS - 1), most_rated)
+    for item in others:
+        cosine = x[:, item] @ x[:, most_rated] / np.sqrt(counts[most_rated])
+        near = x[:, most_rated[np.argsort(-cosine.astype(np.float32), kind="stable")[:3]]]
+        ridge = np.linalg.solve(near.T @ near + 2.5 * np.eye(3), near.T @ x[:, item])
+        np.testing.assert_allclose(scores[:, item], near @ ridge, atol=1e-5)
+    assert (scores[:, -1] == -np.inf).all()
 
 
-def test_pairs_of_items_are_counted_once_each(matrix: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("many", [0, np.inf])
+def test_pairs_of_items_are_counted_once_each(
+    matrix: Any, many: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cf.baselines.ranking.MANY_PAIRS", many)
     x = matrix.toarray()
     for block in (1, 7, N_ITEMS):
         monkeypatch.setattr("cf.baselines.ranking.ITEMS_PER_BLOCK", block)
         np.testing.assert_array_equal(co_ratings(matrix), x.T @ x)
+    of_some = PairCounts(matrix[:, 3:9].tocsr(), matrix[:, ::2].tocsr())
+    np.testing.assert_array_equal(of_some.of(slice(1, 4), 2), x[:, 4:7].T @ x[:, 4::2])
+
+
+def test_many_pairs_are_counted_by_compiled_loops_where_numba_is_installed(
+    matrix: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+    assert PairCounts(matrix, matrix).kernel is None
+    monkeypatch.setattr("cf.baselines.ranking.MANY_PAIRS", 0)
+    assert PairCounts(matrix, matrix).kernel is not None
+    monkeypatch.delattr("cf.baselines.compiled")
+    monkeypatch.setitem(sys.modules, "cf.baselines.compiled", None)
+    assert PairCounts(matrix, matrix).kernel is None
 
 
 FOUR = Ratings(

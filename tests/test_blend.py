@@ -46,4 +46,7 @@ def test_who_rates_what_without_some_ratings_is_as_if_fitted_without_them(max_it
         expected = EASE(2.0, max_items).fit(part, n_users, n_items)
         np.testing.assert_array_equal(likely.items, expected.items)
         np.testing.assert_array_equal(likely.weights, expected.weights)
+        for name, values in vars(expected.others).items():
+            np.testing.assert_array_equal(vars(likely.others)[name], values)
     assert found[0].items.tolist() != found[1].items.tolist()
+    assert (len(found[0].others.items) > 0) == (max_items == 12)

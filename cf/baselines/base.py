@@ -1,6 +1,7 @@
 """Scores of all items for users, and the k best of them, in chunks that fit in memory."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,29 @@ Scorer = Callable[[Indices], Scores]
 
 They compare within a user only. An item with the score -inf is never recommended; NaN is an error.
 """
+
+
+@dataclass(frozen=True)
+class FewWeights:
+    """What a few rated items add to the scores of each of many others.
+
+    Attributes:
+        items: (r,) indices of those that are scored, ascending.
+        neighbors: (r, k) the rated ones, as positions in a list of m items.
+        weights: (r, k) what each adds.
+    """
+
+    items: Indices
+    neighbors: NDArray[np.int32]
+    weights: Scores
+
+    def matrix(self, m: int, n_items: int) -> Any:
+        """The same as sparse (m, n_items)."""
+        from scipy import sparse  # late: not every user of this module ranks
+
+        columns = np.repeat(self.items, self.weights.shape[1])
+        entries = self.weights.ravel(), (self.neighbors.ravel(), columns)
+        return sparse.csr_array(entries, shape=(m, n_items))
 
 
 def rating_scorer(predict: Callable[[Indices, Indices], Stars], n_items: int) -> Scorer:
@@ -59,7 +83,7 @@ def top_k(scores: Scores, k: int) -> Indices:
     Raises:
         ValueError: a score is NaN.
     """
-    if np.isnan(scores).any():
+    if np.isnan(scores.max(initial=-np.inf)):
         raise ValueError("a score is NaN, which has no rank")
     n_rows, n_items = scores.shape
     k_here = min(k, n_items)

@@ -7,28 +7,22 @@ from cf.core.jit import compiled
 
 @compiled
 def count_pairs(
-    raters: Any,
-    rater_starts: Any,
-    rated: Any,
-    rated_starts: Any,
-    items: Any,
-    first: Any,
-    counts: Any,
+    raters: Any, starts: Any, others: Any, of_user: Any, items: Any, first: Any, counts: Any
 ) -> None:
-    """Count how many users rated both of two items, into (len(items), m - first) zeros.
+    """Count how many users rated both of two items, into (b, n - first) zeros.
 
     Args:
-        raters, rater_starts: the users who rated each of m items, one item after the other, and
-            where each item's begin: (m + 1,).
-        rated, rated_starts: the items that each user rated, in the same way, ascending.
+        raters: the users who rated each item, one item after the other.
+        starts: where each item's raters begin, and the end.
+        others: the items that each user rated, ascending, one user after the other.
+        of_user: where each user's items begin, and the end.
         items: (b,), by row.
-        first: the columns are the items from this one on.
+        first: the columns are the other items from this one on.
     """
     for row, item in enumerate(items):
-        for of_item in range(rater_starts[item], rater_starts[item + 1]):
-            user = raters[of_item]
-            for of_user in range(rated_starts[user + 1] - 1, rated_starts[user] - 1, -1):
-                other = rated[of_user]
+        for rater in raters[starts[item] : starts[item + 1]]:
+            for i in range(of_user[rater + 1] - 1, of_user[rater] - 1, -1):
+                other = others[i]
                 if other < first:
                     break
                 counts[row, other - first] += 1

@@ -7,11 +7,12 @@ from typing import Any, Self
 import numpy as np
 from scipy import linalg, sparse
 
-from cf.baselines.base import Scorer, Scores, chunks, interaction_matrix, top_k
+from cf.baselines.base import FewWeights, Scorer, Scores, chunks, interaction_matrix, top_k
 from cf.core.config import Rank
 from cf.core.ratings import Indices, Ratings
 
 ITEMS_PER_BLOCK = 500
+N_NEIGHBORS = 10  # with weights for an item that is not among EASE's `max_items`
 MANY_PAIRS = 1e8  # of a user's items: from here on compiled loops are worth importing numba
 
 
@@ -53,21 +54,19 @@ class ItemKNN:
     def fit(self, train: Ratings, n_users: int, n_items: int) -> Self:
         """Itself, with the similarities of the training ratings."""
         self.rated = interaction_matrix(train, n_users, n_items)
-        counts = PairCounts(self.rated)
+        counts = PairCounts(self.rated, self.rated)
         norm = np.sqrt(np.bincount(self.rated.indices, minlength=n_items)).astype(np.float32)
-        neighbors = np.full((n_items, self.n_neighbors), -1)
-        similarities = np.zeros(neighbors.shape, np.float32)
+        k = min(self.n_neighbors, n_items)
+        neighbors = np.empty((n_items, k), np.int64)
+        similarities = np.empty((n_items, k), np.float32)
         for rows in chunks(n_items, n_items):
             for item, of_item in zip(range(rows.start, rows.stop), counts.of(rows), strict=True):
-                of_item[item] = 0
-                others = np.flatnonzero(of_item)
-                lengths = norm[item] * norm[others] + np.float32(self.shrinkage)
-                similarity = of_item[others] / np.maximum(lengths, np.float32(1e-9))
-                (best,) = top_k(similarity[None], self.n_neighbors)
-                best = best[best >= 0]
-                neighbors[item, : len(best)] = others[best]
-                similarities[item, : len(best)] = similarity[best]
-        items, ranks = np.nonzero(neighbors >= 0)
+                lengths = norm[item] * norm + np.float32(self.shrinkage)
+                similarity = of_item / np.maximum(lengths, np.float32(1e-9))
+                similarity[item] = 0
+                (best,) = top_k(similarity[None], k)
+                neighbors[item], similarities[item] = best, similarity[best]
+        items, ranks = np.nonzero(similarities)
         entries = similarities[items, ranks], (neighbors[items, ranks], items)
         self.weights = sparse.csr_array(entries, shape=(n_items, n_items))
         return self
@@ -82,13 +81,17 @@ class EASE:
     """Scores X·B, where B best reconstructs X from itself with a diagonal of zeros.
 
     B_ij = -P_ij / P_jj off the diagonal, with P the inverse of Xᵀ·X + l2·I and X the matrix of
-    ones where a user has rated an item. B is dense, so only the `max_items` most rated items take
-    part, of equally rated ones those of the lower index; the others, and those that nobody has
-    rated, are never recommended. The memory grows with the square of `max_items`, by 12 bytes; the
-    time with its cube.
+    ones where a user has rated an item. B is dense, so that only the `max_items` most rated items
+    add to scores, of equally rated ones those of the lower index. Each of the others is scored by a
+    ridge regression on the `N_NEIGHBORS` of these that are nearest to it, by the cosine of the two
+    columns: that is the same problem with most weights 0. Items that nobody has rated are never
+    recommended. The memory grows with the square of `max_items`, by 12 bytes; the time with its
+    cube.
 
     Source:
-        Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data", equation 8.
+        Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data", equation 8; for few
+        weights, Ning and Karypis 2011, "SLIM: Sparse Linear Methods for Top-N Recommender Systems",
+        section 4.3, without its L1 penalty and bounds.
     """
 
     def __init__(self, l2: float, max_items: int) -> None:
@@ -96,15 +99,19 @@ class EASE:
 
     def fit(self, train: Ratings, n_users: int, n_items: int) -> Self:
         """Itself, with the weights of the training ratings."""
-        self.n_items = n_items
         rated = interaction_matrix(train, n_users, n_items)
         self.items = self.choose(rated)
         self.rated = rated[:, self.items].tocsr()
-        self.weights = self.solve(co_ratings(self.rated))
+        gram = co_ratings(self.rated)
+        self.weights = self.solve(gram)
+        self.others = self.solve_others(rated, self.items, gram)
+        self._of_others = self.others.matrix(len(self.items), n_items)
+        listed = np.concatenate([self.items, self.others.items])
+        self._unrated = np.setdiff1d(np.arange(n_items), listed)
         return self
 
     def choose(self, rated: Any) -> Indices:
-        """The items that take part, ascending, of who rated what, sparse (n_users, n_items)."""
+        """The items that add to scores, ascending, of who rated what, sparse (n_users, n_items)."""
         counts = np.bincount(rated.indices, minlength=rated.shape[1])
         items = np.sort(np.argsort(-counts, kind="stable")[: self.max_items])
         return items[counts[items] > 0]
@@ -119,31 +126,60 @@ class EASE:
         np.fill_diagonal(weights, 0)
         return weights
 
+    def solve_others(self, rated: Any, items: Indices, gram: Scores) -> FewWeights:
+        """The weights of all other rated items, of who rated what, and Xᵀ·X of the (m,) `items`."""
+        others = np.setdiff1d(np.unique(rated.indices), items)
+        k = min(N_NEIGHBORS, len(items))
+        found = FewWeights(
+            others, np.empty((len(others), k), np.int32), np.empty((len(others), k), np.float32)
+        )
+        if not len(others):
+            return found
+        counts = PairCounts(rated[:, others].tocsr(), rated[:, items].tocsr())
+        norm: Scores = np.sqrt(gram.diagonal())
+        for start in range(0, len(others), ITEMS_PER_BLOCK):
+            rows = slice(start, min(start + ITEMS_PER_BLOCK, len(others)))
+            of_items = counts.of(rows)
+            near = top_k(of_items / norm, k)
+            systems = gram[near[:, :, None], near[:, None, :]]
+            systems[:, np.arange(k), np.arange(k)] += np.float32(self.l2)
+            right = np.take_along_axis(of_items, near, axis=1)
+            found.neighbors[rows] = near
+            found.weights[rows] = np.linalg.solve(systems, right[..., None])[..., 0]
+        return found
+
     def score(self, users: Indices) -> Scores:
         """X·B, (B, n_items)."""
-        scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
-        scores[:, self.items] = self.rated[users] @ self.weights
+        rated = self.rated[users]
+        scores: Scores = (rated @ self._of_others).toarray()
+        scores[:, self.items] = rated @ self.weights
+        scores[:, self._unrated] = -np.inf
         return scores
 
 
 class PairCounts:
-    """How many users rated both of two items, of who rated what, sparse (n_users, m)."""
+    """How many users rated both of two items.
 
-    def __init__(self, rated: Any) -> None:
-        self.rated, self.raters = rated, rated.T.tocsr()
-        rated.sort_indices()
-        n_pairs = np.square(np.diff(rated.indptr), dtype=np.float64).sum()
+    Args:
+        rated: who rated what, sparse (n_users, m).
+        others: the same for the columns of the table, sparse (n_users, n).
+    """
+
+    def __init__(self, rated: Any, others: Any) -> None:
+        self.raters, self.others = rated.T.tocsr(), others
+        others.sort_indices()
+        n_pairs = np.diff(rated.indptr).astype(np.float64) @ np.diff(others.indptr)
         self.kernel = _kernel() if n_pairs > MANY_PAIRS else None
 
     def of(self, items: slice, first: int = 0) -> Scores:
-        """(b, m - first): of some items with those from `first` on."""
-        m = self.rated.shape[1]
-        rows = np.arange(m)[items]
+        """(b, n - first): of some items with the others from `first` on."""
+        n_rows, n = self.raters.shape[0], self.others.shape[1]
+        rows = np.arange(n_rows)[items]
         if self.kernel is None:
-            found: Scores = (self.raters[rows] @ self.rated[:, first:]).toarray()
+            found: Scores = (self.raters[rows] @ self.others[:, first:]).toarray()
             return found
-        counts = np.zeros((len(rows), m - first), np.float32)
-        sides = (part for side in (self.raters, self.rated) for part in (side.indices, side.indptr))
+        counts = np.zeros((len(rows), n - first), np.float32)
+        sides = (x for side in (self.raters, self.others) for x in (side.indices, side.indptr))
         self.kernel.count_pairs(*sides, rows, first, counts)
         return counts
 
@@ -159,7 +195,7 @@ def _kernel() -> ModuleType | None:
 
 def co_ratings(rated: Any) -> Scores:
     """How many users rated both of two items, (m, m), of who rated what, sparse (n_users, m)."""
-    of_pairs, m = PairCounts(rated), rated.shape[1]
+    of_pairs, m = PairCounts(rated, rated), rated.shape[1]
     counts = np.empty((m, m), dtype=np.float32)
     for start in range(0, m, ITEMS_PER_BLOCK):  # each pair once: half of the work
         rows = slice(start, start + ITEMS_PER_BLOCK)

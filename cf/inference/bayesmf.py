@@ -319,8 +319,11 @@ class BayesMF:
         rows = np.stack([person.row for person in people])  # (n, s, d)
         sums = rows[..., 1:].reshape(len(rows), -1) @ self.item_vectors().T
         sums /= len(self.item_rows)
-        sums += rows[..., 0].mean(1)[:, None] + self.item_rows[..., 0].mean(0)
-        return (sums + np.float32(self.mean)) * np.float32(self.factor) + np.float32(self.offset)
+        sums += rows[..., 0].mean(1)[:, None] + np.float32(self.mean)
+        sums += self.item_rows[..., 0].mean(0)
+        sums *= np.float32(self.factor)
+        sums += np.float32(self.offset)
+        return sums
 
     def new_item(self, person: Person) -> tuple[float, float]:
         """As `Answers.new_item`: of an item drawn from all, which varies as they do."""

@@ -34,7 +34,8 @@ def write(project: Path, name: str, folder: Path) -> Recommender:
     if name not in weights:
         raise InputError(f"{project / paths.BLEND}: has no {name}. Run `dvc repro blend`.")
     io.write_json(folder / paths.BLEND / lists.BLEND, {name: weights[name]})
-    of_blend = (paths.BLEND / file for file in (lists.ITEMS, lists.WEIGHTS, lists.DIGESTS))
+    files = (lists.ITEMS, lists.WEIGHTS, lists.OTHERS, lists.DIGESTS)
+    of_blend = [paths.BLEND / file for file in files if (project / paths.BLEND / file).is_file()]
     for path in (paths.PROVENANCE, model / SETTINGS, model / WEIGHTS, *of_blend):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         try:

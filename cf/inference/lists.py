@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
-from cf.baselines.base import Scorer
+from cf.baselines.base import FewWeights, Scorer
 from cf.core import io
 from cf.core.errors import InputError
 from cf.core.ratings import Indices
 from cf.inference.base import Answers, Floats, Person
 
 By = Literal["both", "stars", "likely"]
-ITEMS, WEIGHTS, BLEND = "items.npy", "weights.npy", "blend.json"
-DIGESTS = "sha256.json"  # of the first two
+ITEMS, WEIGHTS, OTHERS, BLEND = "items.npy", "weights.npy", "others.safetensors", "blend.json"
+DIGESTS = "sha256.json"  # of the first three
+NONE = FewWeights(np.zeros(0, np.int64), np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32))
 
 
 @dataclass(frozen=True)
@@ -30,43 +33,53 @@ class Likely:
     """Who rates what: the scores of EASE, for people by the items they have rated.
 
     Attributes:
-        items: (m,) indices of the items that take part, ascending.
+        items: (m,) indices of the items that add to scores, ascending.
         weights: (m, m): what a rated item, by row, adds to the score of another.
+        others: what they add to the scores of other items.
     """
 
     items: Indices
     weights: Floats
     n_items: int
+    others: FewWeights = NONE
 
-    def score(self, rated: Sequence[Indices]) -> Floats:
-        """(n, m) of people by the items each has rated."""
+    def score(self, rated: Sequence[Indices]) -> tuple[Floats, Floats]:
+        """Of people by the items each has rated: (n, m) of `items`, and (n, n_items) of others.
+
+        The latter are 0 elsewhere.
+        """
         positions = [self._position[items] for items in rated]
         positions = [of_person[of_person >= 0] for of_person in positions]
         if len(rated) == 1:  # rows of one person are read from disk as they are
-            of_one: Floats = self.weights[positions[0]].sum(0, dtype=np.float32)
-            return of_one[None]
+            of_items: Floats = self.weights[positions[0]].sum(0, dtype=np.float32)
+            has, of_others = np.zeros(len(self.items), np.float32), np.zeros(self.n_items, "f4")
+            has[positions[0]] = 1
+            of_each = has[self.others.neighbors], self.others.weights
+            of_others[self.others.items] = np.einsum("rk,rk->r", *of_each)
+            return of_items[None], of_others[None]
         from scipy import sparse  # late: one person needs none
 
         ends = np.concatenate([[0], np.cumsum([len(of_person) for of_person in positions])])
         columns = np.concatenate([np.zeros(0, np.int64), *positions])
         ones = np.ones(len(columns), np.float32)
         matrix = sparse.csr_array((ones, columns, ends), shape=(len(rated), len(self.items)))
-        scores: Floats = matrix @ self._floats
-        return scores
+        return matrix @ self._floats, (matrix @ self._of_others).toarray()
 
     def add_to(self, found: Floats, rated: Sequence[Indices], seen: Sequence[Indices]) -> None:
-        """Add, to (n, n_items), the scores standardized over items that are not in `seen`.
+        """Add, to (n, n_items), the scores, standardized over those of `items` not in `seen`.
 
-        Items that take no part are as low as the lowest.
+        Items that nobody has rated are as low as the lowest of `items`.
         """
         of_seen = [self._position[items] for items in seen]
         mask = pairs([of_person[of_person >= 0] for of_person in of_seen])
-        scores = self.score(rated)
-        standardize(scores, mask)
+        scores, of_others = self.score(rated)
+        mean, deviation = standardize(scores, mask)
         scores[mask] = 0
-        lowest = scores.min(1, keepdims=True, initial=0)
-        found += lowest
-        found[:, self.items] += scores - lowest
+        of_others -= mean
+        of_others /= deviation
+        of_others[:, self._unrated] = scores.min(1, keepdims=True, initial=0)
+        of_others[:, self.items] = scores
+        found += of_others
 
     @cached_property
     def _position(self) -> Indices:
@@ -76,8 +89,18 @@ class Likely:
         return found
 
     @cached_property
+    def _unrated(self) -> Indices:
+        """The items without scores."""
+        scored = np.concatenate([self.items, self.others.items])
+        return np.setdiff1d(np.arange(self.n_items), scored)
+
+    @cached_property
     def _floats(self) -> Floats:
         return np.asarray(self.weights, np.float32)
+
+    @cached_property
+    def _of_others(self) -> Any:
+        return self.others.matrix(len(self.items), self.n_items)
 
     def save(self, folder: Path) -> None:
         """Write it into a folder."""
@@ -85,7 +108,9 @@ class Likely:
         for name, array in ((ITEMS, self.items), (WEIGHTS, halves)):
             with io.atomic_write(folder / name) as tmp_path, tmp_path.open("wb") as file:
                 np.save(file, array, allow_pickle=False)
-        digests = {name: io.digest(folder / name) for name in (ITEMS, WEIGHTS)}
+        with io.atomic_write(folder / OTHERS) as tmp_path:
+            save_file(vars(self.others), tmp_path)
+        digests = {name: io.digest(folder / name) for name in (ITEMS, WEIGHTS, OTHERS)}
         io.write_json(folder / DIGESTS, digests)
 
     @classmethod
@@ -95,6 +120,7 @@ class Likely:
         Raises:
             InputError: a file is missing, damaged, or of other items.
         """
+        others = NONE
         try:
             if (folder / DIGESTS).is_file():  # an earlier cf has written none
                 for name, digest in io.read_json(folder / DIGESTS, dict[str, str]).items():
@@ -102,13 +128,16 @@ class Likely:
                         raise ValueError(f"{name} is not what was written")
             items = np.load(folder / ITEMS, allow_pickle=False)
             weights = np.load(folder / WEIGHTS, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            if (folder / OTHERS).is_file():  # earlier versions had none
+                others = FewWeights(**load_file(folder / OTHERS))
+        except io.DAMAGE as error:
             raise InputError(
                 f"{folder}: cannot be read ({error}). Run `dvc repro blend`."
             ) from None
-        if weights.shape != (len(items), len(items)) or (len(items) and items[-1] >= n_items):
+        last = max([-1, *items[-1:], *others.items[-1:]])
+        if weights.shape != (len(items), len(items)) or last >= n_items:
             raise InputError(f"{folder}: is of other items. Run `dvc repro blend`.")
-        return cls(items, weights, n_items)
+        return cls(items, weights, n_items, others)
 
 
 def scores(
@@ -161,15 +190,19 @@ def pairs(items: Sequence[Indices]) -> tuple[Indices, Indices]:
     return rows, np.concatenate([np.zeros(0, np.int64), *distinct])
 
 
-def standardize(values: Floats, mask: tuple[Indices, Indices]) -> None:
-    """Subtract each row's mean and divide by its standard deviation, in place.
+def standardize(values: Floats, mask: tuple[Indices, Indices]) -> tuple[Floats, Floats]:
+    """Subtract each row's mean and divide by its standard deviation, in place: (n, 1) both.
 
-    Both are of the values outside of `mask`, rows and columns. A row without differences is 0.
+    They are of the values outside of `mask`, rows and columns. A row without differences is 0; its
+    deviation is infinite.
     """
     n_left = values.shape[1] - np.bincount(mask[0], minlength=len(values))
     n = np.maximum(1, n_left)[:, None]
     values[mask] = 0
-    values -= (values.sum(1, keepdims=True, dtype=np.float64) / n).astype(np.float32)
+    mean = (values.sum(1, keepdims=True, dtype=np.float64) / n).astype(np.float32)
+    values -= mean
     values[mask] = 0
     deviation = np.sqrt(np.einsum("ij,ij->i", values, values)[:, None] / n)
-    values /= np.where(deviation > 0, deviation, np.inf).astype(np.float32)
+    deviation = np.where(deviation > 0, deviation, np.inf).astype(np.float32)
+    values /= deviation
+    return mean, deviation

@@ -55,14 +55,16 @@ def fit_likely(rated: Any, less: Any, ease: EASE) -> tuple[Likely, Likely]:
     counts = co_ratings(rated[:, either])
     users = np.flatnonzero(np.diff(rated.indptr) != np.diff(less.indptr))
 
-    def fitted(items: Indices) -> Likely:
+    def fitted(items: Indices, matrix: Any) -> Likely:
         there = np.searchsorted(either, items)
-        return Likely(items, ease.solve(counts[np.ix_(there, there)]), rated.shape[1])
+        gram = counts[np.ix_(there, there)]
+        others = ease.solve_others(matrix, items, gram)
+        return Likely(items, ease.solve(gram), matrix.shape[1], others)
 
-    of_all = fitted(chosen[0])
+    of_all = fitted(chosen[0], rated)
     counts -= co_ratings(rated[users][:, either])
     counts += co_ratings(less[users][:, either])
-    return of_all, fitted(chosen[1])
+    return of_all, fitted(chosen[1], less)
 
 
 def _choose(
