@@ -1,6 +1,7 @@
 """Time, CPU and memory of each stage on made-up ratings of a large data set's shape.
 
-Usage: python -m benchmarks.large [--shape ml-32m] [--growth], or make bench-large
+Usage: python -m benchmarks.large [--shape ml-32m] [--split leave_last] [--growth],
+or make bench-large
 
 Copies what git tracks into a temporary folder, makes the ratings there, takes presets/large.yaml
 for params.yaml, and runs the stages one after the other, each as a process of its own. Its figures
@@ -221,13 +222,7 @@ def main() -> None:
     results = json.loads(given.json.read_text()) if given.json and given.json.exists() else {}
     models = [name for name in given.models.split(",") if name]
     for shape in GROWTH if given.growth else (given.shape,):
-        now = run(
-            shape,
-            [name for name in given.models.split(",") if name],
-            given.seed,
-            given.split,
-            given.keep,
-        )
+        now = run(shape, models, given.seed, given.split, given.keep)
         console.print(table(shape, now, results.get(shape)))
         console.print("RMSE: " + ", ".join(f"{k} {v:.4f}" for k, v in now["rmse"].items()))
         results[shape] = now

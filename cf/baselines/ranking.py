@@ -1,6 +1,8 @@
 """Baselines of ranking, which take who rated what and leave the stars aside."""
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any, Self
 
@@ -178,9 +180,13 @@ class PairCounts:
         if self.kernel is None:
             found: Scores = (self.raters[rows] @ self.others[:, first:]).toarray()
             return found
+        count_pairs = self.kernel.count_pairs
         counts = np.zeros((len(rows), n - first), np.float32)
-        sides = (x for side in (self.raters, self.others) for x in (side.indices, side.indptr))
-        self.kernel.count_pairs(*sides, rows, first, counts)
+        given = self.raters.indices, self.raters.indptr, self.others.indices, self.others.indptr
+        step = -(-len(rows) // (os.cpu_count() or 1))
+        parts = (slice(start, start + step) for start in range(0, len(rows), max(1, step)))
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda part: count_pairs(*given, rows[part], first, counts[part]), parts))
         return counts
 
 
