@@ -92,8 +92,8 @@ class EASE:
 
     Source:
         Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data", equation 8; for few
-        weights, Ning and Karypis 2011, "SLIM: Sparse Linear Methods for Top-N Recommender Systems",
-        section 4.3, without its L1 penalty and bounds.
+        weights, Ning and Karypis 2011, "SLIM: Sparse Linear Methods for Top-N Recommender Systems":
+        fsSLIM, without its L1 penalty and bounds.
     """
 
     def __init__(self, l2: float, max_items: int) -> None:
