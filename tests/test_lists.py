@@ -7,7 +7,7 @@ import pytest
 
 from cf.baselines.base import FewWeights
 from cf.core.errors import InputError
-from cf.inference.lists import OTHERS, Likely
+from cf.inference.lists import DIGESTS, OTHERS, Likely
 
 N_ITEMS = 9
 RATED = [np.array(items, np.int64) for items in ([0, 2, 4], [], [8], [2, 1, 6, 4])]
@@ -51,9 +51,12 @@ def test_what_is_saved_scores_the_same(likely: Likely, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is of other items"):
         Likely.load(tmp_path, N_ITEMS - 1)
     whole = (tmp_path / OTHERS).read_bytes()
-    (tmp_path / OTHERS).write_bytes(whole[:-3])
-    with pytest.raises(InputError, match="cannot be read"):
-        Likely.load(tmp_path, N_ITEMS)
-    (tmp_path / OTHERS).unlink()  # as earlier versions left it
+    flipped = bytes([*whole[:-1], whole[-1] ^ 1])
+    for damaged in (whole[:-3], flipped):
+        (tmp_path / OTHERS).write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read"):
+            Likely.load(tmp_path, N_ITEMS)
+    for name in (OTHERS, DIGESTS):  # as earlier versions left it
+        (tmp_path / name).unlink()
     alone = added(Likely.load(tmp_path, N_ITEMS), RATED)
     np.testing.assert_array_equal(alone[:, 1], alone[:, 3])
