@@ -9,7 +9,7 @@ PACKAGES := .venv/.packages
 PEERS := .venv-bench/.packages
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test tour tune grid cv rank demo ui sync check format bench bench-large bench-gpu peers ladder clean scm
+.PHONY: help repro test tour tune grid cv rank verify demo ui sync check format bench bench-large bench-gpu peers ladder clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ cv: $(READY) scm       ## cross-validate all models: folds × seeds, as experime
 
 rank: $(READY) scm     ## train on the older ratings, evaluate items recommended for the latest
 	@cf rank
+
+verify: $(READY) scm   ## run the last commit anew in a clean folder, and compare the results
+	@cf verify
 
 demo: $(READY)         ## try the best model on a page, on http://127.0.0.1:8000
 	@cf demo

@@ -321,6 +321,20 @@ def rank() -> None:
 
 
 @app.command()
+def verify() -> None:
+    """Run the pipeline anew in a clean folder, and compare.
+
+    Says which files and metrics are others than the last commit has them, and ends with an error
+    if that is more than another kind of machine explains.
+
+    \b
+    Example:
+      cf verify
+    """
+    run("verify")
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="of this machine", min=1, max=65535)] = 5000,
 ) -> None:

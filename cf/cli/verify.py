@@ -1,0 +1,137 @@
+"""The pipeline, run anew in a clean folder, and its results beside the committed ones."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+import yaml
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from cf.core import config, git, io, paths
+from cf.core.errors import InputError
+
+WITH_IDS = (paths.RUNS, paths.EVALUATED_RUNS, paths.RANKED_RUNS, paths.VECTOR_FIGURES, paths.REPORT)
+"""What names trainings or commits, and so differs from run to run."""
+
+CLOSE = {"gradients": 1e-5, "sampled": 2e-3}
+"""How far the RMSE may be from the committed one on another kind of machine."""
+
+LOCK = Path("dvc.lock")
+
+
+def main() -> None:
+    """Run the last commit's pipeline in a folder of its own, and say what differs from it.
+
+    Raises:
+        InputError: there is no commit with results, the pipeline fails, or a metric is farther from
+            the committed one than another kind of machine explains.
+    """
+    committed, metrics = git.read_at_head(LOCK), git.read_at_head(paths.METRICS)
+    if not committed or not metrics:
+        raise InputError(
+            f"the last commit has no {LOCK} and {paths.METRICS} to compare with. Run `dvc repro`, "
+            "then commit both."
+        )
+    with TemporaryDirectory(prefix="cf-verify-") as parent:
+        folder = Path(parent, "project")
+        copy_commit(folder)
+        print(f"Running the pipeline of the last commit in {folder}, without MLflow.")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
+        ended = subprocess.run(
+            ["dvc", "repro", "--quiet"], cwd=folder, env=environment, check=False
+        )
+        if ended.returncode:
+            raise InputError(f"`dvc repro` failed, which ended with {ended.returncode}: see above.")
+        made = config.parse_yaml((folder / LOCK).read_text(encoding="utf-8"))
+        differing = sorted(differing_files(committed, made))
+        distances = compare(metrics, io.read_json(folder / paths.METRICS))
+    report(differing, distances)
+    if bad := [name for name, row in distances.iterrows() if not row["is_close"]]:
+        raise InputError(
+            f"{', '.join(map(str, bad))}: farther from the committed RMSE than another kind of "
+            "machine explains. Was it committed after a change of code or parameters that "
+            "`dvc repro` had not seen?"
+        )
+
+
+def copy_commit(folder: Path) -> None:
+    """Write the files of the last commit into a folder, without results, with MLflow off."""
+    folder.mkdir()
+    archive = subprocess.run(["git", "archive", "HEAD", "."], capture_output=True, check=False)
+    if archive.returncode:
+        raise InputError(f"git cannot give the last commit: {archive.stderr.decode().strip()}")
+    subprocess.run(["tar", "-x"], cwd=folder, input=archive.stdout, check=True)
+    for made in (LOCK, paths.RUNS, paths.REPORTS):
+        path = folder / made
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    own = Path("data/own")
+    if own.is_dir():  # what git does not have of it
+        shutil.copytree(own, folder / own, dirs_exist_ok=True)
+    (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+    params = config.sections(folder / paths.PARAMS)
+    params["tracking"] = {**(params.get("tracking") or {}), "enabled": False}
+    text = yaml.safe_dump(params, sort_keys=False)
+    (folder / paths.PARAMS).write_text(text, encoding="utf-8")
+
+
+def differing_files(committed: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[str]:
+    """The outputs of which the pipeline has made something else, but for those `WITH_IDS`."""
+    digests = (
+        {
+            out["path"]: out.get("md5")
+            for stage in lock["stages"].values()
+            for out in stage.get("outs", [])
+        }
+        for lock in (committed, made)
+    )
+    before, after = digests
+    for path in before.keys() | after.keys():
+        if before.get(path) != after.get(path) and not any(
+            Path(path).is_relative_to(left_out) for left_out in WITH_IDS
+        ):
+            yield path
+
+
+def compare(committed: Mapping[str, Any], made: Mapping[str, Any]) -> pd.DataFrame:
+    """RMSE by model: committed, made now, and whether these are as close as is promised."""
+    rows = {}
+    for name in committed.keys() | made.keys():
+        before, after = (of.get(name, {}).get("rmse", float("nan")) for of in (committed, made))
+        limit = CLOSE["sampled" if name in sampled() else "gradients"]
+        rows[name] = {"committed": before, "now": after, "is_close": abs(after - before) <= limit}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.sort_values("committed")
+
+
+def sampled() -> set[str]:
+    """The models whose parameters are drawn, so that rounding alone leads to other draws."""
+    return {
+        name
+        for name in config.trained_models(paths.PARAMS)
+        if config.is_sampled(paths.PARAMS, f"train_{name}")
+    }
+
+
+def report(differing: list[str], distances: pd.DataFrame) -> None:
+    """Print what differs."""
+    table = Table("model", "committed RMSE", "now", "difference", box=box.SIMPLE_HEAD)
+    for name, row in distances.iterrows():
+        difference = row["now"] - row["committed"]
+        table.add_row(
+            str(name), f"{row['committed']:.6f}", f"{row['now']:.6f}", f"{difference:+.6f}"
+        )
+    Console(highlight=False).print(table)
+    if not differing:
+        print("Every file is the same to the bit.")
+        return
+    print(
+        f"Not the same to the bit: {', '.join(differing)}. On the same kind of machine, with the "
+        "same packages, it would be: the code that multiplies matrices depends on the processor."
+    )
