@@ -1,4 +1,4 @@
-"""A GPU that is pretended: its tensors are computed with on the CPU, by its rules."""
+"""A simulated GPU: the CPU computes with its tensors, by the rules of a GPU."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-_setup_privateuseone_for_python_backend("pretended")
-GPU = torch.device("pretended", 0)
+_setup_privateuseone_for_python_backend("simulated")
+GPU = torch.device("simulated", 0)
 aten = torch.ops.aten
 WAITING = {
     *(aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.equal, aten.bincount),
@@ -51,10 +51,10 @@ class OnGpu(Tensor):
     def __torch_dispatch__(
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        raise AssertionError(f"{func}: a tensor on the GPU outside of PretendedGpu")
+        raise AssertionError(f"{func}: a tensor on the GPU outside of SimulatedGpu")
 
 
-class PretendedGpu(TorchDispatchMode):
+class SimulatedGpu(TorchDispatchMode):
     """While it lasts, there is a device `GPU`.
 
     An operator fails where tensors on the CPU meet tensors on the GPU and, in `no_waiting`, where
@@ -65,7 +65,7 @@ class PretendedGpu(TorchDispatchMode):
         super().__init__()
         self.may_wait, self.count = True, 0
 
-    def __enter__(self) -> "PretendedGpu":
+    def __enter__(self) -> "SimulatedGpu":
         # torch.tensor(..., device=...) is to make a tensor on the CPU, and then to copy it.
         self.before = torch._C._only_lift_cpu_tensors()
         torch._C._set_only_lift_cpu_tensors(True)

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import gpu
 from benchmarks.adagrad import made_up
-from tests.devices import GPU, PretendedGpu
+from tests.devices import GPU, SimulatedGpu
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -45,7 +45,7 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
 
 def test_a_gpu_is_given_large_batches_and_nothing_on_the_cpu() -> None:
     both = 2 * [(made_up(2000, 60, 50), gpu.Size(60, 50, 2000))]
-    with PretendedGpu():
+    with SimulatedGpu():
         given = list(gpu.lines(GPU, *both, n_threads=1, every=False))
         names = [what for what, _, _ in given]
         assert names[2:] == ["epoch, batches of 65,536", "sweep"]

@@ -19,7 +19,7 @@ from cf.training import fit as loop
 from cf.training.checkpoint import ModelSpec
 from cf.training.graph import N_WARM_UP, RepeatedSteps, can_repeat
 from tests import trained
-from tests.devices import GPU, PretendedGpu, recorded
+from tests.devices import GPU, SimulatedGpu, recorded
 
 Pair = tuple[Ratings, Ratings]
 Rates = NDArray[np.float64]
@@ -148,7 +148,7 @@ def test_a_step_is_all_on_the_gpu_and_does_not_wait_for_it(
     name: str, optimizer: str, planted: Pair
 ) -> None:
     train = planted[0]
-    with PretendedGpu() as gpu:
+    with SimulatedGpu() as gpu:
         model = build(name, optimizer, train)[0].to(GPU)
         stepper = optim.build(OPTIMIZERS[optimizer], model, len(train))
         arrays = [each.to(GPU) for each in tensors(train)]
@@ -187,8 +187,8 @@ def test_a_step_is_all_on_the_gpu_and_does_not_wait_for_it(
         lambda x: x.long().unique(),
     ],
 )
-def test_the_pretended_gpu_tells_who_waits_for_it(operation: Callable[[Tensor], object]) -> None:
-    with PretendedGpu() as gpu:
+def test_the_simulated_gpu_tells_who_waits_for_it(operation: Callable[[Tensor], object]) -> None:
+    with SimulatedGpu() as gpu:
         x = torch.ones(3, device=GPU)
         operation(x)
         with pytest.raises(AssertionError, match="waited for"), gpu.no_waiting():
@@ -197,8 +197,8 @@ def test_the_pretended_gpu_tells_who_waits_for_it(operation: Callable[[Tensor], 
             x.index_select(0, torch.arange(2, device=GPU)).sum()
 
 
-def test_the_pretended_gpu_takes_no_tensor_of_the_cpu() -> None:
-    with PretendedGpu():
+def test_the_simulated_gpu_takes_no_tensor_of_the_cpu() -> None:
+    with SimulatedGpu():
         x = torch.ones(3, device=GPU)
         for operation in (x.add, x.copy_(torch.ones(3)).mul, x.dot):
             with pytest.raises(AssertionError, match="on the CPU and on the GPU"):
@@ -230,7 +230,7 @@ def test_fit_is_the_same_on_a_gpu_with_steps_that_are_repeated(
     monkeypatch.setattr(loop, "can_repeat", lambda *given: True)
     capture = partial(recorded, n_warm_up=N_WARM_UP)
     monkeypatch.setattr(loop, "RepeatedSteps", partial(RepeatedSteps, capture=capture))
-    with PretendedGpu():
+    with SimulatedGpu():
         on_gpu = fitted(GPU)
     assert on_gpu[0] == losses
     assert all(torch.equal(on_gpu[1][key], weights[key]) for key in weights)

@@ -8,7 +8,7 @@ from cf.bayes import row_blocks as blocks
 from cf.bayes.compiled import CompiledRows, scores
 from cf.bayes.side_information import Feature
 from cf.models import bayesmf
-from tests.devices import GPU, PretendedGpu
+from tests.devices import GPU, SimulatedGpu
 from tests.draws import N, close_to_normal, in_turn
 
 
@@ -169,7 +169,7 @@ def test_a_sweep_is_all_on_the_gpu_and_does_not_wait_for_it(user_noise: bool) ->
 
     compiled = sampler(torch.device("cpu"))
     expected = compiled.sweep(relaxation=-0.9)
-    with PretendedGpu() as gpu:
+    with SimulatedGpu() as gpu:
         on_gpu = sampler(GPU)
         with gpu.no_waiting():
             residuals = on_gpu.sweep(relaxation=-0.9)

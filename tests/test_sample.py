@@ -22,7 +22,7 @@ from cf.evaluation import metrics
 from cf.models import base
 from cf.models.bayesmf import BayesMF, Samples, scores
 from cf.training.checkpoint import ModelSpec
-from tests.devices import GPU, PretendedGpu
+from tests.devices import GPU, SimulatedGpu
 
 Pair = tuple[Ratings, Ratings]
 
@@ -180,7 +180,7 @@ def test_a_chain_on_a_gpu_is_that_of_the_cpu_given_the_same_random_numbers(
     losses: list[list[tuple[float, float]]] = []
     expected = chain(torch.device("cpu"))
     file = tmp_path / "chain.safetensors"
-    with PretendedGpu():
+    with SimulatedGpu():
         on_gpu = chain(GPU, ChainCheckpoint(file, "here", interval=0.0))
         resumed = chain(GPU, ChainCheckpoint(file, "here"))  # after its last sweep
         for model in (on_gpu, resumed):
