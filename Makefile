@@ -107,7 +107,7 @@ $(PACKAGES) $(PEERS):
 # DVC's setting for a folder that is, or is not, a git repository.
 scm:
 	@! grep -qs '^<<<<<<< ' dvc.lock || { echo "dvc.lock: two branches trained different models." \
-		"Type: git merge --abort && git merge -X ours BRANCH && dvc pull && dvc repro" >&2; exit 1; }
+		"Type: git merge --abort && git merge -X ours BRANCH && dvc pull --allow-missing && dvc repro" >&2; exit 1; }
 	@git rev-parse --git-dir >/dev/null 2>&1 && none=false || none=true; \
 		grep -qs "no_scm = $$none" .dvc/config.local \
 		|| dvc config --quiet --local core.no_scm $$none

@@ -1,6 +1,8 @@
 """The stages of the pipeline, one thin script each."""
 
 import signal
+import sys
 
-# Ctrl-C while a stage imports ends it at once; afterward `exit_on_input_error` takes over.
-signal.signal(signal.SIGINT, signal.SIG_DFL)
+if sys.argv[0] == "-m":  # not where a test or a notebook imports a stage
+    # Ctrl-C while a stage imports ends it at once; afterward `exit_on_input_error` takes over.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -108,10 +108,12 @@ def predict(
             without_times[name] = base.predict(model, *pairs)
         for values in (predicted[name], sds.get(name), without_times.get(name)):
             if values is not None and not (np.abs(values) < MOST).all():
+                is_sampled = config.is_sampled(paths.PARAMS, f"train_{name}")
+                hint = "set user_noise to false" if is_sampled else "lower the learning_rate"
                 raise InputError(
                     f"{paths.MODELS / name}: predicts what is no rating (infinite, or above "
-                    f"{MOST:g}). Its training has diverged: lower the learning_rate in "
-                    f"train_{name} of params.yaml, then run `dvc repro`."
+                    f"{MOST:g}). Its training has diverged: {hint} in train_{name} of "
+                    "params.yaml, then run `dvc repro`."
                 )
     return predicted, sds, without_times
 

@@ -4,6 +4,7 @@ reports/svg and reports/index.html.
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib
 
@@ -11,7 +12,7 @@ from cf.core import config, git, io, paths
 from cf.core.errors import exit_on_input_error
 from cf.core.names import KEYS
 from cf.core.progress import working
-from cf.core.ratings import Provenance, SplitInfo
+from cf.core.ratings import SUBSET_LABELS, Provenance, SplitInfo
 from cf.reporting import gallery, html
 from cf.reporting.gallery import Results
 from cf.reporting.html import Commit
@@ -50,7 +51,7 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
         provenance=io.read_dataclass(paths.PROVENANCE, Provenance),
         ratings=io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"]),
         items=io.read_parquet(paths.ITEMS, ["item_id", "title"]),
-        part=io.read_json(paths.DATA)["part"],
+        part=read_data()["part"],
         predictions=io.read_parquet(paths.PREDICTIONS, [*KEYS, *trainings]),
         histories={m: io.read_csv(paths.HISTORY / f"{m}.csv", history, float) for m in trainings},
         burn_in={name: made.parameters.get("burn_in", 0) for name, made in trainings.items()},
@@ -62,14 +63,23 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
     )
 
 
+def read_data() -> dict[str, Any]:
+    """What the results are of: the data set, the part of the split, and sizes."""
+    data: dict[str, Any] = io.read_json(paths.DATA, dict[str, Any])
+    with io.reading(paths.DATA):
+        if data["part"] not in SUBSET_LABELS:
+            raise ValueError(f"part is {data['part']}")
+    return data
+
+
 def write_page(results: Results, split: SplitInfo) -> None:
     """Write reports/index.html."""
     head = git.head_commit()
     before = map(git.read_at_head, (paths.METRICS, paths.DATA, paths.PARAMS))
     page = html.render(
         results,
-        metrics=io.read_json(paths.METRICS),
-        data=io.read_json(paths.DATA),
+        metrics=io.read_json(paths.METRICS, dict[str, dict[str, float | None]]),
+        data=read_data(),
         params=config.sections(paths.PARAMS),
         split=split,
         figures={path.stem: path.read_bytes() for path in paths.VECTOR_FIGURES.glob("*.svg")},

@@ -229,6 +229,21 @@ def test_the_kernel_is_kept_on_disk_or_compiled_each_time(
     assert run_python(code.replace("USE", none), root, {}).startswith("NullCache")
 
 
+def test_other_functions_are_kept_where_numba_keeps_them(
+    pytestconfig: pytest.Config, tmp_path: Path
+) -> None:
+    code = (
+        "import sys, numba\n"
+        "from cf.training import batch_kernel\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import others\n"
+        "print(others.f._cache.cache_path, repr(numba.config.CACHE_LOCATOR_CLASSES))"
+    )
+    text = "from numba import njit\n\n@njit(cache=True)\ndef f(x):\n    return x\n"
+    (tmp_path / "others.py").write_text(text)
+    assert run_python(code, pytestconfig.rootpath, {}) == f"{tmp_path}/__pycache__ ''"
+
+
 HITS = """
 import numpy as np
 from cf.training import batch_kernel
@@ -252,6 +267,8 @@ def test_what_is_compiled_is_shared_by_copies_of_the_code_and_by_no_other_code(
         return run_python(HITS, tmp_path / name, home)
 
     assert hits("one") == "0"
+    assert hits("two") == "1"
+    os.utime(tmp_path / "two/cf/training/batch_kernel.py", (1, 1))
     assert hits("two") == "1"
     other = tmp_path / "two/cf/training/rowwise_kernel.py"  # whose functions it might call
     other.write_text(other.read_text() + "\n# changed\n")

@@ -45,13 +45,17 @@ def test_machines_get_utf8_whatever_the_terminal() -> None:
 
 
 def test_an_interrupt_during_imports_ends_a_stage_without_a_traceback() -> None:
-    ended = run("import stages, os, signal; os.kill(os.getpid(), signal.SIGINT); print('on')")
+    interrupt = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('on')"
+    ended = run(f"import sys; sys.argv[0] = '-m'; import stages; {interrupt}")
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+    ended = run(f"import stages; {interrupt}")
+    assert "KeyboardInterrupt" in ended.stderr, "who imports a stage keeps an interrupt's meaning"
 
 
 def test_an_interrupt_of_a_stage_is_for_the_stage_to_handle() -> None:
     code = (
-        "import stages, os, signal\nfrom cf.core.errors import exit_on_input_error\n"
+        "import sys; sys.argv[0] = '-m'\nimport stages, os, signal\n"
+        "from cf.core.errors import exit_on_input_error\n"
         "@exit_on_input_error\ndef main():\n"
         "    try:\n        os.kill(os.getpid(), signal.SIGINT)\n"
         "    finally:\n        print('tidied up')\n"

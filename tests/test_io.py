@@ -1,6 +1,6 @@
 import os
 from contextlib import suppress
-from errno import EACCES, EIO, ENOSPC
+from errno import EACCES, EINVAL, EIO, ENOSPC, ENOTSUP
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +97,21 @@ def test_the_file_is_on_the_disk_before_its_name_and_then_the_name(tmp_path, mon
     with atomic_write(tmp_path / "facts.json") as tmp:
         tmp.write_text("new")
     assert steps == [str(tmp), "renamed", str(tmp_path)]
+
+
+@pytest.mark.parametrize("code", [EINVAL, ENOTSUP])
+def test_a_file_system_that_syncs_no_folders_takes_files(tmp_path, monkeypatch, code):
+    fsync = os.fsync
+
+    def refuse_folders(descriptor):
+        if Path(f"/proc/self/fd/{descriptor}").readlink() == tmp_path:
+            raise OSError(code, "")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    with atomic_write(tmp_path / "facts.json") as tmp:
+        tmp.write_text("new")
+    assert (tmp_path / "facts.json").read_text() == "new"
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027])
@@ -205,7 +220,19 @@ def test_parquet_that_is_damaged_is_named(tmp_path, size):
 
 
 FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "=cmd|' /C calc'!A0", "\t=1", "-a", "+", "-"]
-PLAIN = ["a=b", "1-2", "-0.5", "+3", "-7", "", "'=1", "Ocean's Eleven (2001)"]
+PLAIN = [
+    "a=b",
+    "1-2",
+    "-0.5",
+    "-1e-07",
+    "+2E5",
+    "-.5",
+    "+3",
+    "-7",
+    "",
+    "'=1",
+    "Ocean's Eleven (2001)",
+]
 
 
 def test_no_cell_of_a_table_is_a_formula(tmp_path):

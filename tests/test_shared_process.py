@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,16 @@ import pytest
 from cf.core import shared_process
 
 WORKER = """
-import os, sys
+import os, sys, time
 from cf.core import shared_process
 
 def work(lines):
     read = []
     for line in lines:
+        if line == "print\\n":
+            print("a library's word")
+        if line == "hang\\n":
+            time.sleep(600)
         if line == shared_process.END:
             return f"{os.getpid()} {sys.argv[1]} " + " ".join(read)
         read.append(line.strip())
@@ -32,6 +37,13 @@ from cf.core import shared_process
 connection = shared_process.connect("worker", *sys.argv[2:])
 connection.send("one")
 connection.send("two")
+if sys.argv[1] == "hangs":
+    connection.send("hang")
+    try:
+        connection.close(timeout_s=0.5)
+    except TimeoutError:
+        print("given up")
+    sys.exit()
 if sys.argv[1] == "dies":
     os.kill(os.getpid(), signal.SIGKILL)
 print(connection.close(timeout_s=60))
@@ -109,6 +121,16 @@ def test_a_stage_that_dies_leaves_the_process_to_the_next(folder: Path) -> None:
     assert first == third
 
 
+def test_after_one_that_hangs_the_next_stage_starts_another(folder: Path) -> None:
+    command = [sys.executable, "-c", DVC, json.dumps([("a", "x", {}), ("hangs", "y", {})]), STAGE]
+    with subprocess.Popen([*command], stdout=subprocess.PIPE, text=True) as dvc:
+        assert dvc.stdout
+        first, hung = json.loads(dvc.stdout.read())
+    assert hung == ["given", "up"]
+    os.kill(int(first[0]), signal.SIGKILL)
+    assert not list((folder / ".dvc/tmp").iterdir())
+
+
 def connect(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Any:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -122,6 +144,12 @@ def test_without_dvc_the_process_ends_with_its_answer(
     connection.send("line")
     assert connection.close(timeout_s=60) == f"{connection.process.pid} x line"
     assert connection.process.returncode == 0
+
+
+def test_what_a_library_prints_is_no_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = connect(monkeypatch)
+    connection.send("print")
+    assert connection.close(timeout_s=60) == f"{connection.process.pid} x print"
 
 
 def test_one_that_is_killed_has_no_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

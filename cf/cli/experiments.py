@@ -18,7 +18,7 @@ import dvc.api
 import numpy as np
 import pandas as pd
 
-from cf.core import config, git, paths
+from cf.core import config, git, io, paths
 from cf.core.errors import InputError
 from cf.core.progress import progress_bar
 from cf.data import own_files
@@ -92,7 +92,9 @@ def read_at(revision: str, path: Path) -> str:
 
 def read_record(revision: str, model: str) -> RunRecord:
     """The record of a model's training in an experiment; as `read_at` where there is none."""
-    return RunRecord(**json.loads(read_at(revision, paths.RUNS / f"{model}.json")))
+    path = paths.RUNS / f"{model}.json"
+    with io.reading(path):
+        return RunRecord(**json.loads(read_at(revision, path)))
 
 
 def _require_files(experiments: Mapping[str, Mapping[str, Any]]) -> None:
@@ -116,7 +118,7 @@ def _start(
     with log.open("wb") as output:
         return subprocess.Popen(
             [*command, target] if target else command,
-            env=_environment(),
+            env=own_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -147,14 +149,14 @@ def _last_lines(log: str) -> str:
 def output(*command: str) -> str:
     """What a command prints; raises `InputError` in its own words if it fails."""
     done = subprocess.run(
-        command, env=_environment(), capture_output=True, encoding="utf-8", check=False
+        command, env=own_environment(), capture_output=True, encoding="utf-8", check=False
     )
     if done.returncode:
         raise InputError(f"{' '.join(command[:3])}: {done.stderr.strip()}")
     return done.stdout
 
 
-def _environment() -> dict[str, str]:
+def own_environment() -> dict[str, str]:
     """This environment, with the programs of cf's own Python first: dvc, and python for stages."""
     path = [str(Path(sys.executable).parent), *filter(None, [os.environ.get("PATH")])]
     return {**os.environ, "PATH": os.pathsep.join(path)}

@@ -96,4 +96,4 @@ def write(recommender: Recommender, ratings: dict[object, float], path: Path) ->
     titles = recommender.catalog.items["title"].iloc[items]
     frame = pd.DataFrame({"item_id": list(ratings), "title": titles, "rating": ratings.values()})
     with io.atomic_write(path) as tmp_path:
-        frame.to_csv(tmp_path, index=False, float_format="%g")
+        io.without_formulas(frame).to_csv(tmp_path, index=False, float_format="%g")

@@ -43,6 +43,8 @@ def main(pairs: str, out: str, force: bool, model: str | None) -> None:
         for blocks in table_file.read_blocks(table, names if time is None else [*names, time]):
             frame = predict(recommender, blocks, n_pairs, pairs)
             frame = frame.astype(dict.fromkeys(("user_id", "item_id", "title", "note"), "str"))
+            if target.suffix == ".csv":
+                frame = io.without_formulas(frame)
             batch = pa.Table.from_pandas(frame, preserve_index=False)
             writer = writer or WRITERS[target.suffix](tmp_path, batch.schema)
             writer.write_table(batch.cast(writer.schema) if target.suffix == ".parquet" else batch)

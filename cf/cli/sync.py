@@ -1,8 +1,9 @@
 """Bring MLflow up to date with runs/ and reports/: after a pull, or when its server is back."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from cf.core import config, io, paths
 from cf.core.errors import InputError
@@ -22,7 +23,7 @@ def main() -> None:
     evaluated = with_results(records, paths.EVALUATED_RUNS, paths.LEADERBOARD)
     if evaluated:
         board = io.read_csv(paths.LEADERBOARD, leaderboard.DTYPES)
-        scores = io.read_json(paths.METRICS)
+        scores = read_scores(evaluated)
         rmse = {name: scores[name]["rmse"] for name in evaluated}
         best = champion.candidate(rmse, board["part"].iloc[0], split.method)
         metrics = leaderboard.run_metrics(scores, board)
@@ -47,11 +48,22 @@ def main() -> None:
         )
 
 
+def read_scores(models: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The metrics of each model; raises `InputError` where they lack the RMSE of one of these."""
+    kind = dict[str, dict[str, float | None]]
+    scores: dict[str, dict[str, Any]] = io.read_json(paths.METRICS, kind)
+    with io.reading(paths.METRICS):
+        if without := [name for name in models if scores.get(name, {}).get("rmse") is None]:
+            raise ValueError(f"has no rmse of {', '.join(without)}")
+    return scores
+
+
 def with_results(
     records: Mapping[str, RunRecord], ids_path: Path, results_path: Path
 ) -> dict[str, RunRecord]:
     """The records of the trainings, by their ids in `ids_path`, that the results are about."""
-    ids = io.read_json(ids_path) if ids_path.exists() and results_path.exists() else {}
+    there = ids_path.exists() and results_path.exists()
+    ids = io.read_json(ids_path, dict[str, str]) if there else {}
     return {name: record for name, record in records.items() if ids.get(name) == record.id}
 
 

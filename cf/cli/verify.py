@@ -1,9 +1,10 @@
 """The pipeline, run anew in a clean folder, and its results beside the committed ones."""
 
-import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+import tarfile
+from collections.abc import Collection, Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from cf.cli import experiments
 from cf.core import config, git, io, paths
 from cf.core.errors import InputError
 
@@ -43,15 +45,16 @@ def main() -> None:
         folder = Path(parent, "project")
         copy_commit(folder)
         print(f"Running the pipeline of the last commit in {folder}, without MLflow.")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))}
-        ended = subprocess.run(
-            ["dvc", "repro", "--quiet"], cwd=folder, env=environment, check=False
-        )
+        own = experiments.own_environment()
+        environment = {k: v for k, v in own.items() if not k.startswith(("DVC_", "MLFLOW_"))}
+        command = ["dvc", "repro", "--quiet", "--no-run-cache"]
+        ended = subprocess.run(command, cwd=folder, env=environment, check=False)
         if ended.returncode:
             raise InputError(f"`dvc repro` failed, which ended with {ended.returncode}: see above.")
         made = config.parse_yaml((folder / LOCK).read_text(encoding="utf-8"))
         differing = sorted(differing_files(committed, made))
-        distances = compare(metrics, io.read_json(folder / paths.METRICS))
+        sampled = sampled_models(folder / paths.PARAMS)
+        distances = compare(metrics, io.read_json(folder / paths.METRICS), sampled)
     report(differing, distances)
     if bad := [name for name, row in distances.iterrows() if not row["is_close"]]:
         raise InputError(
@@ -67,14 +70,18 @@ def copy_commit(folder: Path) -> None:
     archive = subprocess.run(["git", "archive", "HEAD", "."], capture_output=True, check=False)
     if archive.returncode:
         raise InputError(f"git cannot give the last commit: {archive.stderr.decode().strip()}")
-    subprocess.run(["tar", "-x"], cwd=folder, input=archive.stdout, check=True)
+    with tarfile.open(fileobj=BytesIO(archive.stdout)) as files:
+        files.extractall(folder, filter="data")
     for made in (LOCK, paths.RUNS, paths.REPORTS):
         path = folder / made
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    own = Path("data/own")
-    if own.is_dir():  # what git does not have of it
-        shutil.copytree(own, folder / own, dirs_exist_ok=True)
-    (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+    for file in Path("data/own").rglob("*"):  # what git does not have of it
+        if file.is_file() and not (folder / file).exists():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, folder / file)
+    # A cache of its own: from one that is shared, DVC would bring results instead of making them.
+    local = "[core]\n    no_scm = true\n[cache]\n    dir = cache\n"
+    (folder / ".dvc/config.local").write_text(local, encoding="utf-8")
     params = config.sections(folder / paths.PARAMS)
     params["tracking"] = {**(params.get("tracking") or {}), "enabled": False}
     text = yaml.safe_dump(params, sort_keys=False)
@@ -86,7 +93,7 @@ def differing_files(committed: Mapping[str, Any], made: Mapping[str, Any]) -> It
     digests = (
         {
             out["path"]: out.get("md5")
-            for stage in lock["stages"].values()
+            for stage in (lock.get("stages") or {}).values()
             for out in stage.get("outs", [])
         }
         for lock in (committed, made)
@@ -99,24 +106,24 @@ def differing_files(committed: Mapping[str, Any], made: Mapping[str, Any]) -> It
             yield path
 
 
-def compare(committed: Mapping[str, Any], made: Mapping[str, Any]) -> pd.DataFrame:
+def compare(
+    committed: Mapping[str, Any], made: Mapping[str, Any], sampled: Collection[str]
+) -> pd.DataFrame:
     """RMSE by model: committed, made now, and whether these are as close as is promised."""
     rows = {}
     for name in committed.keys() | made.keys():
-        before, after = (of.get(name, {}).get("rmse", float("nan")) for of in (committed, made))
-        limit = CLOSE["sampled" if name in sampled() else "gradients"]
+        of_both = ((of.get(name) or {}).get("rmse") for of in (committed, made))
+        before, after = (float("nan") if rmse is None else float(rmse) for rmse in of_both)
+        limit = CLOSE["sampled" if name in sampled else "gradients"]
         rows[name] = {"committed": before, "now": after, "is_close": abs(after - before) <= limit}
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.sort_values("committed")
 
 
-def sampled() -> set[str]:
+def sampled_models(params: Path) -> set[str]:
     """The models whose parameters are drawn, so that rounding alone leads to other draws."""
-    return {
-        name
-        for name in config.trained_models(paths.PARAMS)
-        if config.is_sampled(paths.PARAMS, f"train_{name}")
-    }
+    names = config.trained_models(params)
+    return {name for name in names if config.is_sampled(params, f"train_{name}")}
 
 
 def report(differing: list[str], distances: pd.DataFrame) -> None:

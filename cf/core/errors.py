@@ -22,7 +22,8 @@ def exit_on_input_error(main: Callable[[], None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def run() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # which stages/__init__.py has set
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         print_anything()
         try:
             main()

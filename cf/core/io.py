@@ -4,6 +4,7 @@ Whatever reads raises InputError where there is no such file, or it is something
 Whatever writes raises InputError where the system refuses (disk full, no permission).
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -26,7 +27,7 @@ pa.set_memory_pool(pa.system_memory_pool())  # gives freed memory back, as the d
 DECIMALS = 6
 """Decimals of numbers in CSV and JSON that git tracks: machines of one kind agree to these."""
 
-FORMULA = r"[=@\t\r]|[-+](?![0-9.]+$)"
+FORMULA = r"[=@\t\r]|[-+](?!\d*\.?\d+(?:[eE][-+]?\d+)?$)"
 """What a spreadsheet takes for the beginning of a formula."""
 
 DAMAGE = (
@@ -56,8 +57,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         tmp_path.chmod(mode)
         _sync(tmp_path)
         tmp_path.replace(path)
-        with suppress(PermissionError):  # Windows opens no folders
-            _sync(path.parent)
+        _sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", "") or str(error)
         raise InputError(
@@ -69,13 +69,23 @@ def atomic_write(path: Path) -> Iterator[Path]:
             tmp_path.unlink()
 
 
-def _sync(path: Path) -> None:
+def _sync(path: Path, flags: int = os.O_RDWR) -> None:
     """Wait until a file's content, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    try:
+        _sync(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders
+        return
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network file systems sync none
+            raise
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
@@ -167,6 +177,9 @@ def read_json(path: Path, kind: Any = Any) -> Any:
     """The content of a JSON file, which is of a type such as dict[str, float]."""
     with reading(path):
         content = json.loads(path.read_text(encoding="utf-8"))
+        known = getattr(kind, "__dataclass_fields__", None)
+        if known and isinstance(content, dict) and (unknown := sorted(content.keys() - known)):
+            raise ValueError(f"no {kind.__name__} has {', '.join(unknown)}: of a newer cf?")
         return TypeAdapter(kind).validate_python(content)
 
 

@@ -25,10 +25,14 @@ OPTIONS = {
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function compiled by numba, kept on disk where there is a place to write to."""
+    before = getattr(numba.config, "CACHE_LOCATOR_CLASSES", "")
+    numba.config.CACHE_LOCATOR_CLASSES = before or LOCATORS  # for this function alone
     try:
         found: Callable[..., Any] = njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # neither there, nor in NUMBA_CACHE_DIR, nor beside the code
         found = njit(**OPTIONS)(function)
+    finally:
+        numba.config.CACHE_LOCATOR_CLASSES = before
     return found
 
 
@@ -48,6 +52,7 @@ def sources_digest() -> str:
 
 # As in numba's documentation of NUMBA_CACHE_LOCATOR_CLASSES, which an older numba does not have;
 # that one keeps what it compiles beside the code.
+LOCATORS = ""
 if hasattr(caching, "UserWideCacheLocator") and not numba.config.CACHE_DIR:
 
     class ByContent(caching.UserWideCacheLocator):  # type: ignore[misc]
@@ -58,5 +63,8 @@ if hasattr(caching, "UserWideCacheLocator") and not numba.config.CACHE_DIR:
             root = platformdirs.user_cache_path("cf") / "compiled" / sources_digest()
             return str(root / Path(self._py_file).parent.name)
 
-    here = f"{ByContent.__module__}.{ByContent.__name__}"
-    numba.config.CACHE_LOCATOR_CLASSES = f"{here},InTreeCacheLocator"
+        def get_source_stamp(self) -> str:
+            """What tells that the code has changed; in an older numba it is a file's time."""
+            return sources_digest()
+
+    LOCATORS = f"{ByContent.__module__}.{ByContent.__name__},InTreeCacheLocator"

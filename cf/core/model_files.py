@@ -29,17 +29,18 @@ def verified_settings(folder: Path) -> dict[str, Any]:
     expected = {folder / WEIGHTS: settings.get("weights_sha256")}
     record = folder.parent.parent / paths.RUNS / f"{folder.name}.json"
     if record.is_file():
-        files = io.read_json(record, dict[str, Any]).get("files") or {}
+        found = io.read_json(record, dict[str, Any]).get("files")
+        files = found if isinstance(found, dict) else {}
         for name in (WEIGHTS, SETTINGS):
             recorded = files.get((paths.MODELS / folder.name / name).as_posix())
             expected[folder / name] = recorded or expected.get(folder / name)
     for path, digest in expected.items():
         if digest:
             try:
-                found = io.digest(path)
+                actual = io.digest(path)
             except OSError as error:
                 raise damaged(folder, error) from None
-            if found != digest:
+            if actual != digest:
                 raise damaged(folder, f"{path.name} is not what the training has written")
     return settings
 
@@ -47,7 +48,7 @@ def verified_settings(folder: Path) -> dict[str, Any]:
 def damaged(folder: Path, reason: object) -> InputError:
     """The error to raise about a folder whose model cannot be used."""
     return InputError(
-        f"{folder}: not a whole checkpoint ({reason}). If DVC's cache has it otherwise, "
-        f"`rm -r {folder} && dvc checkout` brings it back; else `dvc repro -f train_{folder.name}` "
-        "trains it anew."
+        f"{folder}: not a whole checkpoint ({reason}). If a colleague has trained it, `dvc pull` "
+        f"fetches it. If it was whole once, `rm -r {folder} && dvc checkout` brings it back. Else "
+        f"`dvc repro -f train_{folder.name}` trains it anew."
     )

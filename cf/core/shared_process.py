@@ -19,7 +19,7 @@ from typing import IO
 import psutil
 
 SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish")  # between `dvc` and a stage
-SETTINGS = ("CF_", "DVC_", "MLFLOW_", "PYTHON")  # variables that a process is shared with only
+SHARED_VARIABLES = ("CF_", "DVC_", "MLFLOW_", "PYTHON")  # the same in all stages of one process
 OWNER, ADDRESS = "CF_PROCESS_OWNER", "CF_PROCESS_ADDRESS"
 POLL_S = 0.1  # between two looks whether `dvc` still runs
 END = "\n"  # the line after a stage's last one
@@ -33,9 +33,9 @@ class Connection:
         process: "subprocess.Popen[str] | None",
         out: IO[str],
         replies: IO[str],
-        is_shared: bool,
+        address: Path | None,
     ) -> None:
-        self.process, self._out, self._replies, self._is_shared = process, out, replies, is_shared
+        self.process, self._out, self._replies, self._address = process, out, replies, address
 
     def send(self, line: str) -> None:
         """Write a line. It is lost where the process has ended, which `close` tells."""
@@ -62,8 +62,10 @@ class Connection:
         if reader.is_alive():
             if self.process:
                 self.process.kill()
+            if self._address:  # so that the next stage starts another
+                self._address.unlink(missing_ok=True)
             raise TimeoutError
-        if self.process and not self._is_shared:
+        if self.process and not self._address:
             self.process.wait()
         return "".join(replies)
 
@@ -81,13 +83,15 @@ def connect(module: str, *arguments: str) -> Connection:
         try:
             line.connect(str(address))
             out, replies = (line.makefile(mode, encoding="utf-8") for mode in ("w", "r"))
-            return Connection(None, out, replies, is_shared=True)
+            return Connection(None, out, replies, address)
         except OSError:  # it was killed
             line.close()
             address.unlink(missing_ok=True)
     here = str(Path(__file__).parents[2])
     search = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
-    shared = {OWNER: str(owner.pid), ADDRESS: str(address)} if owner and address else {}
+    shared = {}
+    if owner and address:
+        shared = {OWNER: f"{owner.pid} {owner.create_time()}", ADDRESS: str(address)}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", module, *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(search), **shared},
@@ -98,27 +102,29 @@ def connect(module: str, *arguments: str) -> Connection:
     )
     assert process.stdin
     assert process.stdout
-    return Connection(process, process.stdin, process.stdout, is_shared=bool(shared))
+    return Connection(process, process.stdin, process.stdout, address)
 
 
 def serve(work: Callable[[IO[str]], str]) -> None:
     """Answer the stage that has started this process, and where it is shared, the later ones.
 
     `work` reads lines to the first that is `END`, or to the end if the stage has died, and returns
-    the answer.
+    the answer. What it prints goes to standard error.
     """
     address = os.environ.pop(ADDRESS, "")
     owner = os.environ.pop(OWNER, "")
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     if not address:
-        _answer(work, sys.stdin, sys.stdout)
+        _answer(work, sys.stdin, replies)
         return
     with closing(socket.socket(socket.AF_UNIX)) as listener:
         with suppress(OSError):  # a file system without sockets: later stages start their own
             listener.bind(address)
             listener.listen()
             listener.settimeout(POLL_S)
-        _answer(work, sys.stdin, sys.stdout)
-        while Path(address).exists() and _is_running(int(owner)):
+        _answer(work, sys.stdin, replies)
+        while Path(address).exists() and _is_running(*owner.split()):
             with suppress(TimeoutError):
                 line, _ = listener.accept()
                 line.settimeout(None)
@@ -146,16 +152,18 @@ def _dvc() -> psutil.Process | None:
 def _address(module: str, owner: psutil.Process) -> Path | None:
     """The socket of the process that serves `owner`, relative: an absolute path may be too long."""
     folder = Path(".dvc/tmp")
-    settings = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
-    settings.pop("DVC_STAGE", None)
-    content = repr((sorted(settings.items()), owner.create_time(), sys.executable))
+    shared = {k: v for k, v in os.environ.items() if k.startswith(SHARED_VARIABLES)}
+    shared.pop("DVC_STAGE", None)
+    code = [(str(p), p.stat().st_mtime_ns) for p in sorted(Path(__file__).parents[1].rglob("*.py"))]
+    content = repr((sorted(shared.items()), owner.create_time(), sys.executable, code))
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
     return folder / f"{module}-{owner.pid}-{digest}" if folder.is_dir() else None
 
 
-def _is_running(pid: int) -> bool:
+def _is_running(pid: str, created: str) -> bool:
     """Whether the process runs; one that has ended, and that nobody has waited for, does not."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(int(pid))
+        return str(process.create_time()) == created and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False

@@ -1,5 +1,6 @@
 """Epochs on a GPU as one launch a step, which is captured once and then repeated."""
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -98,8 +99,16 @@ class RepeatedSteps:
             if self.repeat is None:
                 try:
                     self.repeat = self.capture(self._step)
-                except RuntimeError:  # this CUDA cannot capture it
+                except torch.OutOfMemoryError:
+                    raise
+                except RuntimeError as error:
+                    warnings.warn(
+                        f"CUDA cannot capture a step, so steps take longer: {error}", stacklevel=2
+                    )
                     self.repeat = self._step
+                    for table in self.tables:  # which rows a broken capture has touched is unknown
+                        table.touched.clear()
+                        table.gradient.zero_()
                 n_taken = int(self.batch)
             for number in range(self.n_batches):
                 if number >= n_taken:
