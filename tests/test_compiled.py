@@ -225,7 +225,7 @@ def test_the_kernel_is_kept_on_disk_or_compiled_each_time(
     root = pytestconfig.rootpath
     chosen = {"NUMBA_CACHE_DIR": str(tmp_path)}
     assert run_python(code.replace("USE", ""), root, chosen).startswith(f"FunctionCache {tmp_path}")
-    none = "jit.numba.config.CACHE_LOCATOR_CLASSES = ''; caching.CacheImpl._locator_classes.clear()"
+    none = "jit.LOCATORS = ''; caching.CacheImpl._locator_classes.clear()"
     assert run_python(code.replace("USE", none), root, {}).startswith("NullCache")
 
 
