@@ -16,7 +16,8 @@ import requests
 from cf.cli.ports import HOST, require_free
 from cf.core import config, paths
 from cf.core.errors import InputError
-from cf.tracking import ui_view
+from cf.tracking import database, ui_view
+from cf.tracking.redact import redact
 
 NEEDLESS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
@@ -27,16 +28,17 @@ def main(port: int = 5000) -> None:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
     if uri.startswith(("http://", "https://")):
         try:
-            show(uri, find_experiment(uri, name))
+            show(without_user(uri), find_experiment(uri, name))
         except requests.RequestException as error:
             raise InputError(
-                f"MLFLOW_TRACKING_URI is {uri}, which does not answer: {error}. Without that "
-                "variable, `make ui` shows this machine's runs."
+                redact(f"MLFLOW_TRACKING_URI is {uri}, which does not answer: {error}. ")
+                + "Without that variable, `make ui` shows this machine's runs."
             ) from None
     elif uri:
         raise InputError(
-            f"MLFLOW_TRACKING_URI is {uri}: expected http://... or nothing, which is the store in "
-            f"{paths.STORE}. For any other: mlflow ui --backend-store-uri {uri}"
+            redact(f"MLFLOW_TRACKING_URI is {uri}: expected http://... or nothing, which is the ")
+            + f"store in {paths.STORE}. For any other: "
+            'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'
         )
     else:
         serve(name, port)
@@ -51,12 +53,14 @@ def serve(name: str, port: int) -> None:
     if not paths.STORE.exists():
         raise no_runs
     require_free(port, "Perhaps `make ui` runs already; else take another: make ui PORT={another}")
+    with database.own_lock(paths.STORE.parent):
+        database.prepare(paths.STORE, is_own=True)
     print("MLflow starts ...", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that MLflow ends with this
     artifacts = paths.STORE.resolve().with_name("artifacts").as_uri()
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
-        *("--backend-store-uri", f"sqlite:///{paths.STORE.resolve()}", "--workers", "1"),
+        *("--backend-store-uri", database.uri(paths.STORE), "--workers", "1"),
         *("--default-artifact-root", artifacts),
         *("--uvicorn-opts", "--log-level warning --timeout-graceful-shutdown 1"),
     ]
@@ -85,11 +89,18 @@ def serve(name: str, port: int) -> None:
 def wait_for_experiment(
     server: "subprocess.Popen[bytes]", address: str, name: str, log: IO[str]
 ) -> dict[str, Any] | None:
-    """The experiment as soon as the server answers; raises `InputError` if it ends instead."""
+    """The experiment as soon as the server answers.
+
+    Raises:
+        InputError: it ends instead, or answers with an error.
+    """
     while server.poll() is None:
-        with suppress(requests.RequestException):
-            return find_experiment(address, name)
-        time.sleep(0.1)
+        try:
+            return find_experiment(address, name, is_own=True)
+        except requests.HTTPError as error:
+            raise InputError(f"MLflow's server cannot read {paths.STORE}: {error}") from None
+        except requests.RequestException:
+            time.sleep(0.1)
     log.seek(0)
     errors = [line.strip() for line in log if "Error" in line]
     raise InputError(
@@ -98,21 +109,43 @@ def wait_for_experiment(
     )
 
 
-def find_experiment(server: str, name: str) -> dict[str, Any] | None:
-    """An experiment as the server describes it; None if there is none, or not for this user.
+def find_experiment(server: str, name: str, is_own: bool = False) -> dict[str, Any] | None:
+    """An experiment as the server describes it; None if there is none.
 
-    Raises `requests.RequestException` if there is no answer.
+    Raises:
+        InputError: the server does not let this user in, or the experiment was deleted.
+        requests.RequestException: there is no answer, or none that says more.
     """
-    user, password = (os.environ.get(f"MLFLOW_TRACKING_{key}") for key in ("USERNAME", "PASSWORD"))
+    keys = ("USERNAME", "PASSWORD", "TOKEN")
+    user, password, token = (os.environ.get(f"MLFLOW_TRACKING_{key}") for key in keys)
     answer = requests.get(
         f"{server}/api/2.0/mlflow/experiments/get-by-name",
         {"experiment_name": name},
+        headers={"Authorization": f"Bearer {token}"} if token else {},
         auth=(user, password) if user and password else None,
         timeout=10,
     )
+    if answer.status_code in (401, 403):
+        raise InputError(
+            f"{without_user(server)} answers {answer.status_code} {answer.reason}: "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) are "
+            f"not those of a user who may read the experiment {name}."
+        )
+    if answer.status_code == 404:
+        return None
+    answer.raise_for_status()
     with suppress(requests.JSONDecodeError, KeyError):
-        return dict(answer.json()["experiment"])
+        experiment = dict(answer.json()["experiment"])
+        if experiment.get("lifecycle_stage") == "deleted":
+            raise InputError(database.explain_deleted(name, experiment["experiment_id"], is_own))
+        return experiment
     return None
+
+
+def without_user(address: str) -> str:
+    """An address without its user and password, which a browser asks for."""
+    scheme, _, rest = address.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def show(server: str, experiment: dict[str, Any] | None, hint: str = "") -> None:

@@ -81,7 +81,7 @@ def save(project: Path, name: str, folder: Path) -> None:
         save_model(
             path=folder,
             python_model=os.fspath(SCRIPT),
-            artifacts={ARTIFACT: os.fspath(copy)},
+            artifacts={ARTIFACT: copy.as_uri()},  # a path is read as an address
             signature=SIGNATURE,
             input_example=example,
             pip_requirements=[f"{package}=={version(package)}" for package in PACKAGES],

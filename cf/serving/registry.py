@@ -8,7 +8,9 @@ from cf.core import paths
 from cf.core.errors import InputError
 from cf.inference.load import find_project, load
 from cf.inference.recommender import Recommender
-from cf.tracking.mlflow_store import SERVABLE  # first: it says what MLflow prints and waits for
+from cf.tracking import database
+from cf.tracking.mlflow_store import SERVABLE, open_own  # first: it says what MLflow waits for
+from cf.tracking.redact import redact
 
 from mlflow import MlflowClient  # isort: skip
 from mlflow.exceptions import MlflowException  # isort: skip
@@ -29,7 +31,7 @@ def load_registered(uri: str) -> Recommender:
     if not found:
         raise InputError(f"{uri}: expected models:/cf@champion, or models:/cf/3 for version 3.")
     try:
-        client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or _own_store())
+        client = _client()
         if found["alias"]:
             version = client.get_model_version_by_alias(found["name"], found["alias"])
         else:
@@ -41,14 +43,18 @@ def load_registered(uri: str) -> Recommender:
             )
         folder = Path(client.download_artifacts(str(version.run_id), SERVABLE))
     except (MlflowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = redact(str(error).partition("\n")[0])
         raise InputError(f"{uri}: cannot be fetched from MLflow ({reason}).") from None
     (model,) = (folder / "artifacts" / "project" / paths.MODELS).iterdir()
     return load(model)
 
 
-def _own_store() -> str:
-    database = find_project() / "mlruns" / "mlflow.db"
-    if not database.is_file():
-        raise InputError(f"{database}: is missing. Run `dvc repro`, or set MLFLOW_TRACKING_URI.")
-    return f"sqlite:///{database}"
+def _client() -> MlflowClient:
+    address = os.environ.get("MLFLOW_TRACKING_URI")
+    if address:
+        file = database.shared(address)
+        return MlflowClient(database.uri(file) if file else address)
+    own = find_project() / paths.STORE
+    if not own.is_file():
+        raise InputError(f"{own}: is missing. Run `dvc repro`, or set MLFLOW_TRACKING_URI.")
+    return open_own(own.parent)

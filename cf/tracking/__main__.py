@@ -16,11 +16,14 @@ from threading import Thread
 from typing import IO, TYPE_CHECKING
 
 from cf.core import shared_process
+from cf.core.errors import InputError
 from cf.tracking.record import DONE, FAILED, RunRecord
+from cf.tracking.redact import RedactedStream
 
 if TYPE_CHECKING:
     from cf.tracking.mlflow_store import MlflowStore
 
+WARNING = "warning: MLflow did not record all of this: "
 LAST_TRIES = 3  # after the stage has ended: others may create the same at the same time
 SLOW_S = 5.0
 
@@ -55,7 +58,8 @@ def record(incoming: IO[str]) -> str:
                     del pending[each.id]
             except Exception as failure:  # whatever it is, the stage goes on
                 error = failure
-                if not reader.is_alive() and time.monotonic() - began > SLOW_S:
+                slow = time.monotonic() - began > SLOW_S and not isinstance(failure, InputError)
+                if not reader.is_alive() and slow:
                     tries = LAST_TRIES  # a server that does not answer will not do so next time
                     break
         if closed:
@@ -63,8 +67,8 @@ def record(incoming: IO[str]) -> str:
     if pending:
         reason = next(iter(str(error).strip().splitlines()), repr(error))
         print(
-            f"warning: MLflow did not record all of this: {reason}\n"
-            "         The results are not affected. `make sync` records them later.",
+            f"{WARNING}{reason}\n"
+            "         The results are not affected. Once that is mended, `make sync` records them.",
             file=sys.stderr,
             flush=True,
         )
@@ -88,5 +92,6 @@ def read(incoming: IO[str], inbox: SimpleQueue[str]) -> None:
 
 
 if __name__ == "__main__":
+    sys.stderr = RedactedStream(sys.stderr)
     shared_process.serve(record)
     os._exit(0)  # at once: taking MLflow's modules down takes Python a second

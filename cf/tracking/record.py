@@ -203,7 +203,7 @@ def recording(settings: Tracking, timeout_s: float | None = 60) -> Iterator[Reco
 
     A record that still runs when the block fails is FAILED, or KILLED after an interrupt. The
     process, which serves all stages of a `dvc repro`, is given up after `timeout_s` seconds; with
-    None, never.
+    None, never. It is not awaited where the block fails before it has a record.
     """
     started = str(_now())
     connection = shared_process.connect(WRITER, started) if settings.enabled else None
@@ -214,6 +214,9 @@ def recording(settings: Tracking, timeout_s: float | None = 60) -> Iterator[Reco
         for record, path in list(recorder._open.values()):
             record.finish(status="FAILED" if isinstance(error, Exception) else "KILLED")
             recorder.upsert(record, path)
+        if connection and not recorder._sent:
+            connection.send("")
+            connection = None
         raise
     finally:
         if connection:
@@ -248,12 +251,12 @@ def _note(parameters: Mapping[str, Any]) -> str:
 
 
 def _user_and_commit() -> dict[str, str]:
-    """Tags for who runs this and, where this folder is the root of a git repository, from what."""
+    """Tags for who runs this and, where git tracks this project, from what."""
     tags = {}
     with suppress(OSError, KeyError):  # a container may know of no user
         tags["mlflow.user"] = getpass.getuser()
     head = git.head_commit()
-    if head and not git.output("rev-parse", "--show-prefix").strip():
+    if head and git.output("ls-files", "--", paths.PIPELINE.as_posix()):
         tags["mlflow.source.git.commit"], _ = head
         others = (f":!{path}" for path in MADE_BY_DVC)
         changed = git.output("status", "--porcelain", "--", ".", *others)

@@ -1,0 +1,39 @@
+"""Texts without passwords."""
+
+import os
+import re
+from typing import IO, Any
+from urllib.parse import quote, unquote
+
+USER_INFO = re.compile(r"(?<=://)[^\s/?#'\"<>]+(?=@)")
+WHOLE_USER_INFO = re.compile(r"\w[\w+.-]*://(?P<user>.*)@")  # also of an address that is none
+SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+HIDDEN = "***"
+
+
+def redact(text: str) -> str:
+    """A text in which *** stands for the user and password of every address, and for the secrets
+    by which the environment lets this process into MLflow, however they are escaped.
+    """
+    secrets = {os.environ.get(name, "") for name in SECRETS}
+    if found := WHOLE_USER_INFO.match(os.environ.get("MLFLOW_TRACKING_URI", "")):
+        secrets |= {found["user"], found["user"].partition(":")[2]}
+    forms = {form for each in secrets for form in (each, unquote(each), quote(each, safe=""))}
+    for form in sorted(forms - {""}, key=len, reverse=True):  # first what contains another
+        text = text.replace(form, HIDDEN)
+    return USER_INFO.sub(HIDDEN, text)
+
+
+class RedactedStream:
+    """A stream to which all is written without passwords, by libraries too."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text; a password must be within one of these."""
+        self._stream.write(redact(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
