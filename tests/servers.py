@@ -1,4 +1,4 @@
-"""Servers of models in processes of their own."""
+"""Servers in processes of their own: of models, and of MLflow's pages."""
 
 import os
 import signal
@@ -12,15 +12,47 @@ from pathlib import Path
 
 import requests
 
+from tests.stores import environment
+
+ROOT = Path(__file__).parent.parent
 START_S = 90
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def serving(project: Path) -> Iterator[tuple[str, "subprocess.Popen[str]", list[str]]]:
+    """The address that `cf ui` prints once it can be opened, its process, and all it printed."""
+    port = str(free_port())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cf.cli", "ui", "--port", port],
+        cwd=project,
+        env={**environment(), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout
+            printed = [process.stdout.readline()]
+            while printed[-1] and not printed[-1].startswith("MLflow: "):
+                printed.append(process.stdout.readline())
+            address = printed[-1].removeprefix("MLflow: ").partition(" ")[0]
+            assert address.startswith(f"http://127.0.0.1:{port}/#/experiments/")
+            yield address, process, printed
+        finally:
+            process.terminate()
 
 
 @contextmanager
 def served(model: str, folder: Path, environ: Mapping[str, str]) -> Iterator[str]:
     """The address at which MLflow serves a model, started in a folder, as long as the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     where = ("--host", "127.0.0.1", "--port", str(port), "--env-manager", "local")
     log = folder / "server.log"
     with log.open("w") as file:

@@ -65,15 +65,24 @@ def test_the_name_has_what_is_not_as_committed() -> None:
     assert name(n_factors=3, n_epochs=[2], seed=1) == "dot n_factors=3 n_epochs=[2] ..."
 
 
-def test_the_commit_is_a_tag_where_there_is_git(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("place", [".", "teams/ours"])
+def test_the_commit_is_a_tag_where_git_has_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e@x.org"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "zero"], check=True)
+    folder = tmp_path / place
+    folder.mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(folder)
+    Path("dvc.yaml").write_text("stages: {}")
     assert "mlflow.source.git.commit" not in new().tags
     Path(".gitignore").write_text("mlruns")
-    git = ["git", "-c", "user.name=n", "-c", "user.email=e@x.org"]
-    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+    for arguments in (["add", "."], ["commit", "-qm", "one"]):
         subprocess.run([*git, *arguments], check=True)
+    if folder != tmp_path:
+        (tmp_path / "another_project.py").write_text("none of ours")
     head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     for dirty in ("false", "true"):
         record = new()
@@ -99,15 +108,19 @@ def test_only_finished_trainings_on_this_split_are_read(
 
 
 @pytest.fixture
-def project(
-    tmp_path: Path, ready_made_store: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], list[Run]]:
-    """Makes a fresh project the current folder; calling it gives all runs of its store."""
+def here(tmp_path: Path, ready_made_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh project, as the current folder."""
     shutil.copytree(ready_made_store, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return lambda: runs(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def project(here: Path) -> Callable[[], list[Run]]:
+    """Gives all runs in the store of the fresh project."""
+    return lambda: runs(here)
 
 
 def test_a_process_records_a_training(project: Callable[[], list[Run]]) -> None:
@@ -144,6 +157,22 @@ def run_python(code: str, root: Path) -> int:
     command = [sys.executable, "-c", f"from tests.test_record import *\n{code}"]
     # the recorder has the same standard error, so this waits until it has ended as well
     return subprocess.run(command, env=environ, stderr=subprocess.PIPE, check=False).returncode
+
+
+def test_an_interrupt_before_there_is_a_run_neither_waits_nor_warns(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hanging = []
+    with pytest.raises(KeyboardInterrupt), recording(ON, timeout_s=None) as recorder:  # noqa: PT012
+        assert recorder._connection
+        assert recorder._connection.process
+        hanging.append(recorder._connection.process)
+        hanging[0].send_signal(signal.SIGSTOP)  # it would be awaited for ever
+        raise KeyboardInterrupt
+    hanging[0].send_signal(signal.SIGCONT)
+    assert hanging[0].wait(60) == 0
+    assert not runs(here)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_training_that_is_killed_is_marked(

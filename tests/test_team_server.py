@@ -19,6 +19,7 @@ from urllib3.util import Retry
 from cf.tracking.record import recording
 from tests.project import Project
 from tests.records import LOSSES, ON, begin, finished, new
+from tests.servers import free_port
 from tests.stores import environment
 from tests.test_mlflow_store import picture, upsert
 
@@ -38,18 +39,20 @@ pytestmark = pytest.mark.skipif(
 class Server:
     """An MLflow server that can be stopped and started; its address stays the same."""
 
-    def __init__(self, store: str, root: Path) -> None:
+    def __init__(self, store: str, root: Path, *options: str, **environ: str) -> None:
         self.address = f"http://127.0.0.1:{(port := free_port())}"
         self.command = [
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
             *("--port", str(port), "--workers", "1", "--backend-store-uri", store),
             *("--serve-artifacts", "--artifacts-destination", str(root / "artifacts")),
+            *options,
         ]
+        self.environ = environ
         self.root = root
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        environ = {**environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        environ = {**environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **self.environ}
         self.process = subprocess.Popen(
             self.command, env=environ, cwd=self.root, stderr=subprocess.DEVNULL
         )
@@ -84,12 +87,6 @@ class Server:
     def history(self, run: Run, name: str) -> list[tuple[int, float]]:
         found = self.client().get_metric_history(run.info.run_id, name)
         return sorted((metric.step, metric.value) for metric in found)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

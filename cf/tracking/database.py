@@ -159,16 +159,16 @@ def migrate(database: Path, backup: Path) -> None:
         f"in {backup.name}.",
         file=sys.stderr,
     )
-    _copy(database, partial := backup.with_name(f"{backup.name}.part"))
-    partial.replace(backup)
     copy = database.with_name(f"{database.name}.new")
+    _remove(copy)  # of one that was killed
     _copy(database, copy)
+    copy.replace(backup)
+    _copy(backup, copy)
     engine = utils.create_sqlalchemy_engine(uri(copy))  # type: ignore[no-untyped-call]
     utils._upgrade_db(engine)  # type: ignore[no-untyped-call]
     engine.dispose()
     _copy(copy, database)
-    for path in database.parent.glob(f"{copy.name}*"):
-        path.unlink()
+    _remove(copy)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -178,3 +178,9 @@ def _copy(source: Path, target: Path) -> None:
         closing(sqlite3.connect(target, timeout=PATIENCE_S)) as new,
     ):
         old.backup(new)
+
+
+def _remove(database: Path) -> None:
+    """Remove a database with the files that SQLite puts beside it."""
+    for end in ("", "-journal", "-wal", "-shm"):
+        Path(f"{database}{end}").unlink(missing_ok=True)

@@ -18,7 +18,8 @@ def redact(text: str) -> str:
     secrets = {os.environ.get(name, "") for name in SECRETS}
     if found := WHOLE_USER_INFO.match(os.environ.get("MLFLOW_TRACKING_URI", "")):
         secrets |= {found["user"], found["user"].partition(":")[2]}
-    forms = {form for each in secrets for form in (each, unquote(each), quote(each, safe=""))}
+    plain = {unquote(each) for each in secrets}
+    forms = secrets | plain | {quote(each, safe=safe) for each in plain for safe in ("", "/")}
     for form in sorted(forms - {""}, key=len, reverse=True):  # first what contains another
         text = text.replace(form, HIDDEN)
     return USER_INFO.sub(HIDDEN, text)
