@@ -177,6 +177,30 @@ def test_a_run_that_broke_off_is_completed(project: Runs) -> None:
     assert len(run.inputs.dataset_inputs) == 1
 
 
+def test_files_that_cannot_be_stored_stop_nothing_else_and_come_later(
+    project: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlruns/mlflow.db")
+    blocked = tmp_path / "blocked"
+    client(Path()).create_experiment("cf", (blocked / "artifacts").as_uri())
+    Path("weights").write_text("w")
+    record = finished(files=[Path("weights")])
+    record.metrics = {"rmse": 0.9}
+    blocked.write_text("no folder")
+    with pytest.raises(OSError, match="blocked"):
+        upsert(record)
+    (run,) = project()
+    assert (run.info.status, run.info.end_time) == ("FINISHED", record.ended)
+    assert run.data.metrics["rmse"] == 0.9
+    blocked.unlink()
+    upsert(record)
+    (run,) = project()
+    assert (run.info.status, run.info.end_time) == ("FINISHED", record.ended)
+    assert files(run, client(Path()), "model") == {"model/weights"}
+    assert losses(run, client(Path())) == LOSSES
+    assert "lock_file" not in run.data.tags
+
+
 def test_more_epochs_than_mlflow_takes_at_once(project: Runs) -> None:
     record = new()
     for step in range(1100):

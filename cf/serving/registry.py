@@ -13,7 +13,6 @@ from cf.tracking.mlflow_store import SERVABLE, open_own  # first: it says what M
 from cf.tracking.redact import redact
 
 from mlflow import MlflowClient  # isort: skip
-from mlflow.exceptions import MlflowException  # isort: skip
 
 URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
@@ -42,7 +41,9 @@ def load_registered(uri: str) -> Recommender:
                 "Name another version, or a model of models/."
             )
         folder = Path(client.download_artifacts(str(version.run_id), SERVABLE))
-    except (MlflowException, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # of any kind: each kind of store has its own
         reason = redact(str(error).partition("\n")[0])
         raise InputError(f"{uri}: cannot be fetched from MLflow ({reason}).") from None
     (model,) = (folder / "artifacts" / "project" / paths.MODELS).iterdir()
