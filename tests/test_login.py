@@ -148,7 +148,7 @@ def test_a_wrong_password_is_named(
 
 
 def test_a_password_is_printed_and_written_nowhere(
-    server: Login, made: Project, tmp_path: Path
+    server: Login, made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = made.copy(tmp_path / "copy", "mlruns")
     ours.keep_only("dot")
@@ -186,6 +186,7 @@ def test_a_password_is_printed_and_written_nowhere(
             said = done.stdout + done.stderr
             assert not [form for form in FORMS if form in said], said
             assert "Traceback" not in said, said
+    log_in(monkeypatch, server.as_user(*MEMBER))
     assert server.runs("secret"), "the server was reached"
     for root in (ours.folder, server.root):
         for file in (path for path in root.rglob("*") if path.is_file()):

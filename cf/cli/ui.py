@@ -53,8 +53,11 @@ def serve(name: str, port: int) -> None:
     if not paths.STORE.exists():
         raise no_runs
     require_free(port, "Perhaps `make ui` runs already; else take another: make ui PORT={another}")
-    with database.own_lock(paths.STORE.parent):
-        database.prepare(paths.STORE, is_own=True)
+    try:
+        with database.own_lock(paths.STORE.parent):
+            database.prepare(paths.STORE, is_own=True)
+    except OSError as error:
+        raise InputError(f"{error}. MLflow has to write in {paths.STORE.parent}.") from None
     print("MLflow starts ...", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that MLflow ends with this
     artifacts = paths.STORE.resolve().with_name("artifacts").as_uri()
