@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 import requests
@@ -23,7 +24,8 @@ from tests.stores import environment
 from tests.test_mlflow_store import picture
 from tests.test_team_server import Server
 
-ADMIN, MEMBER = ("admin", "of-the-administrator"), ("member", "s3cret/p@ss w%rd&2")
+ADMIN = ("admin", "of-the-administrator")
+MEMBER = ("member", f"{uuid4().hex[:8]}/p@ss w%rd&2")
 FORMS = {MEMBER[1], quote(MEMBER[1]), quote(MEMBER[1], safe="")}
 """How the password may be written."""
 
