@@ -14,7 +14,7 @@ from cf.core import paths
 from cf.core.errors import InputError
 
 SCHEME = "sqlite:///"
-PLAIN = re.compile(r"[\w/. -]*")  # a path that is the same when it is escaped and when it is not
+PLAIN = re.compile(r"[\w/\\:. -]*")  # a path that is the same when it is escaped and when it is not
 REVISION = re.compile(r'^(down_)?revision\b[^=\n]*= *["\'](\w+)["\']', re.M)
 PATIENCE_S = 20.0  # for whoever writes
 LOCK_MODE = 0o666  # there is nothing in it, and all who share the folder may take it
@@ -64,7 +64,7 @@ def shared(address: str) -> Path | None:
     if not path or path == address or not PLAIN.fullmatch(path):
         raise InputError(
             f"MLFLOW_TRACKING_URI is {address}: expected sqlite:/// and the path of a file, of "
-            "letters, digits, spaces and ._-/ only."
+            "letters, digits, spaces and ._-:/ only."
         )
     return Path(os.environ.get("DVC_ROOT", "."), path).absolute()
 
