@@ -115,6 +115,7 @@ def serve(work: Callable[[IO[str]], str]) -> None:
     owner = os.environ.pop(OWNER, "")
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout = sys.stderr
     if not address:
         _answer(work, sys.stdin, replies)
         return
