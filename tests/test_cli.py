@@ -15,7 +15,7 @@ from cf.core.errors import InputError
 
 COMMANDS = [
     *("show", "inspect", "predict", "recommend", "similar", "explain", "score", "models", "rate"),
-    *("demo", "tune", "grid", "cv", "rank", "ui", "sync"),
+    *("demo", "tune", "grid", "cv", "rank", "verify", "ui", "sync"),
 ]
 HEAVY = ["torch", "numpy", "pandas", "matplotlib", "mlflow", "dvc", "optuna", "pydantic"]
 

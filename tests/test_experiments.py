@@ -52,7 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     dvc.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        experiments, "_environment", lambda: {"PATH": f"{dvc.parent}:/usr/bin:/bin"}
+        experiments, "own_environment", lambda: {"PATH": f"{dvc.parent}:/usr/bin:/bin"}
     )
     monkeypatch.setattr(experiments, "INTERVAL_S", 0.1)
     return tmp_path
@@ -239,7 +239,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["dvc", "repro", "-q"],
         *(["git", *arguments] for arguments in (["add", "-A"], ["commit", "-qm", "one"])),
     ):
-        environment = experiments._environment()
+        environment = experiments.own_environment()
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     return folder
 
@@ -381,7 +381,7 @@ def test_an_experiment_typed_by_hand_tells_what_git_lacks_and_runs_when_it_has(
     (tmp_path / "data/own/.gitkeep").touch()
     (tmp_path / "params.yaml").write_text("ingest: {dataset: data/own/mine.csv, fallback: null}\n")
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": OWN_STAGES}))
-    environment = {**experiments._environment(), "PYTHONPATH": str(ROOT)}
+    environment = {**experiments.own_environment(), "PYTHONPATH": str(ROOT)}
 
     def run(*command: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(

@@ -88,7 +88,8 @@ def test_make_says_what_to_type_where_the_lock_is_in_conflict(tmp_path: Path) ->
     )
     assert done.returncode == 2
     assert "git merge --abort" in done.stderr
-    typed = [part.strip() for part in done.stderr.partition("Type: ")[2].split("&&")]
+    advice = done.stderr.partition("Type: ")[2].splitlines()[0]
+    typed = [part.strip() for part in advice.split("&&")]
     tutorial = (ROOT / "docs/tutorial.md").read_text()
     for command in typed:
         assert f"    {command.replace('BRANCH', 'origin/main')} " in tutorial

@@ -71,7 +71,9 @@ def copy_commit(folder: Path) -> None:
     if archive.returncode:
         raise InputError(f"git cannot give the last commit: {archive.stderr.decode().strip()}")
     with tarfile.open(fileobj=BytesIO(archive.stdout)) as files:
-        files.extractall(folder, filter="data")
+        if hasattr(tarfile, "data_filter"):  # since Python 3.11.4
+            files.extraction_filter = tarfile.data_filter
+        files.extractall(folder)
     for made in (LOCK, paths.RUNS, paths.REPORTS):
         path = folder / made
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

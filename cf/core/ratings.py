@@ -50,8 +50,6 @@ class Ratings:
             expected = "f" if name == "values" else "iu"
             if array is not None and array.dtype.kind not in expected:
                 raise ValueError(f"{name} must be numbers, got an array of {array.dtype}")
-        if not np.isfinite(self.values).all():
-            raise ValueError("values must be finite")
         for name in ("users", "items"):
             indices = getattr(self, name)
             if len(indices) and indices.min() < 0:
@@ -77,6 +75,8 @@ class Ratings:
         """
         frame = io.read_parquet(path, ["user", "item", "rating", "row"])
         with io.reading(path):
+            if not np.isfinite(frame["rating"].to_numpy()).all():
+                raise ValueError("a rating is no number")
             return cls.from_frame(frame)
 
     def to_frame(self) -> pd.DataFrame:
