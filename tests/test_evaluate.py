@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from cf.core import io, paths
+from cf.core.model_files import SETTINGS, WEIGHTS
 from cf.core.names import IDS, KEYS
 from cf.evaluation.leaderboard import DTYPES
 from cf.tracking.record import RunRecord
@@ -78,3 +80,20 @@ def test_the_same_results_are_the_same_files(recorder: FakeRecorder) -> None:
     evaluate.main()
     assert [path.read_bytes() for path in TRACKED] == before
     assert io.read_json(paths.EVALUATED_RUNS) == {"plain": "other"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_a_model_of_nonsense_is_named_before_anything_is_written(
+    recorder: FakeRecorder, value: float
+) -> None:
+    folder = paths.MODELS / "plain"
+    weights = load_file(folder / WEIGHTS)
+    save_file({name: tensor.fill_(value) for name, tensor in weights.items()}, folder / WEIGHTS)
+    settings = io.read_json(folder / SETTINGS)
+    io.write_json(folder / SETTINGS, settings | {"weights_sha256": io.digest(folder / WEIGHTS)})
+    record = paths.RUNS / "plain.json"
+    io.write_json(record, {**io.read_json(record), "files": {}})
+    before = [path.read_bytes() for path in (*TRACKED, paths.PREDICTIONS)]
+    with pytest.raises(SystemExit, match=r"models/plain: predicts what is no rating"):
+        evaluate.main()
+    assert [path.read_bytes() for path in (*TRACKED, paths.PREDICTIONS)] == before
