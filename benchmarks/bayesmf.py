@@ -138,7 +138,7 @@ def main() -> None:
     """Print the table, the mean over the seeds."""
     n_seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     sampling = config.load(paths.PARAMS, "train_bayesmf", Sampling)
-    train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
+    train = Ratings.read(paths.TRAIN)
     parts = splitting.random_split(len(train), SLICE, seed=1)
     fitted, held = train.take(parts["train"]), train.take(parts["valid"])
     table = Table(title=f"bayesmf, {len(held):,} training rows held out, {n_seeds} seeds")

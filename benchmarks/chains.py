@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.bayesmf import changed, read, sampled
 from benchmarks.rhat import rhat
-from cf.core import config, io, paths
+from cf.core import config, paths
 from cf.core.config import Sampling
 from cf.core.ratings import Ratings
 
@@ -36,8 +36,8 @@ def main() -> None:
     sampling = config.load(paths.PARAMS, "train_bayesmf", Sampling)
     n_sweeps, burn_in, n_samples = map(int, sys.argv[1:] or (400, 200, 200))
     train, held = (
-        Ratings.from_frame(io.read_parquet(paths.TRAIN)),
-        Ratings.from_frame(io.read_parquet(paths.VALID)),
+        Ratings.read(paths.TRAIN),
+        Ratings.read(paths.VALID),
     )
     changes = {"n_sweeps": n_sweeps, "burn_in": burn_in, "n_samples": n_samples}
     both = [drawn(changed(sampling, seed, **changes), train, held) for seed in (1, 2)]

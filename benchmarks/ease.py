@@ -10,17 +10,16 @@ import time
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.lists import N_LAST, hold_out_last, table_of_last
 from cf.baselines.base import Scores
 from cf.baselines.ranking import EASE
 from cf.core import config, io, paths
 from cf.core.config import Rank
-from cf.core.ratings import Indices, Provenance, Ratings
-from cf.data.split import leave_last
+from cf.core.ratings import Indices, Provenance
 from cf.evaluation import ranking
 
-N_LAST, MAX_ITEMS = 5, (500, 1000, 2000, 5000, 10_000)
+MAX_ITEMS = 500, 1000, 2000, 5000, 10_000
 
 
 def main() -> None:
@@ -28,17 +27,13 @@ def main() -> None:
     n_last = int(sys.argv[1]) if len(sys.argv) > 1 else N_LAST
     rank = config.load(paths.PARAMS, "rank", Rank)
     facts = io.read_dataclass(paths.PROVENANCE, Provenance)
-    ratings = Ratings.from_frame(io.read_parquet(paths.ENCODED_RATINGS))
-    rows = leave_last(ratings.users, ratings.timestamps, n_last)
-    train, held = ratings.take(rows["train"]), ratings.take(rows["valid"])
-    sizes = facts.n_users, facts.n_items
-    task = ranking.make_task(train, held, *sizes, rank.relevant)
-    shown = Table(title=f"{facts.dataset}, last {n_last} of each user, {len(task.users)} users")
+    train, _, task = hold_out_last(n_last, facts, rank.relevant)
+    shown = table_of_last(facts, n_last, task)
     for heading in ("max_items", "alone", "all", "listed of the others", "fit, s", "MB"):
         shown.add_column(heading, justify="right")
     for max_items in map(int, sys.argv[2:] or MAX_ITEMS):
         started = time.perf_counter()
-        ease = EASE(rank.ease.l2, max_items).fit(train, *sizes)
+        ease = EASE(rank.ease.l2, max_items).fit(train, facts.n_users, facts.n_items)
         seconds = time.perf_counter() - started
 
         def alone(users: Indices, ease: EASE = ease) -> Scores:

@@ -163,7 +163,7 @@ def judged(variant: Variant, fitted: Ratings, held: Ratings, seed: int) -> tuple
 def main() -> None:
     """Print the table, the mean over the slices."""
     n_slices = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
+    train = Ratings.read(paths.TRAIN)
     splits = [splitting.random_split(len(train), SLICE, s) for s in range(1, n_slices + 1)]
     if train.timestamps is not None:
         splits.append(splitting.by_time(train.timestamps, SLICE))

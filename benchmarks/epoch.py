@@ -91,8 +91,8 @@ def main() -> None:
     """Measure and print."""
     facts = io.read_dataclass(paths.PROVENANCE, Provenance)
     train, valid = (
-        Ratings.from_frame(io.read_parquet(paths.TRAIN)),
-        Ratings.from_frame(io.read_parquet(paths.VALID)),
+        Ratings.read(paths.TRAIN),
+        Ratings.read(paths.VALID),
     )
     devices.prepare(torch.device("cpu"), n_threads=1, seed=0)
     systems: dict[str, Iterator[float]] = {n: ours(n, train, valid, facts) for n in NAMES}

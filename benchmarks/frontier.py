@@ -107,8 +107,8 @@ def label(axes: Axes, points: Mapping[str, Point], line: Sequence[Point]) -> Non
         """The sum of the distances, in points, and the boxes of the names."""
         total, boxes, leaders = 0.0, dict[str, Bbox](), list[Path]()
         for name in order:
-            apart = [dot for dot in dots.values() if not dot.overlaps(dots[name])]
-            others = [*apart, *boxes.values()]
+            other_dots = [dot for dot in dots.values() if not dot.overlaps(dots[name])]
+            others = [*other_dots, *boxes.values()]
             for distance, degrees in itertools.product(DISTANCES, DIRECTIONS):
                 x, y = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
                 width = sizes[name].width * np.sign(x) * (abs(x) > 0.1) / 2

@@ -9,7 +9,6 @@ The loss is that of the first round that counts: where lines do the same, it is 
 """
 
 import argparse
-import json
 import platform
 import statistics
 import time
@@ -26,7 +25,7 @@ from rich.table import Table
 from benchmarks.adagrad import made_up
 from cf.bayes.gibbs import EntitySide, Priors, Sampler
 from cf.bayes.sample import RELAXATION
-from cf.core import config, paths
+from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
 from cf.core.ratings import Ratings
 from cf.training import device as devices
@@ -150,10 +149,10 @@ def main() -> None:
     parser.add_argument("--device", help="cpu or cuda; by default both, if there are both")
     parser.add_argument("--small", action="store_true", help="few ratings: to try the script out")
     parser.add_argument("--json", type=Path, help="a file for the figures")
-    given = parser.parse_args()
-    names = [given.device] if given.device else ["cpu", *["cuda"] * torch.cuda.is_available()]
+    options = parser.parse_args()
+    names = [options.device] if options.device else ["cpu", *["cuda"] * torch.cuda.is_available()]
     chosen = [devices.choose(name, "--device") for name in names]
-    sizes = (SMALL, SMALL) if given.small else (NOTEBOOK, LARGE)
+    sizes = (SMALL, SMALL) if options.small else (NOTEBOOK, LARGE)
     notebook, large = (
         (made_up(size.n_ratings, size.n_users, size.n_items), size) for size in sizes
     )
@@ -161,7 +160,7 @@ def main() -> None:
     console = Console(width=110)
     results: list[dict[str, Any]] = []
     for device in chosen:
-        for what, n_ratings, rounds in lines(device, notebook, large, n_threads, given.small):
+        for what, n_ratings, rounds in lines(device, notebook, large, n_threads, options.small):
             found = measured(rounds)
             seconds = statistics.median(each.seconds for each in found)
             results.append(
@@ -187,13 +186,13 @@ def main() -> None:
         counts = f"{each['n_ratings']:,}", f"{each['rounds']}"
         table.add_row(each["what"], each["device"], *counts, *(f"{x:.3g}" for x in numbers))
     console.print(table)
-    if given.small:
+    if options.small:
         console.print("With so few ratings the script is tried out; the figures mean nothing.")
     if not any(device.type == "cuda" for device in chosen):
         console.print("No GPU was measured.")
-    if given.json:
-        kept = {"torch": torch.__version__, "small": given.small, "results": results}
-        given.json.write_text(json.dumps(kept, indent=2) + "\n")
+    if options.json:
+        figures = {"torch": torch.__version__, "small": options.small, "results": results}
+        io.write_json(options.json, figures)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Usage: python -m benchmarks.lists [N_LAST]
 
 import sys
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
@@ -83,21 +84,33 @@ def pairs_in_order(scorer: Scorer, held: Ratings, users: Indices) -> float:
     return right / max(1, total)
 
 
+def hold_out_last(
+    n_last: int, facts: Provenance, relevant: float | Literal["auto"]
+) -> tuple[Ratings, Ratings, ranking.RankingTask]:
+    """The ratings but for each user's last ones, these, and the task of finding them."""
+    ratings = Ratings.read(paths.ENCODED_RATINGS)
+    rows = leave_last(ratings.users, ratings.timestamps, n_last)
+    train, held = ratings.take(rows["train"]), ratings.take(rows["valid"])
+    return train, held, ranking.make_task(train, held, facts.n_users, facts.n_items, relevant)
+
+
+def table_of_last(facts: Provenance, n_last: int, task: ranking.RankingTask) -> Table:
+    """An empty table, whose title says what was held out."""
+    return Table(title=f"{facts.dataset}, last {n_last} of each user, {len(task.users)} users")
+
+
 def main() -> None:
     """Print the table."""
     n_last = int(sys.argv[1]) if len(sys.argv) > 1 else N_LAST
     rank = config.load(paths.PARAMS, "rank", Rank)
     facts = io.read_dataclass(paths.PROVENANCE, Provenance)
-    ratings = Ratings.from_frame(io.read_parquet(paths.ENCODED_RATINGS))
-    rows = leave_last(ratings.users, ratings.timestamps, n_last)
-    train, held = ratings.take(rows["train"]), ratings.take(rows["valid"])
-    task = ranking.make_task(train, held, facts.n_users, facts.n_items, rank.relevant)
+    train, held, task = hold_out_last(n_last, facts, rank.relevant)
     found, in_order = {}, {}
     for name, scorer in systems(train, facts, rank, task.train):
         found[name] = ranking.recommend(scorer, task, rank.k)
         in_order[name] = pairs_in_order(scorer, held, task.users)
     table = ranking.evaluate_lists(found, task, rank.k, "valid")
-    shown = Table(title=f"{facts.dataset}, last {n_last} of each user, {len(task.users)} users")
+    shown = table_of_last(facts, n_last, task)
     metrics = [name for name in map(str, table.filter(like="_at_")) if "novelty" not in name]
     for heading in ("order", *metrics, "behind the best, 95%", "pairs in order"):
         shown.add_column(heading, justify="left" if heading == "order" else "right")

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import bayesmf
-from cf.core import config, io, paths
+from cf.core import config, paths
 from cf.core.config import Sampling
 from cf.core.ratings import Indices, Ratings, Stars
 from cf.inference.bayesmf import BayesMF
@@ -66,7 +66,7 @@ class Case(NamedTuple):
 
 def make_case(fold: int) -> Case:
     """A fold's people, with enough ratings to be asked for some and to be judged by others."""
-    ratings = Ratings.from_frame(io.read_parquet(paths.ENCODED_RATINGS))
+    ratings = Ratings.read(paths.ENCODED_RATINGS)
     data, draw = bayesmf.read(), np.random.default_rng(0)
     new = np.array_split(draw.permutation(len(data.users)), N_FOLDS)[fold]
     train = ratings.take(np.flatnonzero(~np.isin(ratings.users, new)))

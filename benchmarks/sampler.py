@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.bayesmf import Data, chain, changed, read
 from benchmarks.switches import OFF
-from cf.core import config, io, paths
+from cf.core import config, paths
 from cf.core.config import Sampling
 from cf.core.ratings import Indices, Ratings
 
@@ -40,8 +40,8 @@ class Took(NamedTuple):
 def real(everything: bool, n_threads: int) -> Took:
     """The chain that params.yaml describes, or one of ids only."""
     train, valid = (
-        Ratings.from_frame(io.read_parquet(paths.TRAIN)),
-        Ratings.from_frame(io.read_parquet(paths.VALID)),
+        Ratings.read(paths.TRAIN),
+        Ratings.read(paths.VALID),
     )
     return took(settings(everything, n_threads), train, valid, read())
 

@@ -134,8 +134,8 @@ def main() -> None:
     gibbs = config.load(paths.PARAMS, "train_bayesmf", Sampling).gibbs
     facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     train, valid = (
-        Ratings.from_frame(io.read_parquet(paths.TRAIN)),
-        Ratings.from_frame(io.read_parquet(paths.VALID)),
+        Ratings.read(paths.TRAIN),
+        Ratings.read(paths.VALID),
     )
     slices = splitting.random_split(len(train), SLICE, seed=1)
     parts = {

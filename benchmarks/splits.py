@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.bayesmf import changed, read, sampled, scores, variants
 from cf.baselines.bias import Bias
-from cf.core import config, io, paths
+from cf.core import config, paths
 from cf.core.config import Evaluate, Sampling
 from cf.core.ratings import Ratings
 from cf.data import split as splitting
@@ -53,7 +53,7 @@ def splits(ratings: Ratings) -> dict[str, Parts]:
 def judge(name: str, changes: dict[str, Any], seed: int) -> Judged:
     """A chain of a variant on a split."""
     sampling = config.load(paths.PARAMS, "train_bayesmf", Sampling)
-    ratings = Ratings.from_frame(io.read_parquet(paths.ENCODED_RATINGS))
+    ratings = Ratings.read(paths.ENCODED_RATINGS)
     parts = splits(ratings)[name]
     train, held = ratings.take(parts["train"]), ratings.take(parts["valid"])
     model = sampled(changed(sampling, seed, **changes), train, read())
@@ -88,7 +88,7 @@ def main() -> None:
     n_seeds, n_processes = (int(n) for n in (*sys.argv[1:], *("3", "1")[len(sys.argv) - 1 :]))
     sampling = config.load(paths.PARAMS, "train_bayesmf", Sampling)
     damping = config.load(paths.PARAMS, "evaluate", Evaluate).damping
-    ratings = Ratings.from_frame(io.read_parquet(paths.ENCODED_RATINGS))
+    ratings = Ratings.read(paths.ENCODED_RATINGS)
     sizes = 1 + int(ratings.users.max()), 1 + int(ratings.items.max())
     changes = {**variants(sampling, ratings), **MORE}
     spawned = multiprocessing.get_context("spawn")

@@ -70,19 +70,19 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=60, help="seconds after which one gives up")
     parser.add_argument("--only", nargs="+", metavar="PACKAGE", help="such as cf cornac")
     parser.add_argument("--json", type=Path, help="the file with the last run's figures")
-    given = parser.parse_args()
-    wanted = [s for s in SYSTEMS.values() if not given.only or s.package in given.only]
+    options = parser.parse_args()
+    wanted = [s for s in SYSTEMS.values() if not options.only or s.package in options.only]
     rounds: dict[str, list[Measured]] = {s.name: [] for s in wanted if version(s.package)}
     for system in wanted:
         if system.name not in rounds:
             say(f"{system.package} is not installed and left out: `make peers` installs it.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ratings.npz"
-        floor = write(path, (given.users, given.items, given.ratings), given.seed)
-        for seed in range(1, given.rounds + 1):
+        floor = write(path, (options.users, options.items, options.ratings), options.seed)
+        for seed in range(1, options.rounds + 1):
             for name in list(rounds):
-                arguments = name, str(path), str(seed), str(given.limit)
-                found = result("benchmarks.floor.one", *arguments, n_threads=given.threads)
+                arguments = name, str(path), str(seed), str(options.limit)
+                found = result("benchmarks.floor.one", *arguments, n_threads=options.threads)
                 if found is None:
                     del rounds[name]
                     continue
@@ -92,20 +92,22 @@ def main() -> None:
                 say(f"round {seed}: {name}: {rmse / floor - 1:.2%} above, {seconds:.2f} s")
 
     target = ABOVE * floor
-    sizes = f"{given.ratings:,} made-up ratings by {given.users:,} users of {given.items:,} items"
-    cores = f"{given.threads} thread(s) each on {os.cpu_count()} cores"
+    sizes = (
+        f"{options.ratings:,} made-up ratings by {options.users:,} users of {options.items:,} items"
+    )
+    cores = f"{options.threads} thread(s) each on {os.cpu_count()} cores"
     print(
-        f"{sizes}: the middle one of {given.rounds} round(s), {cores}; the floor is {floor:.4f}\n"
+        f"{sizes}: the middle one of {options.rounds} round(s), {cores}; the floor is {floor:.4f}\n"
     )
     versions = {name: version(SYSTEMS[name].package) or "" for name in rounds}
     print(*table(rounds, versions, floor, target), sep="\n")
-    if given.json:
-        kept = io.read_json(given.json) if given.json.exists() else {"systems": {}}
+    if options.json:
+        earlier = io.read_json(options.json) if options.json.exists() else {"systems": {}}
         now = {name: middle(runs, target) for name, runs in rounds.items()}
-        if lines := changes(now, kept["systems"]):
-            print("", f"Since the run in {given.json}:", *lines, sep="\n")
-        content = {"floor": floor, "systems": kept["systems"] | now}
-        io.write_json(given.json, io.round_floats(content))
+        if lines := changes(now, earlier["systems"]):
+            print("", f"Since the run in {options.json}:", *lines, sep="\n")
+        content = {"floor": floor, "systems": earlier["systems"] | now}
+        io.write_json(options.json, io.round_floats(content))
 
 
 if __name__ == "__main__":

@@ -57,19 +57,19 @@ def main() -> None:
 
     cores = f"{options.threads} thread(s) each on {os.cpu_count()} cores"
     print(f"{facts.dataset}: medians of {options.rounds} round(s), {cores}")
-    kept = io.read_json(options.json) if options.json and options.json.exists() else {}
+    figures = io.read_json(options.json) if options.json and options.json.exists() else {}
     for scored, group in (("RMSE", STARS), ("NDCG", LISTS)):
         versions = {s.name: version(s.package) or "" for s in group if s.name in rounds}
         if not versions:
             continue
         of_group = {name: rounds[name] for name in versions}
-        now, before = medians(of_group), kept.get(scored, {})
+        now, before = medians(of_group), figures.get(scored, {})
         print("", *table(scored, of_group, versions), sep="\n")
         if lines := changes(scored, now, before):
             print("", f"Since the run in {options.json}:", *lines, sep="\n")
-        kept[scored] = before | now
+        figures[scored] = before | now
     if options.json:
-        io.write_json(options.json, io.round_floats(kept))
+        io.write_json(options.json, io.round_floats(figures))
     sys.exit(len(rounds) < len(installed))
 
 

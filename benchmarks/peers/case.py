@@ -64,8 +64,8 @@ def read(seed: int, n_threads: int) -> Case:
     """The case that data/split holds."""
     facts = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     train, valid = (
-        Ratings.from_frame(io.read_parquet(paths.TRAIN)),
-        Ratings.from_frame(io.read_parquet(paths.VALID)),
+        Ratings.read(paths.TRAIN),
+        Ratings.read(paths.VALID),
     )
     rank = config.load(paths.PARAMS, "rank", Rank)
     sizes = facts.n_users, facts.n_items

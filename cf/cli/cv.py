@@ -19,8 +19,7 @@ def main() -> None:
     """Run the folds, compare the models, and give each model a run over its folds in MLflow."""
     cv = config.load(paths.PARAMS, "cv", config.Cv)
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
-    sections = config.sections(paths.PARAMS)
-    trained = [name.removeprefix("train_") for name in sections if name.startswith("train_")]
+    trained = config.trained_models(paths.PARAMS)
     planned = plan(cv, trained)
     if failures := experiments.run(planned, cv.jobs, PREFIX, target="evaluate"):
         raise InputError(failures)

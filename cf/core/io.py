@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -134,10 +134,12 @@ def read_csv(path: Path, needed: Iterable[str] = (), dtype: Any = None) -> pd.Da
         dtype = needed
     with reading(path):
         frame = pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""])
-        known = dtype if isinstance(dtype, Mapping) else frame
-        for name in frame.select_dtypes(["object", "string"]):
-            if len(frame) and dtype is not None and name not in known:
-                raise ValueError(f"column {name} holds what is no number")
+        if isinstance(dtype, Mapping) and len(frame):
+            texts = [
+                name for name in frame.select_dtypes(["object", "string"]) if name not in dtype
+            ]
+            if texts:
+                raise ValueError(f"column {texts[0]} holds what is no number")
         return _with_columns(frame, needed)
 
 
@@ -177,16 +179,17 @@ def read_json(path: Path, kind: Any = Any) -> Any:
     """The content of a JSON file, which is of a type such as dict[str, float]."""
     with reading(path):
         content = json.loads(path.read_text(encoding="utf-8"))
-        known = getattr(kind, "__dataclass_fields__", None)
-        if known and isinstance(content, dict) and (unknown := sorted(content.keys() - known)):
-            raise ValueError(f"no {kind.__name__} has {', '.join(unknown)}: of a newer cf?")
         return TypeAdapter(kind).validate_python(content)
 
 
 def read_dataclass(path: Path, cls: type[T]) -> T:
     """The dataclass `cls` that `write_json` wrote."""
-    found: T = read_json(path, cls)
-    return found
+    content = read_json(path, dict[str, Any])
+    with reading(path):
+        known = {each.name for each in fields(cls)}  # type: ignore[arg-type]
+        if unknown := sorted(content.keys() - known):
+            raise ValueError(f"no {cls.__name__} has {', '.join(unknown)}: of a newer cf?")
+        return TypeAdapter(cls).validate_python(content)
 
 
 @contextmanager

@@ -349,7 +349,8 @@ class MlflowStore:
     def close(self) -> None:
         """Leave the project's own store in one file."""
         if self.is_own:
-            with closing(sqlite3.connect(self.folder / "mlflow.db", timeout=20)) as connection:
+            file = self.folder / "mlflow.db"
+            with closing(sqlite3.connect(file, timeout=database.PATIENCE_S)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
