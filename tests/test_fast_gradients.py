@@ -3,15 +3,19 @@
 import importlib
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from cf.core.config import BaseConfig
+from cf.core.config import BaseConfig, Schedule
+from cf.core.ratings import Ratings
 from cf.models import base
 from cf.training import fast_gradients as fast
 from cf.training.checkpoint import ModelSpec
 from cf.training.fast_gradients import fast_gradients
+from cf.training.fit import fit
+from cf.training.optim import RowwiseAdagrad
 
 RANGE = [-0.5, 0.5]
 MODELS = {
@@ -22,6 +26,11 @@ MODELS = {
     "dotbias_ensemble with offsets": {"n_members": 3, "offset_damping": 5.0},
     "dotbias_ensemble of one": {"n_members": 1, "n_factors": 1},
     "embnet": {"n_hidden": 3, "dropout": [0.0, 0.0], "range_margin": 0.5},
+}
+EDITS: dict[str, Callable[[base.Model, Tensor], Tensor]] = {
+    "another formula": lambda model, predicted: predicted + 0.01,
+    "dropout": lambda model, predicted: nn.functional.dropout(predicted, 0.1, model.training),
+    "a gradient stopped": lambda model, predicted: predicted.detach() + 0 * predicted,
 }
 
 
@@ -136,8 +145,82 @@ def test_a_subclass_computes_its_own_loss() -> None:
         assert "loss" not in vars(model)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_a_closed_form_holds_and_nothing_is_left_of_the_comparison(name: str) -> None:
+    model, state = build(name), torch.get_rng_state()
+    assert fast.closed_form_holds(model, batch(5))
+    assert all(parameter.grad is None for parameter in model.parameters())
+    torch.manual_seed(0)
+    build(name)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("name", ["dot", "dotbias", "dotbias_ensemble", "embnet"])
+def test_a_model_whose_file_was_edited_is_trained_as_edited(
+    name: str, edit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = type(build(name))
+    forward, change = kind.forward, EDITS[edit]
+    monkeypatch.setattr(kind, "forward", lambda self, *pair: change(self, forward(self, *pair)))
+    members = vars(kind).get("members")
+    if members:  # the ensemble's loss is of these
+        monkeypatch.setattr(kind, "members", lambda self, *pair: change(self, members(self, *pair)))
+    assert not fast.closed_form_holds(build(name), batch(5))
+    users, items, ratings = (each.numpy() for each in batch(40))
+    train = Ratings(users, items, ratings, None, np.arange(40))
+    schedule = Schedule(n_epochs=[2], learning_rate=0.1, anneal="none")
+    trained = []
+    for known in (kind, type("Unknown", (kind,), {})):
+        model = build(name)
+        model.__class__ = known
+        optimizer = torch.optim.SGD(model.parameters())
+        list(fit(model, train, train, optimizer, schedule, batch_size=8))
+        trained.append(model.state_dict())
+    for key, value in trained[0].items():
+        assert torch.equal(value, trained[1][key]), key
+
+
+def test_compiled_epochs_are_of_models_whose_closed_form_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("numba")
+    users, items, ratings = (each.numpy() for each in batch(40))
+    train = Ratings(users, items, ratings, None, np.arange(40))
+    schedule = Schedule(n_epochs=[1], learning_rate=0.1, anneal="none")
+
+    def losses() -> list[float]:
+        torch.manual_seed(1)
+        model = build("dotbias")
+        tables = list(model.parameters())
+        optimizer = RowwiseAdagrad(tables, 1e-8, 0.0, tables)
+        return [epoch.train_loss for epoch in fit(model, train, train, optimizer, schedule, 1)]
+
+    kind = type(build("dotbias"))
+    plain, forward = losses(), kind.forward
+    monkeypatch.setattr(kind, "forward", lambda self, *pair: forward(self, *pair) + 1.0)
+    assert abs(losses()[0] - plain[0]) > 0.1
+
+
+def test_the_networks_gradients_are_autograds_to_the_bit() -> None:
+    settings = {"name": "embnet", "n_factors": 50, "init_range": RANGE, "n_hidden": 10}
+    settings |= {"dropout": [0.05, 0.5], "range_margin": 0.5}
+    model = ModelSpec(settings, n_users=7, n_items=9, rating_range=(1.0, 5.0)).build("test")
+    each = batch(64)
+    with fast_gradients(model):
+        torch.manual_seed(1)
+        loss, state = backward(model, [each]), torch.get_rng_state()
+        found = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    torch.manual_seed(1)
+    assert torch.equal(backward(model, [each]), loss)
+    assert torch.equal(torch.get_rng_state(), state)
+    for parameter, gradient in zip(model.parameters(), found, strict=True):
+        assert torch.equal(parameter.grad, gradient)
+
+
 def test_classes_with_a_closed_form_exist() -> None:
-    for path in (*fast.CLOSED_FORMS, fast.DOT):
+    for path in (*fast.CLOSED_FORMS, fast.DOT, fast.EMBNET):
         module, name = path.rsplit(".", 1)
         found: Callable[..., object] = getattr(importlib.import_module(module), name)
         assert found.__name__ == name

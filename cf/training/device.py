@@ -90,4 +90,6 @@ class _Unfilled(TorchFunctionMode):
         keywords = keywords or {}
         if function.__name__ == "normal_":
             return arguments[0] if arguments else keywords["tensor"]
+        if function.__name__ == "randint":
+            return torch.empty(arguments[-1], dtype=keywords.get("dtype", torch.int64))
         return function(*arguments, **keywords)

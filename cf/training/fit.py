@@ -18,11 +18,12 @@ from cf.core.errors import InputError
 from cf.core.ratings import Ratings
 from cf.models.base import Model, on_model_scale, predict
 from cf.training.compiled import CompiledEpochs
-from cf.training.fast_gradients import fast_gradients
+from cf.training.fast_gradients import closed_form_holds, fast_gradients
 from cf.training.graph import RepeatedSteps, can_repeat
 from cf.training.optim import Optimizer, RowwiseAdagrad
 from cf.training.rating_blocks import RatingBlocks, steps_in_blocks
 
+N_COMPARED = 256  # ratings of which a loss in closed form is compared with the model's own
 WORSE = 1.02  # times the RMSE of the mean rating: so much worse is worth a word
 
 
@@ -75,16 +76,21 @@ def fit(
     values = on_model_scale(model, train.values)
     first = train.users[:batch_size], train.items[:batch_size]
     check_forward(model, *(torch.tensor(indices, device=device) for indices in first))
+    compared = (train.users, train.items, values.numpy())
+    batch = [torch.tensor(array[:N_COMPARED], device=device) for array in compared]
+    closed_form = closed_form_holds(model, batch)
     blocks = compiled = repeated = None
     if steps_in_blocks(model, optimizer, batch_size):
         blocks = RatingBlocks.of(model, train)
-        compiled = CompiledEpochs.of(model, optimizer, blocks, train, values.numpy())
+        if closed_form:
+            compiled = CompiledEpochs.of(model, optimizer, blocks, train, values.numpy())
     if not compiled:
         users, items = map(torch.tensor, (train.users, train.items))
         arrays = [array.to(device) for array in (users, items, values)]
         if can_repeat(model, optimizer, len(train) // batch_size, device):
             step = partial(_step, model, optimizer)
-            repeated = RepeatedSteps(model, optimizer, step, arrays, batch_size)
+            on_gpu = model, optimizer, step, arrays, batch_size
+            repeated = RepeatedSteps(*on_gpu, closed_form=closed_form)
     n_rates = blocks.n_groups**2 if blocks else -(-len(train) // batch_size)
     for epoch, rates in enumerate(learning_rates(schedule, n_rates), start=1):
         started = time.perf_counter()
@@ -101,7 +107,8 @@ def fit(
                 loss = repeated.run(order, step_rates, on_batch)
             else:
                 batches = (torch.split(a[order], batch_size) for a in arrays)
-                loss = _epoch(model, optimizer, zip(*batches, strict=True), step_rates, on_batch)
+                steps = zip(*batches, strict=True), step_rates, on_batch
+                loss = _epoch(model, optimizer, *steps, closed_form)
         model.after_epoch(train)
         train_loss = model.factor**2 * loss
         seconds = time.perf_counter() - started
@@ -121,10 +128,11 @@ def _epoch(
     batches: Iterable[tuple[Tensor, ...]],
     rates: NDArray[np.float64],
     on_batch: Callable[[int], None],
+    closed_form: bool = True,
 ) -> float:
     """One step a batch, each at its own rate; the mean loss, each rating weighing the same."""
     losses, sizes = [], []
-    with fast_gradients(model) as rows_looked_up:
+    with fast_gradients(model, closed_form=closed_form) as rows_looked_up:
         if isinstance(optimizer, RowwiseAdagrad):
             optimizer.rows_looked_up = rows_looked_up
         for rate, (users, items, ratings) in zip(rates.tolist(), batches, strict=True):

@@ -56,6 +56,7 @@ class RepeatedSteps:
         step: moves the model by a batch's users, items and ratings, and returns the loss.
         arrays: (n,) users, items and ratings of the training set, on the model's device.
         capture: `cuda_graph`; a stand-in takes as many steps and returns a function alike.
+        closed_form: as `cf.training.fast_gradients` has it.
     """
 
     def __init__(
@@ -66,9 +67,11 @@ class RepeatedSteps:
         arrays: Sequence[Tensor],
         batch_size: int,
         capture: Capture = cuda_graph,
+        closed_form: bool = True,
     ) -> None:
         self.model, self.optimizer = model, optimizer
         self.step, self.arrays, self.batch_size, self.capture = step, arrays, batch_size, capture
+        self.closed_form = closed_form
         self.tables = tables_of(model)
         n, device = len(arrays[0]), arrays[0].device
         self.n_batches = n // batch_size
@@ -93,7 +96,7 @@ class RepeatedSteps:
         self.rates.copy_(torch.tensor(rates))
         self.batch.zero_()
         n_taken = 0
-        with fast_gradients(self.model, self.tables) as rows_looked_up:
+        with fast_gradients(self.model, self.tables, self.closed_form) as rows_looked_up:
             if isinstance(self.optimizer, RowwiseAdagrad):
                 self.optimizer.rows_looked_up = rows_looked_up
             if self.repeat is None:
