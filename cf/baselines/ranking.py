@@ -120,11 +120,11 @@ class EASE:
 
     def solve(self, gram: Scores) -> Scores:
         """B of Xᵀ·X, (m, m) both."""
-        system = np.array(gram, dtype=np.float64, order="F")  # LAPACK's, to invert it in place
+        system = gram.astype(np.float64).T  # symmetric, in LAPACK's order: to invert it in place
         system[np.diag_indices(len(system))] += self.l2
         inverse = linalg.inv(system, overwrite_a=True, check_finite=False, assume_a="pos")
         weights = np.empty(gram.shape, dtype=np.float32)
-        np.divide(inverse, -inverse.diagonal(), out=weights, casting="same_kind")
+        np.divide(inverse.T, -inverse.diagonal(), out=weights, casting="same_kind")
         np.fill_diagonal(weights, 0)
         return weights
 
