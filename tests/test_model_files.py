@@ -8,7 +8,9 @@ import pytest
 from cf.core import io
 from cf.core.errors import InputError
 from cf.core.model_files import SETTINGS, WEIGHTS
+from cf.inference import gradient_models as formulas
 from cf.inference.load import load_answers
+from cf.models.dotbias import DotBias
 from cf.training import checkpoint
 from cf.training.checkpoint import ModelSpec
 
@@ -61,6 +63,19 @@ def test_another_whole_model_in_its_place_is_found(folder: Path) -> None:
     spec = ModelSpec(SETTINGS_OF, n_users=7, n_items=9, rating_range=(1.0, 5.0))
     checkpoint.save(folder, spec.build("test"), spec)
     refused(folder)
+
+
+def test_an_edited_model_has_no_formula_until_that_is_edited_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = DotBias.forward
+    monkeypatch.setattr(DotBias, "forward", lambda self, *pair: forward(self, *pair) + 0.1)
+    spec = ModelSpec(SETTINGS_OF, n_users=7, n_items=9, rating_range=(1.0, 5.0))
+    checkpoint.save(tmp_path, spec.build("test"), spec)
+    assert load_answers(tmp_path) is None
+    member = formulas.DotBias.member
+    monkeypatch.setattr(formulas.DotBias, "member", lambda self, *pair: member(self, *pair) + 0.1)
+    assert load_answers(tmp_path) is not None
 
 
 def test_a_model_of_before_there_were_digests_loads(folder: Path) -> None:

@@ -20,6 +20,7 @@ from cf.inference.catalog import Catalog
 from cf.inference.gradient_models import Dot, DotBias, EmbNet
 from cf.inference.recommender import Recommender
 
+ROUNDING = 1e-3  # that formulas may differ by, in relation to a rating
 MODELS: Mapping[str, Any] = {
     "bayesmf": BayesMF,
     "dot": Dot,
@@ -54,8 +55,8 @@ def load(name: str | os.PathLike[str] | None = None) -> Recommender:
     answers = load_answers(folder)
     if answers is None:
         raise InputError(
-            f"{folder}: this model has no formula in cf/inference yet: one like those in "
-            "cf/inference/gradient_models.py makes it answer."
+            f"{folder}: this model has no formula in cf/inference yet, or it was edited and its "
+            "formula was not: one like those in cf/inference/gradient_models.py makes it answer."
         )
     items = io.read_parquet(project / paths.ENCODED_ITEMS, ["item_id", "title", "year", "genres"])
     users = io.read_parquet(project / paths.ENCODED_USERS, ["user_id"])
@@ -86,6 +87,9 @@ def load(name: str | os.PathLike[str] | None = None) -> Recommender:
 def load_answers(folder: Path) -> Answers | None:
     """The formula of the model in a folder, with its weights; None for a model that has none here.
 
+    So it is of a model whose file was edited, and which no longer predicts what the formula here
+    does: it has kept predictions of its own to compare.
+
     Raises:
         InputError: as `load`.
     """
@@ -97,9 +101,18 @@ def load_answers(folder: Path) -> Answers | None:
         weights = load_file(folder / WEIGHTS)
         answers: Answers = MODELS[settings["model"]["name"]](weights, settings["model"], *sizes)
         check(weights, answers)
+        return answers if predicts_as_trained(answers, settings.get("predictions")) else None
     except io.DAMAGE as error:
         raise model_files.damaged(folder, error) from None
-    return answers
+
+
+def predicts_as_trained(answers: Answers, predictions: Mapping[str, Any] | None) -> bool:
+    """Whether a formula gives a model's own predictions; unknown, so true, where none are kept."""
+    if predictions is None:
+        return True
+    users, items, predicted = (np.array(predictions[k]) for k in ("users", "items", "predicted"))
+    differences = np.abs(answers.predict(users, items)[0] - predicted)
+    return bool((differences <= ROUNDING * (1 + np.abs(predicted))).all())
 
 
 def check(weights: Mapping[str, NDArray[Any]], answers: Any) -> None:

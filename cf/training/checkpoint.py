@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -16,6 +17,8 @@ from cf.core.model_files import SETTINGS, WEIGHTS
 from cf.core.ratings import Provenance
 from cf.models import base
 from cf.training.item_features import item_columns
+
+N_SAMPLED = 16  # predictions that are kept beside the weights
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,21 @@ class ModelSpec:
 
 
 def save(folder: Path, model: base.Model, spec: ModelSpec) -> list[Path]:
-    """Write the model into `folder`, and return the files written."""
+    """Write the model into `folder`, and return the files written.
+
+    A few predictions go with it, by which `cf.inference` knows that its formula is the model's.
+    """
     with io.atomic_write(folder / WEIGHTS) as tmp_path:
         save_file({name: tensor.cpu() for name, tensor in model.state_dict().items()}, tmp_path)
     settings = {key: value for key, value in vars(spec).items() if key != "item_columns"}
     settings["weights_sha256"] = io.digest(folder / WEIGHTS)
+    users, items = (
+        np.linspace(0, n - 1, N_SAMPLED, dtype=int) for n in (spec.n_users, spec.n_items)
+    )
+    predicted = base.predict(model, users, items)
+    if np.isfinite(predicted).all():
+        arrays = {"users": users, "items": items, "predicted": predicted}
+        settings["predictions"] = {name: array.tolist() for name, array in arrays.items()}
     io.write_json(folder / SETTINGS, settings)
     return [folder / WEIGHTS, folder / SETTINGS]
 
@@ -89,7 +102,8 @@ def load(folder: Path) -> base.Model:
         InputError: a file is missing, damaged, or the two do not belong together.
     """
     settings = model_files.verified_settings(folder)
-    settings.pop("weights_sha256", None)
+    for about_weights in ("weights_sha256", "predictions"):
+        settings.pop(about_weights, None)
     try:
         weights = load_file(folder / WEIGHTS)
         spec = ModelSpec(**settings, item_columns=weights.get("item_columns"))
