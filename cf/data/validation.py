@@ -12,6 +12,7 @@ from cf.core.errors import InputError
 RATING_TYPES = {"user_id": "int64", "item_id": "int64", "rating": "float32", "timestamp": "int64"}
 ITEM_TYPES = {"item_id": "int64", "title": "str", "year": "Int32", "genres": "str"}
 TAG_TYPES = {"item_id": "int64", "tag": "str", "timestamp": "int64"}
+FINEST_RANGE = 0.01  # of ratings, whose metrics have six decimals
 
 
 def validate(
@@ -68,6 +69,12 @@ def validate(
             f"{name}: all ratings are {values[0]:g}, so there is nothing to predict. State "
             "ingest.rating_range in params.yaml if they can be others, or if rows are "
             "interactions, ingest.feedback: implicit."
+        )
+    low, high = rating_range or (float(values.min()), float(values.max()))
+    if not implicit and high - low < FINEST_RANGE:
+        raise InputError(
+            f"{name}: ratings are from {low:g} to {high:g}, but results are given to six decimals. "
+            f"Multiply all ratings, so that they differ by {FINEST_RANGE} or more."
         )
     pairs = number_pairs(ratings)
     in_order = np.sort(pairs)

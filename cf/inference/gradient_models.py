@@ -95,7 +95,8 @@ class GradientModel:
     def _prior(self) -> tuple[Doubles, Doubles]:
         """Mean, (n_members, d), and precision, (..., d, d), of the known users' rows."""
         known = self.user_rows[:, self.known_users].astype(np.float64)
-        spread = np.stack([np.cov(rows.T).reshape(len(rows.T), -1) for rows in known])
+        ddof = min(1, known.shape[1] - 1)  # one user has no spread
+        spread = np.stack([np.cov(rows.T, ddof=ddof).reshape(len(rows.T), -1) for rows in known])
         spread += RIDGE * np.eye(spread.shape[1])
         return known.mean(1), np.linalg.inv(spread)
 

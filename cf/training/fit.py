@@ -117,7 +117,8 @@ def fit(
         if not math.isfinite(train_loss) or (len(valid) and not math.isfinite(valid_loss)):
             raise InputError(
                 f"training diverged: in epoch {epoch} the loss is {train_loss} on train and "
-                f"{valid_loss} on held-out rows. Lower the learning_rate."
+                f"{valid_loss} on held-out rows. Lower the learning_rate, or the weight_decay or "
+                "init_range if these are unusual."
             )
         yield EpochResult(epoch, train_loss, valid_loss, float(rates.mean()), seconds)
 
