@@ -1,7 +1,5 @@
 """A team's tracking server: MLflow on PostgreSQL, with artifacts that pass through it."""
 
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,21 +17,16 @@ from urllib3.util import Retry
 from cf.tracking.record import recording
 from tests.project import Project
 from tests.records import LOSSES, ON, begin, finished, new
-from tests.servers import free_port
+from tests.servers import BIN, NEEDS_POSTGRESQL, free_port, postgresql_server
 from tests.stores import environment
 from tests.test_mlflow_store import picture, upsert
 
-DEBIANS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # not on PATH
-BIN = DEBIANS[-1] if DEBIANS else Path(shutil.which("initdb") or "/nowhere/initdb").resolve().parent
-OWNER = "postgres" if hasattr(os, "geteuid") and os.geteuid() == 0 else None  # it refuses root
 MODEL = "dot"
 REPORTS = {"activity", "crosstab", "loss_curves", "strata_rmse", "strata_to_best", "index"}
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1"}
 WARNING = "warning: MLflow did not record all of this"
 
-pytestmark = pytest.mark.skipif(
-    not (BIN / "initdb").exists(), reason="no PostgreSQL here: apt install postgresql"
-)
+pytestmark = NEEDS_POSTGRESQL
 
 
 class Server:
@@ -92,33 +85,10 @@ class Server:
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
     """The address of an empty database."""
-    pytest.importorskip("psycopg2", reason="no psycopg2 here: pip install psycopg2-binary")
-    port = free_port()
-    # not below pytest's folder, which is the user's own: the owner could not enter it
-    folder = Path(subprocess.check_output(["mktemp", "-d"], user=OWNER, cwd="/", text=True).strip())
-    try:
-        subprocess.run(
-            [BIN / "initdb", "-D", folder / "db", "-A", "trust", "-U", "cf", "-E", "UTF8", "-N"],
-            user=OWNER, cwd=folder, stdout=subprocess.DEVNULL, check=True,
-        )  # fmt: skip
-        settings = [f"-c{name}" for name in ("fsync=off", "listen_addresses=127.0.0.1")]
-        process = subprocess.Popen(
-            [BIN / "postgres", "-D", folder / "db", "-p", str(port), "-k", folder, *settings],
-            user=OWNER, cwd=folder, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            ask = [BIN / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port), "-t", "1"]
-            psql = [BIN / "psql", "-h", "127.0.0.1", "-p", str(port), "-U", "cf", "-d", "postgres"]
-            assert any(subprocess.run(ask, check=False).returncode == 0 for _ in range(3000)), (
-                "PostgreSQL does not answer"
-            )
-            subprocess.run([*psql, "-qc", "CREATE DATABASE mlflow"], check=True)
-            yield f"postgresql+psycopg2://cf@127.0.0.1:{port}/mlflow"
-        finally:
-            process.send_signal(2)  # SIGINT: end at once, whoever is connected
-            process.wait()
-    finally:
-        shutil.rmtree(folder)
+    with postgresql_server() as port:
+        psql = [BIN / "psql", "-h", "127.0.0.1", "-p", str(port), "-U", "cf", "-d", "postgres"]
+        subprocess.run([*psql, "-qc", "CREATE DATABASE mlflow"], check=True)
+        yield f"postgresql+psycopg2://cf@127.0.0.1:{port}/mlflow"
 
 
 @pytest.fixture(scope="module")
