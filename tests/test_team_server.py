@@ -33,7 +33,7 @@ class Server:
     """An MLflow server that can be stopped and started; its address stays the same."""
 
     def __init__(self, store: str, root: Path, *options: str, **environ: str) -> None:
-        self.address = f"http://127.0.0.1:{(port := free_port())}"
+        self.address = self.direct = f"http://127.0.0.1:{(port := free_port())}"
         self.command = [
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
             *("--port", str(port), "--workers", "1", "--backend-store-uri", store),
@@ -52,7 +52,7 @@ class Server:
         retry = Retry(total=None, connect=240, backoff_factor=0.1, backoff_max=0.5)
         with requests.Session() as session:
             session.mount("http://", HTTPAdapter(max_retries=retry))
-            session.get(f"{self.address}/health", timeout=60).raise_for_status()
+            session.get(f"{self.direct}/health", timeout=60).raise_for_status()
 
     def stop(self) -> None:
         if self.process:

@@ -16,7 +16,7 @@ import requests
 from cf.cli.ports import HOST, require_free
 from cf.core import config, paths
 from cf.core.errors import InputError
-from cf.tracking import database, ui_view
+from cf.tracking import database, login, ui_view
 from cf.tracking.redact import redact
 
 NEEDLESS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -29,9 +29,10 @@ def main(port: int = 5000) -> None:
     if uri.startswith(("http://", "https://")):
         try:
             show(without_user(uri), find_experiment(uri, name))
-        except requests.RequestException as error:
+        except OSError as error:  # among them requests's
             raise InputError(
-                redact(f"MLFLOW_TRACKING_URI is {uri}, which does not answer: {error}. ")
+                redact(f"MLFLOW_TRACKING_URI is {uri}, which does not answer: ")
+                + redact(f"{login.explain(str(error)).rstrip('.')}. ")
                 + "Without that variable, `make ui` shows this machine's runs."
             ) from None
     elif uri:
@@ -119,21 +120,19 @@ def find_experiment(server: str, name: str, is_own: bool = False) -> dict[str, A
         InputError: the server does not let this user in, or the experiment was deleted.
         requests.RequestException: there is no answer, or none that says more.
     """
-    keys = ("USERNAME", "PASSWORD", "TOKEN")
-    user, password, token = (os.environ.get(f"MLFLOW_TRACKING_{key}") for key in keys)
+    user, password = login.credentials()
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
     answer = requests.get(
         f"{server}/api/2.0/mlflow/experiments/get-by-name",
         {"experiment_name": name},
         headers={"Authorization": f"Bearer {token}"} if token else {},
         auth=(user, password) if user and password else None,
+        verify=login.verify(),
         timeout=10,
     )
     if answer.status_code in (401, 403):
-        raise InputError(
-            f"{without_user(server)} answers {answer.status_code} {answer.reason}: "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) are "
-            f"not those of a user who may read the experiment {name}."
-        )
+        refusal = f"answers {answer.status_code} {answer.reason} for the experiment {name}"
+        raise InputError(login.explain(f"{without_user(server)} {refusal}"))
     if answer.status_code == 404:
         return None
     answer.raise_for_status()

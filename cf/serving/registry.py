@@ -8,7 +8,7 @@ from cf.core import paths
 from cf.core.errors import InputError
 from cf.inference.load import find_project, load
 from cf.inference.recommender import Recommender
-from cf.tracking import database
+from cf.tracking import database, login
 from cf.tracking.mlflow_store import SERVABLE, open_own  # first: it says what MLflow waits for
 from cf.tracking.redact import redact
 
@@ -44,7 +44,7 @@ def load_registered(uri: str) -> Recommender:
     except InputError:
         raise
     except Exception as error:  # of any kind: each kind of store has its own
-        reason = redact(str(error).partition("\n")[0])
+        reason = redact(login.explain(str(error)))
         raise InputError(f"{uri}: cannot be fetched from MLflow ({reason}).") from None
     (model,) = (folder / "artifacts" / "project" / paths.MODELS).iterdir()
     return load(model)

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 from cf.core import shared_process
 from cf.core.errors import InputError
+from cf.tracking import login
 from cf.tracking.record import DONE, FAILED, RunRecord
 from cf.tracking.redact import RedactedStream
 
@@ -65,7 +66,7 @@ def record(incoming: IO[str]) -> str:
         if closed:
             tries += 1
     if pending:
-        reason = next(iter(str(error).strip().splitlines()), repr(error))
+        reason = login.explain(str(error)) or repr(error)
         print(
             f"{WARNING}{reason}\n"
             "         The results are not affected. Once that is mended, `make sync` records them.",

@@ -1,21 +1,25 @@
 """Texts without passwords."""
 
+import base64
 import os
 import re
 from typing import IO, Any
 from urllib.parse import quote, unquote
 
+from cf.tracking.login import credentials
+
 USER_INFO = re.compile(r"(?<=://)[^\s/?#'\"<>]+(?=@)")
 WHOLE_USER_INFO = re.compile(r"\w[\w+.-]*://(?P<user>.*)@")  # also of an address that is none
-SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 HIDDEN = "***"
 
 
 def redact(text: str) -> str:
     """A text in which *** stands for the user and password of every address, and for the secrets
-    by which the environment lets this process into MLflow, however they are escaped.
+    by which this process is let into MLflow, however they are escaped.
     """
-    secrets = {os.environ.get(name, "") for name in SECRETS}
+    user, password = credentials()
+    secrets = {password, os.environ.get("MLFLOW_TRACKING_TOKEN", "")}
+    secrets.add(base64.b64encode(f"{user}:{password}".encode()).decode() if password else "")
     if found := WHOLE_USER_INFO.match(os.environ.get("MLFLOW_TRACKING_URI", "")):
         secrets |= {found["user"], found["user"].partition(":")[2]}
     plain = {unquote(each) for each in secrets}
