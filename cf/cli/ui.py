@@ -102,7 +102,8 @@ def wait_for_experiment(
         try:
             return find_experiment(address, name, is_own=True)
         except requests.HTTPError as error:
-            raise InputError(f"MLflow's server cannot read {paths.STORE}: {error}") from None
+            reason = login.explain(str(error))
+            raise InputError(f"MLflow's server cannot read {paths.STORE}: {reason}") from None
         except requests.RequestException:
             time.sleep(0.1)
     log.seek(0)
@@ -135,7 +136,10 @@ def find_experiment(server: str, name: str, is_own: bool = False) -> dict[str, A
         raise InputError(login.explain(f"{without_user(server)} {refusal}"))
     if answer.status_code == 404:
         return None
-    answer.raise_for_status()
+    try:
+        answer.raise_for_status()
+    except requests.HTTPError as error:
+        raise requests.HTTPError(f"{error}\n{answer.text}", response=answer) from None
     with suppress(requests.JSONDecodeError, KeyError):
         experiment = dict(answer.json()["experiment"])
         if experiment.get("lifecycle_stage") == "deleted":

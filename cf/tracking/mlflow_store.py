@@ -12,6 +12,8 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from cf.tracking import login
+
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -20,6 +22,8 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 # None within a request: a server too slow to answer would create twice. Whole upserts are repeated.
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"  # all is there when `upsert` returns
+if not os.environ.get(login.CERTIFICATE):  # MLflow would verify nothing if it is there and empty
+    os.environ.pop(login.CERTIFICATE, None)
 
 from filelock import BaseFileLock, FileLock, Timeout
 from mlflow import Image, MlflowClient
