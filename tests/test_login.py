@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 from cf.cli import ui
 from cf.core.errors import InputError
+from cf.tracking.login import credentials, explain, verify
 from cf.tracking.record import RunRecord, recording
 from cf.tracking.redact import redact
 from tests.project import ROOT, Project
@@ -147,6 +148,81 @@ def test_a_wrong_password_is_named(
     log_in(monkeypatch, server.as_user(*MEMBER))
     ui.main(free_port())
     assert capfd.readouterr().out == f"MLflow: {server.address}/#/experiments\n"
+
+
+def test_a_login_in_mlflows_file_is_found_and_explained(
+    server: Login, here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (here / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    monkeypatch.setenv("HOME", str(here))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    file = here / ".mlflow/credentials"
+    file.parent.mkdir()
+    login = "[mlflow]\nmlflow_tracking_username = {}\nmlflow_tracking_password = {}\n"
+    file.write_text(login.format(*MEMBER))
+    assert record(finished())
+    said = capfd.readouterr().err
+    assert "write %% for each %" in said
+    assert MEMBER[1].rpartition("%")[2] not in said, "half of the password"
+    file.write_text(login.format(MEMBER[0], MEMBER[1].replace("%", "%%")))
+    assert credentials() == MEMBER
+    assert redact(f"a {MEMBER[1]}") == "a ***"
+    assert not record(candidate("by the file"))
+    ui.main(free_port())
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "of the environment")
+    assert credentials() == (MEMBER[0], "of the environment")
+
+
+@pytest.mark.parametrize("content", ["", "no section", "[mlflow]\nmlflow_tracking", "\udcff"])
+def test_a_file_without_a_login_is_none(
+    content: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    for name in [name for name in os.environ if name.startswith("MLFLOW_TRACKING")]:
+        monkeypatch.delenv(name)
+    (here / ".mlflow").mkdir()
+    (here / ".mlflow/credentials").write_text(content, errors="surrogateescape")
+    assert credentials() == ("", "")
+
+
+FAILED = "API request to https://x.org/api failed with exception HTTPSConnectionPool(host='x.org')"
+
+
+@pytest.mark.parametrize(
+    ("reason", "explained"),
+    [
+        ("certificate verify failed: certificate has expired (_ssl.c:1006)", "has to renew it"),
+        ("certificate verify failed: unable to get local issuer certificate (_ssl.c:1)", "CA"),
+        ("certificate verify failed: Hostname mismatch, not 'y' (_ssl.c:1)", "must have the name"),
+        ("code 403 != 200. Response body: 'Permission denied'", "EDIT on the experiment"),
+    ],
+)
+def test_what_is_known_is_explained(reason: str, explained: str) -> None:
+    said = explain(f"{FAILED}: {reason}\nand more")
+    assert explained in said
+    assert "and more" not in said
+    assert ("HTTPSConnectionPool" in said) == ("certificate" not in reason)
+
+
+@pytest.mark.parametrize("reason", ["", "experiment 401 has 403 runs", "no space left on device"])
+def test_what_is_not_known_is_left_as_it_is(reason: str) -> None:
+    assert explain(f"{reason}\nand more") == reason
+
+
+@pytest.mark.parametrize(
+    ("environ", "verified"),
+    [
+        ({}, True),
+        ({"MLFLOW_TRACKING_SERVER_CERT_PATH": ""}, True),
+        ({"MLFLOW_TRACKING_SERVER_CERT_PATH": "ca.pem"}, "ca.pem"),
+        ({"MLFLOW_TRACKING_INSECURE_TLS": "true"}, False),
+    ],
+)
+def test_certificates_are_verified_as_mlflow_does(
+    environ: dict[str, str], verified: str | bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in(monkeypatch, environ)
+    assert verify() == verified
 
 
 def test_a_password_is_printed_and_written_nowhere(
