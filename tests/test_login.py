@@ -56,6 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Login]:
         "[mlflow]\ndefault_permission = READ\nadmin_username = admin\n"
         f"database_uri = sqlite:///{root}/users.db\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        "auth_cache_ttl_seconds = 60\n"
     )
     server = Login(
         f"sqlite:///{root}/mlflow.db",
@@ -167,7 +168,9 @@ def test_a_login_in_mlflows_file_is_found_and_explained(
     file.write_text(login.format(MEMBER[0], MEMBER[1].replace("%", "%%")))
     assert credentials() == MEMBER
     assert redact(f"a {MEMBER[1]}") == "a ***"
-    assert not record(candidate("by the file"))
+    mine = finished()
+    mine.experiment = "by the file"
+    assert not record(mine)
     ui.main(free_port())
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "of the environment")
     assert credentials() == (MEMBER[0], "of the environment")
@@ -204,7 +207,7 @@ def test_what_is_known_is_explained(reason: str, explained: str) -> None:
     assert ("HTTPSConnectionPool" in said) == ("certificate" not in reason)
 
 
-@pytest.mark.parametrize("reason", ["", "experiment 401 has 403 runs", "no space left on device"])
+@pytest.mark.parametrize("reason", ["experiment 401 has 403 runs", "no space left on device"])
 def test_what_is_not_known_is_left_as_it_is(reason: str) -> None:
     assert explain(f"{reason}\nand more") == reason
 
