@@ -17,6 +17,7 @@ import psutil
 import pytest
 import requests
 from mlflow import MlflowClient
+from mlflow.server import get_app_client
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
@@ -306,9 +307,8 @@ def test_a_login_may_be_in_mlflows_file(
     text = block("Each member writes the login once")
     text = text.replace("anna", name).replace("...", password)
     (here / ".mlflow/credentials").write_text(text)
-    for key in ("URI", "SERVER_CERT_PATH"):
-        value = server.as_user(*member)[f"MLFLOW_TRACKING_{key}"]
-        monkeypatch.setenv(f"MLFLOW_TRACKING_{key}", value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.certificate))
     params = (here / "params.yaml").read_text().replace("experiment: cf ", "experiment: file ")
     (here / "params.yaml").write_text(params)
     made = candidate("file")
@@ -324,6 +324,20 @@ def test_a_login_may_be_in_mlflows_file(
     (run,) = server.runs("file")
     (file,) = server.client().list_artifacts(run.info.run_id, "model")
     assert file.file_size == 3_000_000
+
+
+def test_a_member_chooses_a_password(
+    server: SecureServer, stranger: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, old = stranger
+    new = f"another-{old}"
+    log_in(monkeypatch, server.as_user(name, old))
+    client = get_app_client("basic-auth", server.address)
+    client.update_user_password(name, new, current_password=old)
+    log_in(monkeypatch, server.as_user(name, new))
+    assert client.get_user(name).username == name
+    log_in(monkeypatch, server.as_user(*server.admin))
+    client.update_user_password(name, old)
 
 
 def test_somebody_without_rights_is_refused_in_words(
