@@ -129,6 +129,16 @@ def test_rows_that_a_batch_does_not_look_up_stay_to_the_bit() -> None:
     assert all((value != before[name]).all() for name, value in dense.items() if value.grad.all())
 
 
+def test_rowwise_adagrad_takes_a_table_without_columns() -> None:
+    """As of the features of items, where a data set has none."""
+    table = nn.Parameter(torch.zeros(3, 0))
+    optimizer = optim.RowwiseAdagrad([table], 1e-8, 0.1, [table])
+    table.grad = torch.zeros(3, 0)
+    optimizer.rows_looked_up = lambda weight: torch.tensor([0, 2])
+    optimizer.step()
+    assert optimizer.state[0][0].tolist() == [[0.0]] * 3
+
+
 def test_each_parameter_has_its_own_decay() -> None:
     torch.manual_seed(0)
     ours, theirs = ([nn.Parameter(torch.ones(n)) for n in (5, 3, 2)] for _ in range(2))

@@ -158,9 +158,12 @@ class RowwiseAdagrad(Optimizer):
         # A row that occurs repeatedly is computed and written as often, each time the same.
         weight = param.index_select(0, rows)
         grad = param.grad.index_select(0, rows).add_(weight, alpha=decay)
-        parts = grad.view(len(rows), self.row_parts, grad.shape[1] // self.row_parts)
+        n_columns = grad.shape[1] // self.row_parts
+        parts = grad.view(len(rows), self.row_parts, n_columns)
         sums = squares.index_select(0, rows)
-        sums.add_(torch.linalg.vector_norm(parts, dim=2).square_(), alpha=1 / parts.shape[2])
+        sums.add_(
+            torch.linalg.vector_norm(parts, dim=2).square_(), alpha=1 / max(1, parts.shape[2])
+        )
         squares.index_copy_(0, rows, sums)
         parts.div_(sums.sqrt().add_(self.eps)[:, :, None])
         if isinstance(rate, Tensor):
