@@ -1,9 +1,6 @@
 """Sample one model's posterior: data/split to models/<name>. Usage: python -m stages.sample NAME"""
 
 import sys
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import pandas as pd
 
@@ -18,7 +15,10 @@ DATA = (
     *(paths.TRAIN, paths.VALID, paths.SPLIT_PROVENANCE),
     *(paths.ENCODED_USERS, paths.ENCODED_ITEMS, paths.ENCODED_TAGS),
 )
-CODE = ("cf/bayes/*.py", "cf/core/jit.py", "cf/models/bayesmf.py", "cf/training/item_features.py")
+CODE = (
+    *("cf/bayes/*.py", "cf/core/jit.py", "cf/models/base.py", "cf/models/bayesmf.py"),
+    *("cf/training/item_features.py", "cf/training/resume.py"),
+)
 """What a chain depends on: a change of any of these files starts it anew."""
 
 
@@ -45,9 +45,10 @@ def main() -> None:
     with recording(settings) as recorder:
         # PyTorch takes seconds to import, and so does MLflow in the recorder's process, meanwhile.
         from cf.bayes import side_information
-        from cf.bayes.sample import ChainCheckpoint, sample
+        from cf.bayes.sample import sample
         from cf.models.bayesmf import BayesMF
         from cf.training import checkpoint, device
+        from cf.training.resume import ResumePoint
 
         spec = checkpoint.ModelSpec.from_data(section.model, provenance, items, f"{context}.model")
         chosen = device.choose(section.device, f"{context}.device")
@@ -66,14 +67,12 @@ def main() -> None:
 
         with working("preparing side information"):
             features = side_information.features(gibbs, train, users, items, tags)
-        code = sorted(path for pattern in CODE for path in Path().glob(pattern))
-        parts = [section.model_dump_json(), str(chosen), *engine(), *map(io.digest, [*DATA, *code])]
-        chain = ChainCheckpoint(paths.CHAINS / f"{name}.safetensors", fingerprint="\n".join(parts))
-        if chain.is_damaged():
-            print(f"{name}: {chain.path} is damaged: the sampling begins anew.")
+        resume = ResumePoint.of(name, section, chosen, DATA, CODE)
+        if note := resume.note():
+            print(f"{name}: {note}")
         sweeps = []
         with progress_bar(name, gibbs.n_sweeps) as bar:
-            for sweep in sample(model, train, valid, *features, gibbs, chain):
+            for sweep in sample(model, train, valid, *features, gibbs, resume):
                 bar.completed += 1
                 bar.fields["text"] = (
                     f"sweep {sweep.epoch}/{gibbs.n_sweeps}  MSE train {sweep.train_loss:.4f}  "
@@ -87,16 +86,7 @@ def main() -> None:
         io.write_csv(paths.HISTORY / f"{name}.csv", history)
         record.finish(checkpoint.save(paths.MODELS / name, model, spec))
         recorder.upsert(record, record_path)
-        chain.path.unlink(missing_ok=True)
-
-
-def engine() -> tuple[str, str]:
-    """The versions of what computes the draws, which differ in rounding."""
-    import torch
-
-    with suppress(PackageNotFoundError):
-        return torch.__version__, version("numba")
-    return torch.__version__, "no numba"
+        resume.remove()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,10 @@ from cf.core.progress import progress_bar
 from cf.core.ratings import Provenance, Ratings, SplitInfo
 from cf.tracking.record import new_training_record, recording
 
+DATA = (paths.TRAIN, paths.VALID, paths.SPLIT_PROVENANCE, paths.ENCODED_ITEMS)
+CODE = ("cf/core/jit.py", "cf/models/base.py", "cf/training/*.py")
+"""What a training depends on, besides its model's file: a change of any of these starts it anew."""
+
 
 @exit_on_input_error
 def main() -> None:
@@ -35,6 +39,7 @@ def main() -> None:
         from cf.training import checkpoint, device, optim
         from cf.training.compiled import advise_numba
         from cf.training.fit import compare_with_mean, fit
+        from cf.training.resume import ResumePoint
 
         spec = checkpoint.ModelSpec.from_data(section.model, provenance, items, f"{context}.model")
         chosen = device.choose(section.device, f"{context}.device")
@@ -55,6 +60,10 @@ def main() -> None:
         record.parameters["weight_decay"] = section.optimizer.decay(len(train))
         recorder.upsert(record, record_path)
 
+        code = [*CODE, f"cf/models/{section.model['name']}.py"]
+        resume = ResumePoint.of(name, section, chosen, DATA, code)
+        if note := resume.note():
+            print(f"{name}: {note}")
         epochs = []
         n_epochs = sum(section.schedule.n_epochs)
         with progress_bar(name, n_epochs * len(train)) as bar:
@@ -62,7 +71,8 @@ def main() -> None:
             def advance(n_ratings: int) -> None:
                 bar.completed += n_ratings
 
-            for epoch in fit(model, train, valid, optimizer, section.schedule, batch_size, advance):
+            arguments = optimizer, section.schedule, batch_size, advance, resume
+            for epoch in fit(model, train, valid, *arguments):
                 bar.fields["text"] = (
                     f"epoch {epoch.epoch}/{n_epochs}  MSE train {epoch.train_loss:.4f}  "
                     f"valid {epoch.valid_loss:.4f}"
@@ -79,6 +89,7 @@ def main() -> None:
         io.write_csv(paths.HISTORY / f"{name}.csv", history)
         record.finish(checkpoint.save(paths.MODELS / name, model, spec))
         recorder.upsert(record, record_path)
+        resume.remove()
 
 
 if __name__ == "__main__":

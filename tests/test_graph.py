@@ -18,6 +18,7 @@ from cf.training import fast_gradients, graph, optim
 from cf.training import fit as loop
 from cf.training.checkpoint import ModelSpec
 from cf.training.graph import N_WARM_UP, RepeatedSteps, can_repeat
+from cf.training.resume import TrainingState
 from tests import trained
 from tests.devices import GPU, SimulatedGpu, recorded
 
@@ -79,8 +80,8 @@ def ordinary(name: str, optimizer: str, train: Ratings) -> tuple[list[float], di
     model, stepper = build(name, optimizer, train)
 
     def run(order: Tensor, rates: Rates) -> float:
-        batches = (torch.split(each[order], BATCH_SIZE) for each in tensors(train))
-        return loop._epoch(model, stepper, zip(*batches, strict=True), rates, lambda n: None)
+        batches = [torch.split(each[order], BATCH_SIZE) for each in tensors(train)]
+        return loop._epoch(model, stepper, batches, rates, TrainingState(model, stepper))
 
     return epochs(model, run, len(train))
 
@@ -91,7 +92,8 @@ def repeated(
     model, stepper = build(name, optimizer, train)
     step = partial(loop._step, model, stepper)
     steps = RepeatedSteps(model, stepper, step, tensors(train), BATCH_SIZE, capture)
-    return epochs(model, lambda order, rates: steps.run(order, rates, seen.append), len(train))
+    state = TrainingState(model, stepper, seen.append)
+    return epochs(model, lambda order, rates: steps.run(order, rates, state), len(train))
 
 
 @pytest.mark.parametrize(("name", "optimizer"), ALL)

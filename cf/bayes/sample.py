@@ -2,14 +2,10 @@
 
 import math
 import time
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cf.bayes.gibbs import EntitySide, FeatureRegression, Priors, Sampler, by_users_and_items
@@ -17,7 +13,6 @@ from cf.bayes.side_information import Feature, gram
 from cf.bayes.time_effects import Moments, TimeEffects
 from cf.core.config import Gibbs
 from cf.core.errors import InputError
-from cf.core.io import atomic_write
 from cf.core.ratings import Ratings
 from cf.models.base import on_model_scale
 from cf.models.bayesmf import (
@@ -28,9 +23,7 @@ from cf.models.bayesmf import (
     frozen,
     nearest_moments,
 )
-
-State = dict[str, Tensor]
-DAMAGED = "damaged"
+from cf.training.resume import ResumePoint, State, random_state, set_random_state
 
 RELAXATION = -0.9
 """Of all normal draws, as `cf.bayes.row_blocks.draw` has it; chosen on a slice of the training
@@ -63,62 +56,6 @@ class Sweep:
         }
 
 
-class ChainCheckpoint:
-    """The state of a chain in a file, written every `interval` seconds until its model is saved.
-
-    The fingerprint is of all that determines a chain. The state of another chain is ignored, and so
-    is a damaged one.
-    """
-
-    def __init__(self, path: Path, fingerprint: str, interval: float = 30.0) -> None:
-        self.path, self.fingerprint, self.interval = path, fingerprint, interval
-        self._saved = time.monotonic()
-
-    def load(self) -> State | None:
-        """The state saved last; None where there is no file, a damaged one, or another chain's."""
-        found = self._read()
-        return found if isinstance(found, dict) else None
-
-    def is_damaged(self) -> bool:
-        """Whether there is a file, and it is not as it was written."""
-        return self._read() == DAMAGED
-
-    def _read(self) -> State | str | None:
-        try:
-            with safe_open(self.path, "pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("fingerprint") != self.fingerprint:
-                    return None
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except FileNotFoundError:
-            return None
-        except (OSError, SafetensorError):
-            return DAMAGED
-        return state if metadata.get("checksum") == checksum(state) else DAMAGED
-
-    def save_if_due(self, state: Callable[[], State]) -> None:
-        """Write the state, if the last time is long enough ago.
-
-        Raises:
-            InputError: the system refuses to write.
-        """
-        if time.monotonic() - self._saved < self.interval:
-            return
-        with atomic_write(self.path) as tmp_path:
-            tensors = {name: tensor.cpu().contiguous().clone() for name, tensor in state().items()}
-            metadata = {"fingerprint": self.fingerprint, "checksum": checksum(tensors)}
-            save_file(tensors, tmp_path, metadata)
-        self._saved = time.monotonic()
-
-
-def checksum(state: State) -> str:
-    """A checksum of all names and values."""
-    total = 0
-    for name in sorted(state):
-        total = zlib.crc32(state[name].numpy().tobytes(), zlib.crc32(name.encode(), total))
-    return str(total)
-
-
 def sample(
     model: BayesMF,
     train: Ratings,
@@ -126,13 +63,13 @@ def sample(
     user_features: Sequence[Feature],
     item_features: Sequence[Feature],
     gibbs: Gibbs,
-    checkpoint: ChainCheckpoint | None = None,
+    resume: ResumePoint | None = None,
 ) -> Iterator[Sweep]:
     """Draw samples into `model`, on the device it is on, and yield after each sweep.
 
     All randomness comes from torch's global generators: seed these, and the results repeat to the
     bit. If the ratings have times, a second chain that knows them runs beside the first one.
-    Nothing is chosen by `valid`. A chain that finds its state in `checkpoint` yields its sweeps
+    Nothing is chosen by `valid`. A chain that finds its state in `resume` yields its sweeps
     again, then resumes, with the same samples as without interruption.
 
     Raises:
@@ -177,24 +114,20 @@ def sample(
     monitor = ValidationMonitor(model, valid, unit)
     thinned = thinned_indices(gibbs.burn_in, gibbs.n_sweeps, n_samples)
     sweeps: list[Sweep] = []
-    if checkpoint and (saved := checkpoint.load()):
+    if resume and (saved := resume.load()):
         sweeps = [Sweep(int(number), *losses) for number, *losses in saved["sweeps"].tolist()]
         chain.load_state_dict(saved, strict=False)  # it has more
         monitor.total.copy_(saved["monitor"])
         monitor.count = max(0, len(sweeps) - gibbs.burn_in)
-        torch.set_rng_state(saved["rng_state"])
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(saved["cuda_rng_state"], device)
+        set_random_state(saved, device)
         yield from sweeps
 
     def state() -> State:
-        on_gpu = device.type == "cuda"
         return {
-            **({"cuda_rng_state": torch.cuda.get_rng_state(device)} if on_gpu else {}),
+            **random_state(device),
             **chain.state_dict(),
             "sweeps": torch.tensor([astuple(sweep) for sweep in sweeps], dtype=torch.float64),
             "monitor": monitor.total,
-            "rng_state": torch.get_rng_state(),
         }
 
     for number in range(len(sweeps), gibbs.n_sweeps):
@@ -211,8 +144,8 @@ def sample(
         train_loss = (model.factor * unit) ** 2 * float(residuals[last].square().mean())
         noise = float(samplers[last].noise.mean()) / (model.factor * unit) ** 2
         sweeps.append(Sweep(number + 1, train_loss, valid_loss, noise, seconds))
-        if checkpoint:
-            checkpoint.save_if_due(state)
+        if resume and resume.is_due():
+            resume.save(state())
         yield sweeps[-1]
     store.finish()
 

@@ -28,7 +28,7 @@ SPLIT_PROVENANCE = SPLIT / "provenance.json"
 
 MODELS = Path("models")
 BLEND = Path("blend")  # who rates what, and how much predicted ratings count beside it
-CHAINS = Path(".dvc/tmp/unfinished")  # which neither DVC nor git looks at
+UNFINISHED = Path(".dvc/tmp/unfinished")  # trainings; neither DVC nor git looks there
 RUNS = Path("runs")
 
 REPORTS = Path("reports")

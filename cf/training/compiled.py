@@ -1,7 +1,7 @@
 """Epochs of steps that are compiled, on several threads."""
 
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from types import ModuleType
 from typing import Any
 
@@ -13,8 +13,11 @@ from cf.core.ratings import Indices, Ratings
 from cf.models.base import Model
 from cf.training.optim import Optimizer, RowwiseAdagrad
 from cf.training.rating_blocks import RatingBlocks, steps_in_blocks
+from cf.training.resume import TrainingState
 
 Arrays = tuple[NDArray[Any], ...]
+ROUNDS_AHEAD = 2
+"""Rounds of blocks that wait for a thread: few, as all are awaited before a state is saved."""
 
 
 class CompiledEpochs:
@@ -75,9 +78,7 @@ class CompiledEpochs:
             return None
         return cls(model, optimizer, blocks, train, values)
 
-    def run(
-        self, drawn: Indices, rates: NDArray[np.float64], on_block: Callable[[int], None]
-    ) -> float:
+    def run(self, drawn: Indices, rates: NDArray[np.float64], state: TrainingState) -> float:
         """One epoch, on as many threads as torch has; the mean squared error of the ratings as met.
 
         The result does not depend on the number of threads.
@@ -85,7 +86,7 @@ class CompiledEpochs:
         Args:
             drawn: (G, G) as `RatingBlocks.draw` gives them.
             rates: (G²,) the learning rate of each block, in that order.
-            on_block: called with the number of a block's ratings when it is done.
+            state: is told when a block is done, and saved between two.
         """
         n_groups = self.blocks.n_groups
         done: dict[tuple[int, int], Future[float]] = {}
@@ -94,8 +95,9 @@ class CompiledEpochs:
 
         def process(round_: int, place: int) -> float:
             # What has been submitted before has begun before, so that no two wait for each other.
-            for before in (place, (place + 1) % n_groups) if round_ else ():
-                done[round_ - 1, before].result()
+            for before in (place, (place + 1) % n_groups):
+                if earlier := done.get((round_ - 1, before)):
+                    earlier.result()
             block = drawn[round_, place]
             rows = slice(starts[block], starts[block + 1])
             ratings = (array[rows] for array in self.ratings)
@@ -103,17 +105,31 @@ class CompiledEpochs:
             tables = (*self.tables, self.offset, self.n_members)
             return float(kernel.steps(*ratings, *tables, rate, *self.scalars))
 
+        keys = list(np.ndindex(n_groups, n_groups))
+        losses: list[float] = state.losses.tolist()  # of each block that is done
+
+        def await_next() -> None:
+            key = keys[len(losses)]
+            losses.append(done[key].result())
+            state.advance(int(starts[drawn[key] + 1] - starts[drawn[key]]))
+
         pool = ThreadPoolExecutor(torch.get_num_threads())
         try:
-            for key in np.ndindex(n_groups, n_groups):
+            for n_submitted, key in islice(enumerate(keys), len(losses), None):
+                if state.is_due():
+                    while len(losses) < n_submitted:
+                        await_next()
+                    state.save(torch.tensor(losses, dtype=torch.float64))
                 done[key] = pool.submit(process, *key)
-            total = 0.0
-            for key, future in done.items():
-                total += future.result()
-                block = drawn[key]
-                on_block(int(starts[block + 1] - starts[block]))
+                if n_submitted - len(losses) > ROUNDS_AHEAD * n_groups:
+                    await_next()
+            while len(losses) < len(keys):
+                await_next()
         finally:
             pool.shutdown(cancel_futures=True)
+        total = 0.0
+        for loss in losses:
+            total += loss
         return total / self.n_members / len(self.blocks.ratings)
 
 

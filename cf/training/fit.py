@@ -2,11 +2,12 @@
 
 import inspect
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from cf.training.fast_gradients import closed_form_holds, fast_gradients
 from cf.training.graph import RepeatedSteps, can_repeat
 from cf.training.optim import Optimizer, RowwiseAdagrad
 from cf.training.rating_blocks import RatingBlocks, steps_in_blocks
+from cf.training.resume import ResumePoint, TrainingState
 
 N_COMPARED = 256  # ratings of which a loss in closed form is compared with the model's own
 WORSE = 1.02  # times the RMSE of the mean rating: so much worse is worth a word
@@ -55,6 +57,7 @@ def fit(
     schedule: Schedule,
     batch_size: int,
     on_batch: Callable[[int], None] = lambda n_ratings: None,
+    resume: ResumePoint | None = None,
 ) -> Iterator[EpochResult]:
     """Train `model` in place, on the device it is on, and yield after each epoch.
 
@@ -66,6 +69,10 @@ def fit(
     On the CPU and with numba these steps are compiled, and `on_batch` is called after each block.
     On a GPU all ratings are there, the order is drawn there, and nothing is read from it within an
     epoch; the steps of a `Model.repeatable` are `RepeatedSteps`.
+
+    A training that finds its state in `resume` yields its epochs again, then goes on with the step
+    after the last one saved, and ends as without interruption to the bit. It must have begun with
+    the same seed.
 
     Raises:
         InputError: the model's forward has another shape than (B,), or the loss is no longer
@@ -91,27 +98,33 @@ def fit(
             step = partial(_step, model, optimizer)
             on_gpu = model, optimizer, step, arrays, batch_size
             repeated = RepeatedSteps(*on_gpu, closed_form=closed_form)
+    randperm = partial(torch.randperm, len(train), device=device)
+    draw: Callable[[], Any] = blocks.draw if blocks else randperm
     n_rates = blocks.n_groups**2 if blocks else -(-len(train) // batch_size)
-    for epoch, rates in enumerate(learning_rates(schedule, n_rates), start=1):
-        started = time.perf_counter()
+    state = TrainingState(model, optimizer, on_batch, resume)
+    for number, *numbers in state.epochs:
+        yield EpochResult(int(number), *numbers)
+    to_come = islice(learning_rates(schedule, n_rates), len(state.epochs), None)
+    for epoch, rates in enumerate(to_come, start=len(state.epochs) + 1):
         model.train()
-        if blocks and compiled:
-            loss = compiled.run(blocks.draw(), rates, on_batch)
+        drawn = state.begin_epoch(draw)
+        if compiled:
+            loss = compiled.run(drawn, rates, state)
         else:
+            order, step_rates = drawn, rates
             if blocks:
-                ratings, sizes = blocks.in_order(blocks.draw())
+                ratings, sizes = blocks.in_order(drawn)
                 order, step_rates = torch.tensor(ratings, device=device), np.repeat(rates, sizes)
-            else:
-                order, step_rates = torch.randperm(len(train), device=device), rates
             if repeated:
-                loss = repeated.run(order, step_rates, on_batch)
+                loss = repeated.run(order, step_rates, state)
             else:
-                batches = (torch.split(a[order], batch_size) for a in arrays)
-                steps = zip(*batches, strict=True), step_rates, on_batch
+                # A generator: the memory of an epoch's batches is free when the next are made.
+                batches = (torch.split(array[order], batch_size) for array in arrays)
+                steps = list(batches), step_rates, state
                 loss = _epoch(model, optimizer, *steps, closed_form)
         model.after_epoch(train)
         train_loss = model.factor**2 * loss
-        seconds = time.perf_counter() - started
+        seconds = state.seconds_so_far()
         errors = predict(model, valid.users, valid.items).astype(np.float64) - valid.values
         valid_loss = float(np.mean(errors**2)) if len(valid) else math.nan
         if not math.isfinite(train_loss) or (len(valid) and not math.isfinite(valid_loss)):
@@ -120,29 +133,39 @@ def fit(
                 f"{valid_loss} on held-out rows. Lower the learning_rate, or the weight_decay or "
                 "init_range if these are unusual."
             )
-        yield EpochResult(epoch, train_loss, valid_loss, float(rates.mean()), seconds)
+        result = EpochResult(epoch, train_loss, valid_loss, float(rates.mean()), seconds)
+        state.end_epoch(astuple(result))
+        yield result
 
 
 def _epoch(
     model: Model,
     optimizer: Optimizer | torch.optim.Optimizer,
-    batches: Iterable[tuple[Tensor, ...]],
+    batches: Sequence[Sequence[Tensor]],
     rates: NDArray[np.float64],
-    on_batch: Callable[[int], None],
+    state: TrainingState,
     closed_form: bool = True,
 ) -> float:
-    """One step a batch, each at its own rate; the mean loss, each rating weighing the same."""
-    losses, sizes = [], []
+    """One step a batch, each at its own rate; the mean loss, each rating weighing the same.
+
+    Args:
+        batches: users, items and ratings, each in batches.
+        closed_form: as `cf.training.fast_gradients` has it.
+    """
+    losses = list(state.losses)
+    steps = islice(zip(rates.tolist(), *batches, strict=True), len(losses), None)
     with fast_gradients(model, closed_form=closed_form) as rows_looked_up:
         if isinstance(optimizer, RowwiseAdagrad):
             optimizer.rows_looked_up = rows_looked_up
-        for rate, (users, items, ratings) in zip(rates.tolist(), batches, strict=True):
+        for rate, users, items, ratings in steps:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             losses.append(_step(model, optimizer, users, items, ratings))
-            sizes.append(len(ratings))
-            on_batch(len(ratings))
+            state.advance(len(ratings))
+            if state.is_due():
+                state.save(torch.stack(losses))
     members = torch.stack(losses).cpu().double().reshape(len(losses), -1)
+    sizes = [len(ratings) for ratings in batches[-1]]
     return float(np.average(members.mean(1), weights=sizes))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from cf.models.base import Model
 from cf.training.fast_gradients import fast_gradients, tables_of
 from cf.training.optim import Optimizer, RowwiseAdagrad
+from cf.training.resume import TrainingState
 
 Step = Callable[[], None]
 Capture = Callable[[Step], Step]
@@ -82,24 +83,23 @@ class RepeatedSteps:
         self.losses = torch.zeros(len(self.rates), dtype=torch.float64, device=device)
         self.repeat: Step | None = None
 
-    def run(
-        self, order: Tensor, rates: NDArray[np.float64], on_batch: Callable[[int], None]
-    ) -> float:
+    def run(self, order: Tensor, rates: NDArray[np.float64], state: TrainingState) -> float:
         """One epoch: the mean loss, each rating weighing the same.
 
         Args:
             order: (n,) positions of the ratings, on the device.
             rates: the learning rate of each batch.
-            on_batch: called with the number of a batch's ratings when its step is under way.
         """
         self.order.copy_(order)
         self.rates.copy_(torch.tensor(rates))
-        self.batch.zero_()
-        n_taken = 0
+        n_before = n_taken = len(state.losses)
+        self.batch.fill_(n_before)
+        if n_before:
+            self.losses[:n_before] = state.losses
         with fast_gradients(self.model, self.tables, self.closed_form) as rows_looked_up:
             if isinstance(self.optimizer, RowwiseAdagrad):
                 self.optimizer.rows_looked_up = rows_looked_up
-            if self.repeat is None:
+            if self.repeat is None and self.n_batches - n_before > N_WARM_UP:
                 try:
                     self.repeat = self.capture(self._step)
                 except torch.OutOfMemoryError:
@@ -113,14 +113,17 @@ class RepeatedSteps:
                         table.touched.clear()
                         table.gradient.zero_()
                 n_taken = int(self.batch)
-            for number in range(self.n_batches):
+            repeat = self.repeat or self._step
+            for number in range(n_before, self.n_batches):
                 if number >= n_taken:
-                    self.repeat()
-                on_batch(self.batch_size)
+                    repeat()
+                state.advance(self.batch_size)
+                if number + 1 >= n_taken and state.is_due():
+                    state.save(self.losses[: number + 1])
             n_left = len(order) - self.n_batches * self.batch_size
             if n_left:
                 self._take(self.order[-n_left:])
-                on_batch(n_left)
+                state.advance(n_left)
         sizes = [self.batch_size] * self.n_batches + [n_left] * (n_left > 0)
         return float(np.average(self.losses.cpu().numpy(), weights=sizes))
 
