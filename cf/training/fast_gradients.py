@@ -29,6 +29,7 @@ CLOSED_FORMS = {"cf.models.dotbias.DotBias", "cf.models.dotbias_ensemble.DotBias
 """Classes whose loss `_dot_bias_loss` computes: by name, since a training imports its own model's
 file only. A subclass computes its own."""
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+ONE = torch.ones(())
 
 
 def tables_of(model: Model) -> "list[Table]":
@@ -40,7 +41,8 @@ def closed_form_holds(model: Model, batch: Sequence[Tensor]) -> bool:
     """Whether the model's class has a loss in closed form, and that is still what its file says.
 
     Loss and gradients of a batch, which is users, items and ratings, are compared with autograd's:
-    whoever edits the file of such a model trains what is written there. Nothing is drawn.
+    whoever edits the file of such a model trains what is written there. Nothing is drawn from the
+    generator of the CPU.
     """
     tables = tables_of(model)
     loss = _closed_form(model, tables)
@@ -222,7 +224,7 @@ def _compiled_loss(
     found = torch.from_numpy(losses)
     loss = found if hasattr(model, "members") else found[0]
 
-    def backward(upstream: Tensor) -> None:
+    def backward(upstream: Tensor = ONE) -> None:
         gradients = [
             table.open_gradient(indices).numpy()
             for table, indices in zip(tables, (users, items, users, items), strict=False)
@@ -257,7 +259,7 @@ def _dot_bias_loss(
     losses: Tensor = error.square().mean(0)
     loss = losses if hasattr(model, "members") else losses[0]
 
-    def backward(upstream: Tensor) -> None:
+    def backward(upstream: Tensor = ONE) -> None:
         grad_logit = error * s * (1 - s) * (upstream * (2 * width / len(ratings)))
         grad_dot = grad_logit
         if n_members > 1:
@@ -293,7 +295,7 @@ def _network_loss(
     loss: Tensor = error.square().mean()
 
     @torch.no_grad()
-    def backward(upstream: Tensor) -> None:
+    def backward(upstream: Tensor = ONE) -> None:
         grad_logit = error * (2 / len(ratings)) * upstream * width * (1 - s) * s
         grad_h = (grad_logit @ output.weight) * kept_h * (h > 0)
         grad_x = (grad_h @ hidden.weight) * kept_x
