@@ -9,7 +9,7 @@ PACKAGES := .venv/.packages
 PEERS := .venv-bench/.packages
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test tour tune grid cv rank verify demo ui sync check format bench bench-large bench-gpu peers ladder clean scm
+.PHONY: help repro test tour tune grid cv rank verify demo ui sync check format bench bench-large bench-gpu peers ladder lock clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,8 +84,14 @@ peers: $(READY) $(PEERS) scm   ## measure other libraries beside cf's models: 20
 ladder: $(READY) $(PEERS)      ## bayesmf as params.yaml has it, on rows that others publish on
 	@.venv-bench/bin/python -m benchmarks.ladder
 
+lock: $(READY)         ## pin what pyproject.toml asks for, with hashes; UPGRADE=--upgrade: the newest
+	@python requirements/lock.py $(UPGRADE)
+
 clean:                 ## remove the environments; data, models and runs stay
 	rm -rf .venv .venv-bench
+
+INSTALL = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
+	--require-hashes --no-deps --no-build-isolation
 
 # cf itself goes in without its dependencies, which are there already, and without the network.
 $(READY): $(PACKAGES) pyproject.toml
@@ -93,15 +99,21 @@ $(READY): $(PACKAGES) pyproject.toml
 		--no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(PACKAGES): requirements.txt
-$(PEERS): requirements-bench.txt
+$(PACKAGES): requirements/runtime.txt requirements/dev.txt
+$(PEERS): requirements/bench.txt
 $(PACKAGES) $(PEERS):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "cf needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(@D) \
 		|| { echo "On Debian: apt install python3-venv, then again." >&2; exit 1; }
-	@echo "Installing the packages of $<: some minutes, once ..."
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@echo "Installing the packages of $^: some minutes, once ..."
+	@$(INSTALL) -r requirements/build.txt
+	@$(INSTALL) -r requirements/cpu.txt 2> $(@D)/cpu.log \
+		|| grep -q "No matching distribution" $(@D)/cpu.log || { cat $(@D)/cpu.log >&2; exit 1; }
+	@$(INSTALL) $(^:%=-r %)
+	@! $(@D)/bin/python -m pip show torch 2>/dev/null | grep -q '^Requires:.*nvidia' \
+		|| $(INSTALL) -r requirements/cuda.txt
+	@$(@D)/bin/python -m pip check --quiet
 	@touch $@
 
 # DVC's setting for a folder that is, or is not, a git repository.
