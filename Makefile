@@ -9,7 +9,7 @@ PACKAGES := .venv/.packages
 PEERS := .venv-bench/.packages
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test tour tune grid cv rank verify demo ui sync check format bench bench-large bench-gpu peers ladder lock clean scm
+.PHONY: help repro test tour tune grid cv rank verify demo ui sync check format bench bench-large bench-gpu peers ladder lock licenses clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ ladder: $(READY) $(PEERS)      ## bayesmf as params.yaml has it, on rows that ot
 
 lock: $(READY)         ## pin what pyproject.toml asks for, with hashes; UPGRADE=--upgrade: the newest
 	@python requirements/lock.py $(UPGRADE)
+
+licenses: $(READY)     ## write docs/licenses.md, from what the packages here say of themselves
+	@python requirements/licenses.py
 
 clean:                 ## remove the environments; data, models and runs stay
 	rm -rf .venv .venv-bench

@@ -78,6 +78,6 @@ def test_medians_ratios_and_who_never_reaches_it() -> None:
 
 def test_every_system_is_among_the_pinned_peers() -> None:
     root = Path(__file__).parent.parent
-    pinned = (root / "requirements-bench.txt").read_text().splitlines()
+    pinned = (root / "requirements/bench.txt").read_text().splitlines()
     packages = {system.package for system in SYSTEMS.values()} - {"cf"}
     assert packages <= {line.split("==")[0] for line in pinned}

@@ -44,7 +44,7 @@ def nowhere(tmp_path, monkeypatch):
 @pytest.fixture
 def monti_file(tmp_path):
     """A file as Monti et al.'s: 12 users by 10 items, in MATLAB's order of axes."""
-    h5py = pytest.importorskip("h5py", reason="h5py is not installed: see requirements-bench.txt")
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed: see requirements/bench.txt")
     rng = np.random.default_rng(0)
     matrix = rng.integers(1, 6, size=(12, 10)).astype(float)
     part = rng.choice(3, size=matrix.shape, p=[0.2, 0.6, 0.2])  # 0: in neither

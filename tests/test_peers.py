@@ -149,5 +149,5 @@ def test_every_system_is_in_the_group_and_pinned() -> None:
     grouped = {re.split("[<>=]", line)[0] for line in groups["bench"]}
     packages = {system.package for system in SYSTEMS.values()} - {"cf"}
     assert packages == grouped - {"h5py", "setuptools"}  # benchmarks.ladder, and for myfm
-    pinned = (ROOT / "requirements-bench.txt").read_text().splitlines()
+    pinned = (ROOT / "requirements/bench.txt").read_text().splitlines()
     assert grouped <= {line.split("==")[0] for line in pinned}
