@@ -123,7 +123,7 @@ def remote_file(path, name, origin, by_pip=False, mirrors=()):
 
 
 def digest_of(content):
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return hashlib.sha256(content).hexdigest()
 
 
 def write_params(folder, dataset, **changes):

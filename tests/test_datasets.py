@@ -84,7 +84,7 @@ def test_the_registry_is_complete_and_pinned():
         assert (dataset.bundled, dataset.settings) == (None, None)
         assert [file.by_pip for file in others] == [True] * (name == "ml-100k")
         for file in dataset.files:
-            assert re.fullmatch("sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", file.digest)
+            assert re.fullmatch("[0-9a-f]{64}", file.digest)
             assert file.size
         hosts = [mirror.split("/")[2] for mirror in first.mirrors]
         assert hosts[-1] == "web.archive.org"
@@ -101,7 +101,7 @@ def test_movietweetings_comes_with_cf_and_needs_nobody(cache, world):
     assert source.path == dataset.bundled / "ratings.dat"
     assert (source.dataset, source.requested, source.warning) == (*["movietweetings-10k"] * 2, None)
     assert source.rating_range == (0.0, 10.0)
-    assert f"sha256:{source.sha256}" == dataset.files[0].digest
+    assert source.sha256 == dataset.files[0].digest
     assert "Simon Dooms" in (dataset.bundled / "LICENSE").read_text()
     read = ratings_file.read([source.path], dataset.settings)
     assert len(read.ratings) == 10_000
@@ -164,18 +164,6 @@ def test_a_wrong_file_in_the_cache_is_an_error(cache, wanted, wheel, world, chan
     for part in (str(path), *digests, ORIGIN, "Delete it and run the same command"):
         assert part in str(caught.value)
     assert not world.asked
-
-
-def test_an_md5_is_checked_where_no_sha256_is_known(cache, wanted, monkeypatch):
-    content = wanted.read_bytes()
-    digest = f"md5:{hashlib.md5(content).hexdigest()}"
-    file = datasets.RemoteFile("ml-1m.zip", ORIGIN, digest)
-    monkeypatch.setitem(REGISTRY, "ml-1m", datasets.Dataset((1.0, 5.0), (file,)))
-    (cache / "ml-1m.zip").write_bytes(content)
-    assert fetch("ml-1m", []).sha256 == hashlib.sha256(content).hexdigest()
-    (cache / "ml-1m.zip").write_bytes(content[:-1] + b"x")
-    with pytest.raises(InputError, match="wrong md5"):
-        fetch("ml-1m", [])
 
 
 def test_a_folder_that_nobody_may_write_to_is_left_alone(cache, wanted, world):

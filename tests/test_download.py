@@ -1,4 +1,3 @@
-import hashlib
 import os
 import socket
 import ssl
@@ -50,12 +49,6 @@ def test_the_whole_file_arrives(target):
     assert left_in(target.parent) == ["ml.zip"]
 
 
-def test_an_md5_serves_as_well(target):
-    with serving(CONTENT) as server:
-        by_https(server.url, target, f"md5:{hashlib.md5(CONTENT).hexdigest()}")
-    assert target.read_bytes() == CONTENT
-
-
 def test_a_file_that_is_there_is_not_asked_for(target):
     target.parent.mkdir()
     target.write_bytes(b"there")
@@ -90,7 +83,7 @@ def test_a_wrong_digest_is_an_error_that_leaves_nothing(target):
         fetch(server.url, target)
     assert caught.value.reason == "it sends another file (wrong sha256)"
     for content in (CONTENT, wrong):
-        assert digest_of(content).removeprefix("sha256:") in str(caught.value)
+        assert digest_of(content) in str(caught.value)
     for part in (server.url, "is deleted; run the same command again"):
         assert part in str(caught.value)
     assert left_in(target.parent) == []

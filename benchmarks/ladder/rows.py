@@ -49,7 +49,7 @@ class Row(NamedTuple):
 def _monti(name: str, size: int, sha256: str, low: float, high: float) -> Dataset:
     """A data set of Monti et al. 2017; not one of cf's, since it comes without a license."""
     url = f"{IGMC}/{IGMC_COMMIT}/raw_data/{name}/training_test_dataset.mat"
-    file = RemoteFile(f"monti-{name}.mat", url, f"sha256:{sha256}", size=size)
+    file = RemoteFile(f"monti-{name}.mat", url, sha256, size=size)
     return Dataset((low, high), (file,))
 
 

@@ -88,10 +88,10 @@ def _sync_folder(folder: Path) -> None:
             raise
 
 
-def digest(path: Path, algorithm: str = "sha256") -> str:
-    """The digest of a file's content, in hexadecimal digits."""
+def digest(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:

@@ -1,8 +1,8 @@
 """Published files, whole and verified: over HTTPS with pooch, or as a wheel with pip.
 
-Afterwards `target` is the file of that digest, algorithm and hexadecimal digits joined by a colon,
-or it is not there and InputError is raised: the transfer broke off, it is not the file expected, or
-the disk refuses to be written to.
+Afterwards `target` is the file of that digest, its SHA-256 in hexadecimal digits, or it is not
+there and InputError is raised: the transfer broke off, it is not the file expected, or the disk
+refuses to be written to.
 """
 
 import os
@@ -88,13 +88,12 @@ def _download(get: Callable[[str, Path], Path], origin: str, target: Path, diges
                 return
             with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as folder:
                 arrived = get(origin, Path(folder))
-                algorithm, expected = digest.split(":")
-                if (got := io.digest(arrived, algorithm)) != expected:
+                if (got := io.digest(arrived)) != digest:
                     raise BadFileError(
-                        f"{origin}: wrong {algorithm}: expected {expected}, got {got}. What "
+                        f"{origin}: wrong sha256: expected {digest}, got {got}. What "
                         "arrived is deleted; run the same command again. If this repeats, a proxy "
                         "alters it or its publisher replaced it: do not use it.",
-                        f"it sends another file (wrong {algorithm})",
+                        "it sends another file (wrong sha256)",
                     )
                 arrived.replace(target)
     except Timeout:
