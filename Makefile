@@ -7,9 +7,10 @@ export LC_ALL ?= C.UTF-8
 READY := .venv/.ready
 PACKAGES := .venv/.packages
 PEERS := .venv-bench/.packages
+RANGES := .venv-lowest/.ready .venv-newest/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test tour tune grid cv rank verify demo ui sync check format bench bench-large bench-gpu peers ladder lock licenses clean scm
+.PHONY: help repro test test-lowest test-newest tour tune grid cv rank verify demo ui sync check format bench bench-large bench-gpu peers ladder lock licenses clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +21,11 @@ repro: $(READY) scm    ## run the pipeline: what changed, and what depends on it
 
 test: $(READY)         ## run all tests
 	@python -m pytest -n 2
+
+test-lowest: .venv-lowest/.ready  ## run all tests with the lowest versions that pyproject.toml allows
+test-newest: .venv-newest/.ready  ## run all tests with the newest versions there are
+test-lowest test-newest: test-%:
+	@PATH="$(CURDIR)/.venv-$*/bin:$$PATH" python -m pytest -n 2
 
 tour: $(READY) scm     ## execute notebooks/tour.ipynb, on the data and with the parameters here
 	@dvc repro --quiet split
@@ -91,10 +97,12 @@ licenses: $(READY)     ## write docs/licenses.md, from what the packages here sa
 	@python requirements/licenses.py
 
 clean:                 ## remove the environments; data, models and runs stay
-	rm -rf .venv .venv-bench
+	rm -rf .venv .venv-bench .venv-lowest .venv-newest
 
 INSTALL = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
 	--require-hashes --no-deps --no-build-isolation
+CPU_TORCH = $(INSTALL) -r requirements/cpu.txt 2> $(@D)/cpu.log \
+	|| grep -q "No matching distribution" $(@D)/cpu.log || { cat $(@D)/cpu.log >&2; exit 1; }
 
 # cf itself goes in without its dependencies, which are there already, and without the network.
 $(READY): $(PACKAGES) pyproject.toml
@@ -111,12 +119,23 @@ $(PACKAGES) $(PEERS):
 		|| { echo "On Debian: apt install python3-venv, then again." >&2; exit 1; }
 	@echo "Installing the packages of $^: some minutes, once ..."
 	@$(INSTALL) -r requirements/build.txt
-	@$(INSTALL) -r requirements/cpu.txt 2> $(@D)/cpu.log \
-		|| grep -q "No matching distribution" $(@D)/cpu.log || { cat $(@D)/cpu.log >&2; exit 1; }
+	@$(CPU_TORCH)
 	@$(INSTALL) $(^:%=-r %)
 	@! $(@D)/bin/python -m pip show torch 2>/dev/null | grep -q '^Requires:.*nvidia' \
 		|| $(INSTALL) -r requirements/cuda.txt
 	@$(@D)/bin/python -m pip check --quiet
+	@touch $@
+
+# Not locked, so without hashes; but where there is a torch for CPUs, it is that of make test.
+.venv-lowest/.ready: RESOLUTION := lowest-direct
+.venv-newest/.ready: RESOLUTION := highest
+$(RANGES): pyproject.toml $(READY)
+	@rm -rf $(@D)
+	@$(PYTHON) -m venv $(@D)
+	@echo "Installing packages for $(@D), $(RESOLUTION): some minutes, once ..."
+	@$(CPU_TORCH)
+	@uv pip install --quiet --python $(@D)/bin/python --resolution $(RESOLUTION) \
+		--editable ".[fast]" --group dev
 	@touch $@
 
 # DVC's setting for a folder that is, or is not, a git repository.

@@ -27,14 +27,18 @@ def runs(root: Path) -> list[Run]:
     return list(known.search_runs(experiments))
 
 
-def relocate(there: Path, here: Path) -> None:
-    """Let a copied store's artifacts be those of the copy: MLflow keeps absolute paths."""
+def relocate(there: Path, here: Path, folder: Path | None = None) -> None:
+    """Let the artifacts of the store in `folder` be those of `here`: MLflow keeps absolute paths.
+
+    The store is in `here` itself if no folder is given.
+    """
     columns = {
         "experiments": ("artifact_location",),
         "runs": ("artifact_uri",),
         "model_versions": ("source", "storage_location"),
     }
-    with closing(sqlite3.connect(here / "mlruns/mlflow.db")) as database, database:
+    file = (folder or here) / "mlruns/mlflow.db"
+    with closing(sqlite3.connect(file)) as database, database:
         for table, names in columns.items():
             for name in names:
                 database.execute(

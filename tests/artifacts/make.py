@@ -1,12 +1,14 @@
-"""Models as MLflow serves them, to be kept. Usage: python -m tests.artifacts.make v2
-
-What is made in tests/artifacts/<version> is loaded by the tests of every later version.
-"""
+"""What a release writes, to be kept: see README.md. Usage: python -m tests.artifacts.make v2"""
 
 import json
+import lzma
+import os
 import re
+import shutil
+import sqlite3
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ from cf.core import io, paths
 from cf.core.ratings import Provenance, Ratings, ids_digest
 from cf.inference import lists
 from cf.serving import pyfunc
+from cf.tracking.record import recording
 from cf.training.checkpoint import ModelSpec, save
+from tests import records, stores
 
 ROOT = Path(__file__).parents[2]
 N_USERS, N_ITEMS, N_RATINGS = 12, 16, 100
@@ -28,7 +32,8 @@ USERS = [f"u{n}" for n in range(N_USERS)]
 ITEMS = [f"{n:04}" for n in range(100, 100 + N_ITEMS)]  # with a zero in front: they are text
 TITLES = ["Matrix, The (1999)", "Heat (1995)", "Heat (1986)", "Amélie (2001)", None]
 TITLES += [f"Film number {n} ({1980 + n})" for n in range(N_ITEMS - len(TITLES))]
-MODELS = ("bayesmf", "dotbias", "embnet")
+MODELS = ("bayesmf", "dot", "dotbias", "dotbias_ensemble", "embnet")
+KEPT_AT = Path("/srv/cf")  # the project of a kept store, by the addresses in it
 REQUESTS: list[dict[str, Any]] = [
     {"user_id": "u3", "item_id": "0100"},
     {"user_id": "u3"},
@@ -75,16 +80,45 @@ def answers(model: Path) -> list[dict[str, Any]]:
     return found
 
 
+def make_store(record: Path, store: Path) -> None:
+    """Write the record of a training, and the store of MLflow that has it, compressed."""
+    with tempfile.TemporaryDirectory() as temporary:
+        project, home = Path(temporary), Path.cwd()
+        make_project(project)
+        shutil.copy(ROOT / "params.yaml", project)
+        os.chdir(project)
+        try:
+            training = records.finished("dotbias", sorted(Path("models/dotbias").iterdir()))
+            training.metrics = {"rmse": 0.875}
+            with recording(records.ON) as recorder:
+                recorder.upsert(training, record)
+        finally:
+            os.chdir(home)
+        assert not recorder.failed
+        stores.relocate(project, KEPT_AT, project)
+        with closing(sqlite3.connect(project / "mlruns/mlflow.db")) as database:
+            names = "UPDATE experiments SET artifact_location = replace(artifact_location, ?, ?)"
+            database.execute(names, [str(project), str(KEPT_AT)])  # also MLflow's own, a plain path
+            database.commit()
+            database.execute("VACUUM")
+            database.execute("PRAGMA journal_mode=DELETE")
+        store.write_bytes(lzma.compress((project / "mlruns/mlflow.db").read_bytes()))
+
+
 def main(version: str) -> None:
-    """Save the models, and what they answer, without paths of this machine."""
+    """Write what is missing in a version's folder, without paths of this machine."""
+    kept = Path(__file__).resolve().parent / version
     with tempfile.TemporaryDirectory() as temporary:
         make_project(Path(temporary))
-        for name in MODELS:
-            folder = Path(__file__).parent / version / name
-            pyfunc.save(Path(temporary), name, folder)
+        for folder in (kept / name for name in MODELS):
+            if folder.exists():
+                continue
+            pyfunc.save(Path(temporary), folder.name, folder)
             path = folder / "MLmodel"
-            path.write_text(re.sub(r": /\S+/", ": ", path.read_text()))
+            path.write_text(re.sub(r": (file://)?/\S+/", ": ", path.read_text()))
             (folder / "answers.json").write_text(json.dumps(answers(folder), indent=1) + "\n")
+    if not (kept / "run.json").exists():
+        make_store(kept / "run.json", kept / "mlflow.db.xz")
 
 
 if __name__ == "__main__":
