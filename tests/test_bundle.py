@@ -1,5 +1,6 @@
 """One model in a folder of its own, and what it does not go with."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 import cf
 from cf.core import io, paths
-from cf.core.errors import InputError
+from cf.core.errors import InputError, WriteError
 from cf.core.ratings import ids_digest
 from cf.inference import bundle
 from cf.training import checkpoint
@@ -55,6 +56,17 @@ def test_a_bundle_answers_as_the_project_does(project: Path, tmp_path: Path) -> 
 def test_what_is_missing_is_named(project: Path, tmp_path: Path, missing: Path) -> None:
     (project / missing).unlink()
     with pytest.raises(InputError, match=str(missing)):
+        bundle.write(project, "bayesmf", tmp_path / "bundle")
+
+
+def test_a_full_disk_is_not_a_missing_file(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bundle.shutil, "copyfile", refuse)
+    with pytest.raises(WriteError, match="No space left on device"):
         bundle.write(project, "bayesmf", tmp_path / "bundle")
 
 

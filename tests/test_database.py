@@ -1,5 +1,6 @@
 """Stores that are files of SQLite: shared, in folders with odd names, of another MLflow, broken."""
 
+import errno
 import json
 import os
 import re
@@ -174,6 +175,24 @@ def history() -> list[str]:
     """MLflow's migrations, the newest first."""
     script = ScriptDirectory.from_config(utils._get_alembic_config(""))  # type: ignore[no-untyped-call]
     return [each.revision for each in script.walk_revisions()]
+
+
+def test_a_store_whose_making_breaks_off_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(engine: Any) -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE experiments (half INTEGER)")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = tmp_path / "mlflow.db"
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr(utils, "_initialize_tables", break_off)
+        database.prepare(file, is_own=True)
+    assert not file.exists()
+    database.prepare(file, is_own=True)
+    assert schema(file) == history()[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
 
 
 def test_the_migrations_are_those_that_mlflow_names() -> None:

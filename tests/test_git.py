@@ -1,3 +1,4 @@
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -32,6 +33,18 @@ def test_without_a_commit_nothing_has_changed() -> None:
     assert git.changed_params("dot") == {}
     run_git("init", "-q")
     assert git.changed_params("dot") == {}
+
+
+def test_asking_git_locks_nothing() -> None:
+    run_git("init", "-q")
+    run_git("add", ".")
+    run_git("commit", "-qm", "one")
+    os.utime("params.yaml", (1, 1))  # git would write down that the content is still the same
+    before = Path(".git/index").read_bytes()
+    assert git.output("status", "--porcelain") == ""
+    assert Path(".git/index").read_bytes() == before
+    run_git("status")
+    assert Path(".git/index").read_bytes() != before
 
 
 def test_what_changed_has_the_names_that_runs_have() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from safetensors import SafetensorError
 
-from cf.core.errors import InputError
+from cf.core.errors import InputError, WriteError
 from cf.core.io import (
     atomic_write,
     read_csv,
@@ -16,6 +16,7 @@ from cf.core.io import (
     read_parquet,
     round_floats,
     without_formulas,
+    write_array,
     write_csv,
 )
 from cf.core.ratings import Ratings
@@ -62,6 +63,29 @@ def test_a_librarys_own_error_of_writing_is_a_message(tmp_path):
     with pytest.raises(InputError, match=r"cannot write .*weights: I/O error: no space"):
         write_half_then(SafetensorError("I/O error: no space"), tmp_path / "weights")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_array_that_does_not_fit_is_not_taken_for_whole(tmp_path):
+    resource = pytest.importorskip("resource")  # not on Windows
+    path, array = tmp_path / "items.npy", np.arange(50)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))  # bytes of a file
+    try:
+        with pytest.raises(WriteError, match=r"cannot write .*items\.npy: File too large"):
+            write_array(path, array)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("shape", [(3,), (0, 2), (2, 3)])
+def test_arrays_are_written_as_numpy_does(tmp_path, shape):
+    array = np.random.default_rng(0).normal(size=shape).astype(np.float16)
+    for given in (array, np.asfortranarray(array)):
+        write_array(tmp_path / "a.npy", given)
+        np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), array)
+        np.save(tmp_path / "b.npy", array)
+        assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
 
 
 def test_what_is_not_on_the_disk_replaces_nothing(tmp_path, monkeypatch):

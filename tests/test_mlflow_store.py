@@ -1,15 +1,21 @@
 """Run records in a real MLflow store, written by this process."""
 
+import errno
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import PIL.Image
 import pytest
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from cf.core import io
+from cf.core.errors import InputError
+from cf.serving import pyfunc
 from cf.tracking.mlflow_store import MlflowStore
 from cf.tracking.record import RunRecord, group
 from tests.records import LOSSES, finished, new
@@ -284,6 +290,51 @@ def test_the_champion_changes_only_for_a_better_model_on_the_same_rows(project: 
     assert version == "3"
     assert decisions[3].startswith("champion")
     assert len(decisions) == 4
+
+
+def test_a_disk_that_was_full_leaves_no_champion_that_cannot_be_served(
+    project: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(project: Path, name: str, folder: Path) -> None:
+        with io.atomic_write(folder / "MLmodel"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write(project: Path, name: str, folder: Path) -> None:
+        io.write_json(folder / "MLmodel", {})
+
+    record = finished()
+    record.candidate, record.metrics = True, {"rmse": 0.9}
+    monkeypatch.setattr(pyfunc, "save", refuse)
+    with pytest.raises(InputError, match="No space left on device"):
+        upsert(record)
+    assert not client(Path()).search_model_versions("name = 'cf'")
+    monkeypatch.setattr(pyfunc, "save", write)
+    upsert(record)
+    (version,) = client(Path()).search_model_versions("name = 'cf'")
+    assert version.tags["servable"] == "yes"
+
+
+def test_the_lock_of_a_process_that_died_before_it_had_a_run_is_removed(project: Runs) -> None:
+    locks = Path("mlruns/locks")
+    (locks / "of-a-dead-process").touch()
+    with FileLock(locks / "of-a-living-process"):
+        upsert(finished())
+        assert [lock.name for lock in locks.iterdir()] == ["of-a-living-process"]
+
+
+def test_a_store_that_cannot_be_left_in_one_file_is_left_as_it_was(
+    project: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MlflowStore(0)
+    store.upsert(finished())
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite3, "connect", refuse)
+        store.close()
+    assert len(project()) == 1
 
 
 def test_a_version_of_another_model_is_none_of_ours(project: Runs) -> None:

@@ -148,6 +148,15 @@ def test_a_training_that_stops_early_is_marked(
     assert read_dataclass(path, RunRecord).status == status
 
 
+def test_what_has_no_parameters_and_no_tags_is_recorded(here: Path) -> None:
+    record = RunRecord("id", "cf", "trial 0", started=1)
+    record.finish()
+    with recording(ON) as recorder:
+        recorder.upsert(record)
+    assert not recorder.failed
+    assert [run.info.run_name for run in runs(here)] == ["trial 0"]
+
+
 KILL = f"os.kill(os.getpid(), {int(signal.SIGKILL)})"
 
 

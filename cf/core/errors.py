@@ -17,6 +17,10 @@ class InputError(Exception):
     """
 
 
+class WriteError(InputError):
+    """The system refuses to write: the same may be written once that is mended."""
+
+
 def exit_on_input_error(main: Callable[[], None]) -> Callable[[], None]:
     """`main`, which prints an `InputError`'s message and exits with status 1, or 130 on Ctrl-C."""
 

@@ -130,7 +130,9 @@ def _others(files: Iterable[str], root: Path, *options: str) -> list[str]:
 def output(*arguments: str) -> str:
     """What git prints; nothing where it fails or there is none."""
     try:
-        process = subprocess.run(["git", *arguments], capture_output=True, check=True)
+        # without locks: whatever kills it leaves none that stops the user's next command
+        command = ["git", "--no-optional-locks", *arguments]
+        process = subprocess.run(command, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return ""
     return process.stdout.decode(errors="replace")

@@ -1,7 +1,7 @@
 """Frames, JSON and files between stages: written whole or not at all, read with a plain error.
 
 Whatever reads raises InputError where there is no such file, or it is something else than expected.
-Whatever writes raises InputError where the system refuses (disk full, no permission).
+Whatever writes raises WriteError, an InputError, where the system refuses (disk full, no permission).
 """
 
 import errno
@@ -14,13 +14,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import parquet
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
-from cf.core.errors import InputError
+from cf.core.errors import InputError, WriteError
 
 pa.set_memory_pool(pa.system_memory_pool())  # gives freed memory back, as the default does not
 
@@ -60,7 +62,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", "") or str(error)
-        raise InputError(
+        raise WriteError(
             f"cannot write {path}: {reason}. Free some space or choose a folder that can be "
             "written to, then run the same command again."
         ) from error
@@ -155,6 +157,18 @@ def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
         if is_formula.any():
             guarded[str(name)] = frame[name].astype(object).mask(is_formula, "'" + texts)
     return frame.assign(**guarded)
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write what `numpy.load` reads.
+
+    `numpy.save` says nothing where the disk is full and the array is small.
+    """
+    array = np.asarray(array, order="C")
+    header = np.lib.format.header_data_from_array_1_0(array)
+    with atomic_write(path) as tmp_path, tmp_path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(array.data)
 
 
 def round_floats(content: Any, decimals: int = DECIMALS) -> Any:

@@ -26,6 +26,7 @@ def write(project: Path, name: str, folder: Path) -> Recommender:
 
     Raises:
         InputError: a file is missing or damaged, or the model belongs to other data.
+        WriteError: the system refuses to write.
     """
     model = paths.MODELS / name
     for path, columns in COLUMNS.items():
@@ -37,9 +38,8 @@ def write(project: Path, name: str, folder: Path) -> Recommender:
     files = (lists.ITEMS, lists.WEIGHTS, lists.OTHERS, lists.DIGESTS)
     of_blend = [paths.BLEND / file for file in files if (project / paths.BLEND / file).is_file()]
     for path in (paths.PROVENANCE, model / SETTINGS, model / WEIGHTS, *of_blend):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            shutil.copyfile(project / path, folder / path)
-        except OSError as error:
-            raise InputError(f"{project / path}: cannot be copied ({error.strerror}).") from None
+        if not (project / path).is_file():
+            raise InputError(f"{project / path}: there is no such file. Run `dvc repro`.")
+        with io.atomic_write(folder / path) as tmp_path:
+            shutil.copyfile(project / path, tmp_path)
     return load(folder / model)

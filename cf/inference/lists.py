@@ -105,8 +105,7 @@ class Likely:
         """Write it into a folder."""
         halves = self.weights.astype(np.float16)  # of half the size, and precise enough
         for name, array in ((ITEMS, self.items), (WEIGHTS, halves)):
-            with io.atomic_write(folder / name) as tmp_path, tmp_path.open("wb") as file:
-                np.save(file, array, allow_pickle=False)
+            io.write_array(folder / name, array)
         with io.atomic_write(folder / OTHERS) as tmp_path:
             save_file(vars(self.others), tmp_path)
         digests = {name: io.digest(folder / name) for name in (ITEMS, WEIGHTS, OTHERS)}

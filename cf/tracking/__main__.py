@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING
 from cf.core import shared_process
 from cf.core.errors import InputError
 from cf.tracking import login
-from cf.tracking.record import DONE, FAILED, RunRecord
+from cf.tracking.record import DONE, FAILED, LATER, RunRecord
 from cf.tracking.redact import RedactedStream
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def record(incoming: IO[str]) -> str:
         reason = login.explain(str(error)) or repr(error)
         print(
             f"{WARNING}{reason}\n"
-            "         The results are not affected. Once that is mended, `make sync` records them.",
+            f"         The results are not affected. Once that is mended: {LATER}",
             file=sys.stderr,
             flush=True,
         )

@@ -80,15 +80,16 @@ def explain_deleted(experiment: str, number: str, is_own: bool) -> str:
 
 
 def prepare(database: Path, is_own: bool) -> None:
-    """Migrate the project's own store if an older MLflow made it; its lock must be held.
+    """Make a store where there is none, and migrate the project's own if an older MLflow made it.
 
-    A copy of it as it was stays beside it.
+    Its lock must be held. A copy of it as it was stays beside it.
 
     Raises:
         InputError: the database cannot be opened and written, a newer MLflow made it, or an older
             one made it and it is not the project's own.
     """
     if not database.exists():
+        create(database)
         return
     found, (newest, known) = revision(database), revisions()
     if found in ("", newest):
@@ -146,6 +147,17 @@ def revisions() -> tuple[str, set[str]]:
     return newest, found[False]
 
 
+def create(database: Path) -> None:
+    """Make a store's tables in a file that gets its name once it has all of them."""
+    from mlflow.store.db import utils
+
+    new = _unfinished(database)
+    engine = utils.create_sqlalchemy_engine(uri(new))  # type: ignore[no-untyped-call]
+    utils._initialize_tables(engine)  # type: ignore[no-untyped-call]
+    engine.dispose()
+    new.replace(database)
+
+
 def migrate(database: Path, backup: Path) -> None:
     """Bring a database to the schema of the installed MLflow, by MLflow's own migrations.
 
@@ -159,8 +171,7 @@ def migrate(database: Path, backup: Path) -> None:
         f"in {backup.name}.",
         file=sys.stderr,
     )
-    copy = database.with_name(f"{database.name}.new")
-    _remove(copy)  # of one that was killed
+    copy = _unfinished(database)
     _copy(database, copy)
     copy.replace(backup)
     _copy(backup, copy)
@@ -169,6 +180,13 @@ def migrate(database: Path, backup: Path) -> None:
     engine.dispose()
     _copy(copy, database)
     _remove(copy)
+
+
+def _unfinished(database: Path) -> Path:
+    """Where to make a database, without what one that was killed has left there."""
+    path = database.with_name(f"{database.name}.new")
+    _remove(path)
+    return path
 
 
 def _copy(source: Path, target: Path) -> None:

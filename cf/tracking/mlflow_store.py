@@ -1,6 +1,7 @@
 """MLflow, brought to what run records say."""
 
 import hashlib
+import logging
 import os
 import socket
 import sqlite3
@@ -40,7 +41,7 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 
 from cf.core import io
-from cf.core.errors import InputError
+from cf.core.errors import InputError, WriteError
 from cf.evaluation import champion
 from cf.tracking import database, ui_view
 from cf.tracking.record import RunRecord
@@ -51,6 +52,7 @@ SERVABLE = "mlflow_model"  # the folder of a run's artifacts that `mlflow models
 BATCH_SIZE = 1000  # metrics that MLflow takes at once
 LOCK_FILE = "lock_file"  # the tag of a run that is not complete: host and path
 SLOW_S = 5.0  # a server that fails only after this long is not asked for the rest
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it raises what it prints
 REFUSALS = range(400, 500)  # statuses: the server has decided
 
 
@@ -271,7 +273,7 @@ class MlflowStore:
                 self._tag_version(before.version, decision=reason)
 
     def _log_servable(self, run_id: str, record: RunRecord) -> str:
-        """Log the record's model as MLflow serves it; the reason, if that cannot be done."""
+        """Log the record's model as MLflow serves it; the reason, if that can never be done."""
         if run_id in self._servable:
             return self._servable[run_id]
         from cf.serving import pyfunc  # late: most processes register nothing
@@ -285,6 +287,8 @@ class MlflowStore:
                 pyfunc.save(Path(), record.tags["model"], folder)
                 self.client.log_artifacts(run_id, str(folder), SERVABLE)
             self._servable[run_id] = ""
+        except WriteError:
+            raise
         except InputError as error:
             self._servable[run_id] = redact(str(error))
         return self._servable[run_id]
@@ -336,7 +340,10 @@ class MlflowStore:
         return found
 
     def _close_orphaned_runs(self, experiment: str) -> None:
-        """End the runs of this machine that are marked as running and have no process."""
+        """End the runs of this machine that are marked as running and have no process.
+
+        And remove the lock files of those that were killed before they had a run.
+        """
         host = socket.gethostname()
         query = f"attributes.status = 'RUNNING' and tags.{LOCK_FILE} LIKE '{host}:%'"
         for run in self.client.search_runs([experiment], query):
@@ -349,12 +356,18 @@ class MlflowStore:
                     self.client.set_terminated(run_id, "KILLED")
                     self.client.delete_tag(run_id, LOCK_FILE)
                 lock_file.unlink()
+        for lock_file in (self.folder / "locks").iterdir():
+            with suppress(Timeout, OSError), FileLock(lock_file, timeout=0):
+                lock_file.unlink()
 
     def close(self) -> None:
-        """Leave the project's own store in one file."""
+        """Leave the project's own store in one file, or where that fails, in two, as it was."""
         if self.is_own:
             file = self.folder / "mlflow.db"
-            with closing(sqlite3.connect(file, timeout=database.PATIENCE_S)) as connection:
+            with (
+                suppress(sqlite3.Error),
+                closing(sqlite3.connect(file, timeout=database.PATIENCE_S)) as connection,
+            ):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

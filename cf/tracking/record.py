@@ -23,6 +23,7 @@ from cf.core.ratings import Provenance, SplitInfo
 
 WRITER = "cf.tracking"  # the module of the process that writes to MLflow
 DONE, FAILED = "done", "failed"  # its answers
+LATER = "`make sync` records the trainings in runs/; what else is to be in MLflow, run again."
 INTERVAL_S = 0.25  # between two states of a running record: enough for a live chart
 
 MADE_BY_DVC = ("dvc.lock", "reports", "runs")
@@ -43,10 +44,10 @@ class RunRecord:
     id: str  # of this execution and no other; a tag of its run in MLflow
     experiment: str  # MLflow's, in which the run is
     name: str
-    parameters: dict[str, Any]  # hyperparameters under flat names
-    tags: dict[str, str]
-    dataset: dict[str, str]  # the fields of MLflow's data set
-    started: int
+    parameters: dict[str, Any] = field(default_factory=dict)  # hyperparameters under flat names
+    tags: dict[str, str] = field(default_factory=dict)
+    dataset: dict[str, str] = field(default_factory=dict)  # the fields of MLflow's data set
+    started: int = 0
     ended: int = 0  # while it runs
     status: str = "RUNNING"  # or FINISHED, FAILED, KILLED
     epochs: list[dict[str, Any]] = field(default_factory=list)  # step, time and metrics of each
@@ -230,8 +231,7 @@ def recording(settings: Tracking, timeout_s: float | None = 60) -> Iterator[Reco
             recorder.failed = answer != DONE
             if problem:
                 print(
-                    f"warning: {problem}. The results are not affected. `make sync` records them "
-                    "later.",
+                    f"warning: {problem}. The results are not affected. {LATER}",
                     file=sys.stderr,
                 )
 
