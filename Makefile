@@ -10,7 +10,7 @@ PEERS := .venv-bench/.packages
 RANGES := .venv-lowest/.ready .venv-newest/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-lowest test-newest tour tune grid cv rank verify demo ui sync check format bench bench-large bench-gpu peers ladder lock licenses clean scm
+.PHONY: help repro test test-lowest test-newest tour tune grid cv rank verify torture demo ui sync check format bench bench-large bench-gpu peers ladder lock licenses clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ rank: $(READY) scm     ## train on the older ratings, evaluate items recommended
 
 verify: $(READY) scm   ## run the last commit anew in a clean folder, and compare the results
 	@cf verify
+
+torture: $(READY)      ## let every write of every command fail once, or kill it: hours
+	@python -m tests.torture
 
 demo: $(READY)         ## try the best model on a page, on http://127.0.0.1:8000
 	@cf demo

@@ -229,6 +229,24 @@ def test_the_kernel_is_kept_on_disk_or_compiled_each_time(
     assert run_python(code.replace("USE", none), root, {}).startswith("NullCache")
 
 
+def test_what_cannot_be_kept_is_used_all_the_same(
+    pytestconfig: pytest.Config, tmp_path: Path
+) -> None:
+    code = (
+        "import errno, sys\n"
+        "from numba.core.caching import IndexDataCacheFile\n"
+        "def refuse(*_): raise OSError(errno.ENOSPC, 'No space left on device')\n"
+        "IndexDataCacheFile.save = refuse\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import others\n"
+        "print(others.f(2))"
+    )
+    text = "from cf.core.jit import compiled\n\n@compiled\ndef f(x):\n    return x + 1\n"
+    (tmp_path / "others.py").write_text(text)
+    chosen = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    assert run_python(code, pytestconfig.rootpath, chosen) == "3"
+
+
 def test_other_functions_are_kept_where_numba_keeps_them(
     pytestconfig: pytest.Config, tmp_path: Path
 ) -> None:

@@ -186,9 +186,10 @@ def test_a_store_whose_making_breaks_off_is_made_anew(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     file = tmp_path / "mlflow.db"
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+    with monkeypatch.context() as patched:
         patched.setattr(utils, "_initialize_tables", break_off)
-        database.prepare(file, is_own=True)
+        with pytest.raises(OSError, match="No space"):
+            database.prepare(file, is_own=True)
     assert not file.exists()
     database.prepare(file, is_own=True)
     assert schema(file) == history()[0]

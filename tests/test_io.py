@@ -1,4 +1,5 @@
 import os
+import shutil
 from contextlib import suppress
 from errno import EACCES, EINVAL, EIO, ENOSPC, ENOTSUP
 from pathlib import Path
@@ -36,6 +37,21 @@ def test_the_file_appears_whole_with_its_folders(tmp_path):
         assert not path.exists()
     assert path.read_text() == "whole"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path):
+    path = tmp_path / "weights"
+    with suppress(KeyboardInterrupt), atomic_write(path) as tmp:
+        (tmp.parent / ".tmp0aF3").write_text("a library's own temporary file")
+        left = tmp_path / "left"
+        shutil.copytree(tmp.parent, left)
+        name = tmp.parent.name
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == [left]
+    left.rename(tmp_path / name)
+    with atomic_write(path) as tmp:
+        tmp.write_text("whole")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_failing_block_leaves_the_old_file(tmp_path):

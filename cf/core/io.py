@@ -1,15 +1,16 @@
 """Frames, JSON and files between stages: written whole or not at all, read with a plain error.
 
 Whatever reads raises InputError where there is no such file, or it is something else than expected.
-Whatever writes raises WriteError, an InputError, where the system refuses (disk full, no permission).
+Whatever writes raises WriteError where the system refuses (disk full, no permission).
 """
 
 import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,16 +44,18 @@ T = TypeVar("T")
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it if the block ends well and removed if not.
+    """A temporary path, renamed to `path` if the block ends well and removed if not.
 
-    Missing parent folders are made. The last suffix is that of `path`, as writers look at it. What
-    is there when this returns is on the disk, and others may read it as far as the umask allows,
-    whatever the writer has made of that.
+    It is in a folder of its own beside `path`: what a library makes beside it, and what is left
+    when the process is killed, goes with that at the latest when `path` is written again. Missing
+    parent folders are made. What is there when this returns is on the disk, and others may read it
+    as far as the umask allows, whatever the writer has made of that.
     """
-    tmp_path = path.with_name(f".partial-{path.name}")
+    folder = path.with_name(f".partial-{path.name}.d")
+    tmp_path = folder / path.name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tmp_path.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         tmp_path.touch()
         mode = tmp_path.stat().st_mode
         yield tmp_path
@@ -67,8 +70,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
             "written to, then run the same command again."
         ) from error
     finally:
-        with suppress(OSError):  # where nothing can be written, nothing can be removed
-            tmp_path.unlink()
+        shutil.rmtree(folder, ignore_errors=True)  # where nothing can be written, nothing can go
 
 
 def _sync(path: Path, flags: int = os.O_RDWR) -> None:

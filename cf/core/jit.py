@@ -6,6 +6,7 @@ So a fresh clone, or the folder of an experiment, compiles nothing that another 
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,19 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         found = njit(**OPTIONS)(function)
     finally:
         numba.config.CACHE_LOCATOR_CLASSES = before
+    _save_where_there_is_room(found)
     return found
+
+
+def _save_where_there_is_room(function: Any) -> None:
+    """Let a function that is compiled, but cannot be kept, be used all the same."""
+    save = function._cache.save_overload
+
+    def save_overload(*compiled: Any) -> None:
+        with suppress(OSError):
+            save(*compiled)
+
+    function._cache.save_overload = save_overload
 
 
 @cache
