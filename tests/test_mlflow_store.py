@@ -322,6 +322,26 @@ def test_the_lock_of_a_process_that_died_before_it_had_a_run_is_removed(project:
         assert [lock.name for lock in locks.iterdir()] == ["of-a-living-process"]
 
 
+def test_an_artifact_that_a_kill_left_unfinished_is_removed(project: Runs) -> None:
+    Path("weights").write_text("w")
+    record = finished(files=[Path("weights")])
+    upsert(record)
+    (folder,) = Path("mlruns/artifacts").rglob("model")
+    (folder / ".artifact.uploading.x1y2").write_text("half")
+    upsert(record)
+    assert [path.name for path in folder.iterdir()] == ["weights"]
+
+
+def test_a_part_waits_for_the_run_that_it_is_a_part_of(project: Runs) -> None:
+    above, part = finished("above"), finished("part")
+    part.parent = above.id
+    with pytest.raises(LookupError, match="part: the run that it is a part of is missing"):
+        upsert(part)
+    upsert(above, part)
+    runs = {run.info.run_name: run for run in project()}
+    assert runs["part"].data.tags["mlflow.parentRunId"] == runs["above"].info.run_id
+
+
 def test_a_store_that_cannot_be_left_in_one_file_is_left_as_it_was(
     project: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,7 +149,8 @@ def test_a_training_that_stops_early_is_marked(
 
 
 def test_what_has_no_parameters_and_no_tags_is_recorded(here: Path) -> None:
-    record = RunRecord("id", "cf", "trial 0", started=1)
+    record = new("trial 0")
+    record.parameters, record.tags = {}, {}
     record.finish()
     with recording(ON) as recorder:
         recorder.upsert(record)

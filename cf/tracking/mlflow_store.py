@@ -39,6 +39,7 @@ from mlflow.entities import (
     Run,
 )
 from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from cf.core import io
 from cf.core.errors import InputError, WriteError
@@ -49,6 +50,7 @@ from cf.tracking.redact import redact
 
 MODEL, ALIAS = "cf", "champion"
 SERVABLE = "mlflow_model"  # the folder of a run's artifacts that `mlflow models serve` takes
+UNFINISHED = ".artifact.uploading.*"  # MLflow's name for an artifact that is not whole
 BATCH_SIZE = 1000  # metrics that MLflow takes at once
 LOCK_FILE = "lock_file"  # the tag of a run that is not complete: host and path
 SLOW_S = 5.0  # a server that fails only after this long is not asked for the rest
@@ -133,6 +135,7 @@ class MlflowStore:
             has_ended = run.info.status == record.status != "RUNNING"
             is_complete = has_ended and LOCK_FILE not in run.data.tags
             attempt(
+                partial(self._remove_unfinished, run),
                 *(() if is_complete else (partial(self._log_execution, run, record),)),
                 partial(self._log_metrics, run, record),
                 partial(self._log_pictures, run, record.pictures),
@@ -225,8 +228,17 @@ class MlflowStore:
             self.client.set_tag(run_id, "report_sha256", digest)
 
     def _set_parent(self, run: Run, record: RunRecord) -> None:
-        if record.parent and (above := self._find(record.experiment, record.parent)):
+        if record.parent:
+            above = self._find(record.experiment, record.parent)
+            if above is None:
+                raise LookupError(f"{record.name}: the run that it is a part of is missing")
             self.client.set_tag(run.info.run_id, "mlflow.parentRunId", above.info.run_id)
+
+    def _remove_unfinished(self, run: Run) -> None:
+        """Remove what MLflow had copied in part when a process was killed."""
+        if (run.info.artifact_uri or "").startswith("file:"):
+            for path in Path(local_file_uri_to_path(run.info.artifact_uri)).rglob(UNFINISHED):
+                path.unlink()
 
     def _log_pictures(self, run: Run, pictures: dict[str, str]) -> None:
         """Log each picture so that MLflow shows those of several runs side by side.
