@@ -237,7 +237,8 @@ class MlflowStore:
     def _remove_unfinished(self, run: Run) -> None:
         """Remove what MLflow had copied in part when a process was killed."""
         if (run.info.artifact_uri or "").startswith("file:"):
-            for path in Path(local_file_uri_to_path(run.info.artifact_uri)).rglob(UNFINISHED):
+            folder = local_file_uri_to_path(run.info.artifact_uri)  # type: ignore[no-untyped-call]
+            for path in Path(folder).rglob(UNFINISHED):
                 path.unlink()
 
     def _log_pictures(self, run: Run, pictures: dict[str, str]) -> None:
