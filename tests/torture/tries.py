@@ -20,7 +20,7 @@ from typing import Any
 
 SOURCE = Path(__file__).with_name("faults.c")
 MOST = 40_000  # calls that are listed, as in faults.c
-PATIENCE_S = 120  # after which a command is taken to hang
+PATIENCE_S = 600  # after which a command is taken to hang
 BECOME_PARENT_OF_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
 
 
