@@ -78,14 +78,14 @@ def tables(project: Path) -> dict[str, list[Any]]:
         "versions": "SELECT run_id, version FROM model_versions",
         "aliases": "SELECT alias, version FROM registered_model_aliases",
     }
+    if not (project / "mlruns/mlflow.db").exists():
+        return dict.fromkeys(queries, [])
     with closing(sqlite3.connect(project / "mlruns/mlflow.db")) as database:
         return {name: database.execute(query).fetchall() for name, query in queries.items()}
 
 
 def recorded(project: Path) -> Facts:
     """What MLflow has of the finished runs by their names: of two alike, of the later one."""
-    if not (project / "mlruns/mlflow.db").exists():
-        return {}
     found = tables(project)
     names = {run: name for run, name, status in found["runs"] if status == "FINISHED"}
     later = {name: run for run, name in names.items()}
@@ -137,7 +137,7 @@ def orphans(project: Path) -> list[str]:
     executions = [value for _, key, value in found["tags"] if key == "execution"]
     running = [f"{name} runs for ever" for _, name, status in found["runs"] if status == "RUNNING"]
     twice = [f"{each} has two runs" for each in {e for e in executions if executions.count(e) > 1}]
-    locks = [f"{path} is left" for path in (project / "mlruns/locks").iterdir()]
+    locks = [f"{path} is left" for path in (project / "mlruns/locks").glob("*")]
     locks += [f"{path} is left" for path in (project / ".git").rglob("*.lock")]
     return [*running, *twice, *locks]
 
