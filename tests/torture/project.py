@@ -79,7 +79,7 @@ def tables(project: Path) -> dict[str, list[Any]]:
         "aliases": "SELECT alias, version FROM registered_model_aliases",
     }
     if not (project / "mlruns/mlflow.db").exists():
-        return dict.fromkeys(queries, [])
+        return {name: [] for name in queries}
     with closing(sqlite3.connect(project / "mlruns/mlflow.db")) as database:
         return {name: database.execute(query).fetchall() for name, query in queries.items()}
 
