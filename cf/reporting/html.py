@@ -158,7 +158,7 @@ def compare_params(
 
 def flatten(section: Any) -> dict[str, str]:
     """The values of a section as text, by their dotted keys; empty where it is no mapping."""
-    if not isinstance(section, Mapping):
+    if not (isinstance(section, Mapping) and section):
         return {}
     flat = pd.json_normalize(dict(section)).to_dict("records")[0]
     return {str(key): param_text(value) for key, value in flat.items()}
