@@ -63,10 +63,9 @@ def sources_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-# As in numba's documentation of NUMBA_CACHE_LOCATOR_CLASSES, which an older numba does not have;
-# that one keeps what it compiles beside the code.
+# As in numba's documentation of NUMBA_CACHE_LOCATOR_CLASSES.
 LOCATORS = ""
-if hasattr(caching, "UserWideCacheLocator") and not numba.config.CACHE_DIR:
+if not numba.config.CACHE_DIR:
 
     class ByContent(caching.UserWideCacheLocator):  # type: ignore[misc]
         """The folder of a compiled function: the same wherever its code lies."""
