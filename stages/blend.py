@@ -23,7 +23,7 @@ def main() -> None:
     rank = config.load(paths.PARAMS, "rank", config.Rank)
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     provenance.require_ratings("blend")
-    train = Ratings.read(paths.TRAIN)
+    train = Ratings.read(paths.TRAIN, provenance)
     data = train, provenance.n_users, provenance.n_items
     models = {name: load_answers(paths.MODELS / name) for name in sorted(trained(Path()))}
     answers = {name: formula for name, formula in models.items() if formula}

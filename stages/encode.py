@@ -19,8 +19,11 @@ def main() -> None:
     tags = io.read_parquet(paths.TAGS, ["item_id", "tag", "timestamp"])
     encoded, user_ids, item_ids = encode(ratings)
     io.write_parquet(paths.ENCODED_RATINGS, encoded)
-    io.write_parquet(paths.ENCODED_USERS, in_order(users, "user_id", user_ids))
-    encoded_items = in_order(items, "item_id", item_ids).fillna({"genres": ""})
+    with io.reading(paths.USERS):
+        encoded_users = in_order(users, "user_id", user_ids)
+    with io.reading(paths.ITEMS):
+        encoded_items = in_order(items, "item_id", item_ids).fillna({"genres": ""})
+    io.write_parquet(paths.ENCODED_USERS, encoded_users)
     io.write_parquet(paths.ENCODED_ITEMS, encoded_items)
     io.write_parquet(paths.ENCODED_TAGS, encode_tags(tags, item_ids))
 

@@ -34,11 +34,12 @@ def main() -> None:
         print(
             f"WARNING: {name} is not scored: params.yaml has it, but no stage of dvc.yaml made it."
         )
-    train = Ratings.read(paths.TRAIN)
-    held_out = Ratings.read(paths.SPLIT_FILES[params.part])
-    user_ids = io.read_parquet(paths.ENCODED_USERS, ["user_id"])["user_id"]
-    items = io.read_parquet(paths.ENCODED_ITEMS, ["item_id", "title", "genres"])
-    sizes = provenance.n_users, provenance.n_items
+    train = Ratings.read(paths.TRAIN, provenance)
+    held_out = Ratings.read(paths.SPLIT_FILES[params.part], provenance)
+    n_users, n_items = sizes = provenance.n_users, provenance.n_items
+    user_ids = io.read_parquet(paths.ENCODED_USERS, ["user_id"], n_rows=n_users)["user_id"]
+    columns = ["item_id", "title", "genres"]
+    items = io.read_parquet(paths.ENCODED_ITEMS, columns, n_rows=n_items)
 
     with recording(settings) as recorder:
         predicted, sds, without_times = predict(records, train, held_out, sizes, params.damping)

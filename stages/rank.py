@@ -36,10 +36,10 @@ def main() -> None:
     split.n_leaked_in(part)  # raises where there is no such part
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     records = read_all(split)
-    train = Ratings.read(paths.TRAIN)
+    train = Ratings.read(paths.TRAIN, provenance)
     data = train, provenance.n_users, provenance.n_items
-    held_out = Ratings.read(paths.SPLIT_FILES[part])
-    exclude = Ratings.read(paths.VALID) if part == "test" else None
+    held_out = Ratings.read(paths.SPLIT_FILES[part], provenance)
+    exclude = Ratings.read(paths.VALID, provenance) if part == "test" else None
     try:
         task = ranking.make_task(train, held_out, *data[1:], rank.relevant, exclude)
     except InputError as error:  # ratings can be evaluated all the same
@@ -91,7 +91,10 @@ def scorers(
     for name in models:
         if answers := load_answers(paths.MODELS / name):
             likely = Likely.load(paths.BLEND, data[2])
-            yield name, scorer(answers, rated, likely, io.read_json(paths.BLEND / BLEND)[name])
+            weights = io.read_json(paths.BLEND / BLEND, dict[str, float])
+            with io.reading(paths.BLEND / BLEND):
+                weight = weights[name]
+            yield name, scorer(answers, rated, likely, weight)
         else:
             model = checkpoint.load(paths.MODELS / name)
             yield name, rating_scorer(partial(base.predict, model), data[2])

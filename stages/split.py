@@ -22,7 +22,7 @@ def main() -> None:
     settings = config.load(paths.PARAMS, "split", config.Split)
     own_files.require({"split": settings.model_dump()})
     provenance = io.read_dataclass(paths.PROVENANCE, Provenance)
-    ratings = io.read_parquet(paths.ENCODED_RATINGS)
+    ratings = io.read_parquet(paths.ENCODED_RATINGS, ["user", "item", "rating", "row"])
     subsets = take_apart(ratings, split(ratings, settings))
     paths.TEST.unlink(missing_ok=True)  # of an earlier split, where DVC has not removed it
     for name, subset in subsets.items():

@@ -27,9 +27,9 @@ def main() -> None:
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     provenance.require_ratings(context)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
-    train = Ratings.read(paths.TRAIN)
-    valid = Ratings.read(paths.VALID)
-    items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
+    train = Ratings.read(paths.TRAIN, provenance)
+    valid = Ratings.read(paths.VALID, provenance)
+    items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"], n_rows=provenance.n_items)
     changed = git.changed_params(name)
     record = new_training_record(settings.experiment, name, section, provenance, split, changed)
     record_path = paths.RUNS / f"{name}.json"

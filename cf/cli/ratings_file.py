@@ -56,7 +56,7 @@ def _read_object(path: Path) -> pd.DataFrame | None:
     """{item: rating}, if that is what a file of JSON has."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or not all(isinstance(v, int | float) for v in found.values()):
         return None

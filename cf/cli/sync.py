@@ -31,7 +31,7 @@ def main() -> None:
             record.metrics |= metrics[name]
             record.candidate = name == best
     if ranked := with_results(records, paths.RANKED_RUNS, paths.RANKING):
-        metrics = ranking.run_metrics(io.read_csv(paths.RANKING, ["model", "part"]))
+        metrics = ranking.run_metrics(io.read_csv(paths.RANKING, ranking.DTYPES))
         for name, record in ranked.items():
             record.metrics |= metrics[name]
     set_figures(with_results(records, paths.DRAWN_RUNS, paths.REPORT))

@@ -35,9 +35,9 @@ def main() -> None:
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     provenance.require_ratings("cf tune")
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
-    train = Ratings.read(paths.TRAIN)
+    train = Ratings.read(paths.TRAIN, provenance)
 
-    items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"])
+    items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"], n_rows=provenance.n_items)
     context = f"{paths.PARAMS}: {tune.section}.model"
     spec = ModelSpec.from_data(training.model, provenance, items, context)
     trials = search(train, training, tune, spec, str(paths.PARAMS))

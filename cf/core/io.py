@@ -7,10 +7,11 @@ Whatever writes raises WriteError where the system refuses (disk full, no permis
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,7 +36,7 @@ FORMULA = r"[=@\t\r]|[-+](?!\d*\.?\d+(?:[eE][-+]?\d+)?$)"
 
 DAMAGE = (
     *(OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError),
-    *(EOFError, NotImplementedError, pa.ArrowException, SafetensorError),
+    *(EOFError, NotImplementedError, MemoryError, pa.ArrowException, SafetensorError),
 )
 """What readers of files raise, theirs and the libraries', where a file is not what it should be."""
 
@@ -104,8 +105,13 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
         frame.to_parquet(tmp_path, engine="pyarrow", index=False)
 
 
-def read_parquet(path: Path, needed: Sequence[str] = (), only: bool = False) -> pd.DataFrame:
-    """The frame of a Parquet file, which has at least the columns `needed`, or `only` these."""
+def read_parquet(
+    path: Path, needed: Sequence[str] = (), only: bool = False, n_rows: int | None = None
+) -> pd.DataFrame:
+    """The frame of a Parquet file, which has at least the columns `needed`, or `only` these.
+
+    What these have is checked by `VALUES`; `n_rows` is how many there are, if that is known.
+    """
     in_place = {"split_blocks": True, "self_destruct": True}  # half of the memory
     with reading(path):
         there = parquet.read_schema(path).names
@@ -113,7 +119,10 @@ def read_parquet(path: Path, needed: Sequence[str] = (), only: bool = False) -> 
         # `pd.read_parquet` takes these since pandas 3; LensKit, a peer in benchmarks, needs 2.
         frame: pd.DataFrame = parquet.read_table(path, columns=columns).to_pandas(**in_place)
         pa.default_memory_pool().release_unused()
-        return _with_columns(frame, needed)
+        _check_values(_with_columns(frame, needed)[list(needed)])
+        if n_rows not in (None, len(frame)):
+            raise ValueError(f"expected {n_rows:,} rows, got {len(frame):,}")
+        return frame
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
@@ -194,8 +203,31 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path, kind: Any = Any) -> Any:
     """The content of a JSON file, which is of a type such as dict[str, float]."""
     with reading(path):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return TypeAdapter(kind).validate_python(content)
+        return TypeAdapter(kind).validate_python(parse_json(path.read_text(encoding="utf-8")))
+
+
+def parse_json(text: str) -> Any:
+    """The content of a text of JSON, as `write_json` writes it.
+
+    Raises:
+        ValueError: it is none; or has a number that is not finite, or a key twice.
+        RecursionError: it is nested too deeply.
+    """
+    hooks = {"parse_constant": _finite, "parse_float": _finite}
+    return json.loads(text, object_pairs_hook=_unique, **hooks)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key is there twice, of {', '.join(found)[:80]}")
+    return found
 
 
 def read_dataclass(path: Path, cls: type[T]) -> T:
@@ -222,6 +254,45 @@ def reading(path: Path) -> Iterator[None]:
             f"{path}: cannot be read ({reason}). `dvc repro` makes it; where your team has a "
             "remote of DVC, `dvc pull` fetches it. If it is damaged, delete it first."
         ) from None
+
+
+def _check_values(frame: pd.DataFrame) -> None:
+    """Raise ValueError where a column of the project's tables has something else than it should."""
+    for name, (expected, fits) in VALUES.items():
+        if name in frame and not fits(frame[name]):
+            raise ValueError(f"column {name}: expected {expected}, got {frame[name].dtype}")
+
+
+def _is_text(values: "pd.Series[Any]") -> bool:
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.cat.categories.to_series()
+    known = values.dropna()
+    return known.empty or pd.api.types.is_string_dtype(known)
+
+
+Check = Callable[["pd.Series[Any]"], bool]
+INDICES: tuple[str, Check] = (
+    "whole numbers from 0",
+    lambda values: values.dtype == "int64" and bool((values >= 0).all()),
+)
+NUMBERS: tuple[str, Check] = (
+    "finite numbers",
+    lambda values: values.dtype in ("float32", "float64") and bool(np.isfinite(values).all()),
+)
+IDS: tuple[str, Check] = (
+    "ids",
+    lambda values: values.dtype == "int64" or (not values.hasnans and _is_text(values)),
+)
+TEXT: tuple[str, Check] = ("text", _is_text)
+VALUES: Mapping[str, tuple[str, Check]] = {
+    **dict.fromkeys(("user", "item", "row"), INDICES),
+    **dict.fromkeys(("rating", "observed"), NUMBERS),
+    **dict.fromkeys(("user_id", "item_id"), IDS),
+    **dict.fromkeys(("title", "genres", "tag"), TEXT),
+    "timestamp": ("whole numbers", lambda values: values.dtype == "int64"),
+    "year": ("years", lambda values: values.dtype == "Int32" or bool(values.isna().all())),
+}
+"""What columns of the project's own tables have, by name; checked where one is needed."""
 
 
 def _with_columns(frame: pd.DataFrame, needed: Iterable[str]) -> pd.DataFrame:

@@ -67,16 +67,20 @@ class Ratings:
         )
 
     @classmethod
-    def read(cls, path: Path) -> "Ratings":
-        """The ratings of a Parquet file with the columns of `from_frame`.
+    def read(cls, path: Path, source: "Provenance | None" = None) -> "Ratings":
+        """The ratings of a Parquet file with the columns of `from_frame`, some of those of `source`.
 
         Raises:
             InputError: there is no such file, or it holds something else.
         """
         frame = io.read_parquet(path, ["user", "item", "rating", "row"])
         with io.reading(path):
-            if not np.isfinite(frame["rating"].to_numpy()).all():
-                raise ValueError("a rating is no number")
+            if source:
+                if frame.empty:
+                    raise ValueError("it has no ratings")
+                for name, size in (("user", source.n_users), ("item", source.n_items)):
+                    if (last := frame[name].max()) >= size:
+                        raise ValueError(f"{name} {last} is not below {size}")
             return cls.from_frame(frame)
 
     def to_frame(self) -> pd.DataFrame:
@@ -133,6 +137,14 @@ class Provenance:
     unit: str = "stars"
     feedback: str = "explicit"
     ids_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        low, high = self.rating_range
+        if not 0 < max(self.n_users, self.n_items) <= self.n_ratings or low > high:
+            raise ValueError(
+                f"{self.n_ratings} ratings from {low} to {high} are not of {self.n_users} users "
+                f"and {self.n_items} items"
+            )
 
     def require_ratings(self, what: str) -> None:
         """Raise InputError where the data has interactions: `what` needs ratings."""

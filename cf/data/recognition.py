@@ -1,5 +1,6 @@
 """What a ratings file has, for people, and the settings that read it."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -196,7 +197,8 @@ def guess_signs(
         update["time_unit"] = fitting[0] if fitting else "auto"
     elif dates and is_number(dates[0]):
         numbers = [float(value.replace(",", ".")) for value in dates if is_number(value)]
-        unit = find_unit(int(min(numbers)), int(max(numbers)))
+        finite = [int(number) for number in numbers if math.isfinite(number)]
+        unit = find_unit(min(finite), max(finite)) if finite else None
         said.append(f"Times are in {unit} since 1970" if unit else "Times are dates as numbers")
     return settings.model_copy(update={"layout": TextLayout(**update)}), said
 

@@ -159,6 +159,10 @@ def evaluate_lists(
     return table.sort_values(f"ndcg_at_{k}", ascending=False, kind="stable", ignore_index=True)
 
 
+DTYPES = {"model": str, "part": str}
+"""The columns of reports/ranking.csv that are no numbers."""
+
+
 def run_metrics(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     """What each model's run has in MLflow, of reports/ranking.csv; test/ndcg_at_k on test."""
     metrics: list[Any] = table.filter(like="_at_").round(io.DECIMALS).to_dict("records")

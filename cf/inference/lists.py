@@ -128,6 +128,10 @@ class Likely:
             weights = np.load(folder / WEIGHTS, mmap_mode="r", allow_pickle=False)
             if (folder / OTHERS).is_file():  # earlier versions had none
                 others = FewWeights(**load_file(folder / OTHERS))
+            if items.dtype.kind != "i" or weights.dtype.kind != "f" or items.ndim != 1:
+                raise ValueError(f"got {items.ndim}-d {items.dtype} and {weights.dtype}")
+            if len(items) and (items[0] < 0 or (np.diff(items) <= 0).any()):
+                raise ValueError(f"{ITEMS} is not in ascending order")
         except io.DAMAGE as error:
             raise InputError(
                 f"{folder}: cannot be read ({error}). Run `dvc repro blend`."

@@ -1,9 +1,9 @@
 """Targets, each a loader with files to damage, and how damaged files are handed to it."""
 
-import hashlib
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+import traceback
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import hypothesis
@@ -11,14 +11,23 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from cf.core.errors import InputError
 from tests.fuzz.guard import guarded, inside
-from tests.fuzz.mutations import damaged
+from tests.fuzz.mutations import Example, damaged
 
 CORPUS = Path(__file__).parent / "corpus"
-Example = tuple[str, bytes]
 
 
 class Failure(AssertionError):
-    """A loader did something else than to read a file right or to refuse it."""
+    """A loader did something else than to read a file right or to refuse it.
+
+    Attributes:
+        kind: the error, and the function of cf that raised it.
+    """
+
+    def __init__(self, target: str, name: str, cause: BaseException) -> None:
+        super().__init__(f"{target}, {name}: {type(cause).__name__}: {cause}"[:600])
+        frames = traceback.extract_tb(cause.__traceback__)
+        inside_cf = [frame.name for frame in frames if "/cf/" in frame.filename]
+        self.kind = "-".join([type(cause).__name__, *inside_cf[-1:]])
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class Target:
             right; or `InputError` or `SystemExit` with a message is raised.
         n_examples: how many are tried by `make test`.
         names_file: whether a refusal has the name of the file in it.
+        counts: how many files were tried, and how many of them taken.
     """
 
     name: str
@@ -40,6 +50,7 @@ class Target:
     load: Callable[[Path], object]
     n_examples: int
     names_file: bool = True
+    counts: Counter[str] = field(default_factory=Counter)
 
     def seeds(self, folder: Path) -> dict[str, bytes]:
         """The files to damage, by name, now in this folder with all others."""
@@ -55,37 +66,40 @@ def attempt(target: Target, folder: Path, seeds: dict[str, bytes], example: Exam
     Raises:
         Failure: an error that no user should see, a hang, too much memory, or a wrong result.
     """
-    name, content = example
-    path = Path(name)
+    name, path = example.name, Path(example.name)
     with inside(folder):
-        path.write_bytes(content)
+        path.write_bytes(example.content)
         try:
             with guarded():
                 target.load(path)
             return True
         except (InputError, SystemExit) as error:
             said = str(error)
-            if "Traceback" in said or len(said) < 15 or (target.names_file and path.name not in said):
-                raise Failure(f"{target.name}, {name}: the message is {said!r}") from None
+            unnamed = target.names_file and path.name not in said
+            if "Traceback" in said or len(said) < 15 or unnamed:
+                raise Failure(target.name, name, error) from error
             return False
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a panic of Rust's is no Exception
-            raise Failure(f"{target.name}, {name}: {type(error).__name__}: {error}") from error
+            raise Failure(target.name, name, error) from error
         finally:
             path.write_bytes(seeds[name])
 
 
-def search(target: Target, folder: Path, n: int, seed: int | None = None) -> tuple[int, int]:
-    """Try `n` damaged files: how many there were, and how many of them the loader took.
+def search(
+    target: Target, folder: Path, n: int, seed: int | None = None, known: Collection[str] = ()
+) -> None:
+    """Try `n` damaged files.
 
-    Without a seed they are the same each time. The smallest file that fails is kept in `CORPUS`.
+    Without a seed they are the same each time. Failures of a known kind are passed over. The
+    smallest file of another kind is kept in `CORPUS`.
 
     Raises:
         Failure: as `attempt`.
     """
     seeds = target.seeds(folder)
-    counts, last = [0, 0], [("", b"")]
+    last = Example("", b"")
 
     @settings(
         max_examples=n,
@@ -98,28 +112,30 @@ def search(target: Target, folder: Path, n: int, seed: int | None = None) -> tup
     )
     @given(damaged(seeds))
     def try_one(example: Example) -> None:
-        last[0] = example
-        counts[0] += 1
-        counts[1] += attempt(target, folder, seeds, example)
+        nonlocal last
+        last = example
+        target.counts["tried"] += 1
+        try:
+            target.counts["taken"] += attempt(target, folder, seeds, example)
+        except Failure as failure:
+            if failure.kind not in known:
+                raise
 
     if seed is not None:
         try_one = hypothesis.seed(seed)(try_one)
     try:
         try_one()
     except Failure as failure:
-        with suppress(AttributeError):
-            failure.add_note(f"kept as {keep(target, last[0])}")
+        failure.add_note(f"kept as {keep(target, last, failure)}")
         raise
-    return counts[0], counts[1]
 
 
-def keep(target: Target, example: Example) -> Path:
-    """Write an example into the corpus, which is tried for ever."""
-    name, content = example
-    digest = hashlib.sha256(content).hexdigest()[:8]
-    path = CORPUS / target.name / f"{name.replace('/', '+')}@{digest}"
+def keep(target: Target, example: Example, failure: Failure) -> Path:
+    """Write an example into the corpus, which is tried for ever: one of each kind of failure."""
+    name = example.name.replace("/", "+")
+    path = CORPUS / target.name / f"{name}@{failure.kind}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    path.write_bytes(example.content)
     return path
 
 
@@ -130,4 +146,4 @@ def kept(target: Target) -> list[Path]:
 
 def read_kept(path: Path) -> Example:
     """An example of the corpus."""
-    return path.name.partition("@")[0].replace("+", "/"), path.read_bytes()
+    return Example(path.name.partition("@")[0].replace("+", "/"), path.read_bytes())

@@ -288,7 +288,7 @@ def read_results(path: Path) -> None:
     board = io.read_csv(paths.LEADERBOARD, leaderboard.DTYPES)
     with io.reading(paths.LEADERBOARD):
         leaderboard.run_metrics(scores, board)
-    ranking.run_metrics(io.read_csv(paths.RANKING, ["model", "part"]))
+    ranking.run_metrics(io.read_csv(paths.RANKING, ranking.DTYPES))
     found = plot.read_results(records)
     assert set(found.histories) == set(records)
 
