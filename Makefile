@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 5000
+MINUTES ?= 10
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export LC_ALL ?= C.UTF-8
 READY := .venv/.ready
@@ -10,7 +11,7 @@ PEERS := .venv-bench/.packages
 RANGES := .venv-lowest/.ready .venv-newest/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-lowest test-newest tour tune grid cv rank verify torture demo ui sync check format bench bench-large bench-gpu peers ladder lock licenses clean scm
+.PHONY: help repro test test-lowest test-newest fuzz tour tune grid cv rank verify torture demo ui sync check format bench bench-large bench-gpu peers ladder lock licenses clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +27,9 @@ test-lowest: .venv-lowest/.ready  ## run all tests with the lowest versions that
 test-newest: .venv-newest/.ready  ## run all tests with the newest versions there are
 test-lowest test-newest: test-%:
 	@PATH="$(CURDIR)/.venv-$*/bin:$$PATH" python -m pytest -n 2
+
+fuzz: $(READY)         ## damage files for MINUTES=10, and see that each is refused or read right
+	@python -m tests.fuzz $(MINUTES)
 
 tour: $(READY) scm     ## execute notebooks/tour.ipynb, on the data and with the parameters here
 	@dvc repro --quiet split

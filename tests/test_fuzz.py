@@ -7,8 +7,10 @@ import pytest
 pytest.importorskip("resource", reason="no limits of memory here")
 
 from tests.fuzz.mutations import Example
-from tests.fuzz.run import CORPUS, attempt, kept, read_kept, search
+from tests.fuzz.run import CORPUS, attempt, kept, load, read_kept, search
 from tests.fuzz.targets import TARGETS
+
+REQUESTS = {"page", "served_model"}
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -27,6 +29,20 @@ def test_whatever_once_failed(name: str, tmp_path: Path) -> None:
         assert attempt(target, tmp_path, seeds, Example(name, seeds[name])), "undamaged, it is read"
     for path in kept(target):
         attempt(target, tmp_path, seeds, read_kept(path))
+
+
+@pytest.mark.parametrize("name", sorted(set(TARGETS) - REQUESTS))
+def test_what_is_no_file(name: str, tmp_path: Path) -> None:
+    target = TARGETS[name]
+    for file in target.seeds(tmp_path):
+        path, aside = tmp_path / file, tmp_path / "aside"
+        path.rename(aside)
+        for put in (path.mkdir, lambda path=path: path.symlink_to(path), path.touch):
+            put()
+            load(target, tmp_path, file)
+            path.rmdir() if path.is_dir() else path.unlink()
+        load(target, tmp_path, file)
+        aside.rename(path)
 
 
 def test_the_corpus_is_of_these_targets() -> None:

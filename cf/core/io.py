@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,7 +37,7 @@ FORMULA = r"[=@\t\r]|[-+](?!\d*\.?\d+(?:[eE][-+]?\d+)?$)"
 
 DAMAGE = (
     *(OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError),
-    *(EOFError, NotImplementedError, MemoryError, pa.ArrowException, SafetensorError),
+    *(EOFError, NotImplementedError, MemoryError, pa.ArrowException, SafetensorError, TokenError),
 )
 """What readers of files raise, theirs and the libraries', where a file is not what it should be."""
 

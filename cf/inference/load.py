@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from safetensors.numpy import load_file
 from cf.core import io, model_files, paths
 from cf.core.errors import InputError
 from cf.core.model_files import SETTINGS, WEIGHTS
-from cf.core.ratings import ids_digest
+from cf.core.ratings import Provenance, ids_digest
 from cf.inference import lists
-from cf.inference.base import Answers
+from cf.inference.base import MODEL_RANGE, Answers
 from cf.inference.bayesmf import BayesMF
 from cf.inference.catalog import Catalog
 from cf.inference.gradient_models import Dot, DotBias, EmbNet
@@ -65,7 +66,7 @@ def load(name: str | os.PathLike[str] | None = None) -> Recommender:
             f"{folder}: is of {answers.n_users:,} users and {answers.n_items:,} items, but the "
             f"data in {project} has {len(users):,} and {len(items):,}. Run `dvc repro`."
         )
-    facts = io.read_json(project / paths.PROVENANCE, dict[str, Any])
+    facts = asdict(io.read_dataclass(project / paths.PROVENANCE, Provenance))
     of_model = io.read_json(folder / SETTINGS, dict[str, Any]).get("ids_sha256")
     if of_model and of_model != ids_digest(users["user_id"], items["item_id"]):
         raise InputError(
@@ -109,6 +110,9 @@ def load_answers(folder: Path) -> Answers | None:
 def predicts_as_trained(answers: Answers, predictions: Mapping[str, Any] | None) -> bool:
     """Whether a formula gives a model's own predictions; unknown, so true, where none are kept."""
     if predictions is None:
+        first, rating = np.zeros(1, np.int64), np.full(1, np.mean(MODEL_RANGE), np.float32)
+        answers.predict(first, first)  # which weights of other shapes do not stand
+        answers.score(answers.fold_in(first, rating), first)
         return True
     users, items, predicted = (np.array(predictions[k]) for k in ("users", "items", "predicted"))
     differences = np.abs(answers.predict(users, items)[0] - predicted)

@@ -64,27 +64,36 @@ def attempt(target: Target, folder: Path, seeds: dict[str, bytes], example: Exam
     """Whether the loader takes a damaged file; the file is as it was afterwards.
 
     Raises:
+        Failure: as `load`.
+    """
+    path = folder / example.name
+    path.write_bytes(example.content)
+    try:
+        return load(target, folder, example.name)
+    finally:
+        path.write_bytes(seeds[example.name])
+
+
+def load(target: Target, folder: Path, name: str) -> bool:
+    """Whether the loader takes the file of this name in a folder, instead of refusing it.
+
+    Raises:
         Failure: an error that no user should see, a hang, too much memory, or a wrong result.
     """
-    name, path = example.name, Path(example.name)
-    with inside(folder):
-        path.write_bytes(example.content)
-        try:
-            with guarded():
-                target.load(path)
-            return True
-        except (InputError, SystemExit) as error:
-            said = str(error)
-            unnamed = target.names_file and path.name not in said
-            if "Traceback" in said or len(said) < 15 or unnamed:
-                raise Failure(target.name, name, error) from error
-            return False
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a panic of Rust's is no Exception
+    try:
+        with inside(folder), guarded():
+            target.load(Path(name))
+        return True
+    except (InputError, SystemExit) as error:
+        said = str(error)
+        unnamed = target.names_file and Path(name).name not in said
+        if "Traceback" in said or len(said) < 15 or unnamed:
             raise Failure(target.name, name, error) from error
-        finally:
-            path.write_bytes(seeds[name])
+        return False
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a panic of Rust's is no Exception
+        raise Failure(target.name, name, error) from error
 
 
 def search(
