@@ -214,8 +214,7 @@ def parse_json(text: str) -> Any:
         ValueError: it is none; or has a number that is not finite, or a key twice.
         RecursionError: it is nested too deeply.
     """
-    hooks = {"parse_constant": _finite, "parse_float": _finite}
-    return json.loads(text, object_pairs_hook=_unique, **hooks)
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite)
 
 
 def _finite(text: str) -> float:

@@ -68,7 +68,7 @@ class Ratings:
 
     @classmethod
     def read(cls, path: Path, source: "Provenance | None" = None) -> "Ratings":
-        """The ratings of a Parquet file with the columns of `from_frame`, some of those of `source`.
+        """The ratings of a Parquet file with the columns of `from_frame`, part of `source`.
 
         Raises:
             InputError: there is no such file, or it holds something else.

@@ -132,6 +132,8 @@ class Likely:
                 raise ValueError(f"got {items.ndim}-d {items.dtype} and {weights.dtype}")
             if len(items) and (items[0] < 0 or (np.diff(items) <= 0).any()):
                 raise ValueError(f"{ITEMS} is not in ascending order")
+            if not (folder / DIGESTS).is_file() and not np.isfinite(weights).all():
+                raise ValueError(f"{WEIGHTS} holds what is no number")
         except io.DAMAGE as error:
             raise InputError(
                 f"{folder}: cannot be read ({error}). Run `dvc repro blend`."

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.fuzz.run import Failure, search
+from tests.fuzz.run import LoaderError, search
 from tests.fuzz.targets import TARGETS
 
 ROUND = 200  # examples of a target at a time
@@ -30,7 +30,7 @@ def main() -> None:
                 n = min(ROUND, target.n_examples)
                 try:
                     search(target, Path(folder), n, random.getrandbits(64), kinds[name])
-                except Failure as failure:
+                except LoaderError as failure:
                     kinds[name].add(failure.kind)
                     print(failure, failure.__notes__[-1], sep="\n  ", flush=True)
             tried[name] += target.counts["tried"]

@@ -15,7 +15,7 @@ LONGEST = 20  # seconds, after which a call hangs
 MOST = 1 << 30  # bytes that a call may use
 
 
-class Hang(BaseException):
+class HangError(BaseException):
     """A call took too long; no loader catches it."""
 
 
@@ -24,7 +24,7 @@ def guarded() -> Iterator[None]:
     """Fails where the block hangs, or uses more memory than a loader may."""
 
     def stop(*_: Any) -> None:
-        raise Hang
+        raise HangError
 
     address_space = resource.getrlimit(resource.RLIMIT_AS)
     before = signal.signal(signal.SIGALRM, stop)
@@ -35,7 +35,7 @@ def guarded() -> Iterator[None]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         yield
-    except Hang:
+    except HangError:
         raise AssertionError(f"a call took more than {LONGEST} s") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -16,7 +16,7 @@ from tests.fuzz.mutations import Example, damaged
 CORPUS = Path(__file__).parent / "corpus"
 
 
-class Failure(AssertionError):
+class LoaderError(AssertionError):
     """A loader did something else than to read a file right or to refuse it.
 
     Attributes:
@@ -64,7 +64,7 @@ def attempt(target: Target, folder: Path, seeds: dict[str, bytes], example: Exam
     """Whether the loader takes a damaged file; the file is as it was afterwards.
 
     Raises:
-        Failure: as `load`.
+        LoaderError: as `load`.
     """
     path = folder / example.name
     path.write_bytes(example.content)
@@ -78,7 +78,7 @@ def load(target: Target, folder: Path, name: str) -> bool:
     """Whether the loader takes the file of this name in a folder, instead of refusing it.
 
     Raises:
-        Failure: an error that no user should see, a hang, too much memory, or a wrong result.
+        LoaderError: an error that no user should see, a hang, too much memory, or a wrong result.
     """
     try:
         with inside(folder), guarded():
@@ -88,12 +88,12 @@ def load(target: Target, folder: Path, name: str) -> bool:
         said = str(error)
         unnamed = target.names_file and Path(name).name not in said
         if "Traceback" in said or len(said) < 15 or unnamed:
-            raise Failure(target.name, name, error) from error
+            raise LoaderError(target.name, name, error) from error
         return False
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a panic of Rust's is no Exception
-        raise Failure(target.name, name, error) from error
+        raise LoaderError(target.name, name, error) from error
 
 
 def search(
@@ -105,7 +105,7 @@ def search(
     smallest file of another kind is kept in `CORPUS`.
 
     Raises:
-        Failure: as `attempt`.
+        LoaderError: as `attempt`.
     """
     seeds = target.seeds(folder)
     last = Example("", b"")
@@ -126,7 +126,7 @@ def search(
         target.counts["tried"] += 1
         try:
             target.counts["taken"] += attempt(target, folder, seeds, example)
-        except Failure as failure:
+        except LoaderError as failure:
             if failure.kind not in known:
                 raise
 
@@ -134,12 +134,12 @@ def search(
         try_one = hypothesis.seed(seed)(try_one)
     try:
         try_one()
-    except Failure as failure:
+    except LoaderError as failure:
         failure.add_note(f"kept as {keep(target, last, failure)}")
         raise
 
 
-def keep(target: Target, example: Example, failure: Failure) -> Path:
+def keep(target: Target, example: Example, failure: LoaderError) -> Path:
     """Write an example into the corpus, which is tried for ever: one of each kind of failure."""
     name = example.name.replace("/", "+")
     path = CORPUS / target.name / f"{name}@{failure.kind}"

@@ -112,7 +112,9 @@ def check_against_csv(found: ratings_file.RatingsFile, content: bytes, seed: byt
     except (UnicodeDecodeError, csv.Error):
         return
     rows = [row for row in rows if row]
-    if b"," not in seed.splitlines()[-1] or {len(row) for row in rows[2:]} != {4} or b'"' in content:
+    if b"," not in seed.splitlines()[-1] or b'"' in content:
+        return
+    if {len(row) for row in rows[2:]} != {4}:
         return
     there = {frozenset(map(plain, row)) for row in rows}
     for row in found.ratings[["user_id", "item_id"]].astype(str).itertuples(index=False):
@@ -392,7 +394,9 @@ def post(app: Any, address: str, body: bytes) -> tuple[int, bytes]:
     scope = {"type": "http", "method": "POST", "path": address, "raw_path": address.encode()}
     scope |= {"query_string": b"", "http_version": "1.1", "scheme": "http", "root_path": ""}
     scope |= {"headers": [(key.encode(), value.encode()) for key, value in headers.items()]}
-    asyncio.run(app({**scope, "server": ("localhost", 80), "client": ("localhost", 1)}, receive, send))
+    asyncio.run(
+        app({**scope, "server": ("localhost", 80), "client": ("localhost", 1)}, receive, send)
+    )
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
 
 
@@ -458,7 +462,8 @@ TARGETS = {
         Target("blend", prepare_toy("time"), under(*OF_TOY), run_blend, 100, False),
         Target("results", prepare_results, under("reports", "runs", "data"), read_results, 300,
                False),
-        Target("plot", prepare_results, under("reports", "data", "params.yaml"), run_plot, 8, False),
+        Target("plot", prepare_results, under("reports", "data", "params.yaml"), run_plot, 8,
+               False),
         Target("credentials", write({LOGIN_FILE: LOGIN}), lambda: [LOGIN_FILE], read_credentials,
                150),
     )
