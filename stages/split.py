@@ -8,7 +8,7 @@ from rich.console import Console
 from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
 from cf.core.progress import working
-from cf.core.ratings import Provenance
+from cf.core.ratings import Provenance, Ratings
 from cf.data import own_files
 from cf.data.describe import describe
 from cf.data.split import Subsets, split
@@ -23,6 +23,8 @@ def main() -> None:
     own_files.require({"split": settings.model_dump()})
     provenance = io.read_dataclass(paths.PROVENANCE, Provenance)
     ratings = io.read_parquet(paths.ENCODED_RATINGS, ["user", "item", "rating", "row"])
+    with io.reading(paths.ENCODED_RATINGS):
+        Ratings.from_frame(ratings)
     subsets = take_apart(ratings, split(ratings, settings))
     paths.TEST.unlink(missing_ok=True)  # of an earlier split, where DVC has not removed it
     for name, subset in subsets.items():

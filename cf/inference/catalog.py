@@ -142,13 +142,18 @@ def key(value: Any) -> str:
     """An id as text; 7 and 7.0, as a column with gaps has it, are the same.
 
     Raises:
-        InputError: it is missing.
+        InputError: it is missing, or has half of a character, as JSON can.
     """
     if value is None or value is pd.NA or value != value:
         raise InputError("an id is missing. Leave out what has none.")
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
-    return str(value)
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{text[:80]!r} is no id: it has half of a character.") from None
+    return text
 
 
 def plain_title(title: str) -> str:

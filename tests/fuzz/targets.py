@@ -438,12 +438,12 @@ OF_TOY = ("data", "models", "runs", "params.yaml")
 TARGETS = {
     target.name: target
     for target in (
-        Target("ratings", write(SEEDS), lambda: list(SEEDS), read_ratings, 1200),
+        Target("ratings", write(SEEDS), lambda: list(SEEDS), read_ratings, 1000),
         Target("inspect", write(SEEDS | TO_STATE), lambda: list(SEEDS | TO_STATE), inspect_ratings,
                500, False),
         Target("side_tables", write(TABLES), lambda: list(TABLES), read_side_table, 500),
         Target("split_file", write(PART_FILES), lambda: list(PART_FILES), read_split_file, 400),
-        Target("params", write(PARAMS), lambda: list(PARAMS), read_params, 250),
+        Target("params", write(PARAMS), lambda: list(PARAMS), read_params, 100),
         Target("own_ratings", prepare_own, under("mine.csv", "mine.json", "mine.parquet"),
                read_own_ratings, 200),
         Target("pairs", prepare_own, under("pairs.csv", "pairs.parquet"), score_pairs, 150),
