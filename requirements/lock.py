@@ -48,8 +48,10 @@ def resolve(*options: str, keep: str, overrides: str = "") -> list[str]:
 
 def write(name: str, packages: list[str]) -> None:
     """Write a lock."""
-    header = HEADER.format(content=CONTENT[name])
-    (FOLDER / f"{name}.txt").write_text(header + "".join(packages))
+    text = HEADER.format(content=CONTENT[name]) + "".join(packages)
+    path = FOLDER / f"{name}.txt"
+    if not path.exists() or path.read_text() != text:  # else make would install all of it anew
+        path.write_text(text)
 
 
 def main(options: list[str]) -> None:

@@ -12,8 +12,8 @@ from cf.core.ratings import Provenance, Ratings, SplitInfo
 from cf.tracking.record import new_training_record, recording
 
 DATA = (paths.TRAIN, paths.VALID, paths.SPLIT_PROVENANCE, paths.ENCODED_ITEMS)
-CODE = ("cf/core/jit.py", "cf/models/base.py", "cf/training/*.py")
-"""What a training depends on, besides its model's file: a change of any of these starts it anew."""
+CODE = ("cf/core/*.py", "cf/models/*.py", "cf/training/*.py")
+"""What a training depends on: a change of any of these files starts it anew."""
 
 
 @exit_on_input_error
@@ -60,8 +60,7 @@ def main() -> None:
         record.parameters["weight_decay"] = section.optimizer.decay(len(train))
         recorder.upsert(record, record_path)
 
-        code = [*CODE, f"cf/models/{section.model['name']}.py"]
-        resume = ResumePoint.of(name, section, chosen, DATA, code)
+        resume = ResumePoint.of(name, section, chosen, DATA, CODE)
         if note := resume.note():
             print(f"{name}: {note}")
         epochs = []
@@ -71,8 +70,9 @@ def main() -> None:
             def advance(n_ratings: int) -> None:
                 bar.completed += n_ratings
 
-            arguments = optimizer, section.schedule, batch_size, advance, resume
-            for epoch in fit(model, train, valid, *arguments):
+            for epoch in fit(
+                model, train, valid, optimizer, section.schedule, batch_size, advance, resume
+            ):
                 bar.fields["text"] = (
                     f"epoch {epoch.epoch}/{n_epochs}  MSE train {epoch.train_loss:.4f}  "
                     f"valid {epoch.valid_loss:.4f}"

@@ -323,7 +323,7 @@ def test_a_store_that_only_its_owner_can_mend_is_named(
     said = capfd.readouterr().err
     assert re.search(f"{WARNING}.*mlflow.db: {reason}", said)
     assert said.count("\n") == 2
-    assert "Once that is mended, `make sync`" in said
+    assert "Once that is fixed, `make sync`" in said
     with pytest.raises(InputError, match=reason):
         ui.main(free_port())
     with pytest.raises(InputError, match=reason):

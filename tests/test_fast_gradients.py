@@ -29,6 +29,7 @@ MODELS = {
 }
 EDITS: dict[str, Callable[[base.Model, Tensor], Tensor]] = {
     "another formula": lambda model, predicted: predicted + 0.01,
+    "a bound that small weights do not reach": lambda model, predicted: predicted.clamp(2.0, 3.5),
     "dropout": lambda model, predicted: nn.functional.dropout(predicted, 0.1, model.training),
     "a gradient stopped": lambda model, predicted: predicted.detach() + 0 * predicted,
 }

@@ -239,7 +239,7 @@ def test_a_damaged_state_is_named_and_the_training_begins_anew(
 ) -> None:
     file = tmp_path / "state"
     Training("dotbias", "adam", planted, file=file, stop=50)
-    assert ResumePoint(file, "here").note() == "goes on where it was interrupted."
+    assert ResumePoint(file, "here").note() == "the training goes on where it was interrupted."
     file.write_bytes(damage(file.read_bytes()))
     assert ResumePoint(file, "here").load() is None
     assert ResumePoint(file, "here").note() == f"{file} is damaged: the training begins anew."
@@ -339,7 +339,7 @@ def test_what_is_killed_in_its_second_epoch_is_one_finished_run_of_the_same_mode
     state = project.folder / paths.UNFINISHED / f"{model}.safetensors"
     assert state.exists()
     said = project.run("dvc", "repro", "--force", "--single-item", f"train_{model}").stdout
-    assert f"{model}: goes on where it was interrupted." in said
+    assert f"{model}: the training goes on where it was interrupted." in said
     assert not state.exists()
     for file in (f"models/{model}/weights.safetensors", f"reports/history/{model}.csv"):
         assert (project.folder / file).read_bytes() == (made.folder / file).read_bytes()

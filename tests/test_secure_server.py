@@ -83,6 +83,7 @@ class SecureServer(Server):
             "/opt/mlflow": str(root),
             "/etc/mlflow": str(root / "etc"),
             "/etc/ssl": str(root),
+            "/etc/systemd/system": str(root / "units"),
             "/var/lib/mlflow": str(root / "lib"),
             "/var/backups/mlflow": str(root / "backups"),
             "runuser -u mlflow -- ": "",
@@ -92,7 +93,7 @@ class SecureServer(Server):
             **{"PGHOST": "127.0.0.1", "PGPORT": str(database_port), "PGUSER": "mlflow"},
             "PATH": f"{Path(sys.executable).parent}:{BIN}:{os.environ['PATH']}",
         }
-        for folder in ("certs", "private", "lib"):
+        for folder in ("certs", "private", "lib", "units"):
             (root / folder).mkdir()
 
     def block(self, after: str) -> str:
@@ -126,7 +127,9 @@ class SecureServer(Server):
         (self.root / "site").write_text(self.block("`/etc/nginx/sites-available/mlflow`"))
         (self.root / "add_member.py").write_text(self.block("`/opt/mlflow/add_member.py`"))
         unit = configparser.ConfigParser(interpolation=None)
-        unit.read_string(self.block("`/etc/systemd/system/mlflow.service`").replace("\\\n", ""))
+        service = self.block("`/etc/systemd/system/mlflow.service`")
+        (self.root / "units/mlflow.service").write_text(service)
+        unit.read_string(service.replace("\\\n", ""))
         self.command = shlex.split(unit["Service"]["ExecStart"])
         lines = Path(unit["Service"]["EnvironmentFile"]).read_text().splitlines()
         self.environ |= dict(line.split("=", 1) for line in lines)
@@ -427,7 +430,7 @@ def test_a_backup_restores_all(
     server.shell(server.block("`/etc/cron.daily/mlflow-backup`"))
     (backup,) = (server.root / "backups").iterdir()
     assert not record(candidate("made later"))
-    restore = server.block("To restore the backup").replace("2026-01-31T062500", backup.name)
+    restore = server.block("To restore a backup").replace("2026-01-31T062500", backup.name)
     server.stop()
     shutil.rmtree(server.root / "lib/artifacts")
     server.shell(restore)
@@ -440,6 +443,7 @@ def test_a_backup_restores_all(
     assert not server.runs("made later")
     assert not record(candidate("goes on"))
     assert (backup / "etc/environment").stat().st_mode & 0o077 == 0
+    assert {"mlflow.service", "add_member.py"} < {path.name for path in backup.iterdir()}
 
 
 def test_the_commands_of_an_upgrade_are_mlflows(server: SecureServer) -> None:

@@ -162,9 +162,11 @@ def toy(tmp_path: Path, venv: Path) -> Toy:
 
 
 one_worker = pytest.mark.xdist_group("toy_locks")  # which makes one environment
+has_make = pytest.mark.skipif(not shutil.which("make"), reason="no make here")
 EVERYTHING = {"toy_build-1", "toy-1", "toy_needed-1", "torch-1", "nvidia_toy-1"}
 
 
+@has_make
 @one_worker
 def test_make_installs_the_locks_and_cuda_where_torch_asks_for_it(toy: Toy) -> None:
     done = toy.make()
@@ -172,6 +174,7 @@ def test_make_installs_the_locks_and_cuda_where_torch_asks_for_it(toy: Toy) -> N
     assert toy.installed() == EVERYTHING
 
 
+@has_make
 @one_worker
 def test_a_build_of_torch_for_cpus_comes_first_and_needs_no_cuda(toy: Toy) -> None:
     toy.lock("cpu", wheel(toy.wheels, "torch", "1+cpu"))
@@ -180,6 +183,7 @@ def test_a_build_of_torch_for_cpus_comes_first_and_needs_no_cuda(toy: Toy) -> No
     assert toy.installed() == EVERYTHING - {"torch-1", "nvidia_toy-1"} | {"torch-1+cpu"}
 
 
+@has_make
 @one_worker
 @pytest.mark.parametrize("name", ["build", "runtime", "cuda", "cpu"])
 def test_another_file_than_the_locked_one_is_not_installed(toy: Toy, name: str) -> None:
@@ -195,6 +199,7 @@ def test_another_file_than_the_locked_one_is_not_installed(toy: Toy, name: str) 
     assert not (toy.folder / ".venv/.packages").exists()
 
 
+@has_make
 @one_worker
 def test_a_package_that_is_not_locked_is_missed_not_fetched(toy: Toy) -> None:
     toy.lock("dev", "")

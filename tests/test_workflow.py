@@ -52,5 +52,8 @@ def test_installing_without_make_is_as_make_does_it_and_as_the_docs_say() -> Non
     for line in without:
         assert line in page
     makefile = (ROOT / "Makefile").read_text().replace("\\\n\t", "")
-    for options in ("--require-hashes --no-deps --no-build-isolation", "--no-deps --no-build"):
+    for options in (
+        "--require-hashes --no-deps --no-build-isolation",
+        "--no-deps --no-build-isolation --editable",
+    ):
         assert options in makefile

@@ -18,7 +18,7 @@ class InputError(Exception):
 
 
 class WriteError(InputError):
-    """The system refuses to write: the same may be written once that is mended."""
+    """The system refuses to write: the same may be written once that is fixed."""
 
 
 def exit_on_input_error(main: Callable[[], None]) -> Callable[[], None]:

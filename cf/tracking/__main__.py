@@ -69,7 +69,7 @@ def record(incoming: IO[str]) -> str:
         reason = login.explain(str(error)) or repr(error)
         print(
             f"{WARNING}{reason}\n"
-            f"         The results are not affected. Once that is mended, {LATER}",
+            f"         The results are not affected. Once that is fixed, {LATER}",
             file=sys.stderr,
             flush=True,
         )

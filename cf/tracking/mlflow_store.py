@@ -125,6 +125,9 @@ class MlflowStore:
         lock_file = self.folder / "locks" / record.id
         lock = self._locks.setdefault(record.id, FileLock(lock_file))
         if not lock.is_locked:
+            with self.lock, suppress(Timeout):  # under which nobody removes the file meanwhile
+                lock.acquire(timeout=0)
+        if not lock.is_locked:
             lock.acquire()
         try:
             if record.status == "RUNNING" and record.id in self._run_ids:
@@ -369,9 +372,10 @@ class MlflowStore:
                     self.client.set_terminated(run_id, "KILLED")
                     self.client.delete_tag(run_id, LOCK_FILE)
                 lock_file.unlink()
-        for lock_file in (self.folder / "locks").iterdir():
-            with suppress(Timeout, OSError), FileLock(lock_file, timeout=0):
-                lock_file.unlink()
+        with self.lock:  # under which runs make theirs
+            for lock_file in (self.folder / "locks").iterdir():
+                with suppress(Timeout, OSError), FileLock(lock_file, timeout=0):
+                    lock_file.unlink()
 
     def close(self) -> None:
         """Leave the project's own store in one file, or where that fails, in two, as it was."""

@@ -23,7 +23,7 @@ from cf.core.ratings import Provenance, SplitInfo
 
 WRITER = "cf.tracking"  # the module of the process that writes to MLflow
 DONE, FAILED = "done", "failed"  # its answers
-LATER = "`make sync` records the trainings in runs/; what else is to be in MLflow, run again."
+LATER = "`make sync` records the trainings; to record cv, grid or tune, run that again."
 INTERVAL_S = 0.25  # between two states of a running record: enough for a live chart
 
 MADE_BY_DVC = ("dvc.lock", "reports", "runs")

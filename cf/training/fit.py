@@ -96,8 +96,9 @@ def fit(
         arrays = [array.to(device) for array in (users, items, values)]
         if can_repeat(model, optimizer, len(train) // batch_size, device):
             step = partial(_step, model, optimizer)
-            on_gpu = model, optimizer, step, arrays, batch_size
-            repeated = RepeatedSteps(*on_gpu, closed_form=closed_form)
+            repeated = RepeatedSteps(
+                model, optimizer, step, arrays, batch_size, closed_form=closed_form
+            )
     randperm = partial(torch.randperm, len(train), device=device)
     draw: Callable[[], Any] = blocks.draw if blocks else randperm
     n_rates = blocks.n_groups**2 if blocks else -(-len(train) // batch_size)
@@ -118,10 +119,14 @@ def fit(
             if repeated:
                 loss = repeated.run(order, step_rates, state)
             else:
-                # A generator: the memory of an epoch's batches is free when the next are made.
-                batches = (torch.split(array[order], batch_size) for array in arrays)
-                steps = list(batches), step_rates, state
-                loss = _epoch(model, optimizer, *steps, closed_form)
+                loss = _epoch(
+                    model,
+                    optimizer,
+                    [torch.split(array[order], batch_size) for array in arrays],
+                    step_rates,
+                    state,
+                    closed_form,
+                )
         model.after_epoch(train)
         train_loss = model.factor**2 * loss
         seconds = state.seconds_so_far()

@@ -67,7 +67,7 @@ class ResumePoint:
         found = self._read()
         if found == DAMAGED:
             return f"{self.path} is damaged: the training begins anew."
-        return "goes on where it was interrupted." if found else ""
+        return "the training goes on where it was interrupted." if found else ""
 
     def load(self) -> State | None:
         """The state saved last; None where there is no file, a damaged one, or another training's.
