@@ -10,7 +10,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -120,7 +120,7 @@ def read_parquet(
         # `pd.read_parquet` takes these since pandas 3; LensKit, a peer in benchmarks, needs 2.
         frame: pd.DataFrame = parquet.read_table(path, columns=columns).to_pandas(**in_place)
         pa.default_memory_pool().release_unused()
-        _check_values(_with_columns(frame, needed)[list(needed)])
+        _check_values(_with_columns(frame, needed), needed)
         if n_rows not in (None, len(frame)):
             raise ValueError(f"expected {n_rows:,} rows, got {len(frame):,}")
         return frame
@@ -256,10 +256,10 @@ def reading(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _check_values(frame: pd.DataFrame) -> None:
+def _check_values(frame: pd.DataFrame, needed: Collection[str]) -> None:
     """Raise ValueError where a column of the project's tables has something else than it should."""
     for name, (expected, fits) in VALUES.items():
-        if name in frame and not fits(frame[name]):
+        if name in needed and not fits(frame[name]):
             raise ValueError(f"column {name}: expected {expected}, got {frame[name].dtype}")
 
 
