@@ -11,7 +11,7 @@ PEERS := .venv-bench/.packages
 RANGES := .venv-lowest/.ready .venv-newest/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-lowest test-newest fuzz tour tune grid cv rank verify torture demo ui sync check format bench bench-large bench-gpu peers ladder lock licenses clean scm
+.PHONY: help repro test test-lowest test-newest coverage mutate fuzz tour tune grid cv rank verify torture demo ui sync check format bench bench-large bench-gpu peers ladder lock licenses clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,16 @@ test-lowest: .venv-lowest/.ready  ## run all tests with the lowest versions that
 test-newest: .venv-newest/.ready  ## run all tests with the newest versions there are
 test-lowest test-newest: test-%:
 	@PATH="$(CURDIR)/.venv-$*/bin:$$PATH" python -m pytest -n 2
+
+coverage: $(READY)     ## run all tests, and see which lines and branches of cf/ none executes
+	@coverage erase
+	@coverage run -m pytest -n 2
+	@coverage combine --quiet
+	@coverage report
+
+mutate: $(READY)       ## change the code of cf/ in small ways, and see which changes no test notices: hours
+	@mutmut run --max-children 2
+	@mutmut results
 
 fuzz: $(READY)         ## damage files for MINUTES=10, and see that each is refused or read right
 	@python -m tests.fuzz $(MINUTES)
