@@ -6,7 +6,15 @@ import pytest
 
 from cf.baselines.base import interaction_matrix, rating_scorer
 from cf.baselines.bias import Bias, GlobalMean, damped_means
-from cf.baselines.ranking import EASE, ItemKNN, PairCounts, Popularity, co_ratings
+from cf.baselines.ranking import (
+    EASE,
+    ItemKNN,
+    PairCounts,
+    Popularity,
+    co_ratings,
+    interaction_scorers,
+)
+from cf.core.config import Ease, Knn, Rank
 from cf.core.ratings import Ratings
 
 N_USERS, N_ITEMS = 40, 25
@@ -37,6 +45,7 @@ def test_popularity_counts_ratings(train: Ratings) -> None:
     scores = Popularity().fit(train, N_USERS, N_ITEMS).score(np.array([3, 3, 7]))
     expected = [(train.items == item).sum() for item in range(N_ITEMS)]
     assert scores.tolist() == [expected] * 3
+    assert scores.dtype == np.float32
 
 
 @pytest.mark.parametrize("shrinkage", [0.0, 3.0])
@@ -76,8 +85,9 @@ def test_ease_by_equation_8(train: Ratings, matrix: Any) -> None:
     b = -p / np.diag(p)
     np.fill_diagonal(b, 0)
     users = np.arange(N_USERS)[::-1]
-    scores = EASE(2.5, N_ITEMS).fit(train, N_USERS, N_ITEMS).score(users)
-    assert scores.dtype == np.float32
+    ease = EASE(2.5, N_ITEMS).fit(train, N_USERS, N_ITEMS)
+    scores = ease.score(users)
+    assert ease.weights.dtype == scores.dtype == np.float32
     np.testing.assert_allclose(scores[:, :-1], (x @ b)[users], atol=1e-5)
     assert (scores[:, -1] == -np.inf).all()
 
@@ -102,18 +112,44 @@ def test_ease_scores_other_items_by_the_nearest_of_the_most_rated(
     x = matrix.toarray().astype(np.float64)
     counts = x.sum(0)
     most_rated = np.sort(np.argsort(-counts, kind="stable")[:10])
-    scores = EASE(2.5, 10).fit(train, N_USERS, N_ITEMS).score(np.arange(N_USERS))
+    ease = EASE(2.5, 10).fit(train, N_USERS, N_ITEMS)
+    scores = ease.score(np.arange(N_USERS))
     assert scores.dtype == np.float32
     part = train.take(np.flatnonzero(np.isin(train.items, most_rated)))
     alone = EASE(2.5, N_ITEMS).fit(part, N_USERS, N_ITEMS).score(np.arange(N_USERS))
     np.testing.assert_allclose(scores[:, most_rated], alone[:, most_rated], rtol=1e-5)
     others = np.setdiff1d(np.arange(N_ITEMS - 1), most_rated)
+    assert ease.others.items.tolist() == others.tolist()
+    assert (ease.others.neighbors.dtype, ease.others.weights.dtype) == (np.int32, np.float32)
     for item in others:
         cosine = x[:, item] @ x[:, most_rated] / np.sqrt(counts[most_rated])
         near = x[:, most_rated[np.argsort(-cosine.astype(np.float32), kind="stable")[:3]]]
         ridge = np.linalg.solve(near.T @ near + 2.5 * np.eye(3), near.T @ x[:, item])
         np.testing.assert_allclose(scores[:, item], near @ ridge, atol=1e-5)
     assert (scores[:, -1] == -np.inf).all()
+
+
+def test_ease_weights_the_first_of_items_that_are_rated_alike() -> None:
+    items = np.append(np.arange(100), np.arange(1, 100, 2))  # odd ones are rated twice
+    users = np.arange(150)
+    ratings = Ratings(users, items, np.ones(150, dtype=np.float32), None, users)
+    chosen = EASE(2.5, 60).fit(ratings, 150, 101).items
+    assert chosen.tolist() == sorted([*range(0, 20, 2), *range(1, 100, 2)])
+
+
+def test_each_scorer_is_of_its_section(train: Ratings) -> None:
+    rank = Rank(
+        k=10,
+        relevant="auto",
+        knn=Knn(n_neighbors=4, shrinkage=3.0),
+        ease=Ease(l2=2.5, max_items=5),
+    )
+    baselines = {"popularity": Popularity(), "itemknn": ItemKNN(4, 3.0), "ease": EASE(2.5, 5)}
+    users, data = np.arange(N_USERS), (train, N_USERS, N_ITEMS)
+    scorers = dict(interaction_scorers(data, rank))
+    assert list(scorers) == list(baselines)
+    for name, baseline in baselines.items():
+        np.testing.assert_array_equal(scorers[name](users), baseline.fit(*data).score(users))
 
 
 @pytest.mark.parametrize("many", [0, np.inf])
@@ -125,6 +161,7 @@ def test_pairs_of_items_are_counted_once_each(
     for block in (1, 7, N_ITEMS):
         monkeypatch.setattr("cf.baselines.ranking.ITEMS_PER_BLOCK", block)
         np.testing.assert_array_equal(co_ratings(matrix), x.T @ x)
+        assert co_ratings(matrix).dtype == np.float32
     of_some = PairCounts(matrix[:, 3:9].tocsr(), matrix[:, ::2].tocsr())
     np.testing.assert_array_equal(of_some.of(slice(1, 4), 2), x[:, 4:7].T @ x[:, 4::2])
 
@@ -161,7 +198,9 @@ def test_damped_means_by_hand() -> None:
 
 def test_the_global_mean_is_trains() -> None:
     baseline = GlobalMean().fit(FOUR, 3, 2)
-    assert baseline.predict(np.arange(2), np.arange(2)).tolist() == [3.5, 3.5]
+    predicted = baseline.predict(np.arange(2), np.arange(2))
+    assert predicted.tolist() == [3.5, 3.5]
+    assert (predicted.dtype, baseline.mean.dtype) == (np.float32, np.float64)
 
 
 def test_biases_solve_the_ridge_regression() -> None:
@@ -173,8 +212,10 @@ def test_biases_solve_the_ridge_regression() -> None:
     exact = np.linalg.solve(design.T @ design + damping * np.eye(5), design.T @ target)
     users, items = np.array([0, 1, 2]), np.array([1, 1, 0])
     expected = 3.5 + exact[users] + exact[3 + items]
-    predicted = Bias(damping).fit(FOUR, 3, 2).predict(users, items)
+    bias = Bias(damping).fit(FOUR, 3, 2)
+    predicted = bias.predict(users, items)
     np.testing.assert_allclose(predicted, expected, atol=1e-4)
+    assert (predicted.dtype, bias.mean.dtype) == (np.float32, np.float64)
 
 
 def test_a_cold_user_and_item_get_the_mean() -> None:
@@ -188,3 +229,4 @@ def test_bias_ranks_as_its_predictions_do(train: Ratings) -> None:
     users = np.array([3, 0])
     by_ratings = rating_scorer(baseline.predict, N_ITEMS)(users)
     assert baseline.score(users).argsort(1).tolist() == by_ratings.argsort(1).tolist()
+    assert baseline.score(users).dtype == np.float32

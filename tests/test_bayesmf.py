@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cf.models.bayesmf import BayesMF, Samples
+from cf.models.bayesmf import BayesMF, Samples, frozen
 
 
 def test_an_error_bar_has_the_samples_spread_the_noise_and_an_effect_that_is_not_known() -> None:
@@ -32,6 +32,31 @@ def test_an_error_bar_has_the_samples_spread_the_noise_and_an_effect_that_is_not
         assert (mean.item(), deviation.item()) == pytest.approx((3.0, (0.04 + 0.6) ** 0.5))
     mean, deviation = model.predict_mean_and_std(one + 1, one, one + 100)  # never rated
     assert (mean.item(), deviation.item()) == pytest.approx((3.0, 0.6**0.5))
+
+
+def test_chains_are_loaded_as_they_were_saved() -> None:
+    torch.manual_seed(0)
+    model, other = (
+        BayesMF(BayesMF.Config(n_factors=1, n_samples=2), 2, 3, [0.5, 5.0]) for _ in "ab"
+    )
+    starts, times = torch.tensor([0, 1, 3]), torch.tensor([100, 50, 2**40])
+    timed = model.set_moments(torch.tensor([60.0, 3600.0]).double(), starts, times)
+    model.set_interactions(torch.randn(3, 2), torch.randn(2))
+    model.rated_starts = frozen(starts)
+    model.rated_items = frozen(torch.tensor([0, 1, 2], dtype=torch.int32))
+    model.item_directions = frozen(torch.randn(3, 2))
+    for samples in (model.timeless, timed):
+        samples.residuals = frozen(torch.randn(3))
+    timed.opens_moment = frozen(torch.tensor([True, True, True]))
+    timed.effects.normal_()
+    saved = model.state_dict()
+    other.load_state_dict(saved)
+    for name, values in other.state_dict().items():
+        assert (values.dtype, values.tolist()) == (saved[name].dtype, saved[name].tolist()), name
+    users, items = torch.tensor([0, 1, 1]), torch.tensor([2, 0, 1])
+    for at in (None, torch.tensor([160, 50, 2**40 - 9])):
+        assert torch.equal(other(users, items, at), model(users, items, at))
+    assert not torch.equal(model(users, items, at), model(users, items))
 
 
 def test_rows_in_8_bits_are_within_half_a_step() -> None:

@@ -107,6 +107,7 @@ def test_few_users_give_no_intervals() -> None:
     users[0] = 1
     found = resample({"dot": errors}, 0 * errors, users, 10, 1)
     assert intervals(found).isna().all(axis=None)
+    assert found["dot"].dtype == np.float64
 
 
 @pytest.mark.usefixtures("any_users")

@@ -1,3 +1,5 @@
+from statistics import NormalDist
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,12 +42,13 @@ def test_likelihood_and_coverage_by_hand() -> None:
         "nll": nll(mean, sd, observed), "coverage_50": 0.25, "coverage_80": 0.5, "coverage_95": 0.5,
     }  # fmt: skip
     assert tuple(summary(mean, sd, observed)) == calibration.METRICS
+    assert [*summary(*made()).values()] == [nll(*made()), *coverage(*made(), LEVELS)]
 
 
 def test_an_interval_has_its_ends() -> None:
     zero, one = np.zeros(1, np.float32), np.ones(1, np.float32)
-    level = stats.norm.cdf(1.0) - stats.norm.cdf(-1.0)
-    assert coverage(zero, one, one, [level - 1e-9, level + 1e-9]).tolist() == [0, 1]
+    end = np.array([NormalDist().inv_cdf(0.75)])
+    assert coverage(zero, one, end, [0.5 - 1e-9, 0.5]).tolist() == [0, 1]
 
 
 def test_coverage_is_the_level_where_deviations_are_right() -> None:
@@ -94,6 +97,26 @@ def test_deciles_by_hand() -> None:
     assert few["predicted_sd"].tolist() == sorted(sd[:3].tolist())
 
 
+def test_rows_of_equal_deviations_are_in_deciles_in_their_order() -> None:
+    sd = np.tile(np.array([1, 2], np.float32), 500)
+    observed = np.repeat(np.arange(5, dtype=np.float32), 200)
+    table = by_decile(np.zeros(1000, np.float32), sd, observed, np.arange(1000))
+    assert table["predicted_sd"].tolist() == [1] * 5 + [2] * 5
+    assert table["rmse"].tolist() == [0, 1, 2, 3, 4] * 2
+
+
+def test_each_model_with_deviations_has_its_rows() -> None:
+    mean, sd, observed = (array[:40] for array in made())
+    means, sds = {"a": mean, "b": mean + 1}, {"a": sd, "b": 2 * sd}
+    users = np.arange(40)
+    for table in (
+        lambda means, sds: coverage_curves(means, sds, observed),
+        lambda means, sds: error_by_decile(means, sds, observed, users),
+    ):
+        alone = [table({name: means[name]}, {name: sds[name]}) for name in means]
+        pd.testing.assert_frame_equal(table(means, sds), pd.concat(alone, ignore_index=True))
+
+
 def test_curves_are_of_the_models_with_deviations() -> None:
     mean, sd, observed = made()
     curves = coverage_curves({"bias": mean, "bayesmf": mean}, {"bayesmf": sd}, observed)
@@ -108,12 +131,12 @@ def test_curves_are_of_the_models_with_deviations() -> None:
 
 def test_what_cannot_be_judged_is_refused() -> None:
     mean, sd, observed = (array[:4] for array in made())
-    with pytest.raises(ValueError, match=r"\(4, 1\)"):
+    with pytest.raises(ValueError, match=r"above 0, of shape \(4,\), got shape \(4, 1\)$"):
         nll(mean, sd[:, None], observed)
     with pytest.raises(ValueError, match=r"\(1,\)"):
         coverage(mean[:1], sd, observed, LEVELS)
     with pytest.raises(ValueError, match="no rows"):
         summary(mean[:0], sd[:0], observed[:0])
     for bad in (0.0, -1.0, np.nan):
-        with pytest.raises(ValueError, match="above 0"):
+        with pytest.raises(ValueError, match=rf"above 0, of shape \(4,\), got {bad}$"):
             nll(mean, np.array([1, 1, bad, 1], np.float32), observed)

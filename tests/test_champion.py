@@ -8,29 +8,40 @@ FIRST = ModelVersion(1, 0.9, "data", "split", "champion: the first version")
 
 
 def test_the_first_version_is_the_champion() -> None:
-    assert decide(FIRST, None, is_only_version=True).promote
+    decision = decide(FIRST, None, is_only_version=True)
+    assert decision == Decision(True, "champion: the first version")
 
 
 def test_a_removed_alias_is_left_to_the_user() -> None:
     decision = decide(FIRST, None, is_only_version=False)
-    assert not decision.promote
-    assert "Set the alias by hand" in decision.reason
+    assert decision == Decision(
+        False, "no champion: there is none to compare with. Set the alias by hand."
+    )
 
 
-@pytest.mark.parametrize(("rmse", "promote"), [(0.8, True), (0.9, False), (0.95, False)])
-def test_only_a_lower_rmse_on_the_same_rows_is_promoted(rmse: float, promote: bool) -> None:
+@pytest.mark.parametrize(
+    ("rmse", "promote", "reason"),
+    [
+        (0.8, True, "champion: RMSE 0.800000 is below 0.900000"),
+        (0.9, False, "no champion: RMSE 0.900000 is not below 0.900000"),
+        (0.95, False, "no champion: RMSE 0.950000 is not below 0.900000"),
+    ],
+)
+def test_only_a_lower_rmse_on_the_same_rows_is_promoted(
+    rmse: float, promote: bool, reason: str
+) -> None:
     decision = decide(ModelVersion(2, rmse, "data", "split"), FIRST, is_only_version=False)
-    assert decision.promote == promote
-    assert decision.reason.startswith("champion: " if promote else "no champion: ")
-    assert f"{rmse:.6f}" in decision.reason
-    assert "0.900000 of version 1" in decision.reason
+    assert decision == Decision(promote, f"{reason} of version 1, on the same rows")
 
 
 @pytest.mark.parametrize("other", [{"dataset_sha256": "x"}, {"split_sha256": "x"}])
 def test_other_rows_cannot_be_compared(other: dict[str, str]) -> None:
     decision = decide(replace(FIRST, version=2, rmse=0.1, **other), FIRST, False)
-    assert not decision.promote
-    assert "cannot be compared" in decision.reason
+    assert decision == Decision(
+        False,
+        "no champion: version 1 is of another data set or split and cannot be compared. "
+        "Set the alias by hand to replace it.",
+    )
 
 
 def test_evaluating_the_champion_again_changes_nothing() -> None:

@@ -25,17 +25,26 @@ def test_means_spreads_and_the_corrected_interval_by_hand() -> None:
     assert other.tied
 
 
+@pytest.mark.filterwarnings("error")
 def test_seeds_are_averaged_in_a_fold_and_told_apart() -> None:
     values = np.array([[0.8, 0.9], [0.9, 1.0]])
-    (row,) = compare({"dot": values}).itertuples()
+    row, other = compare({"dot": values, "embnet": 3 * values}).itertuples()
     assert row.rmse == pytest.approx(0.9)
     assert row.sd_folds == pytest.approx(np.std([0.85, 0.95], ddof=1))
     assert row.sd_seeds == pytest.approx(np.std([0.8, 0.9], ddof=1))
+    assert other.sd_seeds == pytest.approx(3 * row.sd_seeds)
     alone = compare({"dot": values[:, :1]})
     assert np.isnan(alone["sd_seeds"][0])
     assert run_metrics(alone) == {
         "dot": {"rmse": 0.85, "rmse_sd_folds": 0.070711, "rmse_to_best": 0.0}
     }
+
+
+def test_models_of_the_same_rmse_stay_in_their_order() -> None:
+    names = [f"m{number}" for number in range(40, 0, -1)]
+    better, worse = names[::2], names[1::2]
+    rmse = {name: RMSE["bias" if name in better else "dot"] for name in names}
+    assert compare(rmse)["model"].tolist() == better + worse
 
 
 def test_a_constant_difference_is_told_apart() -> None:

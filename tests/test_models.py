@@ -251,6 +251,24 @@ def test_an_unknown_model_lists_those_there_are() -> None:
         base.find("dotbia")
 
 
+def test_a_file_without_one_model_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "two_models.py").write_text(
+        "from cf.models.base import Model\nclass A(Model): ...\nclass B(Model): ...\nclass C: ..."
+    )
+    monkeypatch.setattr(cf.models, "__path__", [str(tmp_path)])
+    assert base.names() == ["two_models"]
+    with pytest.raises(
+        InputError,
+        match=r"^cf/models/two_models.py: expected one class that is a Model, got 2\.$",
+    ):
+        base.find("two_models")
+    with pytest.raises(
+        InputError,
+        match=r"^no model is called 'x'. Choose one of two_models, or add cf/models/x.py\.$",
+    ):
+        base.find("x")
+
+
 def weights(model: torch.nn.Module, **tables: list[Any]) -> None:
     with torch.no_grad():
         for name, values in tables.items():
@@ -354,6 +372,17 @@ def test_the_offset_is_the_logit_of_the_mean_less_the_more_ratings_a_user_has() 
     assert predicted[0] == pytest.approx(1 + 100 * (1 / (1 + np.exp(-level))).mean(), rel=1e-4)
 
 
+@pytest.mark.parametrize(("value", "logit"), [(1, -np.log(99)), (101, np.log(99))])
+def test_where_all_ratings_are_an_end_of_the_range_the_offset_is_a_hundredth_from_it(
+    value: int, logit: float
+) -> None:
+    settings = {"n_members": 1, "n_factors": 2, "init_range": [0.0, 0.1], "offset_damping": 3.0}
+    spec = ModelSpec({"name": "dotbias_ensemble", **settings}, 2, 1, (1.0, 101.0))
+    model, zero = spec.build("test"), np.zeros(1, np.int64)
+    model.before_training(Ratings(zero, zero, np.full(1, value, np.float32), None, zero))
+    np.testing.assert_allclose(model.user_offset, [[logit * 3 / 4], [logit]], rtol=1e-5)
+
+
 def test_an_ensemble_saved_before_there_were_offsets_predicts_as_it_did(tmp_path: Path) -> None:
     settings = {
         "name": "dotbias_ensemble",
@@ -398,4 +427,11 @@ def test_embnet_by_hand() -> None:
         model.output.weight.copy_(torch.tensor([[float(np.log(4)), 7.0]]))
         model.output.bias.zero_()
     # hidden relu(6 - 5, -1 + 0.5) = (1, 0) -> log 4 -> sigmoid 4/5 -> 0.5 + 5 * 4/5
-    assert model(*torch.zeros(2, 1, dtype=torch.int64)).item() == pytest.approx(4.5, abs=1e-6)
+    pair = torch.zeros(2, 1, dtype=torch.int64)
+    assert model(*pair).item() == pytest.approx(4.5, abs=1e-6)
+    model.train()
+    model.dropout[0].p, model.dropout[1].p = 1.0, 0.0
+    # hidden relu(-5, 0.5) = (0, 0.5) -> 3.5
+    assert model(*pair).item() == pytest.approx(0.5 + 5 / (1 + np.exp(-3.5)), abs=1e-6)
+    model.dropout[0].p, model.dropout[1].p = 0.0, 1.0
+    assert model(*pair).item() == pytest.approx(3.0, abs=1e-6)

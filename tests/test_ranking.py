@@ -13,6 +13,7 @@ from cf.core import io
 from cf.core.errors import InputError
 from cf.core.ratings import Ratings
 from cf.evaluation import ranking
+from cf.evaluation.bootstrap import MIN_USERS
 from cf.evaluation.ranking import RankingTask
 from cf.reporting.tables import ranking_table
 
@@ -62,9 +63,20 @@ def test_what_the_user_has_seen_since_train_is_neither_recommended_nor_relevant(
     assert ranking.recommend(scorer, small(), 2)[0].tolist() == [4, 5]
 
 
+def test_auto_counts_the_rating_that_nearest_to_half_of_train_reach() -> None:
+    values = np.array([1, 1, 2, 3, 4, 4, 4, 5, 5, 5], dtype=np.float32)
+    assert ranking.typical_rating(values) == 4, "60%; 30% reach 5"
+    found = ranking.make_task(TRAIN, HELD_OUT, 4, 6, "auto")
+    np.testing.assert_array_equal(found.relevant, small().relevant)
+
+
 def test_without_users_to_evaluate_the_parameter_is_named() -> None:
-    with pytest.raises(InputError, match=r"rank.relevant: no user .* of at least 6"):
+    with pytest.raises(InputError) as caught:
         ranking.make_task(TRAIN, HELD_OUT, 4, 6, lowest_relevant=6.0)
+    assert str(caught.value) == (
+        "params.yaml: rank.relevant: no user has both a training rating and a held-out one of at "
+        "least 6. Lower it, or hold out more ratings of users who stay in training."
+    )
 
 
 def test_lists_leave_out_what_was_seen_and_break_ties_by_index() -> None:
@@ -133,6 +145,23 @@ def test_models_are_compared_user_by_user(monkeypatch: pytest.MonkeyPatch) -> No
     low, high = table.loc["worse", ["behind_low", "behind_high"]]
     assert (low, high) == pytest.approx(tuple(ends), abs=2e-4)
     assert low < table["behind"]["worse"] < high
+
+
+@pytest.mark.parametrize("n_users", [MIN_USERS - 1, MIN_USERS])
+def test_few_users_have_no_interval(n_users: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    ndcg = pd.DataFrame({"ndcg": np.linspace(0, 1, n_users)})
+    monkeypatch.setattr(ranking, "user_metrics", lambda lists, task: ndcg)
+    table = ranking.evaluate_lists({"dot": np.array([[0]])}, small(), 1, "valid")
+    ends = table[["behind_low", "behind_high"]]
+    assert (ends.isna() == (n_users < MIN_USERS)).all(axis=None)
+
+
+def test_models_of_the_same_ndcg_stay_in_their_order() -> None:
+    names = [f"m{number}" for number in range(40, 0, -1)]
+    better, worse = names[::2], names[1::2]
+    lists = {name: LISTS["ease" if name in better else "dot"] for name in names}
+    table = ranking.evaluate_lists(lists, small(), 3, "valid")
+    assert table["model"].tolist() == better + worse
 
 
 def test_scores_that_cannot_be_ranked_are_refused() -> None:

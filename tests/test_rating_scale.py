@@ -30,6 +30,8 @@ LIKES = (np.array([0.0, 1.0]), (0.0, 1.0))
         ([1, 10 / 3], (1, 5), None),
         ([0.07], (0, 1), 0.01),
         ([7], (0, 5000), 1.0),
+        ([1 / 3], (0, 1), None),
+        ([4999.99], (4999, 5000), 0.01),  # the nearest float32 is 4999.990234
     ],
 )
 def test_grid_step(values: list[float], rating_range: Range, step: float | None) -> None:
@@ -41,6 +43,15 @@ def test_grid_step(values: list[float], rating_range: Range, step: float | None)
     [
         (*HALVES, ["0.5", "1", "1.5", "2", "2.5", "3", "3.5", "4", "4.5", "5"]),
         (*LIKES, ["0", "1"]),
+        (np.arange(1.0, 13), (1.0, 12.0), [str(rating) for rating in range(1, 13)]),
+        (
+            0.3 * np.arange(14),  # a grid whose step parts no round width
+            (0.0, 3.9),
+            [
+                *("0 to 0.5", "0.5 to 1", "1 to 1.5", "1.5 to 2"),
+                *("2 to 2.5", "2.5 to 3", "3 to 3.5", "3.5 to 4"),
+            ],
+        ),
         (
             *PERCENT,
             [
@@ -121,12 +132,14 @@ def test_the_ends_of_the_range_are_in_the_first_and_the_last_group() -> None:
         (JESTER, 1.0, [-9.95, *range(-8, 9, 2), 9.9]),
         (LIKES, 1.0, [0, 1]),
         ((np.arange(1.0, 101), (1.0, 100.0)), 5.0, [1, *range(10, 101, 10)]),
+        (([3.3], (3.0, 9.0)), 0.3, np.arange(6, 19) / 2),  # twenty steps are the grid's
+        (([3.3], (3.0, 9.3)), 0.5, range(3, 10)),
     ],
 )
 def test_scale(given: tuple[np.ndarray, Range], step: float, ticks: list[float]) -> None:
     values, rating_range = given
     scale = RatingScale.of(pd.Series([*values, np.nan]), rating_range, "points")
-    assert scale.step == step
+    assert (scale.step, scale.unit) == (step, "points")
     assert scale.ticks == pytest.approx(list(ticks))
     low, high = rating_range
     assert abs(scale.levels[0] - low) <= step / 2 >= abs(scale.levels[-1] - high)
@@ -135,3 +148,11 @@ def test_scale(given: tuple[np.ndarray, Range], step: float, ticks: list[float])
 def test_round_ticks_of_a_narrow_range() -> None:
     assert round_ticks(0, 1) == pytest.approx(np.arange(11) / 10)
     assert round_ticks(0.25, 0.26)[1] == pytest.approx(0.251)
+
+
+@pytest.mark.parametrize("unit", [0.1, 10.0])
+def test_the_ends_are_ticks_where_they_are_far_from_the_others(unit: float) -> None:
+    between = [unit * number for number in range(1, 10)]
+    far, near = (0.3 * unit, 9.7 * unit), (0.5 * unit, 9.5 * unit)
+    assert round_ticks(*far) == pytest.approx([far[0], *between, far[1]])
+    assert round_ticks(*near) == pytest.approx(between)

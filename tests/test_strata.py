@@ -53,6 +53,8 @@ def test_ties_stay_together_where_the_middle_of_them_is() -> None:
     found = members(deciles(np.array([5, 9, 5, 1, 5, 9, 5, 5, 9, 5])))
     assert list(found) == ["1", "5", "9"]
     assert found["5"] == [0, 2, 4, 6, 7, 9]
+    both_in_the_first = deciles(np.repeat([1, 2, 3], [1, 3, 26]))
+    assert list(members(both_in_the_first)) == ["1 to 2", "3"]
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=60))
@@ -77,12 +79,14 @@ def test_a_row_counts_in_each_genre_of_its_item() -> None:
 
 
 def test_rare_genres_are_one_group() -> None:
-    names = [f"g{n:02}" for n in range(MAX_GENRES)]
-    genres = pd.Series(["|".join(names), "rare|rarer", "", "|".join([*names, "rare"])])
-    found = members(by_genre(np.arange(4), genres))
+    names = [f"p{n:02}" for n in range(MAX_GENRES)]
+    all_of_them = "|".join(names)
+    genres = pd.Series([all_of_them, "rare|rarer", *[""] * 5, f"{all_of_them}|rare", all_of_them])
+    found = members(by_genre(np.arange(9), genres))
     assert list(found) == [*names, "other", "none"]
-    assert found["other"] == [1, 3]
-    assert found["none"] == [2]
+    assert found["p29"] == [0, 7, 8]
+    assert found["other"] == [1, 7]
+    assert found["none"] == [2, 3, 4, 5, 6]
 
 
 def test_many_different_ratings_are_put_into_ranges() -> None:
@@ -97,6 +101,13 @@ def test_many_different_ratings_are_put_into_ranges() -> None:
     third = np.float32(10 / 3)
     alike = by_rating(np.array([third, np.nextafter(third, 9)]), (0, 5))
     assert list(members(alike)) == ["3.33333"]
+
+
+def test_ranges_of_ratings_are_of_the_range() -> None:
+    rows, train = list(range(101)), ratings([0], [0], [3], None)
+    held_out = ratings(rows, rows, list(map(float, rows)), None)
+    *_, rating = strata.stratify(train, held_out, pd.Series([""] * 101), (0, 100))
+    pd.testing.assert_series_equal(rating, by_rating(held_out.values, (0, 100)))
 
 
 def test_every_way_to_group() -> None:
@@ -131,14 +142,14 @@ def test_without_genres_and_timestamps_there_are_no_such_groups() -> None:
 def test_counts_error_and_bias_worked_by_hand(tmp_path: Path) -> None:
     one = grouped("odd", ["no", "yes", "no", "yes"], [0, 1, 2, 2])
     observed, users = np.array([3.0, 3, 3]), np.array([5, 5, 8])
-    models = {"dot": np.array([4.0, 3, 2]), "bias": np.array([3.0, 3, 5])}
+    models = {"dot": np.array([4.0, 3, 2]), "bias": np.array([3.0, 3, 1])}
     found = score([one], models, observed, users)
     columns = [name for name in DTYPES if not name.endswith(("_low", "_high"))]
     assert list(found[columns].itertuples(index=False, name=None)) == [
         ("odd", "no", "dot", 2, 2, 1.0, 0.0, 0.0),
         ("odd", "yes", "dot", 2, 2, np.sqrt(0.5), -0.5, 0.0),
-        ("odd", "no", "bias", 2, 2, np.sqrt(2), 1.0, np.sqrt(2) - 1),
-        ("odd", "yes", "bias", 2, 2, np.sqrt(2), 1.0, np.sqrt(2) - np.sqrt(0.5)),
+        ("odd", "no", "bias", 2, 2, np.sqrt(2), -1.0, np.sqrt(2) - 1),
+        ("odd", "yes", "bias", 2, 2, np.sqrt(2), -1.0, np.sqrt(2) - np.sqrt(0.5)),
     ]
     io.write_csv(tmp_path / "s.csv", found)
     again = io.read_csv(tmp_path / "s.csv", DTYPES)
@@ -174,3 +185,16 @@ def test_few_users_have_no_interval(n_users: int) -> None:
     one = grouped("all", ["all"] * len(users))
     found = score([one], {"dot": errors}, 0 * errors, users)
     assert (found[["rmse_low", "to_best_high"]].isna() == (n_users < MIN_USERS)).all(axis=None)
+
+
+def test_intervals_by_hand() -> None:
+    """Of users with a row each: by the variance of a mean, and the derivative of the root."""
+    errors = {"dot": np.arange(1, 11) / 1000, "bias": np.full(10, 0.01), "exact": np.zeros(10)}
+    found = score([grouped("all", ["all"] * 10)], errors, np.zeros(10), np.arange(10))
+    dot, bias, exact = found.itertuples()
+    variance = np.var(errors["dot"] ** 2, ddof=1) / 10
+    half = 1.96 * np.sqrt(variance) / (2 * np.sqrt(np.mean(errors["dot"] ** 2)))
+    assert (dot.rmse_low, dot.rmse_high) == pytest.approx((dot.rmse - half, dot.rmse + half))
+    assert (dot.to_best_low, dot.to_best_high) == pytest.approx((dot.rmse_low, dot.rmse_high))
+    assert (bias.rmse_low, bias.rmse_high) == pytest.approx((0.01, 0.01))
+    assert (exact.rmse_low, exact.rmse_high, exact.to_best_low, exact.to_best_high) == (0, 0, 0, 0)

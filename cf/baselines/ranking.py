@@ -114,7 +114,7 @@ class EASE:
 
     def choose(self, rated: Any) -> Indices:
         """The items that add to scores, ascending, of who rated what, sparse (n_users, n_items)."""
-        counts = np.bincount(rated.indices, minlength=rated.shape[1])
+        counts = np.bincount(rated.indices)
         items = np.sort(np.argsort(-counts, kind="stable")[: self.max_items])
         return items[counts[items] > 0]
 
@@ -124,7 +124,7 @@ class EASE:
         system[np.diag_indices(len(system))] += self.l2
         inverse = linalg.inv(system, overwrite_a=True, check_finite=False, assume_a="pos")
         weights = np.empty(gram.shape, dtype=np.float32)
-        np.divide(inverse.T, -inverse.diagonal(), out=weights, casting="same_kind")
+        np.divide(inverse.T, -inverse.diagonal(), out=weights)
         np.fill_diagonal(weights, 0)
         return weights
 
@@ -140,7 +140,7 @@ class EASE:
         counts = PairCounts(rated[:, others].tocsr(), rated[:, items].tocsr())
         norm: Scores = np.sqrt(gram.diagonal())
         for start in range(0, len(others), ITEMS_PER_BLOCK):
-            rows = slice(start, min(start + ITEMS_PER_BLOCK, len(others)))
+            rows = slice(start, start + ITEMS_PER_BLOCK)
             of_items = counts.of(rows)
             near = top_k(of_items / norm, k)
             systems = gram[near[:, :, None], near[:, None, :]]

@@ -80,9 +80,10 @@ def error_by_decile(
     n, rows = len(observed), []
     for name, sd in sds.items():
         ranks = np.argsort(np.argsort(sd, kind="stable"))
-        deciles = pd.Series(1 + ranks * min(n, 10) // n, name="decile", dtype="category")
-        scores = strata.score([deciles], {name: means[name]}, observed, users)
-        variance = pd.Series(sd.astype(np.float64) ** 2).groupby(deciles, observed=True).mean()
+        decile = 1 + ranks * min(n, 10) // n
+        groups = pd.Series(decile, dtype="category")
+        scores = strata.score([groups], {name: means[name]}, observed, users)
+        variance = pd.Series(sd.astype(np.float64) ** 2).groupby(decile).mean()
         scores["predicted_sd"] = np.sqrt(variance.to_numpy())
         rows += scores.rename(columns={"label": "decile"}).to_dict("records")
     columns = ["model", "decile", "predicted_sd", "rmse", "rmse_low", "rmse_high"]

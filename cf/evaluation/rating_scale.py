@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,7 @@ def grid_step(values: Stars, rating_range: tuple[float, float]) -> float | None:
 
     None where there is none of at least a hundredth, or the range has very many.
     """
-    scaled = PER_UNIT * np.append(values, rating_range).astype(np.float64)
+    scaled = PER_UNIT * np.append(values, rating_range)
     whole = scaled.round()
     if (np.abs(scaled - whole) > 1e-3 + 2e-7 * np.abs(whole)).any():
         return None
@@ -75,8 +76,7 @@ def grid_step(values: Stars, rating_range: tuple[float, float]) -> float | None:
 
 def round_width(width: float, n_groups: int, step: float = 0.0) -> float:
     """The least of 1, 2, 5, 10, ... (or 0.1, ...), above `step`, that parts a width into so few."""
-    exponent = math.floor(math.log10(width / n_groups)) - 1
-    powers = range(exponent, exponent + 20)
+    powers = count(math.floor(math.log10(width / n_groups)))
     candidates = (float(f"{factor}e{power}") for power in powers for factor in (1, 2, 5))
     return next(w for w in candidates if w > step and width / w <= n_groups + 1e-6)
 
@@ -84,7 +84,7 @@ def round_width(width: float, n_groups: int, step: float = 0.0) -> float:
 def round_ticks(low: float, high: float) -> list[float]:
     """Up to about a dozen round numbers from `low` to `high`, and these, if far from the others."""
     width = round_width(high - low, MAX_GROUPS)
-    first, last = math.ceil(low / width - 1e-6), math.floor(high / width + 1e-6)
+    first, last = math.ceil(low / width), math.floor(high / width)
     ticks = [width * number for number in range(first, last + 1)]
     before = [low] * (ticks[0] - low > 0.6 * width)
     return before + ticks + [high] * (high - ticks[-1] > 0.6 * width)

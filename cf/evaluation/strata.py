@@ -32,7 +32,7 @@ def stratify(
     in UTC (where there are timestamps). `genres` has each item's, joined by "|", or "".
     """
     item_counts, user_counts = (
-        np.bincount(known, minlength=1 + asked.max(initial=-1))[asked]
+        np.bincount(known, minlength=1 + asked.max())[asked]
         for known, asked in ((train.items, held_out.items), (train.users, held_out.users))
     )
     labels = ["warm", "cold user", "cold item", "cold both"]
@@ -121,7 +121,7 @@ def _score_groups(
     groups: pd.Series, errors: Mapping[str, Floats], best: str, users: Indices
 ) -> pd.DataFrame:
     """The rows of `score` of one stratum. A cell is the rows of one user in one group."""
-    rows, group_of_row = groups.index.to_numpy(), groups.cat.codes.to_numpy(np.int64)
+    rows, group_of_row = groups.index.to_numpy(), groups.cat.codes.to_numpy()
     n_groups = len(groups.cat.categories)
     cells = users[rows] * n_groups + group_of_row
     cells, cell_of_row, cell_sizes = np.unique(cells, return_inverse=True, return_counts=True)
@@ -142,7 +142,7 @@ def _score_groups(
         rmse[name] = np.sqrt(mse)
         scale = (2 * rmse[name] * n)[group_of_cell]
         excess = squares - mse[group_of_cell] * cell_sizes
-        influence[name] = np.divide(excess, scale, out=np.zeros_like(excess), where=scale > 0)
+        influence[name] = excess / np.where(scale > 0, scale, 1)
     found = []
     for name, error in errors.items():
         half, to_best = half_width(influence[name]), rmse[name] - rmse[best]
