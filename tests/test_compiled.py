@@ -5,6 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from cf.models import base
 from cf.training import compiled, device, optim
 from cf.training.checkpoint import ModelSpec
 from cf.training.fit import EpochResult, fit
+from cf.training.rating_blocks import RatingBlocks
 
 Pair = tuple[Ratings, Ratings]
 MODELS = {
@@ -30,6 +34,7 @@ MODELS = {
         "user_bias_decay": 0.25,
     },
 }
+SETTINGS = {"name": "dotbias", "n_factors": 3, "init_range": [-0.3, 0.3]}
 
 
 @pytest.fixture
@@ -194,14 +199,92 @@ def test_progress_covers_all_ratings(planted: Pair) -> None:
     assert 100 < len(seen) < len(planted[0])  # by block: one of them is no rating, nor all
 
 
-def test_without_numba_a_sentence_says_so(planted: Pair, request: pytest.FixtureRequest) -> None:
+class AtOnce:
+    """A pool of threads that does at once what it is given, and tells what it was asked for."""
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads, self.n_submitted = n_threads, 0
+        self.cancel_futures: bool | None = None
+
+    def submit(self, function: Callable[..., float], *given: Any) -> Future[float]:
+        self.n_submitted += 1
+        future: Future[float] = Future()
+        future.set_result(function(*given))
+        return future
+
+    def shutdown(self, cancel_futures: bool) -> None:
+        self.cancel_futures = cancel_futures
+
+
+@pytest.mark.parametrize("stop", [None, 5])
+def test_blocks_wait_two_rounds_ahead_for_as_many_threads_as_torch_has(
+    stop: int | None, planted: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 8 blocks a round, the 18th is the first one for which one has to be done before."""
+    pools: list[AtOnce] = []
+    waiting: list[int] = []
+
+    def make(n_threads: int) -> AtOnce:
+        pools.append(AtOnce(n_threads))
+        return pools[-1]
+
+    def on_batch(n_ratings: int) -> None:
+        waiting.append(pools[-1].n_submitted - len(waiting))
+        if len(waiting) == stop:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(compiled, "ThreadPoolExecutor", make)
+    device.prepare(torch.device("cpu"), 3, seed=0)
+    model = build(SETTINGS)
+    chosen = config.RowwiseAdagrad(name="rowwise_adagrad", weight_decay=0.0)
+    optimizer = optim.build(chosen, model, 1)
+    schedule = config.Schedule(n_epochs=[1], learning_rate=0.01, anneal="none")
+    with suppress(KeyboardInterrupt):
+        list(fit(model, *planted, optimizer, schedule, 1, on_batch))
+    ahead = [18] * (64 - 18) + list(range(18, 0, -1))
+    assert waiting == ahead[:stop]
+    assert [(pool.n_threads, pool.cancel_futures) for pool in pools] == [(3, True)]
+
+
+def test_where_steps_are_not_compiled_a_sentence_says_so(
+    planted: Pair, request: pytest.FixtureRequest
+) -> None:
     model, optimizer, _ = train("dotbias", small(planted), batch_size=600)
-    assert compiled.advise_numba(model, optimizer, 1) == ""
-    request.getfixturevalue("without_numba")
-    assert "pip install numba" in compiled.advise_numba(model, optimizer, 1)
-    assert compiled.advise_numba(model, optimizer, 2) == ""
     adam = optim.Adam(model.parameters(), (0.9, 0.99), 0.0)
+    assert compiled.advise_numba(model, optimizer, 1) == ""
+    assert compiled.advise_numba(build(SETTINGS).to("meta"), optimizer, 1) == (
+        "batch_size 1 is compiled for the CPU only; a GPU takes a step for each rating, which is "
+        "some thousand times slower. Set device to cpu, or batch_size to 1000 or more."
+    )
+    request.getfixturevalue("without_numba")
+    assert compiled.advise_numba(model, optimizer, 1) == (
+        "numba is not installed, so PyTorch takes a step for each rating, which is some thousand "
+        "times slower. Run `pip install numba`, or set batch_size to 1000 or more."
+    )
+    assert compiled.advise_numba(model, optimizer, 2) == ""
     assert compiled.advise_numba(model, adam, 1) == ""
+
+
+def test_epochs_are_compiled_for_a_whole_model_in_32_bits_on_the_cpu(
+    planted: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(model: base.Model, adam: bool = False) -> compiled.CompiledEpochs | None:
+        chosen = config.RowwiseAdagrad(name="rowwise_adagrad", weight_decay=0.0)
+        optimizer = optim.build(chosen, model, 1)
+        if adam:
+            optimizer = optim.Adam(model.parameters(), (0.9, 0.99), 0.0)
+        blocks = RatingBlocks.of(model, planted[0])
+        return compiled.CompiledEpochs.of(model, optimizer, blocks, planted[0], planted[0].values)
+
+    fixed = build(SETTINGS)
+    fixed.get_parameter("item_bias.weight").requires_grad_(False)
+    assert found(build(SETTINGS))
+    assert not found(build(SETTINGS), adam=True)
+    assert not found(fixed)
+    assert not found(build(SETTINGS).double())
+    assert not found(build(SETTINGS).to("meta"))
+    monkeypatch.setattr(compiled, "_kernel", lambda: None)
+    assert not found(build(SETTINGS))
 
 
 def test_training_imports_numba_only_to_use_it(pytestconfig: pytest.Config) -> None:

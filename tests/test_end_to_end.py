@@ -64,7 +64,10 @@ def test_each_training_is_one_run_with_its_scores_and_figures(made: Project) -> 
         assert run.info.status == "FINISHED"
         assert run.data.metrics["rmse"] == metrics[model]["rmse"]
         assert run.data.metrics["rmse_low"] < metrics[model]["rmse"] < run.data.metrics["rmse_high"]
-        assert len(store.get_metric_history(run.info.run_id, "loss/valid")) == 2
+        for name in ("loss/train", "loss/valid", "seconds_per_epoch"):
+            history = store.get_metric_history(run.info.run_id, name)
+            assert [metric.step for metric in history] == [1, 2]
+            assert min(metric.value for metric in history) > 0
         root = {file.path for file in store.list_artifacts(run.info.run_id)}
         best = {"mlflow_model"} if model == champion else set()
         assert root == {"images", "model", "predicted_vs_observed.png", "report"} | best

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +17,14 @@ from cf.training.checkpoint import ModelSpec
 from cf.training.fast_gradients import fast_gradients
 from cf.training.fit import fit
 from cf.training.optim import RowwiseAdagrad
+from tests.devices import GPU, SimulatedGpu
 
 RANGE = [-0.5, 0.5]
 MODELS = {
     "dot": {},
     "dotbias": {},
     "dotbias of one factor": {"n_factors": 1},
-    "dotbias_ensemble": {"n_members": 3},
+    "dotbias_ensemble": {"n_members": 2},
     "dotbias_ensemble with offsets": {"n_members": 3, "offset_damping": 5.0},
     "dotbias_ensemble of one": {"n_members": 1, "n_factors": 1},
     "embnet": {"n_hidden": 3, "dropout": [0.0, 0.0], "range_margin": 0.5},
@@ -102,8 +104,13 @@ def test_gradients_equal_autograds(name: str, numba: bool, monkeypatch: pytest.M
     assert n_reached
 
 
+@pytest.mark.parametrize("numba", [True, False])
 @pytest.mark.parametrize("name", [*MODELS, "unusual"])
-def test_rows_looked_up_are_those_with_a_gradient(name: str) -> None:
+def test_rows_looked_up_are_those_with_a_gradient(
+    name: str, numba: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not numba:
+        monkeypatch.setattr(fast, "batch_kernel", lambda: None)
     model = build(name)
     n_known = 0
     with fast_gradients(model) as rows_looked_up:
@@ -121,6 +128,12 @@ def test_rows_looked_up_are_those_with_a_gradient(name: str) -> None:
     model.zero_grad()
     backward(model, [batch(5)])  # by autograd: gradients as large as the tables
     assert all(rows_looked_up(weight) is None for weight in model.parameters())
+
+
+def test_rows_are_told_apart_where_that_costs_no_waiting() -> None:
+    assert fast.distinct(torch.tensor([3, 1, 3])).tolist() == [1, 3]
+    with SimulatedGpu():
+        assert fast.distinct(torch.tensor([3, 1, 3]).to(GPU)).tolist() == [3, 1, 3]
 
 
 def test_nothing_of_it_is_left_after_the_block() -> None:
@@ -149,11 +162,78 @@ def test_a_subclass_computes_its_own_loss() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_closed_form_holds_and_nothing_is_left_of_the_comparison(name: str) -> None:
     model, state = build(name), torch.get_rng_state()
-    assert fast.closed_form_holds(model, batch(5))
+    given = batch(5)
+    drawn = torch.get_rng_state()
+    assert not torch.equal(drawn, state)
+    assert fast.closed_form_holds(model, given)
+    assert torch.equal(torch.get_rng_state(), drawn)
     assert all(parameter.grad is None for parameter in model.parameters())
-    torch.manual_seed(0)
-    build(name)
+    twin = build(name)
     assert torch.equal(torch.get_rng_state(), state)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, twin.state_dict()[key]), key
+
+
+def test_a_closed_form_holds_where_all_weights_are_zero() -> None:
+    model = build("dotbias")
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    assert fast.closed_form_holds(model, batch(5))
+    assert not any(parameter.any() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("edit", "holds"),
+    [
+        (lambda x: x * (1 + 3e-6), True),
+        (lambda x: x * (1 + 1e-3), False),
+        (lambda x: torch.where(x > 3.5, x * (1 + 2e-4), x), True),  # of large weights alone
+        (lambda x: torch.where(x > 3.5, x * (1 + 1e-1), x), False),
+    ],
+)
+def test_a_closed_form_is_compared_to_what_rounding_leaves(
+    edit: Callable[[Tensor], Tensor], holds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build("dotbias")
+    kind, forward = type(model), type(model).forward
+    users, items = torch.arange(40) % 7, torch.arange(40) % 9
+    for parameter in model.parameters():
+        parameter.data.mul_(0.1)
+    assert model(users, items).max() < 3.5
+    monkeypatch.setattr(kind, "forward", lambda self, *pair: edit(forward(self, *pair)))
+    assert fast.closed_form_holds(model, (users, items, torch.full((40,), 2.0))) == holds
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"padding_idx": 0}, {"max_norm": 1.0}, {"scale_grad_by_freq": True}, {"sparse": True}],
+)
+def test_tables_with_an_option_or_fixed_are_left_to_pytorch(options: dict[str, Any]) -> None:
+    model = build("dotbias")
+    plain = len(fast.tables_of(model))
+    model.extra = nn.Embedding(3, 2)
+    assert [table.module for table in fast.tables_of(model)][plain:] == [model.extra]
+    model.extra.requires_grad_(False)
+    assert len(fast.tables_of(model)) == plain
+    model.extra = nn.Embedding(3, 2, **options)
+    assert len(fast.tables_of(model)) == plain
+    model.extra = type("Mine", (nn.Embedding,), {})(3, 2)
+    assert len(fast.tables_of(model)) == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("dot", False), ("dotbias", True), ("embnet", False), ("unusual", False)]
+)
+def test_in_64_bits_only_pytorchs_operators_have_a_closed_form(name: str, known: bool) -> None:
+    pytest.importorskip("numba")
+    for model, expected in ((build(name), name != "unusual"), (build(name).double(), known)):
+        with fast_gradients(model):
+            assert ("loss" in vars(model)) == expected
+        with fast_gradients(model, closed_form=False):
+            assert "loss" not in vars(model)
+        next(model.parameters()).requires_grad_(False)
+        with fast_gradients(model):
+            assert "loss" not in vars(model)
 
 
 @pytest.mark.parametrize("edit", EDITS)
@@ -180,6 +260,28 @@ def test_a_model_whose_file_was_edited_is_trained_as_edited(
         trained.append(model.state_dict())
     for key, value in trained[0].items():
         assert torch.equal(value, trained[1][key]), key
+
+
+@pytest.mark.parametrize("name", ["dot", "dotbias", "embnet"])
+def test_steps_are_of_the_closed_form_where_it_holds(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the model itself computes no more than the two losses that are compared."""
+    pytest.importorskip("numba")
+    model, computed = build(name), list[int]()
+    forward = type(model).forward
+
+    def counted(self: base.Model, users: Tensor, items: Tensor) -> Tensor:
+        if self.training:
+            computed.append(len(users))
+        return forward(self, users, items)
+
+    monkeypatch.setattr(type(model), "forward", counted)
+    users, items, ratings = (each.numpy() for each in batch(300))
+    train = Ratings(users, items, ratings, None, np.arange(300))
+    schedule = Schedule(n_epochs=[2], learning_rate=0.01, anneal="none")
+    list(fit(model, train, train, torch.optim.SGD(model.parameters()), schedule, batch_size=8))
+    assert computed == [256, 256]
 
 
 def test_compiled_epochs_are_of_models_whose_closed_form_holds(

@@ -1,5 +1,8 @@
 import re
+import time
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from cf.core.errors import InputError
 from cf.core.ratings import Ratings
 from cf.models import base
 from cf.training import device, optim
+from cf.training import fit as loop
 from cf.training.checkpoint import ModelSpec
 from cf.training.fit import EpochResult, compare_with_mean, fit, learning_rates
 
@@ -109,12 +113,75 @@ def test_every_rating_is_seen_once_an_epoch(planted: Pair) -> None:
     assert set(seen[:-1]) <= {64, len(planted[0]) % 64}
 
 
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_the_seconds_of_an_epoch_are_those_of_its_steps_and_not_of_what_is_between(
+    batch_size: int, planted: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step, or a block of them, takes a second here, predicting a minute, recording an hour."""
+    clock, seen = [1000.0], list[int]()
+
+    def predict(*given: Any) -> Any:
+        clock[0] += 60
+        return base.predict(*given)
+
+    def on_batch(n_ratings: int) -> None:
+        clock[0] += 1
+        seen.append(n_ratings)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(loop, "predict", predict)
+    device.prepare(torch.device("cpu"), n_threads=1, seed=0)
+    model = dotbias()
+    optimizer = optim.build(config.RowwiseAdagrad(name="rowwise_adagrad", weight_decay=0), model, 1)
+    for epoch in fit(model, *planted, optimizer, schedule(), batch_size, on_batch):
+        assert epoch.seconds == len(seen) > 0
+        assert epoch.metrics()["seconds_per_epoch"] == epoch.seconds
+        seen.clear()
+        clock[0] += 3600
+
+
+def test_an_epochs_numbers_have_the_names_of_every_models_history() -> None:
+    assert EpochResult(3, 0.5, 0.75, 0.125, seconds=2.0).metrics() == {
+        "loss/train": 0.5,
+        "loss/valid": 0.75,
+        "learning_rate": 0.125,
+        "seconds_per_epoch": 2.0,
+    }
+
+
 def test_divergence_says_what_to_do(planted: Pair) -> None:
     settings = {"name": "dot", "n_factors": 3, "init_range": [0.0, 1.0]}
-    model = ModelSpec(settings, 60, 80, (0.5, 5.0)).build("test")
-    optimizer = optim.SGD(model.parameters(), momentum=0.9, weight_decay=0.0)
-    with pytest.raises(InputError, match=r"diverged: in epoch 1 .* Lower the learning_rate"):
-        list(fit(model, *planted, optimizer, schedule(1, rate=1e6), batch_size=64))
+    for valid in (planted[1], planted[1].take(np.arange(0))):
+        model = ModelSpec(settings, 60, 80, (0.5, 5.0)).build("test")
+        optimizer = optim.SGD(model.parameters(), momentum=0.9, weight_decay=0.0)
+        with pytest.raises(InputError) as caught:
+            list(fit(model, planted[0], valid, optimizer, schedule(1, rate=1e6), batch_size=64))
+        assert str(caught.value) == (
+            "training diverged: in epoch 1 the loss is nan on train and nan on held-out rows. "
+            "Lower the learning_rate, or the weight_decay or init_range if these are unusual."
+        )
+
+
+def test_so_do_held_out_ratings_alone(planted: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the last step of an epoch is one too far."""
+    model = dotbias()
+    monkeypatch.setattr(type(model), "after_epoch", lambda self, train: weigh(self, float("nan")))
+    optimizer = optim.SGD(model.parameters(), momentum=0.0, weight_decay=0.0)
+    with pytest.raises(InputError, match=r"the loss is \d\.\d+ on train and nan on held-out rows"):
+        list(fit(model, *planted, optimizer, schedule(1), batch_size=64))
+
+
+def weigh(model: base.Model, weight: float) -> None:
+    for parameter in model.parameters():
+        parameter.data.fill_(weight)
+
+
+def test_an_epoch_has_the_mean_rate_of_its_steps(planted: Pair) -> None:
+    """Of N steps along a whole half cosine, (N + 1) / 2N of the first one; here are 40."""
+    model, cosine = dotbias(), config.Schedule(n_epochs=[1], learning_rate=0.8, anneal="cosine")
+    optimizer = optim.SGD(model.parameters(), momentum=0.0, weight_decay=0.0)
+    (epoch,) = fit(model, *planted, optimizer, cosine, batch_size=64)
+    assert epoch.learning_rate == pytest.approx(0.8 * 41 / 80)
 
 
 class Column(base.Model):
@@ -162,12 +229,43 @@ def test_a_forward_of_another_shape_is_refused_before_training(
     assert not seen
 
 
+def test_the_shape_is_looked_at_in_evaluation_and_without_a_draw() -> None:
+    model, state = dotbias(), torch.get_rng_state()
+    modes: list[bool] = []
+
+    def members(users: Tensor, items: Tensor) -> Tensor:
+        modes.append(model.training)
+        assert not torch.is_grad_enabled()
+        return torch.rand(len(users))
+
+    model.forward = members  # type: ignore[method-assign]
+    loop.check_forward(model, torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.int64))
+    assert modes == [False, False]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_model_elsewhere_is_named_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    indices = torch.arange(3)
+    with pytest.raises(InputError, match=f"^{re.escape(__file__)}: Column.forward: expected"):
+        loop.check_forward(Column(), indices, indices)
+
+
 def test_a_model_that_is_worse_than_the_mean_says_so(planted: Pair) -> None:
     train, valid = planted
     of_mean = float(np.mean((valid.values - train.values.mean()) ** 2))
-    worse = compare_with_mean(EpochResult(1, 0.0, 1.1**2 * of_mean, 0.1, 0.0), train, valid)
-    assert f"{1.1 * of_mean**0.5:.4g}, worse than the {of_mean**0.5:.4g} of the mean" in worse
-    assert not compare_with_mean(EpochResult(1, 0.0, of_mean, 0.1, 0.0), train, valid)
+    worse, not_so_much = (
+        compare_with_mean(EpochResult(1, 0.0, times**2 * of_mean, 0.1, 0.0), train, valid)
+        for times in (1.021, 1.019)
+    )
+    assert worse == (
+        f"the RMSE on held-out ratings is {1.021 * of_mean**0.5:.4g}, worse than the "
+        f"{of_mean**0.5:.4g} of the mean rating alone: too few training ratings a user, or too far "
+        "from the middle of the range."
+    )
+    assert not_so_much == ""
     nothing = valid.take(np.arange(0))
     last = trained((train, nothing))[-1]
     assert np.isnan(last.valid_loss)
@@ -188,7 +286,7 @@ def test_cosine_falls_within_a_phase_and_restarts() -> None:
 
 
 def test_warm_up_runs_the_first_steps_at_a_hundredth() -> None:
-    warm = config.Schedule(n_epochs=[1, 1], learning_rate=2.0, anneal="cosine", warm_up=0.25)
-    first, second = learning_rates(warm, 4)
-    assert first.tolist() == pytest.approx([0.02, 1 + np.sqrt(0.5), 1.0, 1 - np.sqrt(0.5)])
-    assert second[0] == 2.0
+    warm = config.Schedule(n_epochs=[2, 1], learning_rate=2.0, anneal="cosine", warm_up=0.5)
+    first, second, third = learning_rates(warm, 2)
+    assert [*first, *second] == pytest.approx([0.02, 0.02, 1.0, 1 - np.sqrt(0.5)])
+    assert third.tolist() == pytest.approx([2.0, 1.0])

@@ -1,6 +1,7 @@
 """Steps that are repeated as a GPU repeats them, and loops in which nobody waits for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -112,6 +113,17 @@ def test_a_recorded_step_repeated_is_the_ordinary_loop_to_the_bit(
     assert seen == N_EPOCHS * ([BATCH_SIZE] * 5 + [n_left] * (n_left > 0))
 
 
+def test_where_the_memory_is_full_no_step_is_tried_again(planted: Pair) -> None:
+    def refuse(step: graph.Step) -> graph.Step:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    train = planted[0].take(np.arange(5 * BATCH_SIZE))
+    seen: list[int] = []
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+        repeated("dotbias", "adam", train, refuse, seen)
+    assert not seen
+
+
 @pytest.mark.parametrize("n_taken", [0, N_WARM_UP])
 def test_where_nothing_can_be_captured_the_steps_are_ordinary(n_taken: int, planted: Pair) -> None:
     def refuse(step: graph.Step) -> graph.Step:
@@ -121,13 +133,50 @@ def test_where_nothing_can_be_captured_the_steps_are_ordinary(n_taken: int, plan
 
     train = planted[0].take(np.arange(5 * BATCH_SIZE + 17))
     seen: list[int] = []
-    with pytest.warns(UserWarning, match="CUDA cannot capture a step"):
+    expected_warning = (
+        "^CUDA cannot capture a step, so steps take longer: operation not permitted when stream is "
+        "capturing$"
+    )
+    with pytest.warns(UserWarning, match=expected_warning):
         losses, params = repeated("dotbias", "adam", train, refuse, seen)
     expected_losses, expected = ordinary("dotbias", "adam", train)
     assert losses == pytest.approx(expected_losses, rel=1e-14)
     for key, param in params.items():
         assert torch.equal(param, expected[key]), key
     assert seen == N_EPOCHS * ([BATCH_SIZE] * 5 + [17])
+
+
+def test_a_step_is_captured_after_some_on_a_stream_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the calls that PyTorch's documentation asks for, on a machine without a GPU."""
+    calls: list[str] = []
+
+    class Stream:
+        def __init__(self, name: str = "side") -> None:
+            self.name = name
+
+        def wait_stream(self, other: "Stream") -> None:
+            calls.append(f"{self.name} waits for {other.name}")
+
+    class Graph:
+        def replay(self) -> None:
+            calls.append("replay")
+
+    @contextmanager
+    def within(entered: Stream | Graph) -> Iterator[None]:
+        calls.append(f"on {entered.name}" if isinstance(entered, Stream) else "capture")
+        yield
+        calls.append("end")
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream("current"))
+    monkeypatch.setattr(torch.cuda, "stream", within)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", within)
+    graph.cuda_graph(lambda: calls.append("step"))()
+    assert calls == [
+        *("side waits for current", "on side", *["step"] * N_WARM_UP, "end"),
+        *("current waits for side", "capture", "step", "end", "replay"),
+    ]
 
 
 def test_the_stand_in_repeats_what_was_executed_and_no_python() -> None:

@@ -1,5 +1,8 @@
 """The contract of every model, and each model's formula on a case worked out by hand."""
 
+import hashlib
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from cf.models import base
 from cf.training import checkpoint as checkpoints
 from cf.training.checkpoint import ModelSpec
 from cf.training.fast_gradients import fast_gradients
+from cf.training.item_features import item_columns
 from cf.training.optim import Adam
 
 PARAMS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())
@@ -166,7 +170,38 @@ def test_a_checkpoint_gives_the_same_predictions(tmp_path: Path, section: dict[s
     )
 
 
-@pytest.mark.parametrize("damage", ["weights", "settings", "mismatch", "gone"])
+def test_a_checkpoint_has_predictions_of_its_first_to_its_last_pairs(tmp_path: Path) -> None:
+    section = SECTIONS["train_dot"]
+    model, spec = built(section), spec_of(section)
+    weights, settings = checkpoints.save(tmp_path / "m", model, spec)
+    content = json.loads(settings.read_text())
+    kept = content.pop("predictions")
+    assert content == {
+        "model": spec.model,
+        "n_users": 7,
+        "n_items": 9,
+        "rating_range": [1.0, 5.0],
+        "ids_sha256": "",
+        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+    }
+    assert len(kept["users"]) == len(kept["items"]) == 16
+    assert sorted(set(kept["users"])) == list(range(7))
+    assert sorted(set(kept["items"])) == list(range(9))
+    expected = base.predict(model, np.array(kept["users"]), np.array(kept["items"]))
+    assert kept["predicted"] == expected.tolist()
+    model.get_parameter("user_factors.weight").data[6] = np.nan
+    assert "predictions" not in json.loads(checkpoints.save(tmp_path, model, spec)[1].read_text())
+
+
+DAMAGES = {
+    "weights": "weights.safetensors is not what the training has written",
+    "settings": "model.json: Expecting property name .*",
+    "mismatch": ".*\\tsize mismatch for user_factors.weight: .*",
+    "gone": ".* No such file or directory: '.*/m/weights.safetensors'",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
     section = SECTIONS["train_dot"]
     spec = spec_of(section)
@@ -179,9 +214,16 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
         settings.write_text(settings.read_text().replace('"n_users": 7', '"n_users": 8'))
     else:
         weights.unlink()
-    with pytest.raises(
-        InputError, match=r"(?s)m: not a whole checkpoint .* `dvc repro -f train_m`"
-    ):
+    expected = rf"(?s)m: not a whole checkpoint \({DAMAGES[damage]}\)\. .* `dvc repro -f train_m`"
+    with pytest.raises(InputError, match=expected):
+        checkpoints.load(tmp_path / "m")
+
+
+def test_a_checkpoint_of_a_model_that_there_is_not_is_named(tmp_path: Path) -> None:
+    section = SECTIONS["train_dot"]
+    _, settings = checkpoints.save(tmp_path / "m", built(section), spec_of(section))
+    settings.write_text(settings.read_text().replace('"name": "dot"', '"name": "dott"'))
+    with pytest.raises(InputError, match=rf"^{settings}\.name: no model is called 'dott'"):
         checkpoints.load(tmp_path / "m")
 
 
@@ -227,11 +269,26 @@ class KeepsColumns(WithoutColumns):
         super().__init__(config, n_users, n_items, rating_range)
 
 
+class WithoutFeatures(KeepsColumns):
+    """Declares no features, and takes their columns."""
+
+    item_features = ()
+
+
 @pytest.mark.parametrize(
     ("cls", "said"),
     [
-        (WithoutColumns, "expected the arguments config, .*, rating_range, item_columns: too many"),
-        (KeepsColumns, "hand item_columns on to super"),
+        (
+            WithoutColumns,
+            "expected the arguments config, n_users, n_items, rating_range, item_columns: too many "
+            "positional arguments.",
+        ),
+        (
+            WithoutFeatures,
+            "expected the arguments config, n_users, n_items, rating_range: missing a required "
+            "argument: 'columns'.",
+        ),
+        (KeepsColumns, "hand item_columns on to super().__init__, as the last one."),
     ],
 )
 def test_a_model_with_features_takes_their_columns(
@@ -239,16 +296,44 @@ def test_a_model_with_features_takes_their_columns(
 ) -> None:
     monkeypatch.setattr(base, "find", lambda _: cls)
     spec = ModelSpec.from_data({"name": "mine"}, FACTS, ITEMS, "test")
-    with pytest.raises(InputError, match=rf"cf/models/mine.py: {cls.__name__}.__init__: {said}"):
+    with pytest.raises(InputError) as caught:
         spec.build("test")
+    assert str(caught.value) == f"cf/models/mine.py: {cls.__name__}.__init__: {said}"
+
+
+def test_a_feature_that_there_is_not_is_named_with_the_models_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cls = type("Mine", (KeepsColumns,), {"item_features": ("genre",)})
+    monkeypatch.setattr(base, "find", lambda _: cls)
+    with pytest.raises(InputError, match=r"^cf/models/mine\.py: item_features: .* 'genre'"):
+        ModelSpec.from_data({"name": "mine"}, FACTS, ITEMS, "test")
+
+
+def test_the_spec_of_a_model_is_of_the_data() -> None:
+    facts = replace(FACTS, ids_sha256="abc")
+    settings = small_settings(SECTIONS["train_dot"])
+    plain = ModelSpec.from_data(settings, facts, ITEMS, "test")
+    assert plain == ModelSpec(settings, 7, 9, (1.0, 5.0), None, "abc")
+    example = ModelSpec.from_data(small_settings(EXAMPLE), facts, ITEMS, "test")
+    assert example.ids_sha256 == "abc"
+    assert example.item_columns is not None
+    assert torch.equal(example.item_columns, item_columns(ITEMS, ("genres", "year"), "test"))
 
 
 def test_an_unknown_model_lists_those_there_are() -> None:
     context = "params.yaml: train_x.model"
-    with pytest.raises(InputError, match=r"^params.yaml: train_x.model.name: no model is called"):
+    with pytest.raises(InputError) as caught:
         ModelSpec({"name": "dotbia"}, 7, 9, (0.5, 5.0)).build(context)
-    with pytest.raises(InputError, match=r"'dotbia'.*dot, dotbias, dotbias_ensemble, .*embnet"):
-        base.find("dotbia")
+    assert str(caught.value) == (
+        f"{context}.name: no model is called 'dotbia'. Choose one of {', '.join(base.names())}, or "
+        "add cf/models/dotbia.py."
+    )
+    assert {"dot", "dotbias", "dotbias_ensemble", "embnet"} < set(base.names())
+    for section, got in (({}, "None"), ({"name": 3}, "3")):
+        with pytest.raises(InputError) as caught:
+            ModelSpec.from_data(section, FACTS, ITEMS, context)
+        assert str(caught.value) == f"{context}.name: expected a model's name, got {got}."
 
 
 def test_a_file_without_one_model_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -149,6 +149,25 @@ def test_each_parameter_has_its_own_decay() -> None:
     assert_same_steps(optimizer, ours, expected, theirs)
 
 
+@pytest.mark.parametrize("name", ["sgd", "sgd without momentum", "adam", "rowwise_adagrad"])
+def test_no_step_is_taken_until_the_rate_is_set_and_gradients_are_dropped(name: str) -> None:
+    weight = nn.Parameter(torch.ones(3, 2))
+    optimizer = {
+        "sgd": lambda: optim.SGD([weight], 0.9, 0.1),
+        "sgd without momentum": lambda: optim.SGD([weight], 0.0, 0.1),
+        "adam": lambda: optim.Adam([weight], (0.9, 0.99), 0.1),
+        "rowwise_adagrad": lambda: optim.RowwiseAdagrad([weight], 1e-8, 0.1, [weight]),
+    }[name]()
+    weight.grad = torch.ones(3, 2)
+    optimizer.step()
+    assert (weight == 1).all()
+    optimizer.zero_grad()
+    assert weight.grad is None
+    optimizer.param_groups[0]["lr"] = 0.1
+    optimizer.step()
+    assert (weight == 1).all(), "no gradient"
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_parameters_of_a_decay_may_all_be_without_gradients(name: str) -> None:
     reached, left = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from cf.core.ratings import Ratings
-from cf.training.rating_blocks import FEWEST_GROUPS, MOST_GROUPS, RatingBlocks
+from cf.training.checkpoint import ModelSpec
+from cf.training.optim import Adam, RowwiseAdagrad
+from cf.training.rating_blocks import FEWEST_GROUPS, MOST_GROUPS, RatingBlocks, steps_in_blocks
 
 N_USERS, N_ITEMS = 300, 400
 
@@ -36,7 +38,8 @@ def test_an_epoch_has_each_rating_once_in_blocks_of_like_size(ratings: Ratings) 
     assert sizes.sum() == len(ratings)
     assert sizes.max() < 2 * sizes.mean()
     for start, end in pairwise(blocks.starts):  # a user's row is loaded once a block
-        assert (np.diff(ratings.users[blocks.ratings[start:end]]) >= 0).all()
+        rows = blocks.ratings[start:end]
+        assert (np.diff(ratings.users[rows] * len(ratings) + rows) > 0).all()
 
 
 def test_the_blocks_of_a_round_have_no_row_in_common(ratings: Ratings) -> None:
@@ -74,6 +77,60 @@ def test_the_order_is_drawn_anew_each_epoch_from_the_seed(ratings: Ratings) -> N
 def test_larger_tables_have_more_groups(ratings: Ratings) -> None:
     sizes = [blocks_of(ratings, row_bytes=2**power).n_groups for power in (4, 16, 30)]
     assert sizes == [FEWEST_GROUPS, 16, MOST_GROUPS]
+
+
+def test_groups_by_hand() -> None:
+    """64 ratings in 8 groups, of users with 8, 7, 7, ... and of items with one each, as drawn.
+
+    A row is in the group that its first rating is in, where all are laid end to end.
+    """
+    users = np.repeat(np.arange(9), [8, *[7] * 8])
+    ratings = Ratings(users, np.arange(64), np.ones(64, np.float32), None, np.arange(64))
+    torch.manual_seed(3)
+    order = torch.randperm(64).tolist()
+    state = torch.get_rng_state()
+    torch.manual_seed(3)
+    blocks = RatingBlocks(ratings, 9, 64, 4)
+    assert torch.equal(torch.get_rng_state(), state)
+    for block in range(64):
+        for row in blocks.ratings[blocks.starts[block] : blocks.starts[block + 1]]:
+            assert block // 8 == [0, 1, 1, 2, 3, 4, 5, 6, 7][users[row]]
+            assert block % 8 == order.index(row) // 8
+    assert (blocks.starts[0], blocks.starts[-1], len(blocks.starts)) == (0, 64, 65)
+    of_users, of_items = torch.randperm(8), torch.randperm(8)
+    torch.set_rng_state(state)
+    drawn = blocks.draw()
+    for round_ in range(8):
+        for place in range(8):
+            expected = of_users[place] * 8 + of_items[(place + round_) % 8]
+            assert drawn[round_, place] == expected
+    rows, sizes = blocks.in_order(drawn[:2])
+    parts = [blocks.ratings[blocks.starts[b] : blocks.starts[b + 1]] for b in drawn[:2].ravel()]
+    np.testing.assert_array_equal(rows, np.concatenate(parts))
+    assert sizes.tolist() == [len(part) for part in parts]
+
+
+def test_the_blocks_of_a_model_are_as_its_tables_are(planted: tuple[Ratings, Ratings]) -> None:
+    """80 rows of 2¹⁹ bytes are 20 times what a core keeps, which is 32 groups."""
+    settings = {"name": "dot", "n_factors": 2**17, "init_range": [0.0, 0.1]}
+    model = ModelSpec(settings, 60, 80, (0.5, 5.0)).build("test")
+    torch.manual_seed(0)
+    found = RatingBlocks.of(model, planted[0])
+    torch.manual_seed(0)
+    expected = RatingBlocks(planted[0], 60, 80, 2**19)
+    assert found.n_groups == expected.n_groups == 32
+    np.testing.assert_array_equal(found.ratings, expected.ratings)
+
+
+def test_steps_are_in_blocks_for_a_known_model_and_optimizer_a_rating_at_a_time() -> None:
+    settings = {"name": "dot", "n_factors": 2, "init_range": [0.0, 0.1]}
+    model = ModelSpec(settings, 3, 3, (0.5, 5.0)).build("test")
+    adagrad = RowwiseAdagrad(model.parameters(), 1e-8, 0.0, [])
+    assert steps_in_blocks(model, adagrad, 1)
+    assert not steps_in_blocks(model, adagrad, 2)
+    assert not steps_in_blocks(model, Adam(model.parameters(), (0.9, 0.99), 0.0), 1)
+    model.__class__ = type("Mine", (type(model),), {})
+    assert not steps_in_blocks(model, adagrad, 1)
 
 
 @pytest.mark.parametrize("n", [0, 1])

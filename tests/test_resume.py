@@ -1,9 +1,13 @@
 """A training that is interrupted, wherever in an epoch, goes on to the same bits."""
 
+import hashlib
 import signal
 import sys
+import time
+import zlib
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 import cf.models
@@ -246,8 +252,9 @@ def test_a_damaged_state_is_named_and_the_training_begins_anew(
     again = Training("dotbias", "adam", planted, file=file)
     assert len(again.advances) == 120
     assert again.losses() == Training("dotbias", "adam", planted).losses()
-    ResumePoint(file, "here").remove()
-    assert not file.exists()
+    for _ in range(2):
+        ResumePoint(file, "here").remove()
+        assert not file.exists()
     assert ResumePoint(file, "here").note() == ""
 
 
@@ -293,6 +300,84 @@ def test_a_training_is_determined_by_section_device_data_code_and_engine(
     assert len(set(found)) == len(found)
 
 
+def test_a_fingerprint_is_all_of_it_one_below_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    section = config.load(trained.PARAMS, "train_dotbias", config.Training)
+    for name in ("z", "b.py", "a.py"):
+        Path(name).write_text(name)
+    monkeypatch.setattr(torch, "__version__", "2.0")
+    monkeypatch.setattr(resume, "version", {"numba": "0.62"}.__getitem__)
+    given = section, torch.device("cuda", 1), [Path("z")], ["b.*", "a.*"]
+    digests = [hashlib.sha256(name.encode()).hexdigest() for name in ("z", "a.py", "b.py")]
+    expected = [section.model_dump_json(), "cuda:1", "2.0", "0.62", *digests]
+    assert ResumePoint.of("mine", *given).fingerprint.splitlines() == expected
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(resume, "version", missing)
+    assert ResumePoint.of("mine", *given).fingerprint.splitlines()[3] == "no numba"
+
+
+def test_a_state_is_due_after_half_a_minute_of_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    point = ResumePoint(tmp_path / "state", "here", clock=lambda: now[0])
+    for start in (1000.0, 1030.0):
+        now[0] = start + 29.9
+        assert not point.is_due()
+        now[0] = start + 30.0
+        assert point.is_due()
+        point.save({})
+    assert ResumePoint(tmp_path / "state", "here").clock is time.monotonic
+
+
+def test_tensors_are_saved_with_their_names_whatever_their_layout(tmp_path: Path) -> None:
+    file = tmp_path / "state"
+    x, y = torch.arange(6.0).reshape(2, 3).T.requires_grad_(), torch.ones(3, 2)
+    point = ResumePoint(file, "here")
+    point.save({"y": y, "x": x})
+    found = point.load()
+    assert found
+    assert sorted(found) == ["x", "y"]
+    assert torch.equal(found["x"], x)
+    assert torch.equal(found["y"], y)
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    assert metadata["fingerprint"] == "here"
+    checksum = zlib.crc32(
+        y.numpy().data, zlib.crc32(b"y", zlib.crc32(found["x"].numpy().data, zlib.crc32(b"x")))
+    )
+    assert metadata["checksum"] == str(checksum)
+    save_file({"x": found["y"], "y": found["x"]}, file, metadata)
+    assert point.load() is None
+    assert "is damaged" in point.note()
+    save_file(found, file)
+    assert point.note() == "", "nobody's"
+
+
+@pytest.mark.parametrize("place", [CPU, torch.device("cuda", 1)])
+def test_the_random_state_is_of_all_generators_that_are_drawn_from(
+    place: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_gpu = {place: torch.ones(1)}
+
+    def set_state(state: Tensor, device: torch.device) -> None:
+        on_gpu[device] = state
+
+    monkeypatch.setattr(torch.cuda, "get_rng_state", on_gpu.__getitem__)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", set_state)
+    state = resume.random_state(place)
+    drawn, on_gpu[place] = torch.rand(3), torch.zeros(1)
+    resume.set_random_state(state, place)
+    assert torch.equal(torch.rand(3), drawn)
+    assert sorted(state) == ["cpu_generator", "cuda_generator"][: 1 if place == CPU else 2]
+    assert on_gpu[place].item() == (0 if place == CPU else 1)
+
+
 def test_where_no_state_can_be_written_the_message_says_so(planted: Pair, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write .*file/state: Not a directory"):
@@ -302,7 +387,10 @@ def test_where_no_state_can_be_written_the_message_says_so(planted: Pair, tmp_pa
 def test_the_state_of_an_optimizer_of_torchs_is_not_known(planted: Pair, tmp_path: Path) -> None:
     model = ModelSpec.from_data(MODELS["dot"], trained.FACTS, ITEMS, "test").build("test")
     given = model, *planted, torch.optim.Adam(model.parameters()), SCHEDULE, 64
-    with pytest.raises(TypeError, match=r"cf\.training\.optim"):
+    expected = (
+        r"^expected an optimizer of cf\.training\.optim, got <class 'torch\.optim\.adam\.Adam'>\.$"
+    )
+    with pytest.raises(TypeError, match=expected):
         next(loop.fit(*given, resume=ResumePoint(tmp_path / "state", "here")))
 
 

@@ -1,5 +1,7 @@
 """Whole chains, on planted ratings with a known answer."""
 
+import operator
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from benchmarks.rhat import rhat
 from benchmarks.switches import OFF
 from cf.baselines.bias import Bias
 from cf.bayes import gibbs
+from cf.bayes import sample as sampling
 from cf.bayes.sample import Sweep, sample, thinned_indices
 from cf.bayes.side_information import Feature, interaction_feature
 from cf.core.config import Gibbs
@@ -60,6 +63,33 @@ def test_planted_ratings_and_their_noise_are_recovered(planted: Pair) -> None:
     observed = truth + draw.normal(0, noise[users])
     inside = (np.abs(observed - mean.numpy()) < 1.28 * deviation.numpy()).mean()
     assert 0.72 < inside < 0.88  # of 80% intervals
+
+
+def test_the_seconds_of_a_sweep_are_without_validation(
+    planted: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep of a chain takes a second here, its validation a minute."""
+    clock = [1000.0]
+
+    def taking(seconds: float, function: Any) -> Any:
+        def slow(*given: Any, **options: Any) -> Any:
+            clock[0] += seconds
+            return function(*given, **options)
+
+        return slow
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    for seconds, name in ((1, "sweep_or_raise"), (60, "ValidationMonitor.loss")):
+        place = f"cf.bayes.sample.{name}"
+        monkeypatch.setattr(place, taking(seconds, operator.attrgetter(name)(sampling)))
+    _, sweeps = sampled(planted, n_sweeps=3, burn_in=1)
+    assert [sweep.seconds for sweep in sweeps] == [1, 1, 1]
+    assert Sweep(3, 0.5, 0.75, 4.0, seconds=2.0).metrics() == {
+        "loss/train": 0.5,
+        "loss/valid": 0.75,
+        "noise_precision": 4.0,
+        "seconds_per_epoch": 2.0,
+    }
 
 
 def test_a_chain_on_another_scale_answers_on_it(planted: Pair) -> None:
