@@ -29,6 +29,8 @@ def test_own_files_are_those_that_params_name() -> None:
     ingest = {"dataset": "ml-1m", "items": None}
     assert own_files.named({"ingest": ingest, "split": split | {"method": "time"}}) == []
     assert own_files.named({"ingest": None}) == []
+    assert own_files.named({"split": {"method": "file"}, "ingest": {"users": {}}}) == []
+    assert own_files.named({"ingest": {"dataset": 7, "users": "u.csv"}}) == ["u.csv"]
 
 
 @pytest.mark.parametrize(
@@ -53,13 +55,30 @@ def test_a_path_a_folder_and_a_pattern_are_files(
 
 def test_a_whole_path_is_the_same_everywhere(project: Path) -> None:
     assert own_files.untracked([str(project / "mine.csv")]) == []
+    others = [str(project / "mine.csv"), "x" * 300, "~nobody-here/x.csv", "mine.csv"]
+    assert own_files.untracked(others) == ["mine.csv"]
+    assert own_files.untracked(["~/mine.csv"]) == []
 
 
 def test_a_path_out_of_the_project_must_be_whole(project: Path) -> None:
     (project.parent / "out.csv").write_text("u,i,r\n1,2,3\n")
     with pytest.raises(InputError) as caught:
         own_files.untracked(["../out.csv"])
-    assert str(caught.value).endswith(f"State the whole path: {project.parent / 'out.csv'}")
+    assert str(caught.value) == (
+        "params.yaml: ../out.csv: experiments run in a folder of their own, from where this leads "
+        f"elsewhere. State the whole path: {project.parent / 'out.csv'}"
+    )
+    (project / "..x.csv").write_text("u,i,r\n1,2,3\n")
+    assert own_files.untracked(["..x.csv"]) == ["..x.csv"]
+
+
+def test_files_of_a_project_elsewhere_are_named_from_its_root(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.parent)
+    assert own_files.untracked(["mine.csv", "data/own"], project) == [
+        *("data/own/a.csv", "data/own/b.csv", "mine.csv"),
+    ]
 
 
 def test_an_experiments_folder_lacks_what_git_has_not(

@@ -19,15 +19,24 @@ from hypothesis import strategies as st
 
 from cf.core.config import Columns, Ingest, TextLayout
 from cf.core.errors import InputError
-from cf.data import text_file
+from cf.data import table_file, text_file
 from cf.data.datasets import local_files
-from cf.data.ratings_file import read
+from cf.data.ratings_file import has_interactions, read
 from tests.ingest_files import ITEM_DTYPES, RATING_DTYPES, dtypes, tuples
 
 COLUMNS = {"user_id": "u", "item_id": "i", "rating": "r", "timestamp": "t"}
 NO_TIME = {**COLUMNS, "timestamp": None}
 ROWS = [(7, 20, 4.0, 1000), (7, -10, 3.5, 1001), (2**63 - 1, 20, 5.0, 0)]
 TEXT = "u,i,r,t\n7,20,4,1000\n7,-10,3.5,1001\n9223372036854775807,20,5,0\n"
+OF_IDS = (
+    '; if that is a thousands separator, say so: ingest.layout.thousands: "," (or "."); if it is '
+    "part of the ids, null."
+)
+OF_RATINGS = "; if the decimal sign is a comma, say so: ingest.layout.decimal."
+OF_TIMES = (
+    ", or say what times are in (ingest.layout.time_unit) or that there are none: "
+    "ingest.columns.timestamp: null in params.yaml."
+)
 
 
 @pytest.fixture
@@ -153,11 +162,26 @@ def test_packed_files_by_their_content(mine, pack):
     assert rows(mine(pack(TEXT.encode()), "mine.csv")) == ROWS
 
 
-def test_a_zip_of_two(mine, tmp_path):
-    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
-        for name in ("a.csv", "b.csv"):
-            archive.writestr(name, TEXT)
-    assert "expected one file in the zip, got 2: a.csv, b.csv" in message_of(tmp_path / "two.zip")
+@pytest.mark.parametrize(
+    ("n", "got"), [(0, "0"), (2, "2: 0.csv, 1.csv"), (7, "7: 0.csv, 1.csv, 2.csv, 3.csv, 4.csv")]
+)
+def test_a_zip_of_none_or_several(tmp_path, n, got):
+    path = tmp_path / "some.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.mkdir("folder")
+        for at in range(n):
+            archive.writestr(f"{at}.csv", TEXT)
+    assert message_of(path) == (
+        f"{path}: expected one file in the zip, got {got}. Unpack it, and give the file."
+    )
+
+
+def test_a_zip_of_one_beside_folders_and_what_macos_adds(tmp_path):
+    with zipfile.ZipFile(tmp_path / "one.zip", "w") as archive:
+        archive.mkdir("folder")
+        archive.writestr("__MACOSX/folder/._mine.csv", "x")
+        archive.writestr("folder/mine.csv", TEXT)
+    assert rows(tmp_path / "one.zip") == ROWS
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zipped])
@@ -172,20 +196,62 @@ def test_a_folder_and_a_pattern(mine, tmp_path):
     mine(gzip.compress(b"i,u,t,r\n-10,7,1001,3.5\n"), "b.csv.gz")
     mine("not a table", "notes.md")
     assert rows(tmp_path) == rows(f"{tmp_path}/*.csv*") == ROWS[:2]
-    mine("u,i,r\n1,2,3\n", "c.csv")
-    assert "c.csv: no column 't'" in message_of(tmp_path)
+    path = mine("u,i,r\n1,2,3\n", "c.csv")
+    assert message_of(tmp_path) == (
+        f"{path}: no column 't' for timestamp, got ['u', 'i', 'r']. Name the column in "
+        "params.yaml: ingest.columns.timestamp (null if there is none)."
+    )
     mine("u,i,r,t\n7,20,4,1000\n", "c.csv")
-    assert "c.csv line 2: a user may rate an item once" in message_of(tmp_path)
+    assert message_of(tmp_path).startswith(
+        f"{tmp_path}, c.csv line 2: a user may rate an item once, got user_id 7, item_id 20, "
+        "rating 4 though a.csv line 2 has user_id 7, item_id 20, rating 4 (one such row). "
+    )
 
 
 def test_lines_of_json(mine):
     entries = [dict(zip("uirt", row, strict=True), note={"a": [1]}) for row in ROWS]
     lines = "\n".join(map(json.dumps, entries))
     assert rows(mine(lines + "\n")) == rows(mine(json.dumps(entries))) == ROWS
-    assert "line 3: expected an object of JSON" in message_of(mine(lines.replace("5.0", "5.0.0")))
-    assert "line 2, column r: expected a value, got None" in message_of(
-        mine(lines.replace('"r": 3.5, ', ""))
+    path = mine(lines.replace("5.0", "5.0.0"))
+    assert message_of(path) == (
+        f"{path}, line 3: expected an object of JSON: Expecting ',' delimiter: line 1 column 45 "
+        "(char 44). Correct or remove the line."
     )
+    for content, unit in ((lines, "line"), (json.dumps(entries), "entry")):
+        assert message_of(mine(content.replace('"r": 3.5, ', ""))) == (
+            f"{path}, {unit} 2, column r: expected a value, got None. Correct or remove the {unit}"
+            + OF_RATINGS
+        )
+    mine(json.dumps(entries).replace("5.0", "5.0.0"))
+    assert message_of(path) == (
+        f"{path}: expected an object of JSON: Expecting ',' delimiter: line 1 column 167 (char "
+        "166)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "problem"),
+    [
+        ('[{"u": 1, "i": 2, "r": 3, "t": 4},\n\n7]', "entry 2", "got 7"),
+        ('{"u": 1, "i": 2, "r": 3, "t": 4}\n\n7', "line 3", "got 7"),
+        (f'["{"x" * 99}"]', "entry 1", f"got {'x' * 80}"),
+        ('{"u": 1, "u": 2, "i": 2, "r": 3, "t": 4}', "line 1", "a key occurs twice"),
+    ],
+)
+def test_what_is_no_object_of_json(mine, content, place, problem):
+    path = mine(content)
+    assert message_of(path) == (
+        f"{path}, {place}: expected an object of JSON: {problem}. Correct or remove the "
+        f"{place.split()[0]}."
+    )
+
+
+def test_json_of_nothing(mine):
+    for content in ("[]", "{}", "[{}]"):
+        path = mine(content)
+        assert message_of(path) == (
+            f"{path}: has no columns. Expected rows of users, items and ratings."
+        )
 
 
 def test_json_ids_keep_their_digits(mine):
@@ -224,9 +290,9 @@ def test_ids_of_other_types_in_parquet(parquet):
 @pytest.mark.parametrize("sign", [",", "."])
 def test_signs_between_thousands_are_refused_unless_stated(mine, sign):
     path = mine(f'u,i,r,t\n1,"1{sign}027",3,4\n1,"999",4,5\n')
-    message = message_of(path)
-    assert f"column i: expected ids, got numbers such as 1{sign}027" in message
-    assert "ingest.layout.thousands" in message
+    assert message_of(path) == (
+        f"{path}, column i: expected ids, got numbers such as 1{sign}027. Convert it{OF_IDS}"
+    )
     assert [row[1] for row in rows(path, layout={"thousands": sign})] == [1027, 999]
     kept = [row[1] for row in rows(path, layout={"thousands": None})]
     assert kept == [f"1{sign}027", "999"]
@@ -234,9 +300,11 @@ def test_signs_between_thousands_are_refused_unless_stated(mine, sign):
 
 def test_a_decimal_comma_is_refused_unless_stated(mine):
     path = mine("u;i;r;t\n1;2;4,5;4\n1;3;2;4\n")
-    assert "ingest.layout.decimal" in message_of(path)
+    said = f"{path}, line 2, column r: expected a number, got '4,5'. Correct or remove the line"
+    assert message_of(path) == said + OF_RATINGS
     assert [row[2] for row in rows(path, layout={"decimal": ","})] == [4.5, 2.0]
-    assert "'4.5'" in message_of(mine("u;i;r;t\n1;2;4.5;4\n"), layout={"decimal": ","})
+    message = message_of(mine("u;i;r;t\n1;2;4.5;4\n"), layout={"decimal": ","})
+    assert message == said.replace("4,5", "4.5") + OF_RATINGS
 
 
 WHEN = 1_588_327_200  # 2020-05-01T10:00:00Z
@@ -271,22 +339,49 @@ def test_dates(mine, given, day):
 )
 def test_times_in_no_unit_are_refused_unless_stated(mine, given):
     path = mine(f"u,i,r,t\n1,2,3,{given[0]}\n1,3,4,{given[1]}\n")
-    message = message_of(path)
-    assert f"{path}, column t: " in message
-    assert "are no times in s, ms, us or ns since 1970" in message
-    assert "ingest.layout.time_unit" in message
+    ends = " to ".join(sorted(given, key=int))
+    assert message_of(path) == (
+        f"{path}, column t: {ends} are no times in s, ms, us or ns since 1970. Convert it{OF_TIMES}"
+    )
     assert rows(path, layout={"time_unit": "s"})[0][3] == int(given[0])
 
 
 def test_a_stated_pattern_of_dates(mine):
     path = mine("u,i,r,t\n1,2,3,01.05.2020\n1,3,4,02.05.2020\n")
-    assert "column t: expected a date" in message_of(path)
+    assert message_of(path) == (
+        f"{path}, line 2, column t: expected a date, as all are, got '01.05.2020'. Correct or "
+        f"remove the line{OF_TIMES}"
+    )
     assert rows(path, layout={"time_unit": "%d.%m.%Y"})[0][3] == 18383 * 86400
 
 
 def test_numbers_and_dates_in_one_column(mine):
-    message = message_of(mine("u,i,r,t\n1,2,3,5\n1,3,4,2020-05-01\n"))
-    assert "line 3, column t: expected whole seconds since 1970, got '2020-05-01'" in message
+    path = mine("u,i,r,t\n1,2,3,5\n1,3,4,2020-05-01\n")
+    wrong = f"Correct or remove the line{OF_TIMES}"
+    assert message_of(path) == (
+        f"{path}, line 3, column t: expected whole seconds since 1970, got '2020-05-01'. {wrong}"
+    )
+    mine("u,i,r,t\n1,2,3,2020-05-01\n1,3,4,5\n")
+    assert message_of(path) == (
+        f"{path}, line 3, column t: expected a date, as all are, got '5'. {wrong}"
+    )
+
+
+def test_numbers_and_dates_in_two_files(mine, tmp_path):
+    mine("u,i,r,t\n1,2,3,1588327200\n", "a.csv")
+    path = mine("u,i,r,t\n1,3,4,2020-05-01\n", "b.csv")
+    assert message_of(f"{tmp_path}/*.csv") == (
+        f"{path}, line 2, column t: expected a number, or a date, as in the rows before, got "
+        f"'2020-05-01'. Correct or remove the line{OF_TIMES}"
+    )
+
+
+def test_dates_of_no_century_that_has_films(mine):
+    path = mine("u,i,r,t\n1,2,3,2020-05-01\n1,3,4,1850-05-01\n")
+    assert message_of(path) == (
+        f"{path}, column t: expected dates from 1900 to 2100, got 1850-05-01 to 2020-05-01. "
+        f"Convert it{OF_TIMES}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -424,17 +519,144 @@ def test_a_missing_column(mine):
 
 def test_a_missing_timestamp_may_be_null(mine, parquet):
     for path in (mine("u,i,r\n1,2,3\n"), parquet(u=[1], i=[2], r=[3.0])):
-        assert "ingest.columns.timestamp (null if there is none)" in message_of(path)
+        assert message_of(path) == (
+            f"{path}: no column 't' for timestamp, got ['u', 'i', 'r']. Name the column in "
+            "params.yaml: ingest.columns.timestamp (null if there is none)."
+        )
+        assert message_of(path, {**NO_TIME, "rating": "x"}).endswith(
+            "ingest.columns.rating (null if there is none)."
+        )
+
+
+READ_AS = "text in utf-8, fields separated by commas, without quotes; "
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "found", "advice"),
+    [
+        (
+            "u,i\n1,2\n",
+            "user_id",
+            f"among ['u', 'i'] ({READ_AS}the names of the columns are in the file; the first row "
+            "is ['1', '2'])",
+            " (one person's own ratings have none: cf needs several people); or let `cf inspect "
+            "FILE --user NAME` do it.",
+        ),
+        (
+            "user,y\n1,2\n",
+            "item_id",
+            f"among ['user', 'y'] ({READ_AS}the names of the columns are in the file; the first "
+            "row is ['1', '2'])",
+            "; or let `cf inspect FILE --item NAME` do it.",
+        ),
+        (
+            "x,y,z\na,b,c\n",
+            "rating",
+            f"among ['1', '2', '3'] ({READ_AS}no names: columns are 1, 2, …; the first row is "
+            "['x', 'y', 'z'])",
+            ", or null if rows are interactions without ratings; or let `cf inspect FILE --rating "
+            "NAME` do it.",
+        ),
+        (
+            "user,y\n",
+            "item_id",
+            f"among ['user', 'y'] ({READ_AS}the names of the columns are in the file)",
+            "; or let `cf inspect FILE --item NAME` do it.",
+        ),
+    ],
+)
+def test_a_column_that_is_not_recognized(mine, content, key, found, advice):
+    path = mine(content)
+    assert message_of(path, {}) == (
+        f"{path}: no column was recognized as {key} {found}. Name it in params.yaml: "
+        f"ingest.columns.{key}{advice}"
+    )
+
+
+def test_ratings_that_are_stated_to_be_there_are_needed(mine):
+    path = mine("user,item\n1,2\n1,3\n")
+    assert ratings_of(path, {}, rating_range="auto").implicit
+    assert message_of(path, {}, feedback="explicit").startswith(
+        f"{path}: no column was recognized as rating among ['user', 'item']"
+    )
+
+
+@pytest.mark.parametrize("n", [11, 12])
+def test_a_matrix_of_users_and_items(mine, n):
+    path = mine(f"{','.join(f'item{at}' for at in range(n))}\n" + f"{'3,' * (n - 1)}4\n" * 2)
+    assert (
+        message_of(path, {})
+        == (
+            f"{path}: has {n} columns of numbers, as a matrix of users and items has. cf needs a "
+            "row for each rating, with the user, the item and the rating: pandas' DataFrame.melt "
+            "makes them of it. If it has them, name these columns in params.yaml: ingest.columns."
+        )
+    ) == (n == 12)
+    if n == 12:
+        assert "matrix" in message_of(path, {"user_id": "item0"})
+        stated = {"user_id": "item0", "item_id": "item1", "rating": "item2", "timestamp": None}
+        assert "a user may rate an item once" in message_of(path, stated)
+
+
+def test_interactions_are_told_by_a_look(mine):
+    def implicit(content, **settings):
+        stated = Ingest(dataset="mine.csv", fallback=None, **settings)
+        return has_interactions([mine(content)], stated)
+
+    assert implicit("user,item\n1,2\n")
+    assert implicit("user,item,plays\n1,2,3\n")
+    assert not implicit("user,item,rating\n1,2,3\n")
+    assert not implicit("user,item,plays\n1,2,3\n", feedback="explicit")
+    assert implicit("user,item,rating\n1,2,3\n", feedback="implicit")
+    assert implicit("user+item+plays\n1+2+3\n", layout=TextLayout(delimiter="+"))
+
+
+def test_blocks_of_some_columns(mine):
+    path = mine("u,i,r\n1,2,3\n4,5,6\n")
+    table = table_file.open_table(path, TextLayout())
+    (block,) = table_file.read_blocks(table, ["r", "u"])
+    assert [column.to_pylist() for column in block] == [["3", "6"], ["1", "4"]]
+    path.write_text("u,i,r\n1,2,3\n4,5\n")
+    with pytest.raises(InputError) as caught:
+        list(table_file.read_blocks(table, ["r", "u"]))
+    assert str(caught.value) == (
+        f"{path}, line 3: expected 3 fields as in other lines, got 2. Correct or remove the line."
+    )
+
+
+def test_files_with_other_columns(mine, tmp_path):
+    first = mine("user,item,rating\n7,20,4\n", "a.csv")
+    path = mine("user,item,score\n7,21,4\n", "b.csv")
+    both = f"{tmp_path}/*.csv"
+    assert message_of(both, {}) == (
+        f"{path}: no column 'rating', which {first} has. All files need the same columns."
+    )
+    mine("item,user,x,rating\n20,8,y,5\n", "b.csv")
+    assert rows(both, {}) == [(7, 20, 4.0), (8, 20, 5.0)]
+    numbers = "1,101,4.5\n2,102,3.5\n3,101,2.5\n"
+    other = (
+        f"{path}: its columns, which have no names, are not those of {first}. All files need the "
+        "same columns; or state ingest.columns in params.yaml."
+    )
+    mine(numbers, "a.csv")
+    mine("101,4.5,1\n102,3.5,2\n101,2.5,3\n", "b.csv")
+    assert message_of(both, {}) == other
+    mine("4,101,4.5,x\n5,102,3.5,x\n6,101,2.5,x\n", "b.csv")
+    assert message_of(both, {}) == other
+    mine("4,101,4.5\n5,102,3.5\n", "b.csv")
+    assert len(rows(both, {})) == 5
 
 
 def test_a_column_that_occurs_twice(mine):
-    assert "more than one column is called 'u'" in message_of(mine("u,i,r,t,u\n1,2,3,4,5\n"))
+    path = mine("u,i,r,t,u\n1,2,3,4,5\n")
+    assert message_of(path) == f"{path}: more than one column is called 'u'. Rename one."
 
 
 def test_one_column_for_two_things(mine):
     columns = {**NO_TIME, "item_id": "u"}
-    assert "params.yaml: ingest.columns: expected a different column" in message_of(
-        mine(TEXT), columns
+    assert message_of(mine(TEXT), columns) == (
+        "params.yaml: ingest.columns: expected a different column for each, got {'user_id': 'u', "
+        "'item_id': 'u', 'rating': 'r'}."
     )
 
 
@@ -451,8 +673,10 @@ def test_one_column_for_two_things(mine):
 def test_a_wrong_value_is_refused_with_its_line(mine, line, place, expected, got):
     path = mine(f'u,i,r,t\n\n5,6,"3",\n5,7,3,"4"\n{line}\n7,8,3,4\n'.replace('"3",', "3,4"))
     message = message_of(path)
-    assert message.startswith(f"{path}, line 5{', ' if place else ''}{place}: expected {expected}")
-    assert f"got {got}. Correct or remove the line" in message
+    assert message == (
+        f"{path}, line 5{', ' if place else ''}{place}: expected {expected}, got {got}. Correct or "
+        f"remove the line{OF_RATINGS if place else '.'}"
+    )
 
 
 def test_lines_are_counted_as_an_editor_does(mine):
@@ -478,22 +702,28 @@ def test_a_rating_that_cannot_be_used_is_refused_with_its_line(mine, line, what)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"PK\x03\x04\0\0", "cannot be unpacked"),
-        (b"\x89PNG\r\n\0", "is not text, nor a Parquet file"),
-        (b"PAR1", "cannot be read"),
-        (b"PAR1" + b"\0" * 50 + b"PAR1", "cannot be read"),
-        (b"text", "no column 'u'"),
+        (b"PK\x03\x04\0\0", "cannot be unpacked (File is not a zip file). Is it whole?"),
+        (b"\x89PNG\r\n\0", "is not text, nor a Parquet file."),
+        (b"PAR1", "cannot be read (Parquet file size is 4 bytes"),
+        (b"PAR1" + b"\0" * 50 + b"PAR1", "cannot be read (Couldn't deserialize thrift"),
+        (b"text", "no column 'u' for user_id, got ['text']. Name the column in params.yaml: "),
     ],
 )
 def test_what_is_no_table(mine, content, said):
     path = mine(content, "mine.parquet")
-    assert message_of(path).startswith(f"{path}: {said}")
+    message = message_of(path)
+    assert message.startswith(f"{path}: {said}")
+    assert message.endswith("Is it whole?") == ("cannot be" in said)
 
 
 def test_a_workbook(tmp_path):
-    with zipfile.ZipFile(tmp_path / "mine.xlsx", "w") as archive:
+    path = tmp_path / "mine.xlsx"
+    with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("xl/workbook.xml", "")
-    assert "is an Excel workbook. Save the sheet as CSV" in message_of(tmp_path / "mine.xlsx")
+        archive.writestr("xl/worksheets/sheet1.xml", "")
+    assert message_of(path) == (
+        f"{path}: is an Excel workbook. Save the sheet as CSV, and give that."
+    )
 
 
 def test_a_huge_field(mine):
@@ -516,16 +746,26 @@ def test_parquet_of_other_types(parquet):
 @pytest.mark.parametrize(
     ("changes", "column", "expected", "got"),
     [
-        ({"r": ["1", "2", "good"]}, "r", "a number", "'good'"),
-        ({"t": ["1", "2", "soon"]}, "t", "whole seconds since 1970", "'soon'"),
-        ({"u": ["a", "b", ""]}, "u", "a value", "''"),
+        ({"r": ["1", "2", "good"]}, "r", "a number", "'good'. "),
+        ({"t": ["1", "2", "soon"]}, "t", "whole seconds since 1970", "'soon'. "),
+        ({"u": ["a", "b", ""]}, "u", "a value", "''. "),
+        ({"u": ["a", "b", "c\0" + "d" * 99]}, "u", "text without NUL", f"'c\\x00{'d' * 78}'. "),
+        ({"i": ["a", "b", "[1]"]}, "i", "an id", "'[1]'. "),
+        ({"r": [1.0, 2.0, None]}, "r", "a value", "None. "),
+        (
+            {"r": pa.array([b"1", b"2", b"\xff"], pa.binary()).view(pa.string())},
+            *("r", "a number", "'a value of the type string'. "),
+        ),
     ],
 )
 def test_a_wrong_value_in_parquet_is_refused_with_its_row(parquet, changes, column, expected, got):
     path = parquet(**{"u": [1, 2, 3], "i": [1, 2, 3], "r": [1, 2, 3], "t": [1, 2, 3]} | changes)
     message = message_of(path)
-    assert message.startswith(f"{path}, row 3, column {column}: expected {expected}, got {got}.")
-    assert "Correct or remove the row" in message
+    hint = {"r": OF_RATINGS, "t": OF_TIMES}.get(column, OF_IDS)
+    assert message == (
+        f"{path}, row 3, column {column}: expected {expected}, got {got}Correct or remove the row"
+        f"{hint}"
+    )
 
 
 def test_a_rating_in_parquet_that_cannot_be_used_is_refused_with_its_row(parquet):
@@ -552,11 +792,16 @@ def test_a_word_is_no_time(mine, when):
         ('"a\nb",2,3', "column u has a line end in it"),
         ('"a\rb",2,3', "column u has a line end in it"),
         ("a\rb,2,3", "there is a carriage return inside the line"),
+        (
+            '9,2,3\n"a,2,3\n"b",2,3',
+            'a field opens with " and goes on over lines that look like rows',
+        ),
     ],
 )
 def test_quotes_and_line_ends_in_wrong_places(mine, line, problem):
     path = mine(f"u,i,r\n5,6,1\n{line}\n7,8,2\n")
-    assert f"line 3: {problem}" in message_of(path, NO_TIME)
+    n = 3 + line.startswith("9")
+    assert message_of(path, NO_TIME) == f"{path}, line {n}: {problem}. Correct or remove the line."
 
 
 def test_a_quote_within_a_field_is_part_of_it(mine):
@@ -600,10 +845,15 @@ def test_columns_that_are_numbered_by_pandas(mine):
 
 def test_a_damaged_encoding_is_refused_with_its_line(mine):
     content = "u,i,r\ncafé,1,2\nnaïve,2,3\nöl,3,4\n".encode()
-    assert "line 4: is not UTF-8, as other lines are" in message_of(
-        mine(content.replace("ö".encode(), b"\xc3")), NO_TIME
+    path = mine(content.replace("ö".encode(), b"\xc3"))
+    assert message_of(path, NO_TIME) == (
+        f"{path}, line 4: is not UTF-8, as other lines are. State the encoding, or correct it. "
+        "Correct or remove the line."
     )
-    assert "cannot be read" in message_of(mine("u,i,r\n1,2,3\n".encode("utf-16")[:-1]), NO_TIME)
+    assert message_of(mine("u,i,r\n1,2,3\n".encode("utf-16")[:-1]), NO_TIME) == (
+        f"{path}: cannot be read ('utf-16-le' codec can't decode byte 0x0a in position 0: "
+        "truncated data). Is it whole?"
+    )
     windows = "u,i,r\n€uro,1,2\n".encode("cp1252")
     assert rows(mine(windows), NO_TIME) == [("€uro", 1, 2.0)]
 
@@ -612,7 +862,10 @@ def test_a_first_row_that_is_very_long(mine):
     content = f"u,i,r,note\n1,2,3,{'long ' * 100_000}\n1,3,4,\n"
     assert rows(mine(content), NO_TIME) == [(1, 2, 3.0), (1, 3, 4.0)]
     path = mine("u" * (40 << 20))
-    assert "line 1: has more than 32 MB. Expected a row in each line" in message_of(path)
+    assert message_of(path) == (
+        f"{path}, line 1: has more than 32 MB. Expected a row in each line. Correct or remove the "
+        "line."
+    )
 
 
 def test_json_lines_in_any_package_and_ids_in_braces(mine):
@@ -638,11 +891,15 @@ def test_what_cannot_be_unpacked(mine, tmp_path):
     content = bytearray(zipped(TEXT))
     content[6] |= 1  # encrypted
     content[content.index(b"PK\1\2") + 8] |= 1
-    assert "cannot be unpacked" in message_of(mine(bytes(content)))
+    path = mine(bytes(content))
+    assert message_of(path) == (
+        f"{path}: cannot be unpacked (File 'inner.csv' is encrypted, password required for "
+        "extraction). Is it whole?"
+    )
     archive = tmp_path / "mine.tar"
     with tarfile.open(archive, "w") as file:
         file.add(mine(TEXT), "mine.csv")
-    assert "is a tar archive. Unpack it" in message_of(archive)
+    assert message_of(archive) == f"{archive}: is a tar archive. Unpack it, and give the file."
 
 
 @pytest.mark.parametrize("layout", [{"quote": "ab"}, {"delimiter": ""}, {"encoding": "klingon"}])

@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from cf.core.config import Ingest, TextLayout
+from cf.core.config import Columns, Ingest, TextLayout
 from cf.core.errors import InputError
-from cf.data import ratings_file
-from cf.data.recognition import Recognized, recognize
+from cf.data import ratings_file, recognition, table_file
+from cf.data.recognition import Recognized, describe_ratings, recognize, suspicious_mark
 
 N = 40
 draw = np.random.default_rng(0)
@@ -119,6 +121,206 @@ def test_columns_are_found_as_public_files_have_them(tmp_path: Path, name: str) 
     assert (found.settings.feedback == "implicit") == implicit
     assert not found.problems
     assert f"{N} " in found.facts[0]
+
+
+def found_in(folder: Path, *lines: str, **given: Any) -> Recognized:
+    path = folder / "mine.csv"
+    path.write_text("\n".join(lines))
+    return recognize(str(path), **given)
+
+
+def test_all_that_is_said_of_ratings(tmp_path: Path) -> None:
+    found = found_in(
+        tmp_path,
+        "user,item,rating,time",
+        *("a,7,1.5,1000000000", "b,8,2.5,1100000000", "a,8,2.5,1200000000", "c,9,4.5,1300000061"),
+        *("d,9,1.5,1300000000", "a,7,3.5,1300000001"),
+    )
+    assert found.format == [
+        "mine.csv",
+        "text in utf-8, fields separated by commas, without quotes",
+        "the names of the columns are in the file",
+    ]
+    assert list(found.columns) == ["is", "column", "because", "has"]
+    assert list(found.columns.itertuples(index=False, name=None)) == [
+        ("user_id", "user", "by its name", "4 different, text: a, b, c, …"),
+        ("item_id", "item", "by its name", "3 different, whole numbers: 7, 8, 9, …"),
+        ("rating", "rating", "by its name", "1.5 to 4.5"),
+        ("timestamp", "time", "by its name", "2001-09-09 01:46 to 2011-03-13 07:07"),
+    ]
+    assert found.facts == [
+        "5 ratings from 1.5 to 4.5 in steps of 1, most often 1.5 (40%), 2.5 (40%), 4.5 (20%)",
+        "Times are in s since 1970",
+        "1 rows repeat a user and an item: the last one counts",
+    ]
+    assert found.settings == Ingest(
+        dataset=str(tmp_path / "mine.csv"),
+        fallback=None,
+        columns=Columns(user_id="user", item_id="item", rating="rating", timestamp="time"),
+        rating_range=[1.5, 4.5],
+        repeats="last",
+    )
+    assert found.problems == []
+
+
+def test_all_that_is_said_of_interactions(tmp_path: Path) -> None:
+    lines = ["user,item,plays", *(f"{n % 3},{n % 2},{n + 1}" for n in range(40))]
+    found = found_in(tmp_path, *lines)
+    assert found.facts == [
+        "6 interactions, counted from 1 to 6: not ratings, so for `make rank` alone",
+        "34 rows repeat a user and an item: the last one counts",
+    ]
+    assert found.settings == Ingest(
+        dataset=str(tmp_path / "mine.csv"),
+        fallback=None,
+        columns=Columns(user_id="user", item_id="item", rating="plays", timestamp=None),
+        feedback="implicit",
+        repeats="last",
+    )
+    found = found_in(tmp_path, "user,item", "1,2", "1,3")
+    assert found.facts == [
+        "2 interactions: not ratings, so for `make rank` alone",
+        "All are of one user: models need several",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_repeats", "repeats"),
+    [(40, 9, "last"), (40, 10, "refuse"), (400, 19, "last"), (400, 20, "refuse")],
+)
+def test_few_repeats_are_settled_and_many_are_asked_about(
+    tmp_path: Path, n_rows: int, n_repeats: int, repeats: str
+) -> None:
+    lines = [f"{n},{n % 7},{n % 5 + 1}" for n in range(n_rows - n_repeats)]
+    found = found_in(tmp_path, "user,item,rating", *lines, *lines[:n_repeats])
+    assert found.settings.repeats == repeats
+    assert found.facts[1] == (
+        f"{n_repeats} rows repeat a user and an item: the last one counts"
+        if repeats == "last"
+        else f"{n_repeats} of {n_rows} rows repeat a user and an item. Are these columns right? If "
+        "so, state ingest.repeats: last, first or mean"
+    )
+
+
+SKEWED = [0.0] * 20 + [float(n) for n in range(60)] + [500.0 + n for n in range(41)]
+
+
+@pytest.mark.parametrize(
+    ("ratings", "said"),
+    [
+        (
+            [1, 2, 2, 4],
+            "4 ratings from 1 to 4 in steps of 1, most often 2 (50%), 1 (25%), 4 (25%)",
+        ),
+        (
+            [0.1, 0.2, 0.4, 0.4, 0.3, 0.3, 0.3],
+            "7 ratings from 0.1 to 0.4 in steps of 0.1, most often 0.3 (43%), 0.4 (29%), 0.1 (14%)",
+        ),
+        ([3, 3], "2 ratings from 3 to 3, 1 different"),
+        (
+            range(100),
+            "100 ratings from 0 to 99 in steps of 1, most often 0 (1%), 1 (1%), 2 (1%)",
+        ),
+        (range(101), "101 ratings from 0 to 100, 101 different"),
+        (
+            SKEWED,
+            "121 ratings from 0 to 540, 101 different. If they count plays or hours, set "
+            "ingest.feedback: implicit",
+        ),
+        ([n - 1 for n in SKEWED], "121 ratings from -1 to 539, 101 different"),
+        ([*range(199), 199 + 99 * 100], "200 ratings from 0 to 10099, 200 different"),
+    ],
+)
+def test_ratings_are_described(ratings: list[float], said: str) -> None:
+    assert describe_ratings(pd.Series(ratings, dtype="float32")) == said
+
+
+@pytest.mark.parametrize(
+    ("ratings", "mark"),
+    [
+        ([0, 5, 6, 7], "0 is 25%"),
+        ([-1, 1, 2, 3], "-1 is 25%"),
+        ([-1, 0.5, 1.5, 2.5], None),
+        ([1, 2, 3, 99], "99 is 25%"),
+        ([1, 2, 3, 999], "999 is 25%"),
+        ([95.5, 96.5, 97.5, 99], None),
+        ([0, 5], None),
+        ([0] * 2 + [1, 2] * 4, "0 is 20%"),
+        ([0, 1, 2, 1, 2, 1, 2, 1, 2, 1], None),
+        ([0] * 4 + [-2, 2] * 3, "0 is 40%"),
+        ([0] * 3 + [-2, 2, -2, 2, -2, 2, 2], None),
+        ([-1, 1, 3, 5], None),
+    ],
+)
+def test_a_value_that_is_far_or_too_often_there_may_be_no_rating(
+    ratings: list[float], mark: str | None
+) -> None:
+    number = mark.split()[0] if mark else ""
+    said = f"{mark} of the ratings: if it means that there is none, set ingest.missing: [{number}]"
+    assert suspicious_mark(pd.Series(ratings, dtype="float32")) == (said if mark else "")
+
+
+def test_lines_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
+    bad = ["1,2", "1, ,3", f"1,2,{'x' * 50}", "1,2,3"]
+    found = found_in(tmp_path, "user,item,rating", "1,2,3", *bad)
+    assert found.problems == [
+        "line 3: 2 fields instead of 3",
+        "line 4: item is ''",
+        f"line 5: rating is '{'x' * 40}'",
+    ]
+    assert found.facts == []
+    assert found.columns["has"].tolist() == [""] * 3
+    (tmp_path / "more.csv").write_text("user,item,rating\n1,2,3\n")
+    found = recognize(str(tmp_path / "m*.csv"))
+    assert found.problems[0] == "mine.csv line 3: 2 fields instead of 3"
+    assert found.format[0] == "mine.csv, more.csv"
+    entry = '{"user": 1, "item": 2, "rating": "x"}'
+    found = found_in(tmp_path, entry, entry)
+    assert found.problems == ["line 1: rating is 'x'", "line 2: rating is 'x'"]
+    table = table_file.open_table(tmp_path / "mine.csv", TextLayout())
+    (tmp_path / "mine.csv").write_text(entry + '\n{"user": 1')
+    stated = {"user_id": "user", "item_id": "item", "rating": "rating", "timestamp": None}
+    settings = Ingest(dataset="mine.csv", fallback=None, columns=Columns(**stated))
+    assert list(recognition.find_problems(table, settings, with_name=False)) == [
+        "line 1: rating is 'x'",
+        "line 2: expected an object of JSON: Expecting ',' delimiter: line 1 column 11 (char 10)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [("abc", "a.csv, b.csv, c.csv"), ("abcd", "a.csv, b.csv, c.csv, …")]
+)
+def test_the_first_three_files_are_named(tmp_path: Path, names: str, said: str) -> None:
+    for n, name in enumerate(names):
+        (tmp_path / f"{name}.csv").write_text(f"user,item,rating\n1,{n},3\n2,{n},4\n")
+    assert recognize(str(tmp_path)).format[0] == said
+
+
+@pytest.mark.parametrize(
+    ("row", "layout", "said"),
+    [
+        ("{u},{i},{r},{t}", {}, "Times are in s since 1970"),
+        ("{u},{i},{r},{t}000.5", {}, "Times are in ms since 1970"),
+        ("{u},{i},{r},201{r}0304101500", {}, "Times are dates as numbers"),
+        ("{u},{i},{r},03.12.2019", {"time_unit": "%d.%m.%Y"}, None),
+        ("{u},{i},{r},2019-03-12", {}, None),
+        ('{u},{i},"{r},5",2019-03-12', {"decimal": ","}, "Ratings have decimal commas"),
+        (
+            '{u},"1,0{i}",{r},2019-03-12',
+            {"thousands": ","},
+            "Ids such as 1,013 are taken for numbers; to keep them as they are, state "
+            "ingest.layout.thousands: null",
+        ),
+        ('{u},"1,{i}",{r},2019-03-12', {}, None),
+    ],
+)
+def test_signs_and_times_are_recognized(
+    tmp_path: Path, row: str, layout: dict[str, str], said: str | None
+) -> None:
+    rows = [row.format(**values) for values in ROWS]
+    found = found_in(tmp_path, "user,item,rating,time", *rows)
+    assert found.settings.layout == TextLayout.model_validate(layout)
+    assert found.facts[1:] == ([said] if said else [])
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -1,14 +1,18 @@
 """The user's own tables of items and users, in the forms that people have them."""
 
 import json
+from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from cf.core.config import Ingest, ItemTable, UserTable
+from cf.core.config import Ingest, ItemTable, TextLayout, UserTable
 from cf.core.errors import InputError
 from cf.data import movielens, ratings_file, side_tables
 from cf.training.item_features import feature_columns, genre_columns
@@ -135,6 +139,211 @@ def test_further_columns_are_numbers_or_categories(folder: Path) -> None:
     assert found["zip"].tolist()[:2] == ["0X", "1X"]
 
 
+def column_of(values: list[str | None]) -> pd.DataFrame:
+    return pd.DataFrame({"x": values}, dtype=object)
+
+
+def kind_of(values: list[str | None], features: Any = "auto") -> str | None:
+    """What the only column of a table of users is taken for."""
+    table = pd.DataFrame({"user_id": range(len(values))})
+    settings = UserTable(file="people.csv", features=features)
+    found, _ = side_tables.add_features(table, column_of(values), settings, "users", [])
+    if "x" not in found:
+        return None
+    return "number" if found["x"].dtype == "float64" else "category"
+
+
+def texts(values: Iterable[object]) -> list[str | None]:
+    return [str(value) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "asked"),
+    [
+        (texts(range(100)), "number", "number"),
+        (texts(range(101)), None, "number"),
+        (texts(range(0, 202, 2)), None, "number"),
+        (texts(n + 0.5 for n in range(101)), "number", "number"),
+        (texts([*range(100), 99]), "number", "number"),
+        ([*texts(range(101)), None], None, "number"),
+        (["1", None, "3"], "number", "number"),
+        (["1", "inf", "3"], "category", "category"),
+        (["1", "x", "3"], "category", "category"),
+        (["1"] * 3, None, "number"),
+        (["x"] * 3, None, "category"),
+        (["x", "y"] * 3, "category", "category"),
+        ([f"x{n}" for n in range(10)], "category", "category"),
+        ([f"x{n}" for n in range(11)], None, "category"),
+        ([f"x{n % 11}" for n in range(55)], "category", "category"),
+        ([f"x{n % 11}" for n in range(54)], None, "category"),
+        (["[1]", "y"], None, "category"),
+        (["{1}", "y"], None, "category"),
+    ],
+)
+def test_a_column_is_a_number_or_a_category_by_its_values(
+    values: list[str | None], kind: str | None, asked: str
+) -> None:
+    assert kind_of(values) == kind
+    assert kind_of(values, ["x"]) == asked
+
+
+def test_columns_that_are_ids_or_ratings_are_no_features(folder: Path) -> None:
+    names = ["user", "zipid", "rating", "timestamp", "name_id", "uid", "age"]
+    lines = [",".join(names), *(f"u{n},{n % 3},{n % 3},{n % 3},1,2,{n % 3}" for n in range(11))]
+    found, notes = users("\n".join(lines))
+    assert list(found) == ["user_id", "age"]
+    assert notes == ["people.csv: 11 of the 12 users, by column user", "features: age (number)"]
+
+
+def test_what_is_noted_of_items(folder: Path) -> None:
+    rows = [f"{n},Film {n},Drama,{'AB'[n % 2]},note {n}" for n in range(10, 22)]
+    Path("films.csv").write_text("\n".join(["id,title,genre,studio,note", *rows]))
+    _, notes = side_tables.read_items(ItemTable(file="films.csv"), IDS)
+    assert notes == [
+        "films.csv: 2 of the 3 items, by column id",
+        "title: column title",
+        "genres: column genre",
+        "features: note (category)",
+        "no features, being text, lists or all different: studio",
+    ]
+    many = pd.Series(range(10, 22))
+    _, notes = side_tables.read_items(ItemTable(file="films.csv"), many)
+    assert notes[3:] == [
+        "features: studio (category)",
+        "no features, being text, lists or all different: note",
+    ]
+
+
+def test_a_wrong_number_of_a_user_is_refused(folder: Path) -> None:
+    long = "x" * 99
+    with pytest.raises(InputError) as caught:
+        users(f"user,age\nu0,3\nu1,\nu2,{long}\n", features={"age": "number"})
+    assert str(caught.value) == (
+        f"people.csv, column age: expected a number, got {long[:80]!r}. Correct it, or say "
+        "category in params.yaml: ingest.users.features."
+    )
+    found, _ = users("user,age\nu0,3\nu1,\nu2,4\n", features={"age": "number"})
+    assert found["age"].fillna(-1).tolist()[:3] == [3, -1, 4]
+
+
+def test_a_column_that_is_not_there_is_refused_with_some_that_are(folder: Path) -> None:
+    names = [f"column{n}" for n in range(40)]
+    with pytest.raises(InputError) as caught:
+        users(",".join(["user", *names]) + "\nu1" + ",1" * 40, features=["age"])
+    assert str(caught.value) == (
+        f"people.csv: no column 'age', got {str(names)[:300]}. Name one of these in params.yaml: "
+        "ingest.users.features."
+    )
+    with pytest.raises(InputError) as caught:
+        users(",".join(["user", *names]) + "\nu1" + ",1" * 40, user_id="who")
+    assert str(caught.value) == (
+        f"people.csv: no column 'who', got {str(['user', *names])[:300]}. Name one of these in "
+        "params.yaml: ingest.users.user_id."
+    )
+    with pytest.raises(InputError) as caught:
+        users(",".join(["user", *names]) + "\nx1" + ",1" * 40)
+    assert str(caught.value) == (
+        f"people.csv: no column has an id of the users that are rated (u0, u1, u2, …), of "
+        f"{str(['user', *names])[:300]}. Ids must be written as in the ratings. If they are, name "
+        "their column in params.yaml: ingest.users.user_id."
+    )
+    with pytest.raises(InputError) as caught:
+        items("id,title\n10,x\n", title="name")
+    assert str(caught.value) == (
+        "films.csv: no column 'name', got ['title']. Name one of these in params.yaml: "
+        "ingest.items.title."
+    )
+
+
+def test_the_column_of_ids_is_the_one_that_has_most(folder: Path) -> None:
+    """Of those with a telling name, or of all where these have none."""
+    ids = pd.Series(["a", "b", "c"])
+    for content, column in (
+        ("item,movie,x\na,a,a\n1,b,b\n2,3,c\n", "movie"),
+        ("item,x,y\n1,a,a\n2,b,b\n3,4,c\n", "y"),
+        ("id,item\na,a\nb,b\n", "id"),
+        ("title,x\na,a\nb,b\nc,7\n", "title"),
+    ):
+        Path("films.csv").write_text(content)
+        rows, notes = side_tables.match("films.csv", TextLayout(), ids, "auto", "item")
+        assert notes[0].endswith(f"by column {column}")
+        assert column not in rows
+
+
+def test_ids_with_a_point_and_zero_are_those_without(folder: Path) -> None:
+    """The row where an id is as it is written goes before one that has .0 besides."""
+    table = "id,title\n1.0,float\n1,whole\nx,text\n2.0,two\n1,again\n"
+    found = items(table, pd.Series(["1", "1.0", "2", "3", "x"]))
+    assert found["title"].fillna("").tolist() == ["whole", "float", "two", "", "text"]
+
+
+def test_values_are_text_without_blanks_and_missing_in_any_word(folder: Path) -> None:
+    values = [" a ", "", "nan", "NaN", "NA", "N/A", "null", "NULL", "None", r"\N", "n"]
+    lines = ["user,x", *(f"u{n},{value}" for n, value in enumerate(values))]
+    found, _ = users("\n".join(lines), features=["x"])
+    assert found["x"].fillna("-").tolist() == ["a", *["-"] * 9, "n", "-"]
+
+
+def test_types_of_parquet_become_text(folder: Path) -> None:
+    columns = {
+        "id": [10, 20],
+        "title": pa.array(["a", "b"]).dictionary_encode(),
+        "genres": pa.array([b"\xff", b"x"], pa.binary()),
+        "tags": [[1, 2], None],
+        "day": [date(2020, 1, 2), None],
+    }
+    pq.write_table(pa.table(columns), "films.parquet")
+    settings = TextLayout()
+    rows, _ = side_tables.match("films.parquet", settings, pd.Series([20, 10]), "id", "item")
+    assert rows.to_dict("list") == {
+        "title": ["b", "a"],
+        "genres": [None, None],
+        "tags": [None, "[1, 2]"],
+        "day": [None, "2020-01-02"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("genres", "split"),
+    [
+        (["Science Fiction", "War"], [["Science Fiction"], ["War"]]),
+        (["a/b", "c,d"], [["a/b"], ["c", "d"]]),
+        (["a/b|c", "a;b"], [["a/b", "c"], ["a;b"]]),
+        (["a; b", "c,d"], [["a", "b"], ["c,d"]]),
+        (["a/ a/b", "[1|2]"], [["a", "b"], ["[1/2]"]]),
+        (["a||(no genres listed)", None], [["a"], []]),
+        (['[{"name": "a"}, {"id": 7}, "b"]', "c"], [["a", "b"], ["c"]]),
+        (["['it''s', \"x\"]", "['a', None]"], [["its", "x"], ["a", "None"]]),
+    ],
+)
+def test_genres_are_split_by_the_first_sign_there_is(
+    genres: list[str | None], split: list[list[str]]
+) -> None:
+    assert side_tables.split_lists(pd.Series(genres, dtype=object)).tolist() == split
+
+
+def test_a_year_is_in_any_date_but_not_in_a_longer_number(folder: Path) -> None:
+    dates = ["15 Dec 1995", "1995-12-15", "2099", "19955", "11995", "999", "2100", "1000"]
+    ids = pd.Series(range(len(dates)))
+    lines = ["id,title,year", *(f"{n},x,{value}" for n, value in enumerate(dates))]
+    found = items("\n".join(lines), ids)
+    assert found["year"].fillna(0).tolist() == [1995, 1995, 2099, 0, 0, 0, 0, 1000]
+
+
+def test_columns_without_names_are_recognized_only_by_what_is_telling(folder: Path) -> None:
+    """Titles: words, nearly all different, no lists, no web addresses; years: all of them."""
+    rows = [
+        f"{n}\thttps://x.org/{n}\t{1990 + n}\tA|B\tsame words\tFilm {chr(96 + n)}{chr(97 + n)}x"
+        for n in range(1, 11)
+    ]
+    found = items("\n".join(rows), pd.Series([3, 4]), features=[])
+    assert found["title"].tolist() == ["Film cdx", "Film dex"]
+    assert found["year"].tolist() == [1993, 1994]
+    assert found["genres"].tolist() == ["A|B", "A|B"]
+    rows[0] = rows[0].replace("1991", "soon")
+    assert items("\n".join(rows), pd.Series([1, 3]), features=[])["year"].isna().all()
+
+
 def test_a_feature_may_be_called_as_cf_calls_its_own(folder: Path) -> None:
     found = items("id,name,title,n\n10,Ran,Dr,1\n20,Heat,Mr,2\n", title="name", features=["title"])
     assert found["title"].tolist()[:2] == ["Heat", "Ran"]
@@ -167,8 +376,9 @@ def test_what_cannot_be_used_is_refused(
 
 
 def test_a_file_that_is_not_there_is_named(folder: Path) -> None:
-    with pytest.raises(InputError, match=r"params.yaml: ingest.users: there is no file nobody.csv"):
+    with pytest.raises(InputError) as caught:
         side_tables.read_users(UserTable(file="nobody.csv"), IDS)
+    assert str(caught.value) == "params.yaml: ingest.users: there is no file nobody.csv."
 
 
 def test_features_become_centered_columns() -> None:

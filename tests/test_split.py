@@ -3,15 +3,26 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
+from cf.core.config import Split
 from cf.core.errors import InputError
 from cf.core.ratings import Indices
-from cf.data.split import Subsets, by_time, from_file, k_fold, leave_last, per_user, random_split
+from cf.data.split import (
+    Subsets,
+    by_time,
+    from_file,
+    k_fold,
+    leave_last,
+    per_user,
+    random_split,
+    split,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 fractions = st.floats(0.01, 0.49)
@@ -58,18 +69,85 @@ def test_random_rows(n: int, fraction: float, seed: int, test: bool) -> None:
 
 def test_the_seed_decides() -> None:
     users = np.arange(100) % 10
-    for split in (
+    for make in (
         lambda seed: random_split(100, 0.2, seed),
         lambda seed: per_user(users, 0.2, seed),
         lambda seed: k_fold(100, 5, 0, seed),
     ):
-        assert lists(split(1)) != lists(split(2))
+        assert lists(make(1)) != lists(make(2))
+
+
+LEAVES = ". Each subset needs at least one: choose "
+
+
+def refused(make: Callable[[], Subsets]) -> str:
+    """The message with which a split is refused, without its beginning."""
+    with pytest.raises(InputError) as caught:
+        make()
+    return str(caught.value).removeprefix("params.yaml: split.")
 
 
 @pytest.mark.parametrize(("n", "fraction"), [(4, 0.2), (1, 0.5), (0, 0.5)])
 def test_an_empty_side_is_refused(n: int, fraction: float) -> None:
-    with pytest.raises(InputError, match=r"split.fraction: .* of . ratings leaves . for training"):
+    assert refused(lambda: random_split(n, fraction, 42)) == (
+        f"fraction: {fraction} of {n} ratings leaves {n} for training, 0 for validation{LEAVES}"
+        "another fraction."
+    )
+    with pytest.raises(InputError, match=r"^params\.yaml: split\.fraction: "):
         random_split(n, fraction, 42)
+
+
+def test_an_empty_test_part_is_refused() -> None:
+    assert refused(lambda: random_split(2, 0.5, 42, test=True)) == (
+        f"fraction: 0.5 of 2 ratings leaves 0 for training, 1 for validation, 1 for test{LEAVES}"
+        "another fraction."
+    )
+    users = indices([0, 0])
+    assert refused(lambda: per_user(users, 0.5, 42, test=True)) == (
+        "fraction: 0.5 of each user's ratings leaves 1 for training, 1 for validation, 0 for test"
+        f"{LEAVES}data whose users have more ratings, or another method."
+    )
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_each_method_is_given_its_own_settings(test: bool) -> None:
+    ratings = pd.DataFrame({"user": np.arange(60) % 6, "timestamp": np.arange(60)[::-1] * 9})
+    users, times = ratings["user"].to_numpy(), ratings["timestamp"].to_numpy()
+    common = {"fraction": 0.3, "seed": 7, "n_last": 3, "n_folds": 4, "fold": 1, "file": None}
+    common |= {"test": test}
+    for method, expected in (
+        ("random", random_split(60, 0.3, 7, test)),
+        ("per_user", per_user(users, 0.3, 7, test)),
+        ("time", by_time(times, 0.3, test)),
+        ("leave_last", leave_last(users, times, 3, test)),
+        ("k_fold", k_fold(60, 4, 1, 7, test)),
+    ):
+        assert lists(split(ratings, Split(**common, method=method))) == lists(expected), method
+    without = ratings[["user"]]
+    with pytest.raises(InputError, match="needs timestamps"):
+        split(without, Split(**common, method="time"))
+
+
+def test_the_file_that_is_stated_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path, "row,part\n1,test\n2,valid\n")
+    stated = {"fraction": 0.3, "seed": 7, "n_last": 3, "n_folds": 4, "fold": 1, "test": True}
+    settings = Split(method="file", file=str(path), **stated)
+    found = split(pd.DataFrame({"user": [0] * 4}), settings)
+    assert lists(found) == {"train": [0, 3], "valid": [2], "test": [1]}
+
+
+def test_by_default_there_is_no_test_part(tmp_path: Path) -> None:
+    users = times = np.arange(12) // 3
+    path = written(tmp_path, "row,part\n1,valid\n")
+    for parts in (
+        random_split(12, 0.3, 1),
+        per_user(users, 0.3, 1),
+        by_time(times, 0.3),
+        leave_last(users, times, 1),
+        k_fold(12, 3, 0, 1),
+        from_file(path, 12),
+    ):
+        assert list(parts) == ["train", "valid"]
 
 
 @given(few, fractions, seeds, st.booleans())
@@ -117,8 +195,11 @@ def test_a_cut_in_time_by_hand() -> None:
 
 @pytest.mark.parametrize(("times", "test"), [([7, 7, 7], False), ([7, 7, 8], True), ([], False)])
 def test_no_cut_leaves_every_part_a_row(times: list[int], test: bool) -> None:
-    with pytest.raises(InputError, match=r"split.method: time needs \d different timestamps"):
-        by_time(indices(times), 0.2, test)
+    n_different, n = len(set(times)), 2 + test
+    assert refused(lambda: by_time(indices(times), 0.2, test)) == (
+        f"method: time needs {n} different timestamps for {n} subsets, got {n_different} in "
+        f"{len(times)} ratings. Choose another method."
+    )
 
 
 def test_even_one_late_rating_makes_a_cut() -> None:
@@ -143,13 +224,20 @@ def test_each_users_last_are_held_out(pairs: list[tuple[int, int]], test: bool) 
 
 @pytest.mark.parametrize("method", ["time", "leave_last"])
 def test_without_timestamps_time_says_nothing(method: str) -> None:
-    with pytest.raises(InputError, match=f"split.method: {method} needs timestamps"):
-        by_time(None, 0.2) if method == "time" else leave_last(indices([0, 0]), None, 1)
+    users = indices([0, 0])
+    make = (
+        (lambda: by_time(None, 0.2)) if method == "time" else (lambda: leave_last(users, None, 1))
+    )
+    assert refused(make) == (
+        f"method: {method} needs timestamps, which these ratings do not have. Name their column in "
+        "ingest.columns.timestamp, or choose another method."
+    )
 
 
 def test_users_with_too_few_ratings_are_no_reason_for_an_empty_part() -> None:
-    with pytest.raises(InputError, match=r"split.n_last: 2 a user leaves 2 for training, 0 for"):
-        leave_last(indices([0, 0]), indices([1, 2]), 2)
+    assert refused(lambda: leave_last(indices([0, 0]), indices([1, 2]), 2)) == (
+        f"n_last: 2 a user leaves 2 for training, 0 for validation{LEAVES}a smaller number."
+    )
 
 
 @given(st.integers(2, 100), st.integers(2, 9), seeds, st.booleans())
@@ -167,8 +255,11 @@ def test_every_row_is_valid_in_one_fold(n: int, n_folds: int, seed: int, test: b
 
 
 def test_more_folds_than_ratings_are_refused() -> None:
-    with pytest.raises(InputError, match=r"split.n_folds: fold 2 of 5 of 3 ratings leaves"):
-        k_fold(3, 5, 2, 42)
+    assert refused(lambda: k_fold(3, 5, 2, 42)) == (
+        "n_folds: fold 2 of 5 of 3 ratings leaves 3 for training, 0 for validation"
+        f"{LEAVES}fewer folds."
+    )
+    assert refused(lambda: k_fold(0, 5, 2, 42)).startswith("n_folds: fold 2 of 5 of 0 ratings")
 
 
 def test_the_users_own_rows(tmp_path: Path) -> None:
@@ -176,14 +267,27 @@ def test_the_users_own_rows(tmp_path: Path) -> None:
     path.write_text("row,part\n1,test\n2,valid\n")
     assert lists(from_file(path, 4, test=True)) == {"train": [0, 3], "valid": [2], "test": [1]}
     path.write_text("row,part\n1,valid\n")
-    with pytest.raises(InputError, match=r"split.file: .*f.csv leaves .* 0 for test"):
-        from_file(path, 4, test=True)
+    assert refused(lambda: from_file(path, 4, test=True)) == (
+        f"file: {path} leaves 3 for training, 1 for validation, 0 for test{LEAVES}rows for each "
+        "subset in that file."
+    )
 
 
 def written(tmp_path: Path, text: str, name: str = "parts.csv") -> Path:
     path = tmp_path / name
     path.write_text(text)
     return path
+
+
+NEEDS = (
+    "It needs the columns row, a rating's number in the ingested file from 0, and part: train, "
+    "valid or test."
+)
+NO_ROW = "column row: expected a row from 0 to 4, as there are 5 ratings, got "
+NO_PART = (
+    "column part: expected the part train or valid (or test, with split.test: true in "
+    "params.yaml), got "
+)
 
 
 def test_rows_that_are_not_named_are_for_train(tmp_path: Path) -> None:
@@ -206,26 +310,57 @@ def test_parquet_says_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("row,part\n1,valid\n\n5,train\n", ", line 4, column row: expected a row from 0 to 4, as"),
-        ("row,part\n-1,valid\n", ", line 2, column row: expected a row from 0 to 4"),
-        ("row,part\n1,valid\n,valid\n", ", line 3, column row: expected a value, got ''"),
-        ("row,part\n99999999999999999999,valid\n", ", line 2, column row: expected a row from 0"),
-        ("row,part\n1,valid\n2,valid\n01,train\n", ", line 4, column row: expected each row once"),
-        ("row,part\n1,valid\n2,Test\n", ", line 3, column part: expected the part train .*'Test'"),
-        ("row,part\n1,test\n", r", line 2, column part: .*\(or test, with split.test: true in "),
-        ("row,part\n1,valid\n2\n", ", line 3: expected 2 fields as in other lines, got 1"),
-        ("row,portion\n1,valid\n", ": no column 'part', got .*portion"),
-        ("row,part,row\n1,valid,1\n", ": more than one column is called 'row'"),
-        ("", ": is empty. Expected a first line"),
+        ("row,part\n1,valid\n\n5,train\n", f", line 4, {NO_ROW}5."),
+        ("row,part\n-1,valid\n", f", line 2, {NO_ROW}-1."),
+        ("row,part\n1.5,valid\n", f", line 2, {NO_ROW}'1.5'."),
+        (
+            "row,part\n1,valid\n,valid\n",
+            ", line 3, column row: expected a value, got ''. Correct or remove the line.",
+        ),
+        (
+            "row,part\n99999999999999999999,valid\n",
+            f", line 2, {NO_ROW}'99999999999999999999'.",
+        ),
+        (
+            "row,part\n1,valid\n2,valid\n01,train\n",
+            ", line 4, column row: expected each row once, got '01'.",
+        ),
+        (
+            "row,part\n1,valid\n2,Test\n",
+            f", line 3, {NO_PART}'Test'.",
+        ),
+        ("row,part\n1,test\n", f", line 2, {NO_PART}'test'."),
+        (
+            "row,part\n1,valid\n2\n",
+            ", line 3: expected 2 fields as in other lines, got 1. Correct or remove the line.",
+        ),
+        ("row,portion\n1,valid\n", f": no column 'part', got ['row', 'portion']. {NEEDS}"),
+        ("rows,part\n1,valid\n", f": no column 'row', got ['rows', 'part']. {NEEDS}"),
+        ("row,part,row\n1,valid,1\n", ": more than one column is called 'row'. Rename one."),
+        ("", ": is empty. Expected a first line with column names, then rows."),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(InputError, match=f"parts.csv{message}"):
-        from_file(written(tmp_path, text), 5)
+    path = written(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        from_file(path, 5)
+    assert str(caught.value) == f"{path}{message}"
+
+
+def test_with_a_test_part_its_rows_may_be_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r": expected the part train or valid or test, got 'Test'.$"
+    ):
+        from_file(written(tmp_path, "row,part\n1,Test\n"), 5, test=True)
+
+
+def test_the_first_and_the_last_row_may_be_named(tmp_path: Path) -> None:
+    path = written(tmp_path, "row,part\n0,valid\n4,valid\n")
+    assert lists(from_file(path, 5)) == {"train": [1, 2, 3], "valid": [0, 4]}
 
 
 def test_a_file_that_is_not_there_or_not_readable(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"split.file: .*none.csv: no such file"):
-        from_file(tmp_path / "none.csv", 5)
+    path = tmp_path / "none.csv"
+    assert refused(lambda: from_file(path, 5)) == f"file: {path}: no such file. {NEEDS}"
     with pytest.raises(InputError, match=r"parts.txt: is empty"):
         from_file(written(tmp_path, "", "parts.txt"), 5)

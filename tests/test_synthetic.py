@@ -1,10 +1,12 @@
 """Made-up ratings: the shape asked for, long tails as real ones have, and a floor that is right."""
 
+import itertools
 import json
+import re
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +59,91 @@ def test_the_shape_is_exact(shape: Shape, monkeypatch: pytest.MonkeyPatch):
     assert ratings.dtypes.map(str).tolist() == ["int32", "int32", "float32", "int64"]
 
 
-@pytest.mark.parametrize("n_ratings", [19 * 300, 300 * 301])
-def test_a_shape_that_cannot_be_says_what_can(n_ratings: int):
-    with pytest.raises(InputError, match=r"expected 6,000 to 90,000 ratings .* --ratings"):
-        Shape(300, 500, n_ratings)
+@dataclass(frozen=True)
+class Golden:
+    """Sums of what a seed gives, each value times its number from 1."""
+
+    shape: Shape
+    user_id: int
+    item_id: int
+    timestamp: int
+    rating: float
+    expected: float
+    floors: tuple[float, float]
+    first: list[tuple[int, int, float, int]]
+    items: list[tuple[int, str, str]]
+    years: int
+
+
+GOLDEN = [  # users who rate a large share of the items, and users who rate a small one
+    Golden(
+        Shape(60, 90, 2000),
+        *(80354509, 84668011, 2480853275802230, 6951335.5, 6905602.794844508),
+        (0.7870646186274358, 0.8045814251660431),
+        [(1, 3, 2.5, 1477925961), (1, 5, 2.5, 1478029240)],
+        [
+            (1, "Film 1 (2013)", "Comedy|Drama|Fantasy"),
+            (3, "Film 3 (2020)", "Drama|Mystery|Sci-Fi"),
+        ],
+        180561,
+    ),
+    Golden(
+        Shape(40, 1000, 1200),
+        *(18471412, 368913728, 930663057622310, 2576256.0, 2581191.213986993),
+        (0.7861682979828334, 0.7980098608864872),
+        [(1, 2, 3.5, 1508971348), (1, 32, 3.0, 1508971379)],
+        [
+            (1, "Film 1 (2019)", "Comedy|Drama|Fantasy"),
+            (3, "Film 3 (2009)", "Drama|Mystery|Sci-Fi"),
+        ],
+        2001720,
+    ),
+]
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=["dense", "sparse"])
+def test_a_seed_gives_what_it_always_gave(golden: Golden, monkeypatch: pytest.MonkeyPatch):
+    """What docs and benchmarks say of made-up data holds as long as this does."""
+    monkeypatch.setattr(synthetic, "BLOCK", 500)  # several blocks
+    steps: list[int] = []
+    made = synthetic.make(golden.shape, 5, steps.append)
+    number = np.arange(1, len(made.ratings) + 1)
+    for name in ("user_id", "item_id", "timestamp"):
+        assert int((made.ratings[name].to_numpy(np.int64) * number).sum()) == getattr(golden, name)
+    assert (made.ratings["rating"].to_numpy(float) * number).sum() == golden.rating
+    assert (made.expected.astype(float) * number).sum() == pytest.approx(golden.expected, rel=1e-6)
+    assert (made.noise_floor, made.noise_floor_no_time) == pytest.approx(golden.floors, rel=1e-6)
+    assert list(made.ratings.head(2).itertuples(index=False, name=None)) == golden.first
+    assert list(made.items.iloc[[0, 2]].itertuples(index=False, name=None)) == golden.items
+    assert made.items["title"].str[-5:-1].astype(int).sum() == golden.years
+    assert len(steps) > 2
+    assert sum(steps) == golden.shape.n_ratings
+
+
+@pytest.mark.parametrize(
+    ("sizes", "allowed"),
+    [
+        ((300, 500, 5_999), "6,000 to 90,000 ratings for 300 users and 500 items"),
+        ((300, 500, 90_001), "6,000 to 90,000 ratings for 300 users and 500 items"),
+        ((2, 1_000, 999), "1,000 to 1,200 ratings for 2 users and 1,000 items"),
+        ((0, 1_000, 1_000), "1,000 to 0 ratings for 0 users and 1,000 items"),
+        ((1_000, 0, 20_000), "20,000 to 0 ratings for 1,000 users and 0 items"),
+    ],
+)
+def test_a_shape_that_cannot_be_says_what_can(sizes: tuple[int, int, int], allowed: str):
+    with pytest.raises(InputError) as caught:
+        Shape(*sizes)
+    assert str(caught.value) == (
+        f"made-up ratings: expected {allowed} (20 per user at least, 60% of all pairs at most), "
+        f"got {sizes[2]:,}. Change --ratings, --users or --items."
+    )
+
+
+@pytest.mark.parametrize(
+    "sizes", [(300, 500, 6_000), (300, 500, 90_000), (2, 1_000, 1_000), (5, 34, 100)]
+)
+def test_a_shape_may_be_at_its_limits(sizes: tuple[int, int, int]):
+    assert Shape(*sizes).n_ratings == sizes[2]
 
 
 def test_the_expectation_is_that_of_rounded_ratings():
@@ -178,12 +261,76 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path):
     assert "Traceback" not in result.stderr
 
 
-def test_the_noise_floor_is_written(tmp_path: Path):
-    made = synthetic.make(SMALL, 1)
-    synthetic.write(tmp_path, made)
+def test_the_files_are_laid_out_as_movielens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(synthetic, "BLOCK", 2)
+    ratings = pd.DataFrame(
+        {
+            "user_id": np.array([1, 1, 2], np.int32),
+            "item_id": np.array([1, 2, 2], np.int32),
+            "rating": np.array([0.5, 5, 3.5], np.float32),
+            "timestamp": [825_000_000, 1_697_000_000, 9],
+        }
+    )
+    names = pd.DataFrame(
+        {
+            "item_id": [1, 2],
+            "title": ["Film 1 (1999)", "Film 2 (2001)"],
+            "genres": ["", "War|Drama"],
+        }
+    )
+    steps: list[int] = []
+    made = Synthetic(ratings, names, np.zeros(3, np.float32), 0.7654321987, 0.8)
+    synthetic.write(tmp_path, made, steps.append)
+    assert (tmp_path / "ratings.csv").read_text() == (
+        "userId,movieId,rating,timestamp\n1,1,0.5,825000000\n1,2,5.0,1697000000\n2,2,3.5,9\n"
+    )
+    assert (tmp_path / "movies.csv").read_text() == (
+        "movieId,title,genres\n1,Film 1 (1999),(no genres listed)\n2,Film 2 (2001),War|Drama\n"
+    )
     written = json.loads((tmp_path / "noise_floor.json").read_text())
-    assert written["noise_floor"] == pytest.approx(made.noise_floor, abs=1e-6)
-    assert written["noise_floor_no_time"] == pytest.approx(made.noise_floor_no_time, abs=1e-6)
+    assert written == {"noise_floor": 0.765432, "noise_floor_no_time": 0.8}
+    assert steps == [2, 1]
+
+
+def test_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def run(*options: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["synthetic", str(tmp_path), *options])
+        synthetic.main()
+        return capsys.readouterr().out
+
+    sizes = ["--users", "20", "--items", "100", "--ratings", "500"]
+    monkeypatch.setattr("time.perf_counter", itertools.count(10, 3).__next__)
+    printed = run("--shape", "ml-1m", *sizes, "--seed", "0")
+    made = synthetic.make(replace(SHAPES["ml-1m"], n_users=20, n_items=100, n_ratings=500), 0)
+    assert printed == (
+        f"made-up ratings {'━' * 24}  0:00:00\n"
+        f"{tmp_path}: 500 ratings of 100 items by 20 users in 3 s. RMSE of the truth: "
+        f"{made.noise_floor:.4f}; without times {made.noise_floor_no_time:.4f}\n"
+    )
+    read = pd.read_csv(tmp_path / "ratings.csv")
+    assert read["movieId"].tolist() == made.ratings["item_id"].tolist()
+    run(*sizes)
+    read = pd.read_csv(tmp_path / "ratings.csv")
+    made = synthetic.make(replace(SHAPES["ml-32m"], n_users=20, n_items=100, n_ratings=500), 1)
+    assert read["movieId"].tolist() == made.ratings["item_id"].tolist()
+    with pytest.raises(SystemExit, match=r"--seed: expected 0 or more, got -1\.$"):
+        run("--seed", "-1")
+    with pytest.raises(SystemExit):
+        run("--help")
+    helped = capsys.readouterr().out
+    assert helped.startswith("usage: python -m cf.data.synthetic [-h]")
+    assert "Usage: python -m cf.data.synthetic FOLDER [--shape ml-32m] [--seed 1]\n\n" in helped
+    for line in (
+        r"  folder +where ratings\.csv and movies\.csv go",
+        r"  --shape .*\n +of which data set",
+        r"  --users USERS +instead of the shape's",
+        r"  --items ITEMS +instead of the shape's",
+        r"  --ratings RATINGS +instead of the shape's",
+        r"  --seed SEED +0 or more",
+    ):
+        assert re.search(f"^{line}$", helped, re.MULTILINE), line
 
 
 def test_users_who_can_rate_no_more_than_the_fewest_rate_just_these() -> None:

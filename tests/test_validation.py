@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cf.core.errors import InputError
-from cf.data.validation import RATING_TYPES, validate
+from cf.data.validation import RATING_TYPES, merge_repeats, number_pairs, validate
 
 
 def table(users, items, values, timestamps=None):
@@ -14,14 +14,14 @@ def table(users, items, values, timestamps=None):
     return pd.DataFrame(columns).astype({name: RATING_TYPES[name] for name in columns})
 
 
-def message(ratings, rating_range=(0.5, 5.0)):
+def message(ratings, rating_range=(0.5, 5.0), implicit=False):
     with pytest.raises(InputError) as caught:
-        validate(ratings, rating_range, "mine.csv", lambda row: f"line {row + 2}")
+        validate(ratings, rating_range, "mine.csv", lambda row: f"line {row + 2}", implicit)
     return str(caught.value)
 
 
-def accepts(ratings, rating_range=(0.5, 5.0)):
-    validate(ratings, rating_range, "mine.csv", lambda row: f"line {row + 2}")
+def accepts(ratings, rating_range=(0.5, 5.0), implicit=False):
+    validate(ratings, rating_range, "mine.csv", lambda row: f"line {row + 2}", implicit)
     return True
 
 
@@ -58,6 +58,75 @@ def test_a_rating_out_of_range(value):
         "ingest.rating_range in params.yaml. If it means that there is no rating, add it to "
         "ingest.missing."
     )
+
+
+@pytest.mark.parametrize("value", [0.5, 5.0])
+def test_the_ends_of_the_range_are_in_it(value):
+    assert accepts(table([1, 2], [4, 5], [3, value]))
+
+
+def test_ratings_that_are_all_the_same():
+    same = table([1, 2], [4, 5], [3.5, 3.5])
+    assert message(same, None) == (
+        "mine.csv: all ratings are 3.5, so there is nothing to predict. State ingest.rating_range "
+        "in params.yaml if they can be others, or if rows are interactions, ingest.feedback: "
+        "implicit."
+    )
+    assert accepts(same)
+    assert accepts(same, None, implicit=True)
+    validated = validate(table([1, 2], [4, 5], [3, 4]), None, "mine.csv", str)
+    assert validated is None
+
+
+def test_counts_of_interactions_are_above_0():
+    counts = table([1, 2, 3], [4, 5, 6], [1, 0, -1])
+    assert message(counts, None, implicit=True) == (
+        "mine.csv, line 3: expected a count of interactions, above 0, got user_id 2, item_id 5, "
+        "rating 0 (2 such rows). Remove such rows, or if they mean that there is none, add them to "
+        "ingest.missing."
+    )
+    assert accepts(table([1, 2], [4, 5], [1, 0.001]), None, implicit=True)
+    assert accepts(counts, (-1.0, 1.0))
+
+
+def test_ratings_nearer_than_results_can_tell():
+    for rating_range in (None, (0.001, 0.002)):
+        assert message(table([1, 2], [4, 5], [0.001, 0.002]), rating_range) == (
+            "mine.csv: ratings are from 0.001 to 0.002, but results are given to six decimals. "
+            "Multiply all ratings, so that they differ by 0.01 or more."
+        )
+    assert accepts(table([1, 2], [4, 5], [0.5, 0.5]), (0.5, 0.51))
+    assert accepts(table([1, 2], [4, 5], [0.001, 0.002]), None, implicit=True)
+
+
+def test_pairs_are_numbered_alike_if_they_are_the_same():
+    pairs = number_pairs(table([7, 7, 8, 7, 9], [1, 2, 1, 1, 2], [1] * 5))
+    assert pairs.tolist() == [0, 1, 2, 0, 5]
+
+
+@pytest.mark.parametrize(
+    ("how", "times", "rows", "values"),
+    [
+        ("last", [9, 5, 3, 5], [0, 1], [2, 1]),
+        ("first", [9, 5, 3, 5], [1, 2], [1, 4]),
+        ("mean", [9, 5, 3, 5], [0, 1], [3, 1]),
+        ("last", [5, 5, 5, 5], [1, 3], [1, 3]),
+        ("first", [5, 5, 5, 5], [0, 1], [2, 1]),
+        ("last", None, [1, 3], [1, 3]),
+        ("first", None, [0, 1], [2, 1]),
+        ("mean", None, [1, 3], [1, 3]),
+    ],
+)
+def test_repeats_are_merged_by_time(how, times, rows, values):
+    merged = merge_repeats(table([1, 2, 1, 1], [1, 1, 1, 1], [2, 1, 4, 3], times), how)
+    assert merged.index.tolist() == rows
+    assert merged["rating"].tolist() == values
+    assert merged["rating"].dtype == "float32"
+
+
+def test_without_repeats_there_is_nothing_to_merge():
+    ratings = table([1, 2], [1, 1], [2, 1])
+    assert merge_repeats(ratings, "mean") is ratings
 
 
 def test_a_pair_that_occurs_twice():

@@ -165,9 +165,9 @@ def from_file(path: Path, n: int, test: bool = False) -> Subsets:
     def raise_if_any(column: str, wrong: pd.Series, expected: str) -> None:
         if wrong.any():
             row = int(wrong.to_numpy(bool).argmax())
+            got = frame[column].astype(object).iloc[row]  # 5, not np.int64(5)
             raise InputError(
-                f"{path}, {table.locate(row)}, column {column}: expected {expected}, got "
-                f"{frame[column].iloc[row]!r}."
+                f"{path}, {table.locate(row)}, column {column}: expected {expected}, got {got!r}."
             )
 
     names = list(SUBSET_LABELS)[: 2 + test]

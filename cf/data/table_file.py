@@ -96,9 +96,10 @@ def open_unpacked(path: Path) -> BinaryIO:
         if "xl/workbook.xml" in members:
             raise InputError(f"{path}: is an Excel workbook. Save the sheet as CSV, and give that.")
         if len(members) != 1:
+            names = f": {', '.join(members[:5])}" if members else ""
             raise InputError(
-                f"{path}: expected one file in the zip, got {len(members)}: "
-                f"{', '.join(members[:5])}. Unpack it, and give the file."
+                f"{path}: expected one file in the zip, got {len(members)}{names}. Unpack it, and "
+                "give the file."
             )
         return cast(BinaryIO, archive.open(members[0]))
     return path.open("rb")
