@@ -7,11 +7,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export LC_ALL ?= C.UTF-8
 READY := .venv/.ready
 PACKAGES := .venv/.packages
+RAY := .venv/.ray
 PEERS := .venv-bench/.packages
 RANGES := .venv-lowest/.ready .venv-newest/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-lowest test-newest coverage mutate fuzz tour tune grid cv rank verify torture demo ui sync check format bench bench-large bench-gpu peers ladder lock licenses clean scm
+.PHONY: help repro test test-lowest test-newest coverage mutate ray test-ray fuzz tour tune grid cv rank verify torture demo ui sync check format bench bench-large bench-gpu peers ladder lock licenses clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +38,11 @@ coverage: $(READY)     ## run all tests, and see which lines and branches of cf/
 mutate: $(READY)       ## change the code of cf/ in small ways, and see which changes no test notices: hours
 	@mutmut run --max-children 2
 	@mutmut results
+
+ray: $(RAY)            ## install what `launcher: ray` of params.yaml needs
+
+test-ray: $(RAY)       ## train on Ray with two workers, and lose one: 4 minutes
+	@python -m pytest tests/distributed
 
 fuzz: $(READY)         ## damage files for MINUTES=10, and see that each is refused or read right
 	@python -m tests.fuzz $(MINUTES)
@@ -125,6 +131,10 @@ CPU_TORCH = $(INSTALL) -r requirements/cpu.txt 2> $(@D)/cpu.log \
 $(READY): $(PACKAGES) pyproject.toml
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(RAY): requirements/ray.txt $(READY)
+	@$(INSTALL) -r $<
 	@touch $@
 
 $(PACKAGES): requirements/runtime.txt requirements/dev.txt

@@ -17,6 +17,7 @@ CONTENT = {
     "runtime": "pyproject.toml's dependencies and its extra fast.",
     "dev": "What the group dev needs besides runtime.txt.",
     "bench": "All of the environment of `make peers`. LensKit needs pandas 2.",
+    "ray": "What `launcher: ray` needs besides runtime.txt.",
     "cuda": "What PyPI's torch for Linux needs besides; that of cpu.txt does not.",
 }
 HEADER = """\
@@ -62,11 +63,17 @@ def main(options: list[str]) -> None:
     both = resolve("--group", "dev", *options, keep=locked)
     runtime = resolve(keep="".join(both))
     cuda = [block for block in runtime if block.startswith(CUDA)]
+    # torchrec asks for the fbgemm of CUDA, and runs by the one of CPUs as well.
+    no_cuda = "fbgemm-gpu ; sys_platform == 'none'"
+    ray = resolve(
+        "--extra", "ray", *options, keep="".join(runtime) + before.get("ray", ""), overrides=no_cuda
+    )
     peers = before.get("bench", "") + "".join(cuda)
     bench = resolve("--group", "bench", *options, keep=peers, overrides="pandas<3")
     write("build", [block for block in runtime if block.startswith("setuptools==")])
     write("runtime", [block for block in runtime if block not in cuda])
     write("dev", [block for block in both if block not in runtime])
+    write("ray", [block for block in ray if block not in runtime and "fbgemm-gpu==" not in block])
     write("bench", [block for block in bench if not block.startswith(CUDA)])
     write("cuda", cuda)
 

@@ -27,6 +27,8 @@ def main() -> None:
     context = f"{paths.PARAMS}: train_{name}"
     section = config.load(paths.PARAMS, f"train_{name}", config.Sampling)
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
+    if config.ray(paths.PARAMS):
+        print(f"{name}: not on Ray, which trains by gradients; it is sampled on this machine.")
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     provenance.require_ratings(context)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)

@@ -1,5 +1,6 @@
 """Train one model: data/split to models/<name>. Usage: python -m stages.train NAME"""
 
+import shutil
 import sys
 
 import pandas as pd
@@ -9,6 +10,7 @@ from cf.core.errors import InputError, exit_on_input_error
 from cf.core.names import parse_model_name
 from cf.core.progress import progress_bar
 from cf.core.ratings import Provenance, Ratings, SplitInfo
+from cf.distributed.stream import RatingStream
 from cf.tracking.record import new_training_record, recording
 
 DATA = (paths.TRAIN, paths.VALID, paths.SPLIT_PROVENANCE, paths.ENCODED_ITEMS)
@@ -27,7 +29,8 @@ def main() -> None:
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     provenance.require_ratings(context)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
-    train = Ratings.read(paths.TRAIN, provenance)
+    on_ray = config.ray(paths.PARAMS)
+    train = RatingStream(paths.TRAIN) if on_ray else Ratings.read(paths.TRAIN, provenance)
     valid = Ratings.read(paths.VALID, provenance)
     items = io.read_parquet(paths.ENCODED_ITEMS, ["genres", "year"], n_rows=provenance.n_items)
     changed = git.changed_params(name)
@@ -42,8 +45,14 @@ def main() -> None:
         from cf.training.resume import ResumePoint
 
         spec = checkpoint.ModelSpec.from_data(section.model, provenance, items, f"{context}.model")
-        chosen = device.choose(section.device, f"{context}.device")
-        device.check_memory(spec, f"{context}.model", chosen)
+        if on_ray:
+            try:
+                from cf.distributed import launch
+            except ImportError as error:
+                hint = f"Install what it needs with `make ray` ({error})."
+                raise InputError(f"{paths.PARAMS}: launcher: ray is not here. {hint}") from None
+        chosen = device.choose("cpu" if on_ray else section.device, f"{context}.device")
+        device.check_memory(spec, f"{context}.model", chosen, n_tensors=2 if on_ray else 4)
         device.prepare(chosen, section.n_threads, section.seed)
         model = spec.build(f"{context}.model").to(chosen)
         if not any(parameter.requires_grad for parameter in model.parameters()):
@@ -51,17 +60,29 @@ def main() -> None:
                 f"{context}.model.name: {section.model['name']} has no parameter to train. If it "
                 f"is sampled, the cmd of its stage in dvc.yaml is `python -m stages.sample {name}`."
             )
-        optimizer = optim.build(section.optimizer, model, len(train))
         batch_size = section.batch_size_for(len(train))
-        if advice := advise_numba(model, optimizer, batch_size):
-            print(f"{name}: {advice}")
+        code = (*CODE, "cf/distributed/*.py") if on_ray else CODE
+        resume = ResumePoint.of(name, section, chosen, DATA, code)
+        note = resume.note()
+        if on_ray:
+            launch.require(section, spec, RatingStream(paths.TRAIN, batch_size), context)
+            checkpoints = launch.checkpoints_of(on_ray, name, resume.fingerprint)
+            note = (
+                "the training goes on where it was interrupted."
+                if any(checkpoints.glob("checkpoint_*"))
+                else ""
+            )
+            record.parameters["launcher"] = "ray"
+        else:
+            optimizer = optim.build(section.optimizer, model, len(train))
+            if advice := advise_numba(model, optimizer, batch_size):
+                print(f"{name}: {advice}")
         record.parameters["device"] = str(chosen)  # what is used, not what was asked for
         record.parameters["batch_size"] = batch_size
         record.parameters["weight_decay"] = section.optimizer.decay(len(train))
         recorder.upsert(record, record_path)
 
-        resume = ResumePoint.of(name, section, chosen, DATA, CODE)
-        if note := resume.note():
+        if note:
             print(f"{name}: {note}")
         epochs = []
         n_epochs = sum(section.schedule.n_epochs)
@@ -70,9 +91,16 @@ def main() -> None:
             def advance(n_ratings: int) -> None:
                 bar.completed += n_ratings
 
-            for epoch in fit(
-                model, train, valid, optimizer, section.schedule, batch_size, advance, resume
-            ):
+            if on_ray:
+                results = launch.fit_on_ray(
+                    model, spec, section, on_ray, checkpoints, batch_size, context, advance
+                )
+            else:
+                assert isinstance(train, Ratings)
+                results = fit(
+                    model, train, valid, optimizer, section.schedule, batch_size, advance, resume
+                )
+            for epoch in results:
                 bar.fields["text"] = (
                     f"epoch {epoch.epoch}/{n_epochs}  MSE train {epoch.train_loss:.4f}  "
                     f"valid {epoch.valid_loss:.4f}"
@@ -89,7 +117,10 @@ def main() -> None:
         io.write_csv(paths.HISTORY / f"{name}.csv", history)
         record.finish(checkpoint.save(paths.MODELS / name, model, spec))
         recorder.upsert(record, record_path)
-        resume.remove()
+        if on_ray:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        else:
+            resume.remove()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ LOCKS = sorted(path.stem for path in FOLDER.glob("*.txt"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DEPENDENCIES = PROJECT["project"]["dependencies"]
 FAST = PROJECT["project"]["optional-dependencies"]["fast"]
+RAY = PROJECT["project"]["optional-dependencies"]["ray"]
+RAY_IMPORTS = {"fbgemm-gpu", "fbgemm-gpu-cpu", "ray", "torchrec"}  # fbgemm-gpu: not installed
 GROUPS = PROJECT["dependency-groups"]
 OPTIONS = {"--only-binary :all:", "--no-binary antlr4-python3-runtime"}
 
@@ -51,7 +53,7 @@ def test_every_package_is_pinned_and_hashed_and_nothing_else_is_said(name: str) 
 
 
 def test_there_are_these_locks() -> None:
-    assert LOCKS == ["bench", "build", "cpu", "cuda", "dev", "runtime"]
+    assert LOCKS == ["bench", "build", "cpu", "cuda", "dev", "ray", "runtime"]
 
 
 @pytest.mark.parametrize(
@@ -59,9 +61,10 @@ def test_there_are_these_locks() -> None:
     [
         (DEPENDENCIES + FAST, ["runtime"]),
         (GROUPS["dev"], ["runtime", "dev"]),
+        (RAY, ["ray"]),
         (GROUPS["bench"] + DEPENDENCIES + FAST, ["bench"]),
     ],
-    ids=["runtime", "dev", "bench"],
+    ids=["runtime", "dev", "ray", "bench"],
 )
 def test_what_pyproject_asks_for_is_locked(asked: list[str], names: list[str]) -> None:
     there = versions(*names)
@@ -234,7 +237,14 @@ def names(asked: list[str]) -> set[str]:
 
 
 def test_cf_imports_what_it_declares_and_declares_what_it_imports() -> None:
-    assert imported().keys() - NOT_IMPORTED - names(FAST) == names(DEPENDENCIES)
+    assert imported().keys() - NOT_IMPORTED - names(FAST) - RAY_IMPORTS == names(DEPENDENCIES)
+
+
+def test_ray_is_imported_where_it_launches_and_nowhere_else() -> None:
+    there = imported()
+    assert len(RAY_IMPORTS & there.keys()) == len(names(RAY)) == 3
+    for name in RAY_IMPORTS & there.keys():
+        assert {path.parent for path in there[name]} == {Path("cf/distributed")}
 
 
 def test_what_is_optional_is_imported_in_one_place_which_is_guarded() -> None:

@@ -355,6 +355,31 @@ class Tracking(BaseConfig):
     experiment: Annotated[str, Field(min_length=1)]
 
 
+Workers = Annotated[int, Field(gt=0, le=64)]
+
+
+class Ray(BaseConfig):
+    """Where Ray runs a training, and with how many workers."""
+
+    address: str | None
+    workers: Workers | Annotated[list[Workers], Field(min_length=2, max_length=2)]
+    storage: Annotated[str, Field(min_length=1)]
+    max_failures: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "Ray":
+        if "://" in self.storage:
+            raise ValueError(f"storage: expected a folder, got {self.storage}")
+        if isinstance(self.workers, list) and not self.workers[0] < self.workers[1]:
+            raise ValueError(f"workers: expected [fewest, most], got {self.workers}")
+        return self
+
+    @property
+    def most_workers(self) -> int:
+        """The most workers that a training may have."""
+        return self.workers[1] if isinstance(self.workers, list) else self.workers
+
+
 class SearchDomain(BaseConfig):
     """Where a value is searched: from low to high, or among given values."""
 
@@ -421,6 +446,18 @@ def load(path: Path, section: str, schema: type[S]) -> S:
         needed = ", ".join(schema.model_fields)
         raise InputError(f"{path}: {section}: this section is missing. It needs {needed}.{hint}")
     return validate(found[section], f"{path}: {section}", schema)
+
+
+def ray(path: Path) -> Ray | None:
+    """The section ray of the params file at `path` where `launcher` is ray; None where it is local.
+
+    Raises:
+        InputError: the launcher is neither local nor ray, or as for `load`.
+    """
+    launcher = sections(path).get("launcher", "local")
+    if launcher not in ("local", "ray"):
+        raise InputError(f"{path}: launcher: expected local or ray, got {launcher!r}.")
+    return load(path, "ray", Ray) if launcher == "ray" else None
 
 
 def require_section(path: Path, section: str) -> None:

@@ -29,6 +29,7 @@ from cf.core.errors import InputError, WriteError
 
 pa.set_memory_pool(pa.system_memory_pool())  # gives freed memory back, as the default does not
 
+ROW_GROUP = 2**17  # rows that are read at once where a table is too large for memory
 DECIMALS = 6
 """Decimals of numbers in CSV and JSON that git tracks: machines of one kind agree to these."""
 
@@ -103,7 +104,7 @@ def digest(path: Path) -> str:
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     """Write a frame as a Parquet file, without its index."""
     with atomic_write(path) as tmp_path:
-        frame.to_parquet(tmp_path, engine="pyarrow", index=False)
+        frame.to_parquet(tmp_path, engine="pyarrow", index=False, row_group_size=ROW_GROUP)
 
 
 def read_parquet(

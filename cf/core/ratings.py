@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,18 @@ Stars = NDArray[np.float32]
 
 SUBSET_LABELS = {"train": "training", "valid": "validation", "test": "test"}
 """The subsets of a split, in order, and what they are called in words."""
+
+
+class RatingStats(Protocol):
+    """Training ratings that can be counted, whether they are in memory or not."""
+
+    def __len__(self) -> int: ...
+
+    def user_counts(self, n_users: int) -> Indices:
+        """(n_users,) how many ratings each user has."""
+
+    def mean_of(self, transform: Callable[[Stars], Any]) -> float:
+        """The mean of all ratings, each transformed, such as to the scale of a model."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,14 @@ class Ratings:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def user_counts(self, n_users: int) -> Indices:
+        """As `RatingStats.user_counts`."""
+        return np.bincount(self.users, minlength=n_users)
+
+    def mean_of(self, transform: Callable[[Stars], Any]) -> float:
+        """As `RatingStats.mean_of`."""
+        return float(np.mean(np.asarray(transform(self.values)), dtype=np.float64))
 
     def take(self, positions: Indices) -> "Ratings":
         """The ratings at `positions`, in that order."""

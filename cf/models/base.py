@@ -2,9 +2,11 @@
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from torch.nn.functional import mse_loss
 import cf.models
 from cf.core.config import BaseConfig, Range
 from cf.core.errors import InputError
-from cf.core.ratings import Indices, Ratings, Stars
+from cf.core.ratings import Indices, RatingStats, Stars
 
 MODEL_RANGE = (0.5, 5.0)
 """The lowest and highest rating on the models' own scale, whatever they are in the data."""
@@ -73,10 +75,10 @@ class Model(nn.Module):
         """
         return mse_loss(self(users, items), ratings)
 
-    def before_training(self, train: Ratings) -> None:
+    def before_training(self, train: RatingStats) -> None:
         """Look at the training ratings, in the data's unit; here nothing."""
 
-    def after_epoch(self, train: Ratings) -> None:
+    def after_epoch(self, train: RatingStats) -> None:
         """Set what no gradient reaches, after each epoch's steps; here nothing."""
 
     def predict_mean_and_std(
@@ -94,11 +96,34 @@ def on_model_scale(model: Model, ratings: Stars) -> Tensor:
     return torch.tensor((ratings - np.float32(model.offset)) / np.float32(model.factor))
 
 
-def embedding(n_rows: int, n_factors: int, init_range: Range) -> nn.Embedding:
-    """A table with a row of factors, or one bias, for each user or item, uniform in the range."""
+def embedding(n_rows: int, n_factors: int, init_range: Range, n_parts: int = 1) -> nn.Embedding:
+    """A table with a row of factors, or one bias, for each user or item, uniform in the range.
+
+    `n_parts` is how many equal parts of a row learn independently: see `Model.row_parts`. Within
+    `use_table_factory` it is a module of another kind, called in the same way.
+    """
+    table: nn.Embedding = _make_table.get()(n_rows, n_factors, init_range, n_parts)
+    return table
+
+
+def _in_memory(n_rows: int, n_factors: int, init_range: Range, n_parts: int) -> nn.Embedding:
     weight = torch.empty(n_rows, n_factors).uniform_(*init_range)
     table: nn.Embedding = nn.Embedding.from_pretrained(weight, freeze=False)  # type: ignore[no-untyped-call]
     return table
+
+
+MakeTable = Callable[[int, int, Range, int], Any]  # nn.Embedding, or a module called as one
+_make_table: ContextVar[MakeTable] = ContextVar("_make_table", default=_in_memory)
+
+
+@contextmanager
+def use_table_factory(make: MakeTable) -> Iterator[None]:
+    """Let the models that the block builds have tables of another kind, such as sharded ones."""
+    token = _make_table.set(make)
+    try:
+        yield
+    finally:
+        _make_table.reset(token)
 
 
 def sigmoid_range(scores: Tensor, low: float, high: float) -> Tensor:

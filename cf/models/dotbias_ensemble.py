@@ -1,12 +1,14 @@
 """Several dot products with biases, trained side by side and averaged."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from cf.core.config import BaseConfig, Count, Range
-from cf.core.ratings import Ratings
+from cf.core.ratings import RatingStats
 from cf.models.base import Model, embedding, on_model_scale, sigmoid_range
 
 FURTHEST = 0.01  # from an end of the range, as a fraction of it, that the mean may be taken to lie
@@ -52,10 +54,10 @@ class DotBiasEnsemble(Model):
         self.shape = config.n_members, config.n_factors
         self.row_parts = config.n_members
         width = config.n_members * config.n_factors
-        self.user_factors = embedding(n_users, width, config.init_range)
-        self.item_factors = embedding(n_items, width, config.init_range)
-        self.user_bias = embedding(n_users, config.n_members, config.init_range)
-        self.item_bias = embedding(n_items, config.n_members, config.init_range)
+        self.user_factors = embedding(n_users, width, config.init_range, config.n_members)
+        self.item_factors = embedding(n_items, width, config.init_range, config.n_members)
+        self.user_bias = embedding(n_users, config.n_members, config.init_range, config.n_members)
+        self.item_bias = embedding(n_items, config.n_members, config.init_range, config.n_members)
         self.low, self.high = rating_range
         self.damping = config.offset_damping
         self.decay_scales = {"user_bias.weight": config.user_bias_decay}
@@ -64,18 +66,18 @@ class DotBiasEnsemble(Model):
         self.register_buffer("user_offset", torch.zeros(n_users, 1), persistent=saved)
         self.register_buffer("user_known", torch.ones(n_users, dtype=torch.bool), persistent=saved)
 
-    def before_training(self, train: Ratings) -> None:
+    def before_training(self, train: RatingStats) -> None:
         """As `Model.before_training`: set the offsets."""
         if self.damping:
-            mean = float(on_model_scale(self, train.values).double().mean())
+            mean = train.mean_of(partial(on_model_scale, self))
             m = np.clip((mean - self.low) / (self.high - self.low), FURTHEST, 1 - FURTHEST)
-            counts = np.bincount(train.users, minlength=len(self.user_offset))
+            counts = train.user_counts(len(self.user_offset))
             weight = torch.tensor(self.damping / (self.damping + counts))
             self.user_offset.copy_(np.log(m / (1 - m)) * weight[:, None])
             self.user_known.copy_(torch.tensor(counts > 0))
 
     @torch.no_grad()
-    def after_epoch(self, train: Ratings) -> None:
+    def after_epoch(self, train: RatingStats) -> None:
         """As `Model.after_epoch`: give users without ratings the mean row of the others."""
         known = self.user_known
         if self.damping and not known.all():

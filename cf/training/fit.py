@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cf.core.config import Schedule
 from cf.core.errors import InputError
-from cf.core.ratings import Ratings
+from cf.core.ratings import Ratings, RatingStats
 from cf.models.base import Model, on_model_scale, predict
 from cf.training.compiled import CompiledEpochs
 from cf.training.fast_gradients import closed_form_holds, fast_gradients
@@ -27,6 +27,10 @@ from cf.training.resume import ResumePoint, TrainingState
 
 N_COMPARED = 256  # ratings of which a loss in closed form is compared with the model's own
 WORSE = 1.02  # times the RMSE of the mean rating: so much worse is worth a word
+
+
+class DivergedError(InputError):
+    """A loss is no longer finite."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +109,8 @@ def fit(
     state = TrainingState(model, optimizer, on_batch, resume)
     for number, *numbers in state.epochs:
         yield EpochResult(int(number), *numbers)
-    to_come = islice(learning_rates(schedule, n_rates), len(state.epochs), None)
-    for epoch, rates in enumerate(to_come, start=len(state.epochs) + 1):
+
+    def run(epoch: int, rates: NDArray[np.float64]) -> tuple[float, float]:
         model.train()
         drawn = state.begin_epoch(draw)
         if compiled:
@@ -128,19 +132,48 @@ def fit(
                     closed_form,
                 )
         model.after_epoch(train)
-        train_loss = model.factor**2 * loss
-        seconds = state.seconds_so_far()
+        return model.factor**2 * loss, state.seconds_so_far()
+
+    def valid_loss() -> float | None:
         errors = predict(model, valid.users, valid.items).astype(np.float64) - valid.values
-        valid_loss = float(np.mean(errors**2)) if len(valid) else math.nan
-        if not math.isfinite(train_loss) or (len(valid) and not math.isfinite(valid_loss)):
-            raise InputError(
-                f"training diverged: in epoch {epoch} the loss is {train_loss} on train and "
-                f"{valid_loss} on held-out rows. Lower the learning_rate, or the weight_decay or "
-                "init_range if these are unusual."
-            )
-        result = EpochResult(epoch, train_loss, valid_loss, float(rates.mean()), seconds)
+        return float(np.mean(errors**2)) if len(valid) else None
+
+    for result in epochs(schedule, n_rates, len(state.epochs), run, valid_loss):
         state.end_epoch(astuple(result))
         yield result
+
+
+def epochs(
+    schedule: Schedule,
+    n_steps: int,
+    n_done: int,
+    run: Callable[[int, NDArray[np.float64]], tuple[float, float]],
+    valid_loss: Callable[[], float | None],
+) -> Iterator[EpochResult]:
+    """Run the epochs of a schedule that are not done yet, and yield after each.
+
+    Args:
+        n_steps: of an epoch, each with a learning rate.
+        run: takes an epoch's number, from 1, and its learning rates, and returns the mean loss on
+            train, in the data's unit, and its seconds.
+        valid_loss: the mean squared error on held-out rows; None where there are none.
+
+    Raises:
+        DivergedError: a loss is no longer finite.
+    """
+    to_come = islice(learning_rates(schedule, n_steps), n_done, None)
+    for epoch, rates in enumerate(to_come, start=n_done + 1):
+        train_loss, seconds = run(epoch, rates)
+        valid_mse = valid_loss()
+        diverged = not all(math.isfinite(loss) for loss in (train_loss, valid_mse or 0.0))
+        valid_mse = math.nan if valid_mse is None else valid_mse
+        if diverged:
+            raise DivergedError(
+                f"training diverged: in epoch {epoch} the loss is {train_loss} on train and "
+                f"{valid_mse} on held-out rows. Lower the learning_rate, or the weight_decay or "
+                "init_range if these are unusual."
+            )
+        yield EpochResult(epoch, train_loss, valid_mse, float(rates.mean()), seconds)
 
 
 def _epoch(
@@ -188,7 +221,7 @@ def _step(
     return loss.detach()
 
 
-def compare_with_mean(last: EpochResult, train: Ratings, valid: Ratings) -> str:
+def compare_with_mean(last: EpochResult, train: RatingStats, valid: Ratings) -> str:
     """A sentence where a model is clearly worse than the mean of the training ratings; else empty.
 
     Predictions start at the middle of the range, so this happens where users or items have few
@@ -196,7 +229,7 @@ def compare_with_mean(last: EpochResult, train: Ratings, valid: Ratings) -> str:
     """
     if not len(valid):
         return ""
-    errors = valid.values - train.values.mean(dtype=np.float64)
+    errors = valid.values - train.mean_of(lambda values: values)
     of_mean, of_model = math.sqrt(float(np.mean(errors**2))), math.sqrt(last.valid_loss)
     if of_model <= WORSE * of_mean:
         return ""

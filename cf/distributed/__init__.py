@@ -1,0 +1,1 @@
+"""Training on several machines: Ray launches the workers, TorchRec divides the tables."""

@@ -1,0 +1,271 @@
+"""Training on Ray: starts the workers, says how far they are, and collects the model."""
+
+import hashlib
+import os
+import shutil
+import socket
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from torch import Tensor, nn
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load as load_checkpoint
+
+from cf.core import config, paths
+from cf.core.config import Training
+from cf.core.errors import InputError
+from cf.distributed.stream import N_LANES, RatingStream
+from cf.models.base import Model, use_table_factory
+from cf.training.checkpoint import ModelSpec
+from cf.training.fit import EpochResult, check_forward
+
+POLL_S = 0.5
+CONNECT_TIMEOUT_S = 10.0
+MOST_START_FAILURES = 30  # of Ray itself, such as a machine that is not there
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing goes to Ray's makers
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # else what a worker reported at last may be lost
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",  # for machines that will not come back
+}
+"""What Ray reads, where the user has not set it."""
+ANSWER_S = 10.0
+
+
+@contextmanager
+def cluster(settings: config.Ray) -> Iterator[None]:
+    """Ray: the cluster at an address, or one on this machine that ends with the block.
+
+    Raises:
+        InputError: no cluster answers at the address.
+    """
+    if settings.address:
+        require_answer(settings.address)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    options: dict[str, Any] = {"address": settings.address}
+    if settings.address is None:  # not the cluster that RAY_ADDRESS may name
+        options = {"address": "local", "num_cpus": settings.most_workers}
+        options["include_dashboard"] = False
+    worker_env = {"PYTHONPATH": str(Path.cwd()), "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
+    try:
+        ray.init(
+            **options,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": worker_env},
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise _no_cluster(settings.address, error) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def require_answer(address: str) -> None:
+    """Raise InputError where nothing answers: Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+        except OSError as error:
+            raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str | None, error: Exception) -> InputError:
+    if address is None:
+        return InputError(f"Ray does not start on this machine: {error}")
+    return InputError(
+        f"{paths.PARAMS}: ray.address: no cluster of Ray at {address} ({error}). Start one with "
+        "`ray start --head`, or set ray.address to null for one on this machine."
+    )
+
+
+class ProgressActor:
+    """Where the first worker says how far the training is, and the driver asks."""
+
+    def __init__(self) -> None:
+        self.n_ratings, self.epochs, self.error = 0, dict[int, tuple[float, ...]](), ""
+
+    def advance(self, n_ratings: int) -> None:
+        """So many ratings are done, in all epochs."""
+        self.n_ratings = n_ratings
+
+    def record_epoch(self, numbers: tuple[float, ...], n_ratings: int) -> None:
+        """An epoch has ended, with these numbers; after a failure, perhaps again."""
+        self.epochs[int(numbers[0])] = numbers
+        self.n_ratings = n_ratings
+
+    def set_error(self, message: str) -> None:
+        """What kept a worker from going on."""
+        self.error = message
+
+    def state(self) -> tuple[int, dict[int, tuple[float, ...]], str]:
+        """The ratings done, the epochs that have ended, and the last error if there was one."""
+        return self.n_ratings, self.epochs, self.error
+
+
+def require(section: Training, spec: ModelSpec, train: RatingStream, context: str) -> None:
+    """Raise InputError where a training cannot run on Ray; `context` begins the message."""
+    if section.optimizer.name != "rowwise_adagrad":
+        raise InputError(
+            f"{context}.optimizer.name: expected rowwise_adagrad, which updates tables with "
+            f"launcher: ray, got {section.optimizer.name}. Change it, or set launcher to local."
+        )
+    if train.n_ratings < N_LANES * train.n_batches:
+        raise InputError(
+            f"{context}.batch_size: expected {N_LANES} ratings or more in a batch with launcher: "
+            f"ray, got {train.n_batches} batches of {train.n_ratings} ratings. Raise batch_size, "
+            "lower min_steps, or set launcher to local."
+        )
+    train.require_within(spec.n_users, spec.n_items)
+    with use_table_factory(lambda *_: nn.Identity()):
+        others = [each for each in spec.build(context).modules() if isinstance(each, nn.Embedding)]
+    if others:
+        raise InputError(
+            f"cf/models/{spec.model['name']}.py: with launcher: ray, tables are made by "
+            "`embedding` of cf.models.base, not by nn.Embedding."
+        )
+
+
+def checkpoints_of(settings: config.Ray, name: str, fingerprint: str) -> Path:
+    """The folder for the checkpoints of the training `name`, which `fingerprint` determines.
+
+    On one machine, those of other trainings of that name are removed.
+    """
+    versions = [
+        f"{package} {version(package)}" for package in ("ray", "torchrec", "fbgemm-gpu-cpu")
+    ]
+    digest = hashlib.sha256("\n".join([fingerprint, *versions]).encode()).hexdigest()[:16]
+    folder = Path(settings.storage).resolve() / f"{name}-{digest}"
+    if settings.address is None:
+        for other in folder.parent.glob(f"{name}-{'[0-9a-f]' * 16}"):
+            if other != folder:
+                shutil.rmtree(other, ignore_errors=True)
+    return folder
+
+
+def fit_on_ray(
+    model: Model,
+    spec: ModelSpec,
+    section: Training,
+    settings: config.Ray,
+    checkpoints: Path,
+    batch_size: int,
+    context: str,
+    on_batch: Callable[[int], None] = lambda n_ratings: None,
+) -> Iterator[EpochResult]:
+    """Train `model` on Ray, and yield after each epoch; its weights are there at the end.
+
+    A training that finds checkpoints yields their epochs again, and goes on with the next one.
+
+    Args:
+        model: on the CPU.
+        batch_size: of all workers together.
+        context: begins error messages.
+
+    Raises:
+        InputError: no cluster, workers that failed more often than `settings.max_failures`, or a
+            loss that is no longer finite.
+    """
+    from cf.distributed.worker import Task, work
+
+    check_forward(model, *torch.zeros(2, 2, dtype=torch.int64))
+    train = RatingStream(paths.TRAIN)
+    model.before_training(train)
+    with cluster(settings):
+        node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor_class = ray.remote(num_cpus=0, scheduling_strategy=node)(ProgressActor)
+        progress = actor_class.remote()
+        task = Task(
+            context=context,
+            section=section,
+            spec=spec,
+            train=paths.TRAIN.resolve(),
+            valid=paths.VALID.resolve(),
+            batch_size=batch_size,
+            progress=progress,
+        )
+        workers = settings.workers
+        trainer = TorchTrainer(
+            work,
+            train_loop_config={"task": task},
+            torch_config=TorchConfig(backend="gloo"),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=tuple(workers) if isinstance(workers, list) else workers,
+                resources_per_worker={"CPU": 1},
+            ),
+            run_config=ray.train.RunConfig(
+                name=checkpoints.name,
+                storage_path=str(checkpoints.parent),
+                failure_config=ray.train.FailureConfig(
+                    max_failures=settings.max_failures,
+                    controller_failure_limit=MOST_START_FAILURES,
+                ),
+                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            ),
+        )
+        outcome: dict[str, Any] = {}
+
+        def wait() -> None:
+            try:
+                outcome["result"] = trainer.fit()
+            except Exception as error:
+                outcome["error"] = error
+
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        n_yielded = n_done = 0
+        while True:
+            ended = not thread.is_alive()
+            n_ratings, recorded, problem = ray.get(progress.state.remote())
+            on_batch(n_ratings - n_done)
+            n_done = n_ratings
+            for number in sorted(recorded)[n_yielded:]:
+                yield EpochResult(number, *recorded[number][1:])
+                n_yielded += 1
+            if ended:
+                break
+            thread.join(POLL_S)
+        if "error" in outcome or len(recorded) < sum(section.schedule.n_epochs):
+            last = str(outcome.get("error", "")).strip().rpartition("\n")[2]
+            raise InputError(problem or f"{context}: Ray's workers failed: {last}")
+        with outcome["result"].checkpoint.as_directory() as folder:
+            collect(model, Path(folder))
+    model.after_epoch(train)
+
+
+def collect(model: Model, folder: Path) -> None:
+    """Put the weights of a checkpoint, from however many workers, into a model of this process."""
+    reader = FileSystemReader(folder)
+    saved = reader.read_metadata().state_dict_metadata
+    tensors = {key: each for key, each in saved.items() if isinstance(each, TensorStorageMetadata)}
+
+    def read(key: str) -> Tensor:
+        saved_as = tensors[key]
+        found = {key: torch.empty(saved_as.size, dtype=saved_as.properties.dtype)}
+        with warnings.catch_warnings(action="ignore"):  # that there are no other processes
+            load_checkpoint(found, storage_reader=reader, no_dist=True)
+        return found[key]
+
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            prefix = f"model.model.{name.removesuffix('.weight')}.tables.embeddings."
+            n_parts = sum(key.startswith(prefix) for key in tensors)
+            if not n_parts:
+                tensor.copy_(read(f"model.model.{name}"))
+                continue
+            parts = tensor.unflatten(1, (n_parts, -1))
+            for part in range(n_parts):
+                parts[:, part] = read(f"{prefix}{part}.weight")[:, : parts.shape[2]]

@@ -1,0 +1,197 @@
+"""Ratings from Parquet files in an order that seed and epoch determine, however many workers read.
+
+No worker holds all ratings, and each one reads what it needs alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet
+
+from cf.core import io
+from cf.core.errors import InputError
+from cf.core.ratings import Indices, Stars
+
+N_LANES = 64  # that each batch is put together from; at least as many as workers
+WINDOW = 2**22  # ratings of all lanes that are in memory, and shuffled, at a time
+COLUMNS = ["user", "item", "rating"]
+
+
+class Batch(NamedTuple):
+    """Ratings by index: (n,) each, in 32 bits."""
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    values: Stars
+
+    def take(self, rows: slice | Indices) -> "Batch":
+        """The ratings at these places."""
+        return Batch(self.users[rows], self.items[rows], self.values[rows])
+
+
+def concatenate(parts: Sequence[Batch]) -> Batch:
+    """All ratings of the parts, one after the other."""
+    users, items, values = zip(*parts, strict=True)
+    return Batch(np.concatenate(users), np.concatenate(items), np.concatenate(values))
+
+
+class RowGroup(NamedTuple):
+    """A part of a Parquet file that can be read by itself."""
+
+    path: Path
+    number: int
+    n_rows: int
+
+
+class RatingStream:
+    """The ratings of Parquet files, batch after batch, of which this worker has its share.
+
+    Row groups are put in an order drawn from (seed, epoch). That order is cut into `N_LANES` lanes
+    of equal length. The ratings of a lane are shuffled, a window at a time. A batch is the next
+    ratings of each lane; a worker reads lanes side by side. So a batch has the same ratings however
+    many workers there are, and each of them reads its share and the ends of row groups.
+
+    Attributes:
+        n_ratings: of all workers.
+        n_batches: of an epoch, of about one size. A batch has a rating of each lane at least where
+            there are `N_LANES` times as many ratings as batches.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        batch_size: int = 2**16,
+        seed: int = 0,
+        worker: int = 0,
+        n_workers: int = 1,
+    ) -> None:
+        """Look at how much a Parquet file has, or a folder of them, without reading it.
+
+        Raises:
+            InputError: a file cannot be read.
+            ValueError: there are more workers than lanes.
+        """
+        if n_workers > N_LANES:
+            raise ValueError(f"expected at most {N_LANES} workers, got {n_workers}")
+        self.groups = row_groups(path)
+        self.n_ratings = sum(group.n_rows for group in self.groups)
+        self.n_batches = -(-self.n_ratings // batch_size)
+        first, end = (N_LANES * each // n_workers for each in (worker, worker + 1))
+        self.seed, self.lanes = seed, range(first, end)
+
+    def __len__(self) -> int:
+        return self.n_ratings
+
+    def sizes(self) -> NDArray[np.int64]:
+        """(n_batches,) ratings of each batch, of all workers."""
+        sizes: NDArray[np.int64] = np.diff([self._cuts(lane) for lane in range(N_LANES)]).sum(0)
+        return sizes
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """This worker's share of each batch of an epoch, which may be empty."""
+        for shares in zip(*(self._lane(lane, epoch) for lane in self.lanes), strict=True):
+            yield concatenate(shares)
+
+    def require_within(self, n_users: int, n_items: int) -> None:
+        """Raise InputError where a rating is of another user or item than that many."""
+        for group in self.groups:
+            users, items, _ = read(group)
+            if len(users) and (users.max() >= n_users or items.max() >= n_items):
+                raise InputError(
+                    f"{group.path}: expected {n_users} users and {n_items} items, got the indices "
+                    f"{users.max()} and {items.max()}. `dvc repro split` makes it anew."
+                )
+
+    def user_counts(self, n_users: int) -> Indices:
+        """As `RatingStats.user_counts`, of all workers."""
+        counts = np.zeros(n_users, np.int64)
+        for group in self.groups:
+            counts += np.bincount(read(group).users, minlength=n_users)
+        return counts
+
+    def mean_of(self, transform: Callable[[Stars], Any]) -> float:
+        """As `RatingStats.mean_of`, of all workers."""
+        total = 0.0
+        for group in self.groups:
+            total += float(np.sum(np.asarray(transform(read(group).values)), dtype=np.float64))
+        return total / self.n_ratings
+
+    def _cuts(self, lane: int) -> Indices:
+        """(n_batches + 1,) where in a lane each batch's ratings begin, and the last ones end.
+
+        Lanes round down and up at different batches, so that these are of about one size.
+        """
+        low, high = (self.n_ratings * each // N_LANES for each in (lane, lane + 1))
+        exact = np.arange(self.n_batches + 1) * (high - low) * N_LANES + lane * self.n_batches
+        return exact // (N_LANES * max(1, self.n_batches))
+
+    def _lane(self, lane: int, epoch: int) -> Iterator[Batch]:
+        """A lane's ratings, batch after batch."""
+        windows = self._windows(lane, epoch)
+        waiting = Batch(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
+        for start, end in pairwise(self._cuts(lane).tolist()):
+            while len(waiting.users) < end - start:
+                waiting = concatenate([waiting, next(windows)])
+            yield waiting.take(slice(end - start))
+            waiting = waiting.take(slice(end - start, None))
+
+    def _windows(self, lane: int, epoch: int) -> Iterator[Batch]:
+        """A lane's ratings, shuffled within windows."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.groups))
+        low, high = (self.n_ratings * each // N_LANES for each in (lane, lane + 1))
+        size = WINDOW // N_LANES
+        parts: list[Batch] = []
+        n_windows = before = 0
+        for group in (self.groups[index] for index in order):
+            start, end = max(low - before, 0), min(high - before, group.n_rows)
+            before += group.n_rows
+            columns = read(group) if start < end else None
+            while columns and start < end:
+                stop = min(end, start + size - sum(len(part.users) for part in parts))
+                parts.append(columns.take(slice(start, stop)))
+                start = stop
+                is_last = before >= high and start >= end
+                if is_last or sum(len(part.users) for part in parts) == size:
+                    window = concatenate(parts)
+                    rng = np.random.default_rng([self.seed, epoch, lane, n_windows])
+                    yield window.take(rng.permutation(len(window.users)))
+                    parts, n_windows = [], n_windows + 1
+
+
+def row_groups(path: Path) -> list[RowGroup]:
+    """The row groups of a Parquet file, or of all files in a folder, in the order of their names.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    found = []
+    if not files:
+        raise InputError(f"{path}: no *.parquet in this folder.")
+    for file in files:
+        with io.reading(file):
+            metadata = parquet.read_metadata(file)
+            sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        found += [RowGroup(file, i, size) for i, size in enumerate(sizes)]
+    return found
+
+
+@lru_cache(maxsize=2)
+def read(group: RowGroup) -> Batch:
+    """The ratings of a row group.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with io.reading(group.path):
+        table = parquet.ParquetFile(group.path).read_row_group(group.number, columns=COLUMNS)
+        users, items, values = (table[name].to_numpy() for name in COLUMNS)
+        columns = Batch(users.astype(np.int32), items.astype(np.int32), values)
+    pa.default_memory_pool().release_unused()
+    return columns

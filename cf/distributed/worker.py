@@ -1,0 +1,171 @@
+"""What each worker does: the training loop over its share of the ratings."""
+
+import json
+import tempfile
+import time
+from dataclasses import astuple, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray.train
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.state_dict_loader import load as load_checkpoint
+from torch.distributed.checkpoint.state_dict_saver import save as save_checkpoint
+
+from cf.core.config import RowwiseAdagrad, Training
+from cf.core.errors import InputError
+from cf.distributed.stream import Batch, RatingStream
+from cf.distributed.tables import ShardedModel, ShardedTable
+from cf.models.base import Model, on_model_scale, use_table_factory
+from cf.training import device
+from cf.training.checkpoint import ModelSpec
+from cf.training.fit import DivergedError, EpochResult, epochs
+
+DONE = "epochs.json"  # in a checkpoint
+PROGRESS_S = 0.5  # between two reports of progress
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all workers are told.
+
+    Attributes:
+        context: begins error messages.
+        train: a Parquet file or a folder of them; valid alike.
+        batch_size: of all workers together.
+        progress: the `ProgressActor`.
+    """
+
+    context: str
+    section: Training
+    spec: ModelSpec
+    train: Path
+    valid: Path
+    batch_size: int
+    progress: Any
+
+
+def work(config: dict[str, Task]) -> None:
+    """Train the model together with the other workers, from the last checkpoint if there is one."""
+    task = config["task"]
+    try:
+        train_share(task, dist.get_rank(), dist.get_world_size())
+    except DivergedError as error:  # on all workers, and would again
+        ray.get(task.progress.set_error.remote(str(error)))
+    except InputError as error:  # perhaps of this worker only: Ray ends the others
+        ray.get(task.progress.set_error.remote(str(error)))
+        raise
+
+
+def train_share(task: Task, rank: int, n_workers: int) -> None:
+    """As `work`, on the worker number `rank`."""
+    section = task.section
+    assert isinstance(section.optimizer, RowwiseAdagrad)
+    device.prepare(torch.device("cpu"), section.n_threads, section.seed)
+    share = {"seed": section.seed, "worker": rank, "n_workers": n_workers}
+    train = RatingStream(task.train, task.batch_size, **share)
+    valid = RatingStream(task.valid, task.batch_size, **share)
+    with use_table_factory(ShardedTable):
+        model = task.spec.build(task.context)
+    model.before_training(train)
+    decay = section.optimizer.decay(train.n_ratings)
+    sharded = ShardedModel(model, section.optimizer, decay, section.seed)
+    done = restore(sharded)
+    progress = task.progress if rank == 0 else None
+    for result in done:  # the actor may be a new one
+        record_epoch(progress, result, train)
+    run = partial(run_epoch, sharded, train, progress, [section.seed, rank])
+    valid_loss = partial(mean_squared_error, model, valid)
+    for result in epochs(section.schedule, train.n_batches, len(done), run, valid_loss):
+        done.append(result)
+        save(sharded, done)
+        record_epoch(progress, result, train)
+
+
+def record_epoch(progress: Any, result: EpochResult, train: RatingStream) -> None:
+    """Let the driver know of an epoch that has ended, by the actor `progress` if it is given."""
+    if progress:
+        ray.get(progress.record_epoch.remote(astuple(result), result.epoch * train.n_ratings))
+
+
+def run_epoch(
+    sharded: ShardedModel,
+    train: RatingStream,
+    progress: Any,
+    seeds: list[int],
+    epoch: int,
+    rates: NDArray[np.float64],
+) -> tuple[float, float]:
+    """Take the steps of an epoch; return the mean loss, in the data's unit, and the seconds.
+
+    `seeds` and the epoch determine dropout, so that it is the same after an interruption.
+    """
+    torch.manual_seed(int(np.random.SeedSequence([*seeds, epoch]).generate_state(1)[0]))
+    started = told = time.perf_counter()
+    n_workers, n_done = dist.get_world_size(), (epoch - 1) * train.n_ratings
+    total = torch.zeros((), dtype=torch.float64)
+    sharded.model.train()
+    for batch, rate, size in zip(train.batches(epoch), rates, train.sizes(), strict=True):
+        sharded.set_learning_rate(float(rate))
+        # Gradients are averaged over workers, whose shares may differ by a few ratings.
+        weight = len(batch.users) * n_workers / size
+        loss = sharded.module(*on_scale(sharded.model, batch)) * weight
+        loss.backward(torch.ones_like(loss))
+        sharded.step_dense()
+        total += loss.detach().double().mean() * size / n_workers
+        n_done += int(size)
+        if progress and (now := time.perf_counter()) > told + PROGRESS_S:
+            progress.advance.remote(n_done)
+            told = now
+    dist.all_reduce(total)
+    mean = float(total) / train.n_ratings
+    return sharded.model.factor**2 * mean, time.perf_counter() - started
+
+
+def on_scale(model: Model, batch: Batch) -> list[Tensor]:
+    """A batch as tensors, its ratings on the scale of the model."""
+    users, items = (torch.from_numpy(array).long() for array in (batch.users, batch.items))
+    return [users, items, on_model_scale(model, batch.values)]
+
+
+@torch.no_grad()
+def mean_squared_error(model: Model, valid: RatingStream) -> float | None:
+    """The mean squared error of all workers' validation ratings, in the data's unit, if any."""
+    model.eval()
+    total = torch.zeros((), dtype=torch.float64)
+    for batch in valid.batches(epoch=0):
+        users, items, _ = on_scale(model, batch)
+        if not len(users):  # an empty share: TorchRec needs a row to look up
+            users = items = torch.zeros(1, dtype=torch.int64)
+        predicted = model(users, items)[: len(batch.users)]
+        predicted = predicted * np.float32(model.factor) + np.float32(model.offset)
+        total += (predicted.double() - torch.from_numpy(batch.values)).square().sum()
+    dist.all_reduce(total)
+    return float(total) / valid.n_ratings if valid.n_ratings else None
+
+
+def save(sharded: ShardedModel, done: list[EpochResult]) -> None:
+    """Make a checkpoint of which each worker writes its own rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(sharded.state(), storage_writer=FileSystemWriter(folder))
+        (Path(folder) / DONE).write_text(json.dumps([astuple(each) for each in done]))
+        checkpoint = ray.train.Checkpoint.from_directory(folder)
+        ray.train.report({"valid_loss": done[-1].valid_loss}, checkpoint=checkpoint)
+
+
+def restore(sharded: ShardedModel) -> list[EpochResult]:
+    """Read the last checkpoint, perhaps of another number of workers, and the epochs until it."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return []
+    with checkpoint.as_directory() as folder:
+        state = sharded.state()
+        load_checkpoint(state, storage_reader=FileSystemReader(folder))
+        sharded.load(state)
+        return [EpochResult(*numbers) for numbers in json.loads((Path(folder) / DONE).read_text())]

@@ -1,0 +1,121 @@
+"""Tables divided by TorchRec take the steps of cf's own row-wise Adagrad."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+
+from cf.core import config
+from cf.core.ratings import Ratings
+from cf.models.base import use_table_factory
+from cf.training import optim
+from cf.training.checkpoint import ModelSpec
+
+pytest.importorskip("torchrec", reason="no TorchRec here: make ray")
+
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from cf.distributed.launch import collect
+from cf.distributed.tables import N_DRAWN, ShardedModel, ShardedTable, fill
+
+N_USERS, N_ITEMS, N = 40, 30, 256
+OPTIMIZER = config.RowwiseAdagrad(name="rowwise_adagrad", weight_decay=0.01, eps=1e-3)
+START = {"init_range": [-0.05, 0.05]}
+MODELS: dict[str, dict[str, Any]] = {
+    "dot": {"n_factors": 8, **START},
+    "dotbias": {"n_factors": 6, **START},
+    "dotbias_ensemble": {"n_members": 3, "n_factors": 5, "offset_damping": 3.0,
+                         "user_bias_decay": 0.25, **START},
+    "embnet": {"n_factors": 6, "n_hidden": 4, "dropout": [0.0, 0.0], "range_margin": 0.5, **START},
+}  # fmt: skip
+
+
+@pytest.fixture
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process group of this process."""
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "0")
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "1")
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def made_up_ratings() -> Ratings:
+    """Of all users but the last one."""
+    draw = np.random.default_rng(0)
+    users, items = draw.integers(N_USERS - 1, size=N), draw.integers(N_ITEMS, size=N)
+    return Ratings(users, items, draw.uniform(0.5, 5, N).astype(np.float32), None, np.arange(N))
+
+
+@pytest.mark.usefixtures("_alone")
+@pytest.mark.parametrize("name", MODELS)
+def test_steps_are_those_of_a_model_in_memory(name: str, tmp_path: Path) -> None:
+    train = made_up_ratings()
+    spec = ModelSpec({"name": name, **MODELS[name]}, N_USERS, N_ITEMS, (0.5, 5.0))
+    torch.manual_seed(1)
+    with use_table_factory(ShardedTable):
+        model = spec.build("")
+    model.before_training(train)
+    sharded = ShardedModel(model, OPTIMIZER, 0.01, seed=7)
+
+    def saved(folder: str) -> Any:
+        """The weights as the driver collects them from a checkpoint."""
+        save(sharded.state(), storage_writer=FileSystemWriter(tmp_path / folder))
+        local = spec.build("")
+        local.before_training(train)
+        collect(local, tmp_path / folder)
+        return local
+
+    local = saved("start")
+    optimizer = optim.build(OPTIMIZER, local, N)
+    batch = [torch.tensor(each) for each in (train.users, train.items, train.values)]
+    optimizer.rows_looked_up = lambda table: batch[len(table) == N_ITEMS]
+    for step in range(5):
+        rate = 0.1 / (1 + step)
+        sharded.set_learning_rate(rate)
+        loss = sharded.module(*batch)
+        loss.backward(torch.ones_like(loss))
+        sharded.step_dense()
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        loss = local.loss(*batch)
+        loss.backward(torch.ones_like(loss))
+        optimizer.step()
+    found, started = saved("end").state_dict(), saved("start again").state_dict()
+    for key, expected in local.state_dict().items():
+        assert torch.allclose(found[key], expected, atol=1e-6), key
+        assert torch.equal(found[key], started[key])
+
+
+@pytest.mark.usefixtures("_alone")
+def test_a_row_starts_in_the_same_way_whoever_has_it() -> None:
+    table = ShardedTable(N_DRAWN + 100, 3, [-1.0, 1.0])
+
+    class Shard:
+        def __init__(self, first: int, n_rows: int) -> None:
+            self.tensor = torch.empty(n_rows, table.width)
+            self.metadata = type("", (), {"shard_offsets": [first, 0], "shard_sizes": [n_rows, 4]})
+
+    class Weight:
+        def __init__(self, *shards: Shard) -> None:
+            self.shards = shards
+
+        def local_shards(self) -> tuple[Shard, ...]:
+            return self.shards
+
+    whole, second = Shard(0, N_DRAWN + 100), Shard(N_DRAWN - 50, 150)
+    fill(Weight(whole), table, [1, 0, 0])
+    fill(Weight(second), table, [1, 0, 0])
+    assert torch.equal(whole.tensor[N_DRAWN - 50 :], second.tensor)
+    assert whole.tensor[:, 3:].eq(0).all()
+    used = whole.tensor[:, :3]
+    assert used.abs().max() <= 1
+    assert used.std() == pytest.approx(1 / 3**0.5, abs=0.01)
+    assert len(used.unique(dim=0)) == len(used)

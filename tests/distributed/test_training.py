@@ -1,0 +1,226 @@
+"""`launcher: ray` trains as `launcher: local` does, on two workers that may be lost."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import yaml
+from safetensors.numpy import load_file
+
+from tests.conftest import real_zip
+from tests.project import ROOT, TRACKED, Project
+from tests.stores import environment
+
+pytest.importorskip("ray", reason="no Ray here: make ray")
+pytest.importorskip("torchrec", reason="no TorchRec here: make ray")
+pytestmark = [
+    pytest.mark.skipif(not real_zip(), reason="no ml-latest-small here: set CF_DATA_HOME"),
+    pytest.mark.xdist_group("ray"),
+]
+
+DOTBIAS: dict[str, Any] = {
+    "model": {"name": "dotbias", "n_factors": 50, "init_range": [-0.05, 0.05]},
+    "seed": 1,
+    "device": "auto",
+    "n_threads": 1,
+    "batch_size": 2048,
+    "optimizer": {"name": "rowwise_adagrad", "weight_decay": 0.0002},
+    "schedule": {"n_epochs": [4], "learning_rate": 0.1, "anneal": "cosine"},
+}
+LONGEST = 240  # seconds of a training, after which it is taken to hang
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """ml-latest-small, split, in a project with one model."""
+    folder = tmp_path_factory.mktemp("ready") / "project"
+    ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp", "config.local")
+    for name in TRACKED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    project = Project(folder)
+    project.keep_only("dotbias")
+    (folder / "data/own").mkdir(parents=True)
+    path = folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**params, "train_dotbias": DOTBIAS}, sort_keys=False))
+    project.repro("split")
+    return project
+
+
+def train(project: Project, **ray: Any) -> "subprocess.Popen[str]":
+    """Start `dvc repro train_dotbias` on Ray, with these values of the section ray."""
+    path = project.folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params |= {"launcher": "ray" if ray else "local", "ray": params["ray"] | ray}
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    return subprocess.Popen(
+        ["dvc", "repro", "train_dotbias"],
+        cwd=project.folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> str:
+    """What a training that ends well has printed."""
+    printed, _ = process.communicate(timeout=LONGEST)
+    assert process.returncode == 0, printed
+    return printed
+
+
+def rmse(project: Project) -> float:
+    history = pd.read_csv(project.folder / "reports/history/dotbias.csv")
+    return float(np.sqrt(history["valid_loss"].iloc[-1]))
+
+
+def weights(project: Project) -> dict[str, Any]:
+    return load_file(project.folder / "models/dotbias/weights.safetensors")
+
+
+def wait_for(what: Callable[[], Any], process: "subprocess.Popen[str]") -> Any:
+    """What `what` gives, as soon as that is something, while a process runs."""
+    end = time.monotonic() + LONGEST
+    while not (found := what()):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+def n_checkpoints(project: Project) -> int:
+    return len(list(project.folder.glob(".dvc/tmp/ray/*/checkpoint_*/epochs.json")))
+
+
+def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """The workers of a training: its own, not those of a stranger on this machine."""
+    own = psutil.Process(process.pid).children(recursive=True)
+    return [each for each in own if "RayTrainWorker" in " ".join(each.cmdline())]
+
+
+@pytest.fixture(scope="module")
+def by_two(ready: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Trained by two workers, undisturbed."""
+    project = ready.copy(tmp_path_factory.mktemp("two") / "project")
+    finish(train(project, workers=2))
+    return project
+
+
+def test_two_workers_train_as_one_does_and_as_without_ray(
+    by_two: Project, ready: Project, tmp_path: Path
+) -> None:
+    alone, local = ready.copy(tmp_path / "alone"), ready.copy(tmp_path / "local")
+    finish(train(alone, workers=1))
+    finish(train(local))
+    assert rmse(alone) == pytest.approx(rmse(by_two), abs=1e-4)
+    assert rmse(local) == pytest.approx(rmse(by_two), abs=3e-3)
+    for name, expected in weights(by_two).items():
+        assert weights(alone)[name] == pytest.approx(expected, abs=1e-4)
+        assert weights(local)[name].shape == expected.shape
+
+
+def test_what_ray_trained_is_evaluated_as_any_model_and_is_one_run(by_two: Project) -> None:
+    by_two.repro("evaluate")
+    scores = pd.read_csv(by_two.folder / "reports/leaderboard.csv").set_index("model")["rmse"]
+    assert scores["dotbias"] == pytest.approx(rmse(by_two), abs=1e-5)
+    (run,) = by_two.runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.params["launcher"] == "ray"
+    assert list(by_two.folder.glob(".dvc/tmp/ray/*")) == []
+
+
+def test_the_launcher_is_no_reason_to_train_again(by_two: Project, tmp_path: Path) -> None:
+    project = by_two.copy(tmp_path / "project")
+    path = project.folder / "params.yaml"
+    path.write_text(path.read_text().replace("launcher: ray", "launcher: local"))
+    assert project.repro("train_dotbias") == []
+
+
+def test_a_worker_that_is_killed_within_an_epoch_changes_nothing(
+    by_two: Project, ready: Project, tmp_path: Path
+) -> None:
+    project = ready.copy(tmp_path / "project")
+    process = train(project, workers=2)
+    wait_for(lambda: n_checkpoints(project), process)
+    wait_for(lambda: workers(process), process)[0].kill()
+    finish(process)
+    for name, expected in weights(by_two).items():
+        assert weights(project)[name] == pytest.approx(expected, abs=1e-6)
+    (run,) = project.runs()
+    assert run.info.status == "FINISHED"
+
+
+def test_what_two_workers_began_one_can_end(
+    by_two: Project, ready: Project, tmp_path: Path
+) -> None:
+    project = ready.copy(tmp_path / "project")
+    process = train(project, workers=2)
+    wait_for(lambda: n_checkpoints(project), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    printed = finish(train(project, workers=1))
+    assert "goes on where it was interrupted" in printed
+    history = pd.read_csv(project.folder / "reports/history/dotbias.csv")
+    assert history["epoch"].tolist() == [1, 2, 3, 4]
+    assert rmse(project) == pytest.approx(rmse(by_two), abs=1e-4)
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    yield cluster, cluster.add_node(num_cpus=1)
+    cluster.shutdown()
+
+
+def test_a_training_goes_on_after_one_of_two_machines_is_lost(
+    by_two: Project, ready: Project, tmp_path: Path, two_nodes: Any
+) -> None:
+    cluster, second = two_nodes
+    project = ready.copy(tmp_path / "project")
+    process = train(project, workers=[1, 2], address=cluster.address)
+    wait_for(lambda: n_checkpoints(project), process)
+    cluster.remove_node(second, allow_graceful=False)
+    finish(process)
+    assert rmse(project) == pytest.approx(rmse(by_two), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("train_dotbias", {"optimizer": {"name": "sgd", "momentum": 0.9, "weight_decay": 0.0}},
+         "params.yaml: train_dotbias.optimizer.name: expected rowwise_adagrad"),
+        ("train_dotbias", {"batch_size": 1},
+         "params.yaml: train_dotbias.batch_size: expected 64 ratings or more in a batch"),
+        ("ray", {"storage": "s3://bucket"}, "params.yaml: ray: storage: expected a folder"),
+        ("ray", {"address": "127.0.0.1:9"}, "params.yaml: ray.address: no cluster of Ray at"),
+    ],
+)  # fmt: skip
+def test_what_ray_cannot_do_is_said_in_one_line(
+    ready: Project, tmp_path: Path, section: str, values: dict[str, Any], message: str
+) -> None:
+    project = ready.copy(tmp_path / "project")
+    project.change(section, lambda params: params.update(values))
+    path = project.folder / "params.yaml"
+    path.write_text(path.read_text().replace("launcher: local", "launcher: ray"))
+    done = project.run(sys.executable, "-m", "stages.train", "dotbias", check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,118 @@
+"""Ratings are streamed in an order that seed and epoch determine, however many workers read."""
+
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyarrow import parquet
+
+from cf.core.errors import InputError
+from cf.distributed import stream
+from cf.distributed.stream import N_LANES, RatingStream
+
+N = 5000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two files with `N` ratings in row groups of 700, each rating with a number of its own."""
+    folder = tmp_path_factory.mktemp("train")
+    numbers = np.arange(N)
+    ratings = pd.DataFrame(
+        {"user": numbers // 60, "item": numbers % 60, "rating": (numbers % 10 / 2).astype("f4")}
+    )
+    ratings[:3000].to_parquet(folder / "a.parquet", row_group_size=700)
+    ratings[3000:].to_parquet(folder / "b.parquet", row_group_size=700)
+    return folder
+
+
+def numbers_of(batch: stream.Batch) -> list[int]:
+    return (batch.users * 60 + batch.items).tolist()
+
+
+def epoch(folder: Path, number: int = 1, seed: int = 3, n_workers: int = 1) -> list[list[int]]:
+    """The ratings of each batch, in the order of workers."""
+    streams = [RatingStream(folder, 300, seed, worker, n_workers) for worker in range(n_workers)]
+    shares = zip(*(each.batches(number) for each in streams), strict=True)
+    return [[number for share in batch for number in numbers_of(share)] for batch in shares]
+
+
+def test_an_epoch_has_each_rating_once_in_batches_of_about_one_size(folder: Path) -> None:
+    batches = epoch(folder)
+    assert sorted(chain(*batches)) == list(range(N))
+    assert len(batches) == RatingStream(folder, 300).n_batches == 17
+    sizes = [len(batch) for batch in batches]
+    assert sizes == RatingStream(folder, 300).sizes().tolist()
+    assert max(sizes) <= 300 + N_LANES
+    assert min(sizes) >= N / 17 - N_LANES
+
+
+@pytest.mark.parametrize("n_workers", [2, 3, N_LANES])
+def test_a_batch_has_the_same_ratings_however_many_workers_share_it(
+    folder: Path, n_workers: int
+) -> None:
+    for alone, shared in zip(epoch(folder), epoch(folder, n_workers=n_workers), strict=True):
+        assert sorted(alone) == sorted(shared)
+
+
+def test_the_order_is_that_of_seed_and_epoch(folder: Path) -> None:
+    assert epoch(folder) == epoch(folder)
+    assert epoch(folder, number=2) != epoch(folder)
+    assert epoch(folder, seed=4) != epoch(folder)
+
+
+def test_a_batch_is_drawn_from_all_of_the_data(folder: Path) -> None:
+    spread = [np.std(batch) for batch in epoch(folder)]
+    assert min(spread) > 0.8 * np.std(np.arange(N))
+
+
+def test_windows_bound_what_is_in_memory_and_lose_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "WINDOW", 7 * N_LANES)
+    windows = list(RatingStream(folder, 300)._windows(5, epoch=1))
+    assert {len(window.users) for window in windows[:-1]} == {7}
+    assert sorted(chain(*epoch(folder))) == list(range(N))
+
+
+def test_counts_and_means_are_those_of_all_ratings(folder: Path) -> None:
+    share = RatingStream(folder, 300, worker=1, n_workers=2)
+    assert len(share) == N
+    assert share.user_counts(100).tolist() == [60] * 83 + [20] + [0] * 16
+    assert share.mean_of(lambda values: values * 2) == pytest.approx(4.5)
+
+
+def test_few_ratings_make_one_batch_and_none_make_none(tmp_path: Path) -> None:
+    few = pd.DataFrame({"user": [0, 1], "item": [1, 0], "rating": np.float32([1, 2])})
+    few.to_parquet(tmp_path / "few.parquet")
+    few[:0].to_parquet(tmp_path / "none.parquet")
+    batches = list(RatingStream(tmp_path / "few.parquet", 300).batches(1))
+    assert [sorted(batch.users.tolist()) for batch in batches] == [[0, 1]]
+    assert list(RatingStream(tmp_path / "none.parquet", 300).batches(1)) == []
+
+
+def test_more_workers_than_lanes_and_files_that_are_none_are_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="expected at most 64 workers, got 65"):
+        RatingStream(folder, 300, n_workers=65)
+    (tmp_path / "odd.parquet").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"odd\.parquet: cannot be read"):
+        RatingStream(tmp_path)
+
+
+def test_a_row_group_is_read_once_an_epoch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    real = parquet.ParquetFile.read_row_group
+
+    def read_row_group(self: parquet.ParquetFile, number: int, **options: object) -> object:
+        asked.append(number)
+        return real(self, number, **options)
+
+    monkeypatch.setattr(parquet.ParquetFile, "read_row_group", read_row_group)
+    stream.read.cache_clear()
+    lane = RatingStream(folder, 300)._windows(0, epoch=1)
+    assert sum(len(window.users) for window in lane) == N // N_LANES
+    assert len(asked) == 1
