@@ -63,17 +63,14 @@ def main() -> None:
         batch_size = section.batch_size_for(len(train))
         code = (*CODE, "cf/distributed/*.py") if on_ray else CODE
         resume = ResumePoint.of(name, section, chosen, DATA, code)
-        note = resume.note()
         if on_ray:
             launch.require(section, spec, RatingStream(paths.TRAIN, batch_size), context)
             checkpoints = launch.checkpoints_of(on_ray, name, resume.fingerprint)
-            note = (
-                "the training goes on where it was interrupted."
-                if any(checkpoints.glob("checkpoint_*"))
-                else ""
-            )
+            resumed = any(checkpoints.glob("checkpoint_*"))
+            note = "the training goes on where it was interrupted." if resumed else ""
             record.parameters["launcher"] = "ray"
         else:
+            note = resume.note()
             optimizer = optim.build(section.optimizer, model, len(train))
             if advice := advise_numba(model, optimizer, batch_size):
                 print(f"{name}: {advice}")

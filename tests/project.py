@@ -99,19 +99,25 @@ class Project:
         return self
 
 
-def make(folder: Path, store: Path) -> None:
-    """A project, in no git repository, that ran once on a ratings file of its own."""
+def untrained(folder: Path, *models: str) -> Project:
+    """The project with these models alone, in no git repository, before anything ran."""
     for name in TRACKED:
         if (ROOT / name).is_dir():
             ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp", "config.local")
             shutil.copytree(ROOT / name, folder / name, ignore=ignore)
         else:
             shutil.copy(ROOT / name, folder / name)
-    shutil.copytree(store, folder, dirs_exist_ok=True)
     project = Project(folder)
-    project.keep_only(*MODELS)
+    project.keep_only(*models)
     (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     (folder / "data/own").mkdir(parents=True)
+    return project
+
+
+def make(folder: Path, store: Path) -> None:
+    """A project, in no git repository, that ran once on a ratings file of its own."""
+    project = untrained(folder, *MODELS)
+    shutil.copytree(store, folder, dirs_exist_ok=True)
     made_up_ratings().to_csv(folder / "data/own/stars.csv", index=False)
     names = {"user_id": "who", "item_id": "what", "rating": "stars", "timestamp": None}
     project.change("ingest", lambda s: s.update(dataset="data/own/stars.csv", columns=names))

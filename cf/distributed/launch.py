@@ -39,7 +39,6 @@ ENVIRONMENT = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",  # for machines that will not come back
 }
 """What Ray reads, where the user has not set it."""
-ANSWER_S = 10.0
 
 
 @contextmanager

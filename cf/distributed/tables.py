@@ -96,7 +96,7 @@ class ShardedModel:
 
     def __init__(self, model: Model, optimizer: RowwiseAdagrad, decay: float, seed: int) -> None:
         """Divide the tables of a model that was built with `use_table_factory(ShardedTable)`."""
-        self.model, self.seed = model, seed
+        self.model = model
         self.tables = {
             name: module
             for name, module in model.named_modules()
@@ -128,7 +128,6 @@ class ShardedModel:
             for group in optimizer.param_groups:
                 group["lr"] = rate * self.tables[name].scale
             optimizer.zero_grad()  # which is what hands the rate on; gradients there are none
-
         self.dense.param_groups[0]["lr"] = rate
 
     def step_dense(self) -> None:
@@ -170,9 +169,8 @@ def fill(weight: Any, table: ShardedTable, seeds: list[int]) -> None:
             drawn = torch.empty(min(N_DRAWN, table.n_rows - start), table.n_used)
             drawn.uniform_(*table.init_range, generator=_generator([*seeds, block]))
             low, high = max(start, first), min(start + len(drawn), first + n_rows)
-            shard.tensor[low - first : high - first, : table.n_used] = drawn[
-                low - start : high - start
-            ]
+            here = shard.tensor[low - first : high - first, : table.n_used]
+            here.copy_(drawn[low - start : high - start])
 
 
 def _generator(seeds: list[int]) -> torch.Generator:

@@ -1,7 +1,6 @@
 """`launcher: ray` trains as `launcher: local` does, on two workers that may be lost."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import yaml
 from safetensors.numpy import load_file
 
 from tests.conftest import real_zip
-from tests.project import ROOT, TRACKED, Project
+from tests.project import Project, untrained
 from tests.stores import environment
 
 pytest.importorskip("ray", reason="no Ray here: make ray")
@@ -43,18 +42,8 @@ LONGEST = 240  # seconds of a training, after which it is taken to hang
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """ml-latest-small, split, in a project with one model."""
-    folder = tmp_path_factory.mktemp("ready") / "project"
-    ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp", "config.local")
-    for name in TRACKED:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-        else:
-            shutil.copy(ROOT / name, folder / name)
-    (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
-    project = Project(folder)
-    project.keep_only("dotbias")
-    (folder / "data/own").mkdir(parents=True)
-    path = folder / "params.yaml"
+    project = untrained(tmp_path_factory.mktemp("ready") / "project", "dotbias")
+    path = project.folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump({**params, "train_dotbias": DOTBIAS}, sort_keys=False))
     project.repro("split")
