@@ -134,3 +134,10 @@ def made_up_ratings() -> pd.DataFrame:
     users, items = np.divmod(draw.permutation(30 * 40)[:600], 40)
     stars = draw.integers(1, 11, 600) / 2
     return pd.DataFrame({"who": users + 100, "what": items + 7, "stars": stars})
+
+
+def printed_by(code: str) -> str:
+    """What code prints that a Python of its own runs, with the project's modules."""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +11,7 @@ from threadpoolctl import threadpool_info
 from cf.core.errors import InputError
 from cf.training import device
 from cf.training.checkpoint import ModelSpec
+from tests.project import printed_by
 
 CPU = torch.device("cpu")
 MODEL = {"name": "dotbias", "init_range": [-0.05, 0.05]}
@@ -87,7 +86,7 @@ def test_nothing_is_drawn_to_tell_what_a_model_needs() -> None:
     assert [each.dtype for each in found] == [torch.int8, torch.int64, torch.float64]
 
 
-def test_what_a_model_needs_is_told_without_the_compiler(pytestconfig: pytest.Config) -> None:
+def test_what_a_model_needs_is_told_without_the_compiler() -> None:
     code = (
         "import sys, torch\n"
         "from cf.training.device import _Unfilled\n"
@@ -95,14 +94,7 @@ def test_what_a_model_needs_is_told_without_the_compiler(pytestconfig: pytest.Co
         "    torch.nn.Embedding(3, 2)\n"
         "print('torch._dynamo' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=pytestconfig.rootpath,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "False"
+    assert printed_by(code) == "False"
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta"])

@@ -1,6 +1,4 @@
 import copy
-import subprocess
-import sys
 from contextlib import nullcontext
 
 import pytest
@@ -11,6 +9,7 @@ from cf.core import config
 from cf.training import optim
 from cf.training.checkpoint import ModelSpec
 from cf.training.fast_gradients import fast_gradients
+from tests.project import printed_by
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
@@ -200,20 +199,13 @@ def test_a_models_scales_multiply_the_decay(
     assert list(decays.values()) == pytest.approx([expected] * 3)
 
 
-def test_a_step_does_not_import_the_compiler(pytestconfig: pytest.Config) -> None:
+def test_a_step_does_not_import_the_compiler() -> None:
     code = (
         "import sys, torch; from cf.training.optim import Adam;"
         "weight = torch.nn.Parameter(torch.ones(3)); weight.sum().backward();"
         "Adam([weight], (0.9, 0.999), 0.0).step(); print('torch._dynamo' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=pytestconfig.rootpath,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "False"
+    assert printed_by(code) == "False"
 
 
 def test_rowwise_adagrad_takes_a_gradient_of_zeros_and_indices_of_32_bits() -> None:
