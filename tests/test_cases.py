@@ -299,7 +299,7 @@ def test_inspect_lists_ten_lines_that_cannot_be_read(here: Path) -> None:
     with pytest.raises(InputError) as caught:
         inspect.main(path, write=False)
     lines = str(caught.value).splitlines()
-    assert lines[1] == "  line 3: 2 fields instead of 3"
+    assert lines[1] == "  line 3: expected 3 fields, got 2"
     assert len(lines) == 12
 
 

@@ -1,5 +1,8 @@
 """Which column is the user, the item, the rating and the time: by names, by values, by place."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from cf.data import columns
@@ -184,6 +187,61 @@ def test_users_and_items_are_what_is_left(
             (users_and_items[0], FIRST),
             (users_and_items[1], NEXT),
         )
+
+
+def many(*columns: Callable[[int], Any]) -> list[str]:
+    """Forty rows, whose n-th value of a column is what its function makes of n."""
+    return [" ".join(str(column(n)) for column in columns) for n in range(40)]
+
+
+def row_number(n: int) -> int:
+    return n + 1
+
+
+def user(n: int) -> str:
+    return f"u{n % 7}"
+
+
+def item(n: int) -> str:
+    return f"i{n % 9}"
+
+
+def user_number(n: int) -> int:
+    return 1000 + n % 7
+
+
+def item_number(n: int) -> int:
+    return 2000 + n % 13
+
+
+def stars(n: int) -> int:
+    return 1 + n % 5
+
+
+def seconds(n: int) -> int:
+    return 1_000_000_000 + n
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (many(row_number, user, item, stars), "234"),
+        (many(row_number, user, item), "23 "),
+        (many(row_number, user_number, item_number, stars), "234"),
+        (many(row_number, user_number, item_number, stars, seconds), "2345"),
+        (many(row_number, user, item, seconds), "23 4"),
+        (many(user, item, stars, row_number), "123"),
+        (many(row_number, item, stars), "123"),
+        (many(row_number, item_number, stars), "123"),
+        (many(row_number, user), "12"),
+        (["1 10 4.0 x", "2 20 5.0 y"], "123"),
+    ],
+)
+def test_a_column_that_numbers_many_rows_is_no_user(rows: list[str], expected: str) -> None:
+    names = " ".join(str(n + 1) for n in range(len(rows[0].split())))
+    found = {key: name for key, (name, _) in chosen(names, rows).items()}
+    places = zip("uirt", expected, strict=False)
+    assert found == {key: name for key, name in places if name != " "}
 
 
 def test_the_item_alone_is_left() -> None:

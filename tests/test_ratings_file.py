@@ -847,8 +847,8 @@ def test_a_damaged_encoding_is_refused_with_its_line(mine):
     content = "u,i,r\ncafé,1,2\nnaïve,2,3\nöl,3,4\n".encode()
     path = mine(content.replace("ö".encode(), b"\xc3"))
     assert message_of(path, NO_TIME) == (
-        f"{path}, line 4: is not UTF-8, as other lines are. State the encoding, or correct it. "
-        "Correct or remove the line."
+        f"{path}, line 4: is not UTF-8, as other lines are. State ingest.layout.encoding if it "
+        "is another. Correct or remove the line."
     )
     assert message_of(mine("u,i,r\n1,2,3\n".encode("utf-16")[:-1]), NO_TIME) == (
         f"{path}: cannot be read ('utf-16-le' codec can't decode byte 0x0a in position 0: "

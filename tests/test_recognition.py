@@ -151,7 +151,7 @@ def test_all_that_is_said_of_ratings(tmp_path: Path) -> None:
     assert found.facts == [
         "5 ratings from 1.5 to 4.5 in steps of 1, most often 1.5 (40%), 2.5 (40%), 4.5 (20%)",
         "Times are in s since 1970",
-        "1 rows repeat a user and an item: the last one counts",
+        "repeats of a user and an item: 1; the last one counts",
     ]
     assert found.settings == Ingest(
         dataset=str(tmp_path / "mine.csv"),
@@ -168,7 +168,7 @@ def test_all_that_is_said_of_interactions(tmp_path: Path) -> None:
     found = found_in(tmp_path, *lines)
     assert found.facts == [
         "6 interactions, counted from 1 to 6: not ratings, so for `make rank` alone",
-        "34 rows repeat a user and an item: the last one counts",
+        "repeats of a user and an item: 34; the last one counts",
     ]
     assert found.settings == Ingest(
         dataset=str(tmp_path / "mine.csv"),
@@ -195,7 +195,7 @@ def test_few_repeats_are_settled_and_many_are_asked_about(
     found = found_in(tmp_path, "user,item,rating", *lines, *lines[:n_repeats])
     assert found.settings.repeats == repeats
     assert found.facts[1] == (
-        f"{n_repeats} rows repeat a user and an item: the last one counts"
+        f"repeats of a user and an item: {n_repeats}; the last one counts"
         if repeats == "last"
         else f"{n_repeats} of {n_rows} rows repeat a user and an item. Are these columns right? If "
         "so, state ingest.repeats: last, first or mean"
@@ -264,7 +264,7 @@ def test_lines_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
     bad = ["1,2", "1, ,3", f"1,2,{'x' * 50}", "1,2,3"]
     found = found_in(tmp_path, "user,item,rating", "1,2,3", *bad)
     assert found.problems == [
-        "line 3: 2 fields instead of 3",
+        "line 3: expected 3 fields, got 2",
         "line 4: item is ''",
         f"line 5: rating is '{'x' * 40}'",
     ]
@@ -272,7 +272,7 @@ def test_lines_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
     assert found.columns["has"].tolist() == [""] * 3
     (tmp_path / "more.csv").write_text("user,item,rating\n1,2,3\n")
     found = recognize(str(tmp_path / "m*.csv"))
-    assert found.problems[0] == "mine.csv line 3: 2 fields instead of 3"
+    assert found.problems[0] == "mine.csv line 3: expected 3 fields, got 2"
     assert found.format[0] == "mine.csv, more.csv"
     entry = '{"user": 1, "item": 2, "rating": "x"}'
     found = found_in(tmp_path, entry, entry)

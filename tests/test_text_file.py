@@ -273,7 +273,7 @@ def test_fields_are_what_the_file_means(content: str, rows: list[tuple[str, ...]
         (b"a,\xff\0\n", 0, "is not text, nor a Parquet file"),
         (
             "u,i\né,1\nü,2\n".encode() + b"\xc3,3\n",
-            *(4, "is not UTF-8, as other lines are. State the encoding, or correct it"),
+            *(4, "is not UTF-8, as other lines are. State ingest.layout.encoding if it is another"),
         ),
         ("a,b\nc,d,e\n", 2, "expected 2 fields as in other lines, got 3"),
         ("a,b\n\nc\n", 3, "expected 2 fields as in other lines, got 1"),

@@ -74,6 +74,8 @@ NO_RATING = re.compile(
 IDS = ("user_id", "item_id")
 BY_VALUES, BY_COUNTS = "by its values", "by its values: counts"
 MATRIX_WIDTH = 12  # columns
+MOST_USUAL = 3  # columns: user, item and rating, none of which then numbers the rows
+FEWEST_NUMBERED = 10  # rows: fewer may look numbered by chance
 
 Columns = Mapping[str, Sequence[str]]
 
@@ -110,12 +112,19 @@ def choose(
             take(key, found, "by the end of its name")
     columns = {name: [row[at] for row in sample if at < len(row)] for at, name in enumerate(names)}
     ids_left = [key for key in IDS if key in left]
-    for key, find in (("timestamp", _find_time), ("rating", _find_rating)):
-        enough = key in left and len(free()) > len(ids_left)  # which need these columns
-        if enough and (choice := find(free(), names, columns)):
-            take(key, *choice)
     index = next((name for name in free() if _is_index(columns[name])), None)
-    rest = [name for name in free() if name != index or len(free()) <= len(left)]
+    certain = len(sample) >= FEWEST_NUMBERED
+    places = [name for name in names if name != index or not certain or len(names) <= MOST_USUAL]
+
+    def can_take(key: str) -> bool:
+        return key in left and len(free()) > len(ids_left)  # which need these columns
+
+    if can_take("timestamp") and (time := _find_time(free(), columns)):
+        take("timestamp", *time)
+    if can_take("rating") and (rating := _find_rating(free(), places, columns, has_names(names))):
+        take("rating", *rating)
+    n_needed = len(ids_left if certain else left)
+    rest = [name for name in free() if name != index or len(free()) <= n_needed]
     sure = len(rest) == len(ids_left) and "rating" in chosen  # else any of them might be it
     if sure or not has_names(names):
         for key, name in zip(ids_left, rest, strict=False):
@@ -155,7 +164,7 @@ def _ending(names: Sequence[str], known: Sequence[str]) -> str | None:
 Found = tuple[str, str] | None
 
 
-def _find_time(free: Sequence[str], names: Sequence[str], columns: Columns) -> Found:
+def _find_time(free: Sequence[str], columns: Columns) -> Found:
     pattern = r"\d{9,19}(\.\d+)?|\d{4}-\d\d-\d\d.*|\d{1,2}([./])\d{1,2}\2\d{4}.*"
     for name in free:
         values = columns[name]
@@ -164,24 +173,29 @@ def _find_time(free: Sequence[str], names: Sequence[str], columns: Columns) -> F
     return None
 
 
-def _find_rating(free: Sequence[str], names: Sequence[str], columns: Columns) -> Found:
-    """A column of numbers: few different ones, or with few decimals, or at the usual place."""
+def _find_rating(
+    free: Sequence[str], places: Sequence[str], columns: Columns, has_names: bool
+) -> Found:
+    """A column of numbers: few different ones, or with few decimals, or at the usual place.
+
+    `places` are the names of all columns but one of row numbers.
+    """
     numbers = {}
     for name in free:
         if columns[name] and all(map(is_number, columns[name])) and not _is_index(columns[name]):
             numbers[name] = [float(value.replace(",", ".")) for value in columns[name]]
-    third = [name for name in numbers if names.index(name) == 2]
+    third = [name for name in numbers if places.index(name) == 2]
     few = [name for name, values in numbers.items() if _is_rating(values)]
     decimals = [name for name in few if not all(map(float.is_integer, numbers[name]))]
     if len(decimals) > 1:  # as latitudes and longitudes
         return None
-    if not has_names(names) and third and third[0] in few:
+    if not has_names and third and third[0] in few:
         return third[0], BY_VALUES
-    if has_names(names):
+    if has_names:
         few = [name for name in few if not NO_RATING.search(plain_name(name))]
-    if len(few) == 1 and (has_names(names) or len(numbers) == 1):  # else any may be an id
+    if len(few) == 1 and (has_names or len(numbers) == 1):  # else any may be an id
         return few[0], BY_VALUES
-    if len(names) == 3 and third and max(abs(number) for number in numbers[third[0]]) <= 100:
+    if len(places) == 3 and third and max(abs(number) for number in numbers[third[0]]) <= 100:
         return third[0], "the third, as is usual"
     if len(numbers) == 1:
         ((name, values),) = numbers.items()

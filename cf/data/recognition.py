@@ -115,7 +115,7 @@ def recognize(
     if n := read.n_repeats:
         if read.implicit or n < max(MANY, MANY_REPEATS * (n + len(ratings))):
             update["repeats"] = "last"
-            facts.append(f"{n:,} rows repeat a user and an item: the last one counts")
+            facts.append(f"repeats of a user and an item: {n:,}; the last one counts")
         else:
             facts.append(
                 f"{n:,} of {n + len(ratings):,} rows repeat a user and an item. Are these columns "
@@ -219,7 +219,7 @@ def find_problems(table: Table, settings: Ingest, with_name: bool) -> Iterator[s
     try:
         for line, fields in table.records():
             if len(fields) != len(table.names):
-                yield f"{place} {line}: {len(fields)} fields instead of {len(table.names)}"
+                yield f"{place} {line}: expected {len(table.names)} fields, got {len(fields)}"
                 continue
             for key, position in at.items():
                 value = fields[position].strip()

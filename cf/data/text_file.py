@@ -468,7 +468,8 @@ def _encoding(open_file: Open, head: bytes) -> str:
         if n_utf8 > n_other / 2:
             line = n_lines + wrong[: error.start].count(b"\n") + 1
             raise UnreadableError(
-                line, "is not UTF-8, as other lines are. State the encoding, or correct it"
+                line,
+                "is not UTF-8, as other lines are. State ingest.layout.encoding if it is another",
             ) from None
         controls = any(byte in wrong for byte in range(0x80, 0xA0))
     else:
