@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cf.core import io, paths
+from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
 from cf.core.progress import working
 
@@ -13,12 +13,17 @@ from cf.core.progress import working
 @working("encode: numbering users and items")
 def main() -> None:
     """Number users and items in order of first appearance, and put their tables in that order."""
-    ratings = io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"])
     items = io.read_parquet(paths.ITEMS, ["item_id", "title", "year", "genres"])
     users = io.read_parquet(paths.USERS, ["user_id"])
     tags = io.read_parquet(paths.TAGS, ["item_id", "tag", "timestamp"])
-    encoded, user_ids, item_ids = encode(ratings)
-    io.write_parquet(paths.ENCODED_RATINGS, encoded)
+    if on_ray := config.ray(paths.PARAMS):
+        from cf.distributed.encode import encode_on_ray
+
+        user_ids, item_ids = encode_on_ray(on_ray, paths.RATINGS, paths.ENCODED_RATINGS)
+    else:
+        ratings = io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"])
+        encoded, user_ids, item_ids = encode(ratings)
+        io.write_parquet(paths.ENCODED_RATINGS, encoded)
     with io.reading(paths.USERS):
         encoded_users = in_order(users, "user_id", user_ids)
     with io.reading(paths.ITEMS):

@@ -1,6 +1,7 @@
 """Sample one model's posterior: data/split to models/<name>. Usage: python -m stages.sample NAME"""
 
 import sys
+from contextlib import nullcontext
 
 import pandas as pd
 
@@ -27,8 +28,7 @@ def main() -> None:
     context = f"{paths.PARAMS}: train_{name}"
     section = config.load(paths.PARAMS, f"train_{name}", config.Sampling)
     settings = config.load(paths.PARAMS, "tracking", config.Tracking)
-    if config.ray(paths.PARAMS):
-        print(f"{name}: not on Ray, which trains by gradients; it is sampled on this machine.")
+    on_ray = config.ray(paths.PARAMS)
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     provenance.require_ratings(context)
     split = io.read_dataclass(paths.SPLIT_INFO, SplitInfo)
@@ -44,13 +44,16 @@ def main() -> None:
     with recording(settings) as recorder:
         # PyTorch takes seconds to import, and so does MLflow in the recorder's process, meanwhile.
         from cf.bayes import side_information
+        from cf.bayes.gibbs import by_users_and_items
         from cf.bayes.sample import sample
         from cf.models.bayesmf import BayesMF
         from cf.training import checkpoint, device
         from cf.training.resume import ResumePoint
 
         spec = checkpoint.ModelSpec.from_data(section.model, provenance, items, f"{context}.model")
-        chosen = device.choose(section.device, f"{context}.device")
+        if on_ray:
+            from cf.distributed.rows import rows_on_ray
+        chosen = device.choose("cpu" if on_ray else section.device, f"{context}.device")
         device.check_memory(spec, f"{context}.model", chosen, n_tensors=2)  # a copy, to save it
         device.prepare(chosen, section.n_threads, section.seed)
         model = spec.build(f"{context}.model").to(chosen)
@@ -62,6 +65,8 @@ def main() -> None:
             print(f"{name}: the data set has no {', '.join(off)}: sampled without.")
         # What is used, not what was asked for.
         record.parameters.update(gibbs.model_dump() | {"device": str(chosen)})
+        if on_ray:
+            record.parameters["launcher"] = "ray"
         recorder.upsert(record, record_path)
 
         with working("preparing side information"):
@@ -70,8 +75,9 @@ def main() -> None:
         if note := resume.note():
             print(f"{name}: {note}")
         sweeps = []
-        with progress_bar(name, gibbs.n_sweeps) as bar:
-            for sweep in sample(model, train, valid, *features, gibbs, resume):
+        rows = rows_on_ray(on_ray) if on_ray else nullcontext(by_users_and_items)
+        with rows as divide, progress_bar(name, gibbs.n_sweeps) as bar:
+            for sweep in sample(model, train, valid, *features, gibbs, resume, divide):
                 bar.completed += 1
                 bar.fields["text"] = (
                     f"sweep {sweep.epoch}/{gibbs.n_sweeps}  MSE train {sweep.train_loss:.4f}  "

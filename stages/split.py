@@ -10,7 +10,7 @@ from cf.core.errors import exit_on_input_error
 from cf.core.progress import working
 from cf.core.ratings import Provenance, Ratings
 from cf.data import own_files
-from cf.data.describe import describe
+from cf.data.describe import describe, describe_held_out
 from cf.data.split import Subsets, split
 from cf.reporting.tables import leakage, split_table
 
@@ -22,14 +22,21 @@ def main() -> None:
     settings = config.load(paths.PARAMS, "split", config.Split)
     own_files.require({"split": settings.model_dump()})
     provenance = io.read_dataclass(paths.PROVENANCE, Provenance)
-    ratings = io.read_parquet(paths.ENCODED_RATINGS, ["user", "item", "rating", "row"])
-    with io.reading(paths.ENCODED_RATINGS):
-        Ratings.from_frame(ratings)
-    subsets = take_apart(ratings, split(ratings, settings))
     paths.TEST.unlink(missing_ok=True)  # of an earlier split, where DVC has not removed it
+    if on_ray := config.ray(paths.PARAMS):
+        from cf.distributed.split import columns_to_choose_by, split_on_ray
+
+        rows = split(columns_to_choose_by(paths.ENCODED_RATINGS), settings)
+        train, subsets, n_leaked = split_on_ray(on_ray, paths.ENCODED_RATINGS, rows, paths.TRAIN)
+        info = describe_held_out(train, subsets, n_leaked, settings)
+    else:
+        ratings = io.read_parquet(paths.ENCODED_RATINGS, ["user", "item", "rating", "row"])
+        with io.reading(paths.ENCODED_RATINGS):
+            Ratings.from_frame(ratings)
+        subsets = take_apart(ratings, split(ratings, settings))
+        info = describe(subsets, settings)
     for name, subset in subsets.items():
         io.write_parquet(paths.SPLIT_FILES[name], subset)
-    info = describe(subsets, settings)
     io.write_json(paths.SPLIT_INFO, info)
     io.write_json(paths.SPLIT_PROVENANCE, provenance)
     console = Console(highlight=False)

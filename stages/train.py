@@ -46,11 +46,7 @@ def main() -> None:
 
         spec = checkpoint.ModelSpec.from_data(section.model, provenance, items, f"{context}.model")
         if on_ray:
-            try:
-                from cf.distributed import launch
-            except ImportError as error:
-                hint = f"Install what it needs with `make ray` ({error})."
-                raise InputError(f"{paths.PARAMS}: launcher: ray is not here. {hint}") from None
+            from cf.distributed import launch
         chosen = device.choose("cpu" if on_ray else section.device, f"{context}.device")
         device.check_memory(spec, f"{context}.model", chosen, n_tensors=2 if on_ray else 4)
         device.prepare(chosen, section.n_threads, section.seed)

@@ -4,9 +4,12 @@ from hashlib import sha256
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from cf.core.config import Split
-from cf.data.describe import count, count_held_out, count_leaked, describe
+from cf.data.describe import Train, count, count_held_out, describe, is_leaked
+
+Pairs = tuple[list[int], list[int]]
 
 
 def subset(users: list[int], items: list[int], times: list[int] | None = None) -> pd.DataFrame:
@@ -29,15 +32,24 @@ def test_counts() -> None:
 
 
 def test_cold_and_leaked_rows_are_counted() -> None:
-    assert count_held_out(TRAIN, HELD_OUT) == COUNTS
+    n_leaked = int(is_leaked(TRAIN, HELD_OUT).sum())
+    assert count_held_out(Train.of(TRAIN), HELD_OUT) | {"n_leaked": n_leaked} == COUNTS
 
 
-def test_a_pair_is_leaked_if_user_and_item_are_the_same() -> None:
-    assert count_leaked(subset([0, 1], [1, 0]), subset([1, 0, 0, 1], [1, 0, 1, 0])) == 2
-    assert count_leaked(subset([0, 1], [1, 0]), subset([0], [9])) == 0
-    assert count_leaked(subset([0, 1], [9, 0]), subset([1, 0], [0, 2])) == 1
-    assert count_leaked(subset([0], [1]), subset([0, 0], [1, 1])) == 2
-    assert count_leaked(subset([0], [3]), subset([1, 1], [0, 1])) == 0
+@pytest.mark.parametrize(
+    ("train", "held_out", "expected"),
+    [
+        (([0, 1], [1, 0]), ([1, 0, 0, 1], [1, 0, 1, 0]), [False, False, True, True]),
+        (([0, 1], [1, 0]), ([0], [9]), [False]),
+        (([0, 1], [9, 0]), ([1, 0], [0, 2]), [True, False]),
+        (([0], [1]), ([0, 0], [1, 1]), [True, True]),
+        (([0], [3]), ([1, 1], [0, 1]), [False, False]),
+    ],
+)
+def test_a_rating_is_leaked_if_train_has_its_user_and_item(
+    train: Pairs, held_out: Pairs, expected: list[bool]
+) -> None:
+    assert is_leaked(subset(*train), subset(*held_out)).tolist() == expected
 
 
 def test_the_facts_of_a_split() -> None:

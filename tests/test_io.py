@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from safetensors import SafetensorError
 
+from cf.core import io
 from cf.core.errors import InputError, WriteError
 from cf.core.io import (
     atomic_write,
@@ -273,6 +274,39 @@ PLAIN = [
     "'=1",
     "Ocean's Eleven (2001)",
 ]
+
+
+@pytest.mark.parametrize("sizes", [[10], [3, 4, 3], [4, 4], [1, 0, 8, 0], [9]])
+def test_frames_that_are_written_one_after_the_other_give_the_bytes_of_one(
+    tmp_path, monkeypatch, sizes
+):
+    monkeypatch.setattr(io, "ROW_GROUP", 4)
+    n = sum(sizes)
+    whole = pd.DataFrame({"user": np.arange(n), "tag": [f"é{i}" for i in range(n)]})
+    whole["rating"] = np.arange(n, dtype=np.float32)
+    with io.parquet_writer(tmp_path / "parts.parquet") as write:
+        for end, size in zip(np.cumsum(sizes), sizes, strict=True):
+            write(whole[end - size : end])
+    io.write_parquet(tmp_path / "whole.parquet", whole)
+    assert (tmp_path / "parts.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    found = io.read_row_groups(tmp_path / "parts.parquet", [1], ["user", "tag"])
+    pd.testing.assert_frame_equal(found, whole.iloc[4:8, :2].reset_index(drop=True))
+
+
+def test_a_block_of_frames_that_fails_leaves_no_file(tmp_path):
+    with suppress(KeyError), io.parquet_writer(tmp_path / "parts.parquet") as write:
+        write(pd.DataFrame({"user": np.arange(3)}))
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_row_groups_with_other_values_are_named(tmp_path):
+    path = tmp_path / "ratings.parquet"
+    io.write_parquet(path, pd.DataFrame({"user": [0, -1]}))
+    with pytest.raises(InputError, match=r"parquet: cannot be read \(column user: expected"):
+        io.read_row_groups(path, [0])
+    with pytest.raises(InputError, match=r"ratings.parquet: cannot be read \("):
+        io.read_row_groups(path, [1])
 
 
 def test_no_cell_of_a_table_is_a_formula(tmp_path):

@@ -6,6 +6,7 @@ import torch
 from cf.bayes import gibbs
 from cf.bayes import row_blocks as blocks
 from cf.bayes.compiled import CompiledRows, scores
+from cf.bayes.row_blocks import Targets
 from cf.bayes.side_information import Feature
 from cf.models import bayesmf
 from tests.devices import GPU, SimulatedGpu
@@ -31,7 +32,7 @@ def test_a_row_is_drawn_as_ridge_regression_says(
     others = torch.arange(n_ratings).repeat(N)
     by_row = CompiledRows(rows, others, N) if compiled else blocks.RowBlocks(rows, others, N, 8)
     given = (
-        *(by_row, designs, targets.repeat(N), torch.full((N,), weight)),
+        *(by_row, designs, Targets(targets.repeat(N)), torch.full((N,), weight)),
         *(prior_mean.expand(N, d), precision),
     )
     plain = blocks.draw(*given, torch.full((N, d), torch.pi), 0.0)
@@ -51,7 +52,7 @@ def test_compiled_loops_draw_what_blocks_of_tensors_do(d: int, n_threads: int) -
     others = torch.randint(0, 50, rows.shape)
     root = torch.randn(d, d)
     given = (
-        *(torch.randn(50, d), torch.randn(len(rows)), torch.rand(10) + 0.1),
+        *(torch.randn(50, d), Targets(torch.randn(len(rows))), torch.rand(10) + 0.1),
         *(torch.randn(10, d), root @ root.T + torch.eye(d), torch.randn(10, d), -0.5),
     )
     drawn = []
@@ -70,11 +71,18 @@ def test_rows_with_hardly_fewer_ratings_than_factors_use_all_of_them(n_ratings: 
     d = 65
     designs, targets, weight = torch.randn(n_ratings, d), torch.randn(n_ratings), 2.0
     index = torch.arange(n_ratings)
-    given = designs, targets, torch.tensor([weight]), torch.zeros(1, d), torch.zeros(1, d)
+    given = designs, Targets(targets), torch.tensor([weight]), torch.zeros(1, d), torch.zeros(1, d)
     drawn = CompiledRows(torch.zeros_like(index), index, 1).draw(*given)
     a = torch.eye(d) + weight * designs.T @ designs
     expected = torch.linalg.solve(a, weight * designs.T @ targets)
     torch.testing.assert_close(drawn[0], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_targets_are_less_the_offset_and_times_the_factor_of_the_other_side() -> None:
+    values, others = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1, 0, 1])
+    targets = Targets(values, torch.tensor([0.5, 3.0]), torch.tensor([1.0, 10.0]), 2.0)
+    assert targets.of(others).tolist() == [-40.0, 3.0, 20.0]
+    assert Targets(values).of(others).tolist() == values.tolist()
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
@@ -93,7 +101,7 @@ def test_compiled_scores_are_those_of_the_model(n: int, n_threads: int) -> None:
 def test_blocks_of_tensors_give_nan_where_a_matrix_is_not_positive_definite(n_ratings: int) -> None:
     """As torch.linalg.cholesky raises an error, for which a GPU has to be waited for."""
     rows = torch.arange(2).repeat_interleave(n_ratings)
-    given = torch.ones(1, 2), torch.ones(2 * n_ratings), torch.tensor([-5.0, 5.0])
+    given = torch.ones(1, 2), Targets(torch.ones(2 * n_ratings)), torch.tensor([-5.0, 5.0])
     blocks_ = blocks.RowBlocks(rows, torch.zeros_like(rows), 2, 1)
     drawn = blocks_.draw(*given, torch.ones(2, 2), torch.ones(2, 2))
     assert drawn[0].isnan().all()
@@ -103,7 +111,12 @@ def test_blocks_of_tensors_give_nan_where_a_matrix_is_not_positive_definite(n_ra
 @pytest.mark.parametrize("n_ratings", [1, 3])
 def test_compiled_loops_give_nan_where_a_matrix_is_not_positive_definite(n_ratings: int) -> None:
     rows = torch.zeros(n_ratings, dtype=torch.int64)
-    given = torch.ones(1, 2), torch.ones(n_ratings), torch.full((1,), -5.0), torch.ones(1, 2)
+    given = (
+        torch.ones(1, 2),
+        Targets(torch.ones(n_ratings)),
+        torch.full((1,), -5.0),
+        torch.ones(1, 2),
+    )
     assert CompiledRows(rows, rows, 1).draw(*given, torch.ones(1, 2)).isnan().any()
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cf.bayes.row_blocks import Targets
 from cf.core.jit import compiled
 from cf.core.ratings import Indices
 
@@ -39,15 +40,16 @@ class CompiledRows:
     """As `cf.bayes.row_blocks.RowBlocks`."""
 
     def __init__(self, rows: Tensor, others: Tensor, n_rows: int) -> None:
+        self._by_rating = others
         self._starts, self._ratings = by_row(rows.numpy(), n_rows)
         self._others = others.numpy()[self._ratings].astype(np.int32)
 
     def draw(
-        self, designs: Tensor, targets: Tensor, weights: Tensor, centers: Tensor, noise: Tensor
+        self, designs: Tensor, targets: Targets, weights: Tensor, centers: Tensor, noise: Tensor
     ) -> Tensor:
         """As `RowBlocks.draw`."""
         d = designs.shape[1]
-        given = (designs, targets, weights, centers, noise)
+        given = (designs, targets.of(self._by_rating), weights, centers, noise)
         arrays = [table.contiguous().numpy() for table in given]
         drawn = torch.empty(centers.shape)
         # OpenBLAS would start threads of its own for products of longer chunks.

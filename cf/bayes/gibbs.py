@@ -1,6 +1,6 @@
 """Gibbs sampling of a matrix factorization: each part drawn in turn, given the others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Gamma
 
 from cf.bayes import row_blocks
-from cf.bayes.row_blocks import RatingsByRow, cholesky
+from cf.bayes.row_blocks import RatingsByRow, Targets, cholesky
 from cf.bayes.side_information import Feature
 from cf.bayes.time_effects import TimeEffects
 from cf.models.bayesmf import scores
@@ -185,7 +185,9 @@ class Sampler(nn.Module):
 
         `relaxation` is of all draws that are normal: see `cf.bayes.row_blocks.draw`.
         """
-        values = self.values - self.time_terms()
+        values = self.values
+        if self.time_effects is not None:
+            values = values - self.time_terms()
         self.draw_users(values, relaxation)
         self.user_side.draw_prior(self.priors, relaxation)
         self.draw_items(values, relaxation)
@@ -201,7 +203,7 @@ class Sampler(nn.Module):
     def draw_users(self, values: Tensor, relaxation: float = 0.0) -> None:
         """Draw the users' rows; `values` are the ratings less the effects of time."""
         side, items = self.user_side, self.item_side
-        targets = values - items.rows[:, 0].index_select(0, self.items)
+        targets = Targets(values, items.rows[:, 0])
         prior = side.prior_means, side.precision
         ratings = items.designs, targets, self.noise
         side.rows = row_blocks.draw(self._of_users, *ratings, *prior, side.rows, relaxation)
@@ -210,11 +212,10 @@ class Sampler(nn.Module):
         """Draw the items' rows; a user's noise precision is a factor of designs and targets."""
         side, users = self.item_side, self.user_side
         roots = self.noise.sqrt()
-        targets = values - users.rows[:, 0].index_select(0, self.users)
-        targets *= roots.index_select(0, self.users)
+        targets = Targets(values, users.rows[:, 0], roots)
         designs = users.designs * roots[:, None]
         prior = side.prior_means, side.precision
-        ratings = designs, targets, targets.new_ones(len(side.rows))
+        ratings = designs, targets, values.new_ones(len(side.rows))
         side.rows = row_blocks.draw(self._of_items, *ratings, *prior, side.rows, relaxation)
 
     def draw_noise(self, residuals: Tensor) -> None:
@@ -263,19 +264,25 @@ class Sampler(nn.Module):
         return effects.terms().to(self.values.device)
 
 
+Divide = Callable[[Tensor, Tensor, int, int], tuple[RatingsByRow, RatingsByRow]]
+"""From users and items, (n,) each, and how many there are: see `by_users_and_items`."""
+
+
 def by_users_and_items(
     users: Tensor, items: Tensor, n_users: int, n_items: int
 ) -> tuple[RatingsByRow, RatingsByRow]:
     """The ratings by user and by item, for all chains that draw from them."""
-    if compiled and users.device.type == "cpu":
-        return (
-            compiled.CompiledRows(users, items, n_users),
-            compiled.CompiledRows(items, users, n_items),
-        )
     return (
-        row_blocks.RowBlocks(users, items, n_users, n_items),
-        row_blocks.RowBlocks(items, users, n_items, n_users),
+        ratings_by_row(users, items, n_users, n_items),
+        ratings_by_row(items, users, n_items, n_users),
     )
+
+
+def ratings_by_row(rows: Tensor, others: Tensor, n_rows: int, n_others: int) -> RatingsByRow:
+    """The ratings of each row, compiled where that can be."""
+    if compiled and rows.device.type == "cpu":
+        return compiled.CompiledRows(rows, others, n_rows)
+    return row_blocks.RowBlocks(rows, others, n_rows, n_others)
 
 
 def draw_normal(chol: Tensor, n: int) -> Tensor:

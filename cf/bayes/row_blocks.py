@@ -5,7 +5,7 @@ so a GPU is never waited for in between.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -15,17 +15,39 @@ GPU_BLOCK_SIZE = 2**20  # where launches take time, and a few hundred MB are at 
 MOST_ROWS = 32768  # of a block: libraries for GPUs have solved up to 65,535 systems at once
 
 
+class Targets(NamedTuple):
+    """What ratings observe: scale · (value - offset of the other side) · factor of the other side.
+
+    Attributes:
+        values: (n,), by rating.
+        offsets: (n_others,), by the other side of the rating, as are factors; None: 0, and 1.
+    """
+
+    values: Tensor
+    offsets: Tensor | None = None
+    factors: Tensor | None = None
+    scale: float = 1.0
+
+    def of(self, others: Tensor) -> Tensor:
+        """(n,): of ratings whose other side is known."""
+        targets = self.values
+        if self.offsets is not None:
+            targets = targets - self.offsets.index_select(0, others)
+        if self.factors is not None:
+            targets = targets * self.factors.index_select(0, others)
+        return self.scale * targets
+
+
 class RatingsByRow(Protocol):
     """The ratings of each user, or of each item, in a form to draw rows from."""
 
     def draw(
-        self, designs: Tensor, targets: Tensor, weights: Tensor, centers: Tensor, noise: Tensor
+        self, designs: Tensor, targets: Targets, weights: Tensor, centers: Tensor, noise: Tensor
     ) -> Tensor:
         """A draw of each row, (n_rows, d), as in `draw`, with an identity as the prior's precision.
 
         Args:
             designs: (n_others, d), by the other side of the rating.
-            targets: (n,), by rating.
             weights: (n_rows,), > 0.
             centers: (n_rows, d) the prior means.
             noise: (n_rows, d) standard normal; a multiple of it gives deviations from the mean that
@@ -46,18 +68,19 @@ class RowBlocks:
     """`RatingsByRow` by torch's operators."""
 
     def __init__(self, rows: Tensor, others: Tensor, n_rows: int, n_others: int) -> None:
+        self._others = others
         size = BLOCK_SIZE if rows.device.type == "cpu" else GPU_BLOCK_SIZE
         self._blocks = divide(rows, others, n_rows, n_others, size)
 
     def draw(
-        self, designs: Tensor, targets: Tensor, weights: Tensor, centers: Tensor, noise: Tensor
+        self, designs: Tensor, targets: Targets, weights: Tensor, centers: Tensor, noise: Tensor
     ) -> Tensor:
         """As `RatingsByRow.draw`."""
         designs = torch.cat([designs, designs.new_zeros(1, designs.shape[1])])
-        targets = torch.cat([targets, targets.new_zeros(1)])
+        padded = torch.cat([targets.of(self._others), targets.values.new_zeros(1)])
         drawn = torch.empty_like(centers)
         for block in self._blocks:
-            x, t = gather(designs, block.others), gather(targets, block.ratings)
+            x, t = gather(designs, block.others), gather(padded, block.ratings)
             sampler = sample_dual if t.shape[1] < designs.shape[1] else sample_primal
             of_rows = (gather(table, block.rows) for table in (weights, centers, noise))
             drawn.index_copy_(0, block.rows, sampler(x, t, *of_rows))
@@ -92,7 +115,7 @@ def divide(
 def draw(
     ratings: RatingsByRow,
     designs: Tensor,  # (n_others, d), by the other side of the rating
-    targets: Tensor,  # (n,), by rating
+    targets: Targets,
     weights: Tensor,  # (n_rows,), > 0
     means: Tensor,  # (n_rows, d)
     precision: Tensor,  # (d, d), symmetric and positive definite
@@ -125,7 +148,8 @@ def draw(
     # Draws are linear in their means' parts and their noise, which are scaled by these.
     pull, renewal = 1 - relaxation, (1 - relaxation**2) ** 0.5
     centers, noise = pull * means @ chol, renewal * torch.randn(n, d, device=means.device)
-    drawn = ratings.draw(designs @ inverse.T, pull * targets, weights, centers, noise)
+    targets = targets._replace(scale=pull * targets.scale)
+    drawn = ratings.draw(designs @ inverse.T, targets, weights, centers, noise)
     return torch.mm(drawn, inverse).add_(before, alpha=relaxation)
 
 

@@ -8,7 +8,14 @@ from dataclasses import astuple, dataclass
 import torch
 from torch import Tensor, nn
 
-from cf.bayes.gibbs import EntitySide, FeatureRegression, Priors, Sampler, by_users_and_items
+from cf.bayes.gibbs import (
+    Divide,
+    EntitySide,
+    FeatureRegression,
+    Priors,
+    Sampler,
+    by_users_and_items,
+)
 from cf.bayes.side_information import Feature, gram
 from cf.bayes.time_effects import Moments, TimeEffects
 from cf.core.config import Gibbs
@@ -64,13 +71,15 @@ def sample(
     item_features: Sequence[Feature],
     gibbs: Gibbs,
     resume: ResumePoint | None = None,
+    divide: Divide = by_users_and_items,
 ) -> Iterator[Sweep]:
     """Draw samples into `model`, on the device it is on, and yield after each sweep.
 
     All randomness comes from torch's global generators: seed these, and the results repeat to the
     bit. If the ratings have times, a second chain that knows them runs beside the first one.
     Nothing is chosen by `valid`. A chain that finds its state in `resume` yields its sweeps
-    again, then resumes, with the same samples as without interruption.
+    again, then resumes, with the same samples as without interruption. `divide` gives the ratings
+    by user and by item, of which rows are drawn.
 
     Raises:
         InputError: the numbers are no longer finite.
@@ -87,7 +96,7 @@ def sample(
     unit = float((values - model.mean).double().square().mean().sqrt()) or 1.0
     n_users, n_items = model.timeless.user_rows.shape[1], model.timeless.item_rows.shape[1]
     d, n_samples = model.prior_mean.shape[1], len(model.timeless)
-    by_row = by_users_and_items(users, items, n_users, n_items)
+    by_row = divide(users, items, n_users, n_items)
 
     def sampler(effects: TimeEffects | None) -> Sampler:
         sides = (

@@ -2,6 +2,7 @@
 
 import codecs
 import difflib
+import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -358,6 +359,9 @@ class Tracking(BaseConfig):
 Workers = Annotated[int, Field(gt=0, le=64)]
 
 
+RAY_PACKAGES = ("ray", "torchrec", "fbgemm_gpu")
+
+
 class Ray(BaseConfig):
     """Where Ray runs a training, and with how many workers."""
 
@@ -452,12 +456,20 @@ def ray(path: Path) -> Ray | None:
     """The section ray of the params file at `path` where `launcher` is ray; None where it is local.
 
     Raises:
-        InputError: the launcher is neither local nor ray, or as for `load`.
+        InputError: the launcher is neither local nor ray, or as for `load`; or what Ray needs is
+            not installed.
     """
     launcher = sections(path).get("launcher", "local")
     if launcher not in ("local", "ray"):
         raise InputError(f"{path}: launcher: expected local or ray, got {launcher!r}.")
-    return load(path, "ray", Ray) if launcher == "ray" else None
+    if launcher == "local":
+        return None
+    if missing := [name for name in RAY_PACKAGES if not importlib.util.find_spec(name)]:
+        raise InputError(
+            f"{path}: launcher: ray needs what is not installed here: {', '.join(missing)}. "
+            "Install it with `make ray`, or set launcher to local."
+        )
+    return load(path, "ray", Ray)
 
 
 def require_section(path: Path, section: str) -> None:

@@ -107,6 +107,40 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
         frame.to_parquet(tmp_path, engine="pyarrow", index=False, row_group_size=ROW_GROUP)
 
 
+@contextmanager
+def parquet_writer(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """What writes frames, one after the other, into one Parquet file, once the block ends well.
+
+    The file has the bytes that `write_parquet` gives it for all of them at once.
+    """
+    waiting: list[pd.DataFrame] = []
+    writer: parquet.ParquetWriter | None = None
+
+    def flush(is_last: bool) -> None:
+        nonlocal writer
+        frame = pd.concat(waiting, ignore_index=True) if len(waiting) > 1 else waiting[0]
+        if writer and frame.empty:
+            return
+        end = len(frame) if is_last else len(frame) // ROW_GROUP * ROW_GROUP
+        table = pa.Table.from_pandas(frame[:end], preserve_index=False)
+        writer = writer or parquet.ParquetWriter(tmp_path, table.schema)
+        writer.write_table(table, row_group_size=ROW_GROUP)
+        waiting[:] = [frame[end:]]
+
+    def write(frame: pd.DataFrame) -> None:
+        waiting.append(frame)
+        if sum(map(len, waiting)) >= ROW_GROUP:
+            flush(is_last=False)
+
+    with atomic_write(path) as tmp_path:
+        try:
+            yield write
+            flush(is_last=True)
+        finally:
+            if writer:
+                writer.close()
+
+
 def read_parquet(
     path: Path, needed: Sequence[str] = (), only: bool = False, n_rows: int | None = None
 ) -> pd.DataFrame:
@@ -124,6 +158,21 @@ def read_parquet(
         _check_values(_with_columns(frame, needed), needed)
         if n_rows not in (None, len(frame)):
             raise ValueError(f"expected {n_rows:,} rows, got {len(frame):,}")
+        return frame
+
+
+def read_row_groups(
+    path: Path, numbers: Sequence[int], columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The rows of these row groups of a Parquet file, with these columns, or all.
+
+    What the columns that are asked for have is checked by `VALUES`.
+    """
+    with reading(path):
+        file = parquet.ParquetFile(path)
+        frame: pd.DataFrame = file.read_row_groups(list(numbers), columns).to_pandas()
+        needed = list(map(str, columns or frame))
+        _check_values(_with_columns(frame, needed), needed)
         return frame
 
 

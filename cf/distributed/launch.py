@@ -1,13 +1,10 @@
 """Training on Ray: starts the workers, says how far they are, and collects the model."""
 
 import hashlib
-import os
 import shutil
-import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,70 +22,14 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_checkpoi
 from cf.core import config, paths
 from cf.core.config import Training
 from cf.core.errors import InputError
+from cf.distributed.cluster import cluster
 from cf.distributed.stream import N_LANES, RatingStream
 from cf.models.base import Model, use_table_factory
 from cf.training.checkpoint import ModelSpec
 from cf.training.fit import EpochResult, check_forward
 
 POLL_S = 0.5
-CONNECT_TIMEOUT_S = 10.0
 MOST_START_FAILURES = 30  # of Ray itself, such as a machine that is not there
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing goes to Ray's makers
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # else what a worker reported at last may be lost
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",  # for machines that will not come back
-}
-"""What Ray reads, where the user has not set it."""
-
-
-@contextmanager
-def cluster(settings: config.Ray) -> Iterator[None]:
-    """Ray: the cluster at an address, or one on this machine that ends with the block.
-
-    Raises:
-        InputError: no cluster answers at the address.
-    """
-    if settings.address:
-        require_answer(settings.address)
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    options: dict[str, Any] = {"address": settings.address}
-    if settings.address is None:  # not the cluster that RAY_ADDRESS may name
-        options = {"address": "local", "num_cpus": settings.most_workers}
-        options["include_dashboard"] = False
-    worker_env = {"PYTHONPATH": str(Path.cwd()), "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
-    try:
-        ray.init(
-            **options,
-            log_to_driver=False,
-            logging_level="ERROR",
-            runtime_env={"env_vars": worker_env},
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _no_cluster(settings.address, error) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def require_answer(address: str) -> None:
-    """Raise InputError where nothing answers: Ray itself would wait for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        try:
-            socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
-        except OSError as error:
-            raise _no_cluster(address, error) from None
-
-
-def _no_cluster(address: str | None, error: Exception) -> InputError:
-    if address is None:
-        return InputError(f"Ray does not start on this machine: {error}")
-    return InputError(
-        f"{paths.PARAMS}: ray.address: no cluster of Ray at {address} ({error}). Start one with "
-        "`ray start --head`, or set ray.address to null for one on this machine."
-    )
 
 
 class ProgressActor:

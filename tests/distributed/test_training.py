@@ -2,23 +2,19 @@
 
 import os
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 import yaml
-from safetensors.numpy import load_file
 
 from tests.conftest import real_zip
+from tests.distributed.jobs import finish, start, wait_for, weights, workers_of
 from tests.project import Project, untrained
-from tests.stores import environment
 
 pytest.importorskip("ray", reason="no Ray here: make ray")
 pytest.importorskip("torchrec", reason="no TorchRec here: make ray")
@@ -36,7 +32,6 @@ DOTBIAS: dict[str, Any] = {
     "optimizer": {"name": "rowwise_adagrad", "weight_decay": 0.0002},
     "schedule": {"n_epochs": [4], "learning_rate": 0.1, "anneal": "cosine"},
 }
-LONGEST = 240  # seconds of a training, after which it is taken to hang
 
 
 @pytest.fixture(scope="module")
@@ -50,64 +45,20 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def train(project: Project, **ray: Any) -> "subprocess.Popen[str]":
-    """Start `dvc repro train_dotbias` on Ray, with these values of the section ray."""
-    path = project.folder / "params.yaml"
-    params = yaml.safe_load(path.read_text())
-    params |= {"launcher": "ray" if ray else "local", "ray": params["ray"] | ray}
-    path.write_text(yaml.safe_dump(params, sort_keys=False))
-    return subprocess.Popen(
-        ["dvc", "repro", "train_dotbias"],
-        cwd=project.folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finish(process: "subprocess.Popen[str]") -> str:
-    """What a training that ends well has printed."""
-    printed, _ = process.communicate(timeout=LONGEST)
-    assert process.returncode == 0, printed
-    return printed
-
-
 def rmse(project: Project) -> float:
     history = pd.read_csv(project.folder / "reports/history/dotbias.csv")
     return float(np.sqrt(history["valid_loss"].iloc[-1]))
-
-
-def weights(project: Project) -> dict[str, Any]:
-    return load_file(project.folder / "models/dotbias/weights.safetensors")
-
-
-def wait_for(what: Callable[[], Any], process: "subprocess.Popen[str]") -> Any:
-    """What `what` gives, as soon as that is something, while a process runs."""
-    end = time.monotonic() + LONGEST
-    while not (found := what()):
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
 
 
 def n_checkpoints(project: Project) -> int:
     return len(list(project.folder.glob(".dvc/tmp/ray/*/checkpoint_*/epochs.json")))
 
 
-def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
-    """The workers of a training: its own, not those of a stranger on this machine."""
-    own = psutil.Process(process.pid).children(recursive=True)
-    return [each for each in own if "RayTrainWorker" in " ".join(each.cmdline())]
-
-
 @pytest.fixture(scope="module")
 def by_two(ready: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Trained by two workers, undisturbed."""
     project = ready.copy(tmp_path_factory.mktemp("two") / "project")
-    finish(train(project, workers=2))
+    finish(start(project, workers=2))
     return project
 
 
@@ -115,8 +66,8 @@ def test_two_workers_train_as_one_does_and_as_without_ray(
     by_two: Project, ready: Project, tmp_path: Path
 ) -> None:
     alone, local = ready.copy(tmp_path / "alone"), ready.copy(tmp_path / "local")
-    finish(train(alone, workers=1))
-    finish(train(local))
+    finish(start(alone, workers=1))
+    finish(start(local))
     assert rmse(alone) == pytest.approx(rmse(by_two), abs=1e-4)
     assert rmse(local) == pytest.approx(rmse(by_two), abs=3e-3)
     for name, expected in weights(by_two).items():
@@ -145,9 +96,9 @@ def test_a_worker_that_is_killed_within_an_epoch_changes_nothing(
     by_two: Project, ready: Project, tmp_path: Path
 ) -> None:
     project = ready.copy(tmp_path / "project")
-    process = train(project, workers=2)
+    process = start(project, workers=2)
     wait_for(lambda: n_checkpoints(project), process)
-    wait_for(lambda: workers(process), process)[0].kill()
+    wait_for(lambda: workers_of(process), process)[0].kill()
     finish(process)
     for name, expected in weights(by_two).items():
         assert weights(project)[name] == pytest.approx(expected, abs=1e-6)
@@ -159,11 +110,11 @@ def test_what_two_workers_began_one_can_end(
     by_two: Project, ready: Project, tmp_path: Path
 ) -> None:
     project = ready.copy(tmp_path / "project")
-    process = train(project, workers=2)
+    process = start(project, workers=2)
     wait_for(lambda: n_checkpoints(project), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    printed = finish(train(project, workers=1))
+    printed = finish(start(project, workers=1))
     assert "goes on where it was interrupted" in printed
     history = pd.read_csv(project.folder / "reports/history/dotbias.csv")
     assert history["epoch"].tolist() == [1, 2, 3, 4]
@@ -184,7 +135,7 @@ def test_a_training_goes_on_after_one_of_two_machines_is_lost(
 ) -> None:
     cluster, second = two_nodes
     project = ready.copy(tmp_path / "project")
-    process = train(project, workers=[1, 2], address=cluster.address)
+    process = start(project, workers=[1, 2], address=cluster.address)
     wait_for(lambda: n_checkpoints(project), process)
     cluster.remove_node(second, allow_graceful=False)
     finish(process)

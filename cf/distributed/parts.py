@@ -1,0 +1,56 @@
+"""Parts of a Parquet file, which tasks read one by one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from cf.core import io
+from cf.distributed.stream import row_groups
+
+PART_ROWS = 2**20  # a task's, at least
+MOST_PARTS = 256  # since each of them exchanges ids with each owner
+
+
+class Part(NamedTuple):
+    """Row groups of a Parquet file, one after the other.
+
+    Attributes:
+        numbers: of the row groups.
+        first_row: how many rows of the file are before these.
+    """
+
+    path: Path
+    numbers: list[int]
+    first_row: int
+    n_rows: int
+
+    def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The rows, with these columns or all.
+
+        Raises:
+            InputError: they cannot be read.
+        """
+        return io.read_row_groups(self.path, self.numbers, columns)
+
+
+def parts_of(path: Path) -> list[Part]:
+    """All of a Parquet file, in parts.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    groups = row_groups(path.resolve())
+    wanted = max(PART_ROWS, -(-sum(group.n_rows for group in groups) // MOST_PARTS))
+    parts: list[Part] = []
+    n_rows = 0
+    for group in groups:
+        if not parts or parts[-1].n_rows >= wanted:
+            parts.append(Part(group.path, [], n_rows, 0))
+        last = parts[-1]
+        parts[-1] = last._replace(
+            numbers=[*last.numbers, group.number], n_rows=last.n_rows + group.n_rows
+        )
+        n_rows += group.n_rows
+    return parts

@@ -1,0 +1,142 @@
+"""The rows of users and of items, drawn on Ray: each worker keeps the ratings of its rows.
+
+A draw gives all workers the other side's rows, and each of them returns its own. The noise of
+draws is made by the driver, so that samples do not depend on the workers: they are those of a chain
+on one machine.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from torch import Tensor
+
+from cf.bayes.gibbs import Divide, ratings_by_row
+from cf.bayes.row_blocks import RatingsByRow, Targets
+from cf.core import config
+from cf.distributed.cluster import cluster, result
+
+ROW_COST = 16  # ratings that take as long as what there is to do for a row without any, roughly
+
+
+@contextmanager
+def rows_on_ray(settings: config.Ray) -> Iterator[Divide]:
+    """What divides ratings among the workers of a cluster, in place of `by_users_and_items`.
+
+    Raises:
+        InputError: Ray cannot be had; or later, in a draw, workers failed too often.
+    """
+    with cluster(settings):
+        options = {
+            "num_cpus": 1,
+            "max_restarts": settings.max_failures,
+            "max_task_retries": settings.max_failures,
+        }
+        actor_class = ray.remote(**options)(RowActor)
+
+        def divide(
+            users: Tensor, items: Tensor, n_users: int, n_items: int
+        ) -> tuple[RatingsByRow, RatingsByRow]:
+            sides = (users, items, n_users, n_items), (items, users, n_items, n_users)
+            by_side = [shares_of(side[0], side[2], settings.most_workers) for side in sides]
+            actors = []
+            for of_users, of_items in zip(*by_side, strict=True):
+                given = [
+                    (
+                        ray.put((rows[share.ratings] - share.first, others[share.ratings])),
+                        share.n,
+                        n,
+                    )
+                    for share, (rows, others, _, n) in zip((of_users, of_items), sides, strict=True)
+                ]
+                actors.append(actor_class.remote(*(each for side in given for each in side)))
+            of_users, of_items = (
+                RayRows(actors, side, shares) for side, shares in enumerate(by_side)
+            )
+            return of_users, of_items
+
+        yield divide
+
+
+@dataclass(frozen=True)
+class Share:
+    """The rows of a worker, one after the other, and its ratings."""
+
+    first: int
+    n: int
+    ratings: Tensor  # (m,) indices
+
+    @property
+    def rows(self) -> slice:
+        """Where the rows are among all."""
+        return slice(self.first, self.first + self.n)
+
+
+def shares_of(rows: Tensor, n_rows: int, n_workers: int) -> list[Share]:
+    """Shares of about equal work; `rows`, (n,), are of the ratings."""
+    counts = torch.bincount(rows, minlength=n_rows).numpy()
+    work = np.cumsum(counts + ROW_COST)
+    ends = np.searchsorted(work, work[-1] * np.arange(1, n_workers) / n_workers).tolist()
+    order = rows.argsort(stable=True)
+    starts = np.concatenate([[0], counts.cumsum()])
+    return [
+        Share(first, end - first, order[starts[first] : starts[end]])
+        for first, end in zip([0, *ends], [*ends, n_rows], strict=True)
+    ]
+
+
+class RowActor:
+    """A worker: its ratings by user and by item, of which it draws rows."""
+
+    def __init__(
+        self,
+        of_users: tuple[Tensor, Tensor],
+        n_users: int,
+        n_all_items: int,
+        of_items: tuple[Tensor, Tensor],
+        n_items: int,
+        n_all_users: int,
+    ) -> None:
+        """Its ratings of its users, and of its items: rows, from 0, and others."""
+        torch.set_num_threads(1)
+        self.sides = [
+            ratings_by_row(rows, others, n_rows, n_others)
+            for (rows, others), n_rows, n_others in (
+                (of_users, n_users, n_all_items),
+                (of_items, n_items, n_all_users),
+            )
+        ]
+
+    def draw(self, side: int, values: Tensor, shared: Any, *own: Tensor) -> Tensor:
+        """A draw of its rows; `shared` is what all workers are given, `own` is of its rows."""
+        designs, offsets, factors, scale = shared
+        return self.sides[side].draw(designs, Targets(values, offsets, factors, scale), *own)
+
+
+class RayRows:
+    """`RatingsByRow` of which each actor has a share."""
+
+    def __init__(self, actors: Sequence[Any], side: int, shares: Sequence[Share]) -> None:
+        self.actors, self.side, self.shares = actors, side, shares
+        self._values: Tensor | None = None
+        self._sent: list[Any] = []
+
+    def draw(
+        self, designs: Tensor, targets: Targets, weights: Tensor, centers: Tensor, noise: Tensor
+    ) -> Tensor:
+        """As `RatingsByRow.draw`."""
+        if targets.values is not self._values:  # they change with effects of time alone
+            self._values = targets.values
+            self._sent = [ray.put(targets.values[share.ratings]) for share in self.shares]
+        shared = ray.put((designs, targets.offsets, targets.factors, targets.scale))
+        drawn = [
+            actor.draw.remote(
+                self.side, values, shared, *(each[share.rows] for each in (weights, centers, noise))
+            )
+            for actor, share, values in zip(self.actors, self.shares, self._sent, strict=True)
+        ]
+        return torch.cat(result(drawn))

@@ -1,0 +1,60 @@
+"""Trainings of a project on Ray, as processes that a test may disturb."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import yaml
+from safetensors.numpy import load_file
+
+from tests.project import Project
+from tests.stores import environment
+
+LONGEST = 240  # seconds of a training, after which it is taken to hang
+
+
+def start(project: Project, stage: str = "train_dotbias", **ray: Any) -> "subprocess.Popen[str]":
+    """Start `dvc repro` of a stage on Ray, with these values of the section ray, or without."""
+    path = project.folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params |= {"launcher": "ray" if ray else "local", "ray": params["ray"] | ray}
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    return subprocess.Popen(
+        ["dvc", "repro", stage],
+        cwd=project.folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> str:
+    """What a training that ends well has printed."""
+    printed, _ = process.communicate(timeout=LONGEST)
+    assert process.returncode == 0, printed
+    return printed
+
+
+def weights(project: Project, model: str = "dotbias") -> dict[str, Any]:
+    """What the project has learned, by name."""
+    return load_file(project.folder / f"models/{model}/weights.safetensors")
+
+
+def wait_for(what: Callable[[], Any], process: "subprocess.Popen[str]") -> Any:
+    """What `what` gives, as soon as that is something, while a process runs."""
+    end = time.monotonic() + LONGEST
+    while not (found := what()):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+def workers_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """The workers of a training: its own, not those of a stranger on this machine."""
+    own = psutil.Process(process.pid).children(recursive=True)
+    return [each for each in own if "RayTrainWorker" in " ".join(each.cmdline())]

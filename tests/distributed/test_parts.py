@@ -1,0 +1,128 @@
+"""Encode and split on Ray write the bytes that they write in memory, from however many parts."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("ray", reason="no Ray here: make ray")
+
+from cf.core import config, io
+from cf.core.config import Split
+from cf.core.errors import InputError
+from cf.data.describe import describe, describe_held_out
+from cf.data.split import split
+from cf.distributed import parts
+from cf.distributed.encode import encode_on_ray
+from cf.distributed.split import columns_to_choose_by, split_on_ray
+from stages.encode import encode
+from stages.split import take_apart
+
+pytestmark = pytest.mark.xdist_group("ray")
+N_ROWS = 10_000
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty parts of two row groups each."""
+    monkeypatch.setattr(io, "ROW_GROUP", 250)
+    monkeypatch.setattr(parts, "PART_ROWS", 500)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A cluster, since to start one takes seconds."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    yield cluster.address
+    cluster.shutdown()
+
+
+def on_ray(workers: int, address: str) -> config.Ray:
+    return config.Ray(address=address, workers=workers, storage="ray", max_failures=0)
+
+
+def numbers(ids: Any) -> Any:
+    return ids * 7 - 40
+
+
+def texts(ids: Any) -> Any:
+    return pd.Series(ids).map("#{}é".format).astype("str")
+
+
+def ratings(name: Callable[[Any], Any], **columns: Any) -> pd.DataFrame:
+    """Of which the last users and items appear late."""
+    rng = np.random.default_rng(5)
+    reach = np.linspace(10, 900, N_ROWS)
+    users, items = ((rng.random(N_ROWS) ** 2 * reach).astype(np.int64) for _ in range(2))
+    values = rng.integers(1, 6, N_ROWS).astype(np.float32)
+    return pd.DataFrame(
+        {"user_id": name(users), "item_id": name(items * 3), "rating": values, **columns}
+    )
+
+
+@pytest.mark.parametrize(("name", "workers"), [(numbers, 1), (numbers, 3), (texts, 2)])
+def test_ratings_are_encoded_to_the_same_bytes(
+    tmp_path: Path, address: str, name: Callable[[Any], Any], workers: int
+) -> None:
+    given = ratings(name, timestamp=np.arange(N_ROWS))
+    io.write_parquet(tmp_path / "ratings.parquet", given)
+    assert len(parts.parts_of(tmp_path / "ratings.parquet")) == 20
+    users, items = encode_on_ray(
+        on_ray(workers, address), tmp_path / "ratings.parquet", tmp_path / "ray.parquet"
+    )
+    encoded, *expected = encode(given)
+    io.write_parquet(tmp_path / "local.parquet", encoded)
+    assert (tmp_path / "ray.parquet").read_bytes() == (tmp_path / "local.parquet").read_bytes()
+    for found, ids in zip((users, items), expected, strict=True):
+        pd.testing.assert_index_equal(found, ids)
+
+
+def encoded(**columns: Any) -> pd.DataFrame:
+    found, *_ = encode(ratings(numbers, **columns))
+    return found
+
+
+@pytest.mark.parametrize("test", [False, True])
+@pytest.mark.parametrize("method", ["random", "per_user", "time", "leave_last", "k_fold"])
+def test_ratings_are_split_to_the_same_bytes(
+    tmp_path: Path, address: str, method: str, test: bool
+) -> None:
+    settings = Split(
+        method=method, fraction=0.2, seed=3, n_last=1, n_folds=5, fold=1, file=None, test=test
+    )
+    given = encoded(timestamp=np.random.default_rng(1).integers(0, 3000, N_ROWS))
+    io.write_parquet(tmp_path / "ratings.parquet", given)
+    rows = split(columns_to_choose_by(tmp_path / "ratings.parquet"), settings)
+    train, held_out, n_leaked = split_on_ray(
+        on_ray(2, address), tmp_path / "ratings.parquet", rows, tmp_path / "train.parquet"
+    )
+    subsets = take_apart(given, rows)
+    io.write_parquet(tmp_path / "expected.parquet", subsets.pop("train"))
+    assert (tmp_path / "train.parquet").read_bytes() == (tmp_path / "expected.parquet").read_bytes()
+    assert held_out.keys() == subsets.keys()
+    for name, frame in held_out.items():
+        pd.testing.assert_frame_equal(frame, subsets[name])
+    facts = describe({"train": pd.read_parquet(tmp_path / "train.parquet"), **subsets}, settings)
+    assert facts == describe_held_out(train, held_out, n_leaked, settings)
+    assert facts.n_leaked > 0
+
+
+def test_a_split_without_times_needs_none(tmp_path: Path) -> None:
+    io.write_parquet(tmp_path / "ratings.parquet", encoded())
+    assert list(columns_to_choose_by(tmp_path / "ratings.parquet")) == ["user"]
+
+
+def test_damage_is_said_in_one_line(tmp_path: Path, address: str) -> None:
+    given = ratings(texts)
+    given.loc[7000, "rating"] = np.nan
+    io.write_parquet(tmp_path / "ratings.parquet", given)
+    with pytest.raises(InputError, match=r"^\S+ratings.parquet: cannot be read \(column rating"):
+        encode_on_ray(
+            on_ray(2, address), tmp_path / "ratings.parquet", tmp_path / "encoded.parquet"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["ratings.parquet"]

@@ -1,0 +1,67 @@
+"""`launcher: ray` gives the samples of `launcher: local`, to the bit, however many workers draw."""
+
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.conftest import real_zip
+from tests.distributed.jobs import finish, start, wait_for, weights
+from tests.project import Project, untrained
+
+pytest.importorskip("ray", reason="no Ray here: make ray")
+pytestmark = [
+    pytest.mark.skipif(not real_zip(), reason="no ml-latest-small here: set CF_DATA_HOME"),
+    pytest.mark.xdist_group("ray"),
+]
+STAGE = "train_bayesmf"
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """ml-latest-small, split, in a project with bayesmf."""
+    project = untrained(tmp_path_factory.mktemp("ready") / "project", "bayesmf")
+    project.change(STAGE, lambda s: s["gibbs"].update(n_sweeps=6, burn_in=2))
+    project.change(STAGE, lambda s: s["model"].update(n_samples=4))
+    project.repro("split")
+    return project
+
+
+@pytest.fixture(scope="module")
+def local(ready: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Sampled without Ray."""
+    project = ready.copy(tmp_path_factory.mktemp("local") / "project")
+    finish(start(project, STAGE))
+    return project
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_samples_do_not_depend_on_where_they_are_drawn(
+    local: Project, ready: Project, tmp_path: Path, workers: int
+) -> None:
+    project = ready.copy(tmp_path / "project")
+    finish(start(project, STAGE, workers=workers))
+    expected, found = weights(local, "bayesmf"), weights(project, "bayesmf")
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+    (run,) = project.runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.params["launcher"] == "ray"
+
+
+def test_a_worker_that_is_killed_between_sweeps_changes_nothing(
+    local: Project, ready: Project, tmp_path: Path
+) -> None:
+    project = ready.copy(tmp_path / "project")
+    process = start(project, STAGE, workers=2)
+
+    def drawing() -> list[psutil.Process]:
+        own = psutil.Process(process.pid).children(recursive=True)
+        return [each for each in own if "ray::RowActor" in " ".join(each.cmdline())]
+
+    wait_for(drawing, process)[0].kill()
+    finish(process)
+    for name, array in weights(local, "bayesmf").items():
+        np.testing.assert_array_equal(weights(project, "bayesmf")[name], array, err_msg=name)
