@@ -229,6 +229,9 @@ def test_lines_of_json(mine):
     )
 
 
+HALF = "is no text: it has half of a character"
+
+
 @pytest.mark.parametrize(
     ("content", "place", "problem"),
     [
@@ -236,6 +239,8 @@ def test_lines_of_json(mine):
         ('{"u": 1, "i": 2, "r": 3, "t": 4}\n\n7', "line 3", "got 7"),
         (f'["{"x" * 99}"]', "entry 1", f"got {'x' * 80}"),
         ('{"u": 1, "u": 2, "i": 2, "r": 3, "t": 4}', "line 1", "a key occurs twice"),
+        (r'{"\ud800u": 1, "i": 2}', "line 1", rf"'\ud800u' {HALF}"),
+        (r'{"i": 2, "u": "a\udfff"}', "line 1", rf"'a\udfff' {HALF}"),
     ],
 )
 def test_what_is_no_object_of_json(mine, content, place, problem):

@@ -35,6 +35,7 @@ PACKED: dict[bytes, Callable[..., Any]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
 }
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # such as \ud83d in JSON without what should follow
 JSON = re.compile(rb'\{\s*("|\}|$)|\[\s*([\[{"\d\]]|$)')  # not an id such as {6f1c-...}
 ZSTD, ZIP, PARQUET = b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"PAR1"
 SUFFIXES = (
@@ -302,6 +303,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key occurs twice")
+    for text in chain.from_iterable(pairs):
+        if isinstance(text, str) and not text.isascii() and LONE_SURROGATE.search(text):
+            raise ValueError(f"{ascii(text)[:80]} is no text: it has half of a character")
     return found
 
 
