@@ -8,7 +8,7 @@ from cf.core.config import AUTO, Ingest
 from cf.core.errors import exit_on_input_error
 from cf.core.progress import working
 from cf.core.ratings import Provenance, ids_digest, unit_of
-from cf.data import datasets, movielens, own_files, ratings_file, side_tables
+from cf.data import datasets, movielens, own_files, ratings_file, remote, side_tables
 
 
 @exit_on_input_error
@@ -17,12 +17,21 @@ def main() -> None:
     """Fetch the data set that params.yaml names, check it and write it down."""
     params = config.load(paths.PARAMS, "ingest", Ingest)
     own_files.require({"ingest": params.model_dump()})
+    with remote.local_copy(params.dataset) as path:
+        ingest(params, path)
+
+
+def ingest(params: Ingest, path: str) -> None:
+    """Check and write down the data set, or the files at `path`."""
     settings: Ingest | None = params
     if params.dataset in datasets.REGISTRY:
         source = datasets.fetch(params.dataset, params.fallbacks)
         files, settings = [source.path], datasets.REGISTRY[source.dataset].settings
     else:
-        files, source = datasets.local_files(params.dataset)
+        files, source = datasets.local_files(path)
+        if remote.is_url(params.dataset):
+            name = params.dataset.rstrip("/").rpartition("/")[2]
+            source = replace(source, dataset=name, requested=name, origin=params.dataset)
     feedback = "explicit"
     if settings is None:
         ratings, items, users = movielens.read(source.path, source.rating_range)

@@ -11,6 +11,7 @@ from rich.table import Table
 from cf.core import config, io, paths
 from cf.core.config import Ingest
 from cf.core.errors import InputError
+from cf.data import remote
 from cf.data.recognition import N_PROBLEMS, recognize
 
 DEFAULTS = Ingest(dataset="", fallback=None).model_dump()
@@ -28,7 +29,10 @@ def main(
     Raises:
         InputError: it is no file of ratings, or some of its lines cannot be read.
     """
-    found = recognize(path, items, users, columns)
+    with remote.local_copy(path) as here:
+        found = recognize(here, items, users, columns)
+        dataset = found.settings.dataset.replace(here, path.rstrip("/"), 1)
+    settings = found.settings.model_copy(update={"dataset": dataset})
     console = Console(highlight=False)
     console.print("\n".join(map(escape, found.format)))
     table = Table("is", "column", "because", "has", box=None)
@@ -39,12 +43,12 @@ def main(
     if found.problems:
         more = ["…"] * (len(found.problems) > N_PROBLEMS)
         raise InputError("\n  ".join(["cannot be read:", *found.problems[:N_PROBLEMS], *more]))
-    section = found.settings.model_dump()
+    section = settings.model_dump()
     del section["fallback"]  # which is about published data
     section |= {"items": items, "users": users}  # whose columns are recognized by ingest again
     if write:
         write_section(paths.PARAMS, section)
-        command = "make rank" if found.settings.feedback == "implicit" else "make repro"
+        command = "make rank" if settings.feedback == "implicit" else "make repro"
         console.print(f"Written to {paths.PARAMS}. `{command}` runs it.")
     else:
         console.print("\nIn params.yaml (`--write` puts it there):\n")
