@@ -12,7 +12,7 @@ PEERS := .venv-bench/.packages
 RANGES := .venv-lowest/.ready .venv-newest/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-lowest test-newest coverage mutate ray test-ray fuzz tour tune grid cv rank verify torture demo ui sync check format bench bench-large bench-gpu peers ladder lock licenses clean scm
+.PHONY: help repro test test-lowest test-newest coverage mutate ray test-ray fuzz tour tune grid cv rank verify torture demo ui sync check format bench bench-large bench-gpu bench-ray peers ladder lock licenses clean scm
 
 help:     ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,11 +98,15 @@ bench: $(READY) scm    ## measure speed and memory on this machine
 	@python -m benchmarks.bootstrap
 	@python -m benchmarks.ranking --users 1000
 
-bench-large: $(READY)  ## measure each stage on made-up ratings of ml-32m's shape: half an hour
+bench-large: $(READY)  ## measure each stage on made-up ratings of ml-32m's shape: six minutes
 	@python -m benchmarks.large --json benchmarks/large.json
 
 bench-gpu: $(READY)    ## measure an epoch and a sweep on the CPU and on a GPU: five minutes
 	@python -m benchmarks.gpu --json benchmarks/gpu.json
+
+bench-ray: $(RAY)      ## measure a step and a sweep on one and on two workers: five minutes
+	@python -m benchmarks.distributed --json benchmarks/distributed.json
+	@python -m benchmarks.ray_sampler
 
 peers: $(READY) $(PEERS) scm   ## measure other libraries beside cf's models: 20 minutes
 	@dvc repro --quiet split

@@ -277,3 +277,23 @@ def test_a_section_called_by_a_number_is_no_hindrance(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"split: this section is missing.* called splits"):
         config.load(path, "split", config.Split)
     assert config.trained_models(path) == []
+
+
+@pytest.mark.parametrize("launcher", ["", "launcher: local"])
+def test_without_ray_there_are_no_settings_of_ray(tmp_path: Path, launcher: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"{launcher}\ntracking: {{}}\n")
+    assert config.ray(path) is None
+
+
+def test_ray_that_is_not_installed_is_named_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "RAY_PACKAGES", ("yaml", "no_such_package"))
+    path = tmp_path / "params.yaml"
+    path.write_text("launcher: ray\n")
+    with pytest.raises(InputError, match=r"here: no_such_package\. .*`make ray`"):
+        config.ray(path)
+    path.write_text("launcher: spark\n")
+    with pytest.raises(InputError, match="launcher: expected local or ray, got 'spark'"):
+        config.ray(path)

@@ -158,10 +158,12 @@ class RatingStream:
                 start = stop
                 is_last = before >= high and start >= end
                 if is_last or sum(len(part.users) for part in parts) == size:
-                    window = concatenate(parts)
                     rng = np.random.default_rng([self.seed, epoch, lane, n_windows])
-                    yield window.take(rng.permutation(len(window.users)))
-                    parts, n_windows = [], n_windows + 1
+                    order = rng.permutation(sum(len(part.users) for part in parts))
+                    n_windows += 1
+                    window, parts = concatenate(parts).take(order), []
+                    yield window
+                    del window  # the generator waits, and would keep it in memory
 
 
 def row_groups(path: Path) -> list[RowGroup]:
@@ -176,10 +178,21 @@ def row_groups(path: Path) -> list[RowGroup]:
         raise InputError(f"{path}: no *.parquet in this folder.")
     for file in files:
         with io.reading(file):
-            metadata = parquet.read_metadata(file)
+            metadata = footer(file)
             sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         found += [RowGroup(file, i, size) for i, size in enumerate(sizes)]
     return found
+
+
+def footer(path: Path) -> parquet.FileMetaData:
+    """What a Parquet file says of its row groups, read once: of many, that takes a while."""
+    status = path.stat()
+    return _footer(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=256)
+def _footer(path: Path, mtime_ns: int, size: int) -> parquet.FileMetaData:
+    return parquet.read_metadata(path)
 
 
 @lru_cache(maxsize=2)
@@ -190,7 +203,8 @@ def read(group: RowGroup) -> Batch:
         InputError: it cannot be read.
     """
     with io.reading(group.path):
-        table = parquet.ParquetFile(group.path).read_row_group(group.number, columns=COLUMNS)
+        file = parquet.ParquetFile(group.path, metadata=footer(group.path))
+        table = file.read_row_group(group.number, columns=COLUMNS)
         users, items, values = (table[name].to_numpy() for name in COLUMNS)
         columns = Batch(users.astype(np.int32), items.astype(np.int32), values)
     pa.default_memory_pool().release_unused()
