@@ -3,8 +3,9 @@
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from urllib3.util import Retry
 from cf.tracking.record import recording
 from tests.project import Project
 from tests.records import LOSSES, ON, begin, finished, new
-from tests.servers import BIN, NEEDS_POSTGRESQL, free_port, postgresql_server
+from tests.servers import BIN, NEEDS_POSTGRESQL, START_S, free_port, postgresql_server
 from tests.stores import environment
 from tests.test_mlflow_store import picture, upsert
 
@@ -46,13 +47,18 @@ class Server:
 
     def start(self) -> None:
         environ = {**environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **self.environ}
-        self.process = subprocess.Popen(
-            self.command, env=environ, cwd=self.root, stderr=subprocess.DEVNULL
-        )
-        retry = Retry(total=None, connect=240, backoff_factor=0.1, backoff_max=0.5)
+        log = self.root / "server.log"
+        with log.open("w") as file:
+            self.process = subprocess.Popen(self.command, env=environ, cwd=self.root, stderr=file)
+        retry = Retry(total=None, connect=5, backoff_factor=0.1, backoff_max=0.5)
+        end = time.monotonic() + START_S
         with requests.Session() as session:
             session.mount("http://", HTTPAdapter(max_retries=retry))
-            session.get(f"{self.direct}/health", timeout=60).raise_for_status()
+            while self.process.poll() is None and time.monotonic() < end:
+                with suppress(requests.ConnectionError):
+                    session.get(f"{self.direct}/health", timeout=60).raise_for_status()
+                    return
+        raise AssertionError(log.read_text())
 
     def stop(self) -> None:
         if self.process:
