@@ -29,10 +29,19 @@ ratings = st.lists(
     min_size=1,
     unique_by=lambda rating: rating[:2],
 )
+
+
+def is_clear(word: str) -> bool:
+    """Whether a word in Latin-1, of the old layouts, cannot be taken for UTF-8."""
+    return word.isascii() or "\N{REPLACEMENT CHARACTER}" in word.encode("latin-1").decode(
+        errors="replace"
+    )
+
+
 words = st.text(
     st.characters(codec="latin-1", exclude_categories=["C", "Z"], exclude_characters="|:()"),
     min_size=1,
-)
+).filter(is_clear)
 titles = st.builds(
     lambda name, year: (" ".join(name) + (f" ({year})" if year else ""), year),
     st.lists(words, min_size=1, max_size=4),
