@@ -17,7 +17,7 @@ def main() -> None:
     """Fetch the data set that params.yaml names, check it and write it down."""
     params = config.load(paths.PARAMS, "ingest", Ingest)
     own_files.require({"ingest": params.model_dump()})
-    with remote.local_copy(params.dataset) as path:
+    with remote.local_copy(params.dataset) as (path, *_):
         ingest(params, path)
 
 
@@ -30,7 +30,7 @@ def ingest(params: Ingest, path: str) -> None:
     else:
         files, source = datasets.local_files(path)
         if remote.is_url(params.dataset):
-            name = params.dataset.rstrip("/").rpartition("/")[2]
+            name = remote.name_of(params.dataset)
             source = replace(source, dataset=name, requested=name, origin=params.dataset)
     feedback = "explicit"
     if settings is None:

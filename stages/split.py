@@ -22,7 +22,6 @@ def main() -> None:
     settings = config.load(paths.PARAMS, "split", config.Split)
     own_files.require({"split": settings.model_dump()})
     provenance = io.read_dataclass(paths.PROVENANCE, Provenance)
-    paths.TEST.unlink(missing_ok=True)  # of an earlier split, where DVC has not removed it
     if on_ray := config.ray(paths.PARAMS):
         from cf.distributed.split import columns_to_choose_by, split_on_ray
 
@@ -35,6 +34,7 @@ def main() -> None:
             Ratings.from_frame(ratings)
         subsets = take_apart(ratings, split(ratings, settings))
         info = describe(subsets, settings)
+    paths.TEST.unlink(missing_ok=True)  # of an earlier split, where DVC has not removed it
     for name, subset in subsets.items():
         io.write_parquet(paths.SPLIT_FILES[name], subset)
     io.write_json(paths.SPLIT_INFO, info)

@@ -289,7 +289,7 @@ def test_frames_that_are_written_one_after_the_other_give_the_bytes_of_one(
             write(whole[end - size : end])
     io.write_parquet(tmp_path / "whole.parquet", whole)
     assert (tmp_path / "parts.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    found = io.read_row_groups(tmp_path / "parts.parquet", [1], ["user", "tag"])
+    found = io.read_row_groups(tmp_path / "parts.parquet", [1], ["user", "tag"], only=True)
     pd.testing.assert_frame_equal(found, whole.iloc[4:8, :2].reset_index(drop=True))
 
 
@@ -304,9 +304,9 @@ def test_row_groups_with_other_values_are_named(tmp_path):
     path = tmp_path / "ratings.parquet"
     io.write_parquet(path, pd.DataFrame({"user": [0, -1]}))
     with pytest.raises(InputError, match=r"parquet: cannot be read \(column user: expected"):
-        io.read_row_groups(path, [0])
+        io.read_row_groups(path, [0], ["user"])
     with pytest.raises(InputError, match=r"ratings.parquet: cannot be read \("):
-        io.read_row_groups(path, [1])
+        io.read_row_groups(path, [1], ["user"])
 
 
 def test_no_cell_of_a_table_is_a_formula(tmp_path):

@@ -29,17 +29,20 @@ def main(
     Raises:
         InputError: it is no file of ratings, or some of its lines cannot be read.
     """
-    with remote.local_copy(path) as here:
+    with remote.local_copy(path) as (here, folder, root):
         found = recognize(here, items, users, columns)
-        dataset = found.settings.dataset.replace(here, path.rstrip("/"), 1)
-    settings = found.settings.model_copy(update={"dataset": dataset})
+    settings, facts = found.settings, found.facts
+    if folder:  # of which nothing is left
+        dataset = settings.dataset.replace(folder, root)
+        settings = settings.model_copy(update={"dataset": dataset})
+        facts = [fact for fact in facts if folder not in fact]
     console = Console(highlight=False)
     console.print("\n".join(map(escape, found.format)))
     table = Table("is", "column", "because", "has", box=None)
     for row in found.columns.itertuples(index=False):
         table.add_row(*map(escape, map(str, row)))
     console.print(table)
-    console.print("\n".join(map(escape, found.facts)))
+    console.print("\n".join(map(escape, facts)))
     if found.problems:
         more = ["…"] * (len(found.problems) > N_PROBLEMS)
         raise InputError("\n  ".join(["cannot be read:", *found.problems[:N_PROBLEMS], *more]))

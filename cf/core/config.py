@@ -379,6 +379,11 @@ class Ray(BaseConfig):
         return self
 
     @property
+    def fewest_workers(self) -> int:
+        """The fewest workers that a training may have."""
+        return self.workers[0] if isinstance(self.workers, list) else self.workers
+
+    @property
     def most_workers(self) -> int:
         """The most workers that a training may have."""
         return self.workers[1] if isinstance(self.workers, list) else self.workers

@@ -162,16 +162,13 @@ def read_parquet(
 
 
 def read_row_groups(
-    path: Path, numbers: Sequence[int], columns: Sequence[str] | None = None
+    path: Path, numbers: Sequence[int], needed: Sequence[str], only: bool = False
 ) -> pd.DataFrame:
-    """The rows of these row groups of a Parquet file, with these columns, or all.
-
-    What the columns that are asked for have is checked by `VALUES`.
-    """
+    """The rows of these row groups of a Parquet file, as `read_parquet` gives those of all."""
     with reading(path):
         file = parquet.ParquetFile(path)
+        columns = list(needed) if only else None
         frame: pd.DataFrame = file.read_row_groups(list(numbers), columns).to_pandas()
-        needed = list(map(str, columns or frame))
         _check_values(_with_columns(frame, needed), needed)
         return frame
 

@@ -74,7 +74,7 @@ NO_RATING = re.compile(
 IDS = ("user_id", "item_id")
 BY_VALUES, BY_COUNTS = "by its values", "by its values: counts"
 MATRIX_WIDTH = 12  # columns
-MOST_USUAL = 3  # columns: user, item and rating, none of which then numbers the rows
+MOST_USUAL = 3  # columns but a time: user, item and rating, none of which then numbers the rows
 FEWEST_NUMBERED = 10  # rows: fewer may look numbered by chance
 
 Columns = Mapping[str, Sequence[str]]
@@ -114,15 +114,20 @@ def choose(
     ids_left = [key for key in IDS if key in left]
     index = next((name for name in free() if _is_index(columns[name])), None)
     certain = len(sample) >= FEWEST_NUMBERED
-    places = [name for name in names if name != index or not certain or len(names) <= MOST_USUAL]
 
     def can_take(key: str) -> bool:
         return key in left and len(free()) > len(ids_left)  # which need these columns
 
     if can_take("timestamp") and (time := _find_time(free(), columns)):
         take("timestamp", *time)
-    if can_take("rating") and (rating := _find_rating(free(), places, columns, has_names(names))):
-        take("rating", *rating)
+    if can_take("rating"):
+        usual = len(names) <= MOST_USUAL + ("timestamp" in chosen)
+        places = [name for name in names if name != index or not certain or usual]
+        rating = _find_rating(free(), places, columns, has_names(names))
+        if not rating and (rating := _find_rating(free(), names, columns, has_names(names))):
+            index = None  # with it a rating is where it usually is: these are users
+        if rating:
+            take("rating", *rating)
     n_needed = len(ids_left if certain else left)
     rest = [name for name in free() if name != index or len(free()) <= n_needed]
     sure = len(rest) == len(ids_left) and "rating" in chosen  # else any of them might be it

@@ -376,11 +376,10 @@ def write(folder: Path, made: Synthetic, advance: Callable[[int], None] = lambda
     stars = pa.array([f"{level:.1f}" for level in LEVELS])
     names = ["userId", "movieId", "rating", "timestamp"]
     schema = pa.schema(zip(names, (pa.int32(), pa.int32(), pa.string(), pa.int64()), strict=True))
-    plain = csv.WriteOptions(quoting_style="none", quoting_header="none")
-    with (
-        io.atomic_write(folder / "ratings.csv") as path,
-        csv.CSVWriter(path, schema, write_options=plain) as writer,
-    ):
+    plain = csv.WriteOptions(include_header=False, quoting_style="none")
+    with io.atomic_write(folder / "ratings.csv") as path, path.open("wb") as file:
+        file.write(f"{','.join(names)}\n".encode())
+        writer = csv.CSVWriter(file, schema, write_options=plain)
         for start in range(0, len(made.ratings), BLOCK):
             block = made.ratings.iloc[start : start + BLOCK]
             columns: list[Any] = [pa.array(block[name].to_numpy()) for name in made.ratings]
@@ -388,6 +387,7 @@ def write(folder: Path, made: Synthetic, advance: Callable[[int], None] = lambda
             columns[2] = stars.take(pa.array(levels))
             writer.write_table(pa.table(columns, schema=schema))
             advance(len(block))
+        writer.close()
     movies = made.items.replace({"genres": {"": NO_GENRES[0]}})
     movies.columns = pd.Index(["movieId", "title", "genres"])
     io.write_csv(folder / "movies.csv", movies)

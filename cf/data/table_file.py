@@ -67,10 +67,14 @@ def find(path: str) -> list[Path]:
 
 def is_table(path: Path) -> bool:
     """Whether a path is a file that, by its name, has a table; hidden files are left out."""
-    name = path.name.lower()
+    return has_table_name(path.name) and path.is_file()
+
+
+def has_table_name(name: str) -> bool:
+    """Whether a file of this name has a table; hidden files have none."""
     hidden = name.startswith((".", "_"))
     endings = tuple(suffix + packed for suffix in SUFFIXES for packed in PACKED_SUFFIXES)
-    return path.is_file() and name.endswith(endings) and not hidden
+    return name.lower().endswith(endings) and not hidden
 
 
 def open_unpacked(path: Path) -> BinaryIO:

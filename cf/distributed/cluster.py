@@ -125,7 +125,28 @@ def result(references: Any) -> Any:
             cause = cause.cause
         if isinstance(cause, InputError):
             raise InputError(str(cause)) from None
+        if isinstance(cause, RayError | ImportError | RuntimeError | OSError | MemoryError):
+            raise _failed(cause) from None
         raise
-    except RayError as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"Ray's workers failed: {reason}") from None
+    except (RayError, ConnectionError) as error:
+        raise _failed(error) from None
+
+
+def _failed(error: Exception) -> InputError:
+    reason = str(error).strip().rpartition("\n")[2]
+    return InputError(f"Ray's workers failed: {type(error).__name__}: {reason}")
+
+
+def n_workers_of(settings: config.Ray) -> int:
+    """How many workers the cluster has room for, at most what is asked for.
+
+    Raises:
+        InputError: for fewer than the fewest.
+    """
+    n_there = int(ray.cluster_resources().get("CPU", 0))
+    if n_there < settings.fewest_workers:
+        raise InputError(
+            f"{paths.PARAMS}: ray.workers: expected {settings.fewest_workers} or more CPUs in the "
+            f"cluster, got {n_there}. Lower it, or add machines."
+        )
+    return min(n_there, settings.most_workers)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cf.core import config, io
 from cf.core.ratings import Indices
-from cf.distributed.cluster import cluster, in_order, result, submit
+from cf.distributed.cluster import cluster, in_order, n_workers_of, result, submit
 from cf.distributed.parts import Part, parts_of
 
 KEYS = {"user_id": "user", "item_id": "item"}
@@ -32,8 +32,9 @@ def encode_on_ray(settings: config.Ray, ratings: Path, encoded: Path) -> tuple[p
     Raises:
         InputError: `ratings` cannot be read, or Ray cannot be had.
     """
-    parts, n_owners = parts_of(ratings), settings.most_workers
+    parts = parts_of(ratings)
     with cluster(settings):
+        n_owners = n_workers_of(settings)
         numbered = [number(parts, key, n_owners) for key in KEYS]
 
         def start() -> Iterator[Any]:
@@ -42,7 +43,7 @@ def encode_on_ray(settings: config.Ray, ratings: Path, encoded: Path) -> tuple[p
                 yield submit(encode_part, 1, part, n_owners, *given)[0]
 
         with io.parquet_writer(encoded) as write:
-            for frame in in_order(start(), most_waiting=2 * settings.most_workers):
+            for frame in in_order(start(), most_waiting=2 * n_owners):
                 write(frame)
         users, items = (
             pd.Index(np.concatenate(list(in_order(ids, most_waiting=0)))) for ids, _ in numbered
@@ -93,7 +94,7 @@ def distinct(values: pd.Series) -> tuple[Indices, NDArray[Any]]:
 
 def find_ids(part: Part, key: str, n_owners: int) -> list[tuple[NDArray[Any], Indices]]:
     """By owner, the distinct ids of a part, and the rank of each by appearance in the part."""
-    _, ids = distinct(part.read([key])[key])
+    _, ids = distinct(part.read([key], only=True)[key])
     owner = owners(ids, n_owners)
     by_owner = [np.flatnonzero(owner == each) for each in range(n_owners)]
     return [(ids[ranks], ranks) for ranks in by_owner]
@@ -132,7 +133,7 @@ def give_indices(starts: Sequence[int], *found_masks_ranks: Any) -> list[Indices
 
 def encode_part(part: Part, n_owners: int, *indices: Indices) -> list[pd.DataFrame]:
     """A part's ratings by index; `indices` has those of users by owner, then those of items."""
-    ratings = part.read()
+    ratings = part.read([*KEYS, "rating"])
     encoded: dict[str, Any] = {}
     for at, (key, name) in enumerate(KEYS.items()):
         places, ids = distinct(ratings.pop(key))

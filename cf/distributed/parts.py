@@ -26,13 +26,13 @@ class Part(NamedTuple):
     first_row: int
     n_rows: int
 
-    def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """The rows, with these columns or all.
+    def read(self, needed: Sequence[str], only: bool = False) -> pd.DataFrame:
+        """The rows, with at least these columns, or only these.
 
         Raises:
             InputError: they cannot be read.
         """
-        return io.read_row_groups(self.path, self.numbers, columns)
+        return io.read_row_groups(self.path, self.numbers, needed, only)
 
 
 def parts_of(path: Path) -> list[Part]:

@@ -2,7 +2,7 @@
 
 A draw gives all workers the other side's rows, and each of them returns its own. The noise of
 draws is made by the driver, so that samples do not depend on the workers: they are those of a chain
-on one machine.
+on one machine, to the bit where all machines are of one kind and have numba.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from torch import Tensor
 from cf.bayes.gibbs import Divide, ratings_by_row
 from cf.bayes.row_blocks import RatingsByRow, Targets
 from cf.core import config
-from cf.distributed.cluster import cluster, result
+from cf.distributed.cluster import cluster, n_workers_of, result
 
 ROW_COST = 16  # ratings that take as long as what there is to do for a row without any, roughly
 
@@ -31,8 +31,10 @@ def rows_on_ray(settings: config.Ray) -> Iterator[Divide]:
         InputError: Ray cannot be had; or later, in a draw, workers failed too often.
     """
     with cluster(settings):
+        n_workers = n_workers_of(settings)
         options = {
-            "num_cpus": 1,
+            "num_cpus": 0,  # a worker of a machine that is lost starts again on any other
+            "scheduling_strategy": "SPREAD",
             "max_restarts": settings.max_failures,
             "max_task_retries": settings.max_failures,
         }
@@ -42,8 +44,8 @@ def rows_on_ray(settings: config.Ray) -> Iterator[Divide]:
             users: Tensor, items: Tensor, n_users: int, n_items: int
         ) -> tuple[RatingsByRow, RatingsByRow]:
             sides = (users, items, n_users, n_items), (items, users, n_items, n_users)
-            by_side = [shares_of(side[0], side[2], settings.most_workers) for side in sides]
-            actors = []
+            by_side = [shares_of(side[0], side[2], n_workers) for side in sides]
+            actors, kept = [], []
             for of_users, of_items in zip(*by_side, strict=True):
                 given = [
                     (
@@ -54,8 +56,9 @@ def rows_on_ray(settings: config.Ray) -> Iterator[Divide]:
                     for share, (rows, others, _, n) in zip((of_users, of_items), sides, strict=True)
                 ]
                 actors.append(actor_class.remote(*(each for side in given for each in side)))
+                kept.append(given)
             of_users, of_items = (
-                RayRows(actors, side, shares) for side, shares in enumerate(by_side)
+                RayRows(actors, side, shares, kept) for side, shares in enumerate(by_side)
             )
             return of_users, of_items
 
@@ -81,7 +84,7 @@ def shares_of(rows: Tensor, n_rows: int, n_workers: int) -> list[Share]:
     counts = torch.bincount(rows, minlength=n_rows).numpy()
     work = np.cumsum(counts + ROW_COST)
     ends = np.searchsorted(work, work[-1] * np.arange(1, n_workers) / n_workers).tolist()
-    order = rows.argsort(stable=True)
+    order = rows.argsort(stable=True).int()
     starts = np.concatenate([[0], counts.cumsum()])
     return [
         Share(first, end - first, order[starts[first] : starts[end]])
@@ -120,23 +123,35 @@ class RowActor:
 class RayRows:
     """`RatingsByRow` of which each actor has a share."""
 
-    def __init__(self, actors: Sequence[Any], side: int, shares: Sequence[Share]) -> None:
-        self.actors, self.side, self.shares = actors, side, shares
-        self._values: Tensor | None = None
-        self._sent: list[Any] = []
+    def __init__(
+        self, actors: Sequence[Any], side: int, shares: Sequence[Share], kept: Sequence[Any]
+    ) -> None:
+        """`kept` has what actors were made of, which Ray needs to start one again."""
+        self.actors, self.side, self.shares, self.kept = actors, side, shares, kept
+        self._sent: list[tuple[Tensor, list[Any]]] = []
 
     def draw(
         self, designs: Tensor, targets: Targets, weights: Tensor, centers: Tensor, noise: Tensor
     ) -> Tensor:
         """As `RatingsByRow.draw`."""
-        if targets.values is not self._values:  # they change with effects of time alone
-            self._values = targets.values
-            self._sent = [ray.put(targets.values[share.ratings]) for share in self.shares]
+        sent = self._send(targets.values)
         shared = ray.put((designs, targets.offsets, targets.factors, targets.scale))
         drawn = [
             actor.draw.remote(
                 self.side, values, shared, *(each[share.rows] for each in (weights, centers, noise))
             )
-            for actor, share, values in zip(self.actors, self.shares, self._sent, strict=True)
+            for actor, share, values in zip(self.actors, self.shares, sent, strict=True)
         ]
         return torch.cat(result(drawn))
+
+    def _send(self, values: Tensor) -> list[Any]:
+        """References to each worker's values.
+
+        Those of a chain without effects of time never change; one with them, which takes turns with
+        it, has new ones in each sweep. So the last two are kept.
+        """
+        known = next((sent for tensor, sent in self._sent if tensor is values), None)
+        sent = known or [ray.put(values[share.ratings]) for share in self.shares]
+        others = [each for each in self._sent if each[0] is not values]
+        self._sent = [*others[-1:], (values, sent)]
+        return sent

@@ -12,7 +12,7 @@ from pyarrow import parquet
 from cf.core import config, io
 from cf.core.ratings import Indices
 from cf.data.describe import Counts, Train, count, is_leaked
-from cf.distributed.cluster import cluster, in_order, submit
+from cf.distributed.cluster import cluster, in_order, n_workers_of, submit
 from cf.distributed.parts import Part, parts_of
 
 PAIR = ["user", "item"]
@@ -27,7 +27,7 @@ def columns_to_choose_by(ratings: Path) -> pd.DataFrame:
     """
     with io.reading(ratings):
         there = parquet.read_schema(ratings).names
-    return io.read_parquet(ratings, [name for name in there if name in BY], only=True)
+    return io.read_parquet(ratings, BY[: 1 + (BY[1] in there)], only=True)
 
 
 def split_on_ray(
@@ -47,26 +47,27 @@ def split_on_ray(
     """
     parts = parts_of(ratings)
     with cluster(settings):
+        n_workers = n_workers_of(settings)
         held_out = {
-            name: gather(parts, rows, settings.most_workers)
+            name: gather(parts, rows, n_workers)
             for name, rows in subsets.items()
             if name != "train"
         }
-        asked = ray.put([frame[PAIR] for frame in held_out.values()])
-        found = Found()
+        pairs = ray.put([frame[PAIR] for frame in held_out.values()])
+        found = TrainSummary()
 
         def start() -> Iterator[Any]:
             for part in parts:
-                yield submit(take_train, 1, part, local(part, subsets["train"]), asked)[0]
+                yield submit(take_train, 1, part, local(part, subsets["train"]), pairs)[0]
 
         with io.parquet_writer(train_path) as write:
-            for frame, leaked in in_order(start(), most_waiting=2 * settings.most_workers):
+            for frame, leaked in in_order(start(), most_waiting=2 * n_workers):
                 write(frame)
                 found.add(frame, leaked)
     return found.train(), held_out, dict(zip(held_out, found.n_leaked, strict=True))
 
 
-class Found:
+class TrainSummary:
     """What the parts of train have together."""
 
     def __init__(self) -> None:
@@ -125,7 +126,7 @@ def gather(parts: list[Part], rows: Indices, n_workers: int) -> pd.DataFrame:
 
 def take(part: Part, rows: Indices) -> list[pd.DataFrame]:
     """The ratings of a part with these numbers, from 0."""
-    return [part.read().take(rows)]
+    return [part.read([*PAIR, "rating", "row"]).take(rows)]
 
 
 def take_train(

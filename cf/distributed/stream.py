@@ -159,9 +159,9 @@ class RatingStream:
                 is_last = before >= high and start >= end
                 if is_last or sum(len(part.users) for part in parts) == size:
                     rng = np.random.default_rng([self.seed, epoch, lane, n_windows])
-                    order = rng.permutation(sum(len(part.users) for part in parts))
+                    shuffled = rng.permutation(sum(len(part.users) for part in parts))
                     n_windows += 1
-                    window, parts = concatenate(parts).take(order), []
+                    window, parts = concatenate(parts).take(shuffled), []
                     yield window
                     del window  # the generator waits, and would keep it in memory
 

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -54,7 +55,13 @@ def wait_for(what: Callable[[], Any], process: "subprocess.Popen[str]") -> Any:
     return found
 
 
-def workers_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+def workers_of(
+    process: "subprocess.Popen[str]", kind: str = "RayTrainWorker"
+) -> list[psutil.Process]:
     """The workers of a training: its own, not those of a stranger on this machine."""
-    own = psutil.Process(process.pid).children(recursive=True)
-    return [each for each in own if "RayTrainWorker" in " ".join(each.cmdline())]
+    found = []
+    for each in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if kind in " ".join(each.cmdline()):
+                found.append(each)
+    return found

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from tests.conftest import real_zip
-from tests.distributed.jobs import finish, start, wait_for, weights
+from tests.distributed.jobs import finish, start, wait_for, weights, workers_of
 from tests.project import Project, untrained
 
 pytest.importorskip("ray", reason="no Ray here: make ray")
@@ -36,6 +35,12 @@ def local(ready: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
+def swept(project: Project) -> bool:
+    """Whether a sweep has been recorded."""
+    path = project.folder / "runs/bayesmf.json"
+    return path.exists() and "loss/train" in path.read_text()
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_samples_do_not_depend_on_where_they_are_drawn(
     local: Project, ready: Project, tmp_path: Path, workers: int
@@ -57,11 +62,8 @@ def test_a_worker_that_is_killed_between_sweeps_changes_nothing(
     project = ready.copy(tmp_path / "project")
     process = start(project, STAGE, workers=2)
 
-    def drawing() -> list[psutil.Process]:
-        own = psutil.Process(process.pid).children(recursive=True)
-        return [each for each in own if "ray::RowActor" in " ".join(each.cmdline())]
-
-    wait_for(drawing, process)[0].kill()
+    wait_for(lambda: swept(project), process)
+    wait_for(lambda: workers_of(process, "RowActor"), process)[0].kill()
     finish(process)
     for name, array in weights(local, "bayesmf").items():
         np.testing.assert_array_equal(weights(project, "bayesmf")[name], array, err_msg=name)
