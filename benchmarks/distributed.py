@@ -182,7 +182,7 @@ def show(figures: list[dict[str, Any]], workers: list[int]) -> None:
             table = Table(title=f"tables of {title}, batches of {batch_size:,}")
             table.add_column("system")
             for n in workers:
-                table.add_column(f"ms a step, {n} workers", justify="right")
+                table.add_column(f"ms a step, {n} worker{'s' * (n > 1)}", justify="right")
             table.add_column("MB a step", justify="right")
             table.add_column("times as fast", justify="right")
             for name in SYSTEMS:

@@ -37,7 +37,7 @@ def address() -> Iterator[str]:
     """A cluster, since to start one takes seconds."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3})
     yield cluster.address
     cluster.shutdown()
 
