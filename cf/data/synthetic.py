@@ -62,6 +62,7 @@ GENRE_SHARES = {  # of items, about as in MovieLens
 }
 
 BLOCK = 1 << 20  # ratings that are made at once
+IN_CACHE = 2**14  # pairs at a time whose factors stay in the cache
 DENSE = 20  # who rates more than 1/DENSE of the items chooses among all items at once
 
 
@@ -277,7 +278,11 @@ def _blocks(ends: Ints) -> Iterator[tuple[int, int]]:
 
 def _affinity(truth: _Truth, users: Ints, items: Ints) -> Reals:
     """The dot product of each pair, (n,) in stars."""
-    product: Reals = np.einsum("nk,nk->n", truth.user_factors[users], truth.item_factors[items])
+    product = np.empty(len(users), np.float32)
+    for start in range(0, len(users), IN_CACHE):
+        part = slice(start, start + IN_CACHE)
+        factors = truth.user_factors[users[part]], truth.item_factors[items[part]]
+        np.einsum("nk,nk->n", *factors, out=product[part])
     return product
 
 
@@ -302,7 +307,8 @@ def _choose(counts: Ints, forced: Ints, truth: _Truth, rng: np.random.Generator)
         drawn = np.searchsorted(cumulative, rng.random(len(users)) * cumulative[-1], "right")
         odds = np.exp(np.float32(-TASTE) * _affinity(truth, users, drawn))
         accepted = rng.random(len(users), np.float32) * (1 + odds) < 1
-        pairs = np.sort(np.concatenate([pairs, (users * n_items + drawn)[accepted]]))
+        more = np.sort((users * n_items + drawn)[accepted])
+        pairs = np.sort(np.concatenate([pairs, more]), kind="stable")  # which merges what ascends
         pairs = pairs[np.diff(pairs, prepend=-1) > 0]
         missing = wanted - np.bincount(pairs // n_items, minlength=len(counts))
     priority = rng.random(len(pairs))
@@ -313,7 +319,7 @@ def _choose(counts: Ints, forced: Ints, truth: _Truth, rng: np.random.Generator)
     rank = np.arange(len(pairs)) - np.repeat(np.cumsum(have) - have, have)
     keep = np.empty(len(pairs), np.bool_)
     keep[order] = rank < np.repeat(wanted, have)
-    return np.sort(np.concatenate([pairs[keep], *parts]))
+    return np.sort(np.concatenate([pairs[keep], *parts]), kind="stable")
 
 
 def _choose_among_all(
