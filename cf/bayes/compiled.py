@@ -12,12 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cf.bayes.row_blocks import Targets
+from cf.bayes.row_blocks import Targets, bounds_of_equal_work
 from cf.core.jit import compiled
 from cf.core.ratings import Indices
 
 Floats = NDArray[np.float32]
-ROW_COST = 16  # ratings that take as long as a row's own system of equations, roughly
 
 
 class Interactions:
@@ -82,10 +81,7 @@ def scores(user_rows: Tensor, item_rows: Tensor, users: Tensor, items: Tensor) -
 
 def _shares(starts: Indices) -> list[int]:
     """Bounds between rows, for as many parts of about equal work as torch uses threads."""
-    n_threads = torch.get_num_threads()
-    work = starts + ROW_COST * np.arange(len(starts))
-    ends = np.searchsorted(work, work[-1] * np.arange(1, n_threads) / n_threads)
-    return [0, *ends.tolist(), len(starts) - 1]
+    return bounds_of_equal_work(starts, torch.get_num_threads())
 
 
 def _in_threads(compute: Callable[[int, int], None], bounds: list[int]) -> None:

@@ -7,11 +7,15 @@ so a GPU is never waited for in between.
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from cf.core.ratings import Indices
+
 BLOCK_SIZE = 32768  # ratings of a block, with padding: what it computes with stays in the cache
 GPU_BLOCK_SIZE = 2**20  # where launches take time, and a few hundred MB are at hand
+ROW_COST = 16  # ratings that take as long as a row's own system of equations, roughly
 MOST_ROWS = 32768  # of a block: libraries for GPUs have solved up to 65,535 systems at once
 
 
@@ -110,6 +114,16 @@ def divide(
             ratings = order[torch.where(present, starts[some, None] + step, len(rows))]
             blocks.append(Block(some, ratings, padded[ratings]))
     return blocks
+
+
+def bounds_of_equal_work(starts: Indices, n_parts: int) -> list[int]:
+    """Bounds between rows, (n_parts + 1), for parts of about equal work.
+
+    `starts`, (n_rows + 1,), is where each row's ratings start, in the order of all by row.
+    """
+    work = starts + ROW_COST * np.arange(len(starts))
+    ends = np.searchsorted(work, work[-1] * np.arange(1, n_parts) / n_parts)
+    return [0, *ends.tolist(), len(starts) - 1]
 
 
 def draw(

@@ -8,6 +8,7 @@ on one machine, to the bit where all machines are of one kind and have numba.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,9 @@ import torch
 from torch import Tensor
 
 from cf.bayes.gibbs import Divide, ratings_by_row
-from cf.bayes.row_blocks import RatingsByRow, Targets
+from cf.bayes.row_blocks import RatingsByRow, Targets, bounds_of_equal_work
 from cf.core import config
 from cf.distributed.cluster import cluster, n_workers_of, result
-
-ROW_COST = 16  # ratings that take as long as what there is to do for a row without any, roughly
 
 
 @contextmanager
@@ -82,13 +81,11 @@ class Share:
 def shares_of(rows: Tensor, n_rows: int, n_workers: int) -> list[Share]:
     """Shares of about equal work; `rows`, (n,), are of the ratings."""
     counts = torch.bincount(rows, minlength=n_rows).numpy()
-    work = np.cumsum(counts + ROW_COST)
-    ends = np.searchsorted(work, work[-1] * np.arange(1, n_workers) / n_workers).tolist()
-    order = rows.argsort(stable=True).int()
     starts = np.concatenate([[0], counts.cumsum()])
+    order = rows.argsort(stable=True).int()
     return [
         Share(first, end - first, order[starts[first] : starts[end]])
-        for first, end in zip([0, *ends], [*ends, n_rows], strict=True)
+        for first, end in pairwise(bounds_of_equal_work(starts, n_workers))
     ]
 
 
