@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cf.core.config import RowwiseAdagrad
-from cf.distributed.tables import Loss, ShardedModel, ShardedTable
+from cf.distributed.tables import ShardedModel, ShardedTable
 from cf.models.base import use_table_factory
 from cf.training.checkpoint import ModelSpec
 
@@ -73,7 +73,7 @@ def ddp(size: tuple[int, int], sparse: bool) -> Step:
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             module.sparse = sparse
-    module = DistributedDataParallel(Loss(model))
+    module = DistributedDataParallel(model)
     kind: Any = torch.optim.SparseAdam if sparse else torch.optim.Adam
     optimizer = kind(list(model.parameters()), lr=0.01)
 

@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -14,15 +13,13 @@ import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-from torch import Tensor, nn
-from torch.distributed.checkpoint.filesystem import FileSystemReader
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-from torch.distributed.checkpoint.state_dict_loader import load as load_checkpoint
+from torch import nn
 
 from cf.core import config, paths
 from cf.core.config import Training
 from cf.core.errors import InputError
 from cf.distributed.cluster import cluster
+from cf.distributed.collect import collect
 from cf.distributed.stream import N_LANES, RatingStream
 from cf.models.base import Model, use_table_factory
 from cf.training.checkpoint import ModelSpec
@@ -184,28 +181,3 @@ def fit_on_ray(
         with outcome["result"].checkpoint.as_directory() as folder:
             collect(model, Path(folder))
     model.after_epoch(train)
-
-
-def collect(model: Model, folder: Path) -> None:
-    """Put the weights of a checkpoint, from however many workers, into a model of this process."""
-    reader = FileSystemReader(folder)
-    saved = reader.read_metadata().state_dict_metadata
-    tensors = {key: each for key, each in saved.items() if isinstance(each, TensorStorageMetadata)}
-
-    def read(key: str) -> Tensor:
-        saved_as = tensors[key]
-        found = {key: torch.empty(saved_as.size, dtype=saved_as.properties.dtype)}
-        with warnings.catch_warnings(action="ignore"):  # that there are no other processes
-            load_checkpoint(found, storage_reader=reader, no_dist=True)
-        return found[key]
-
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            prefix = f"model.model.{name.removesuffix('.weight')}.tables.embeddings."
-            n_parts = sum(key.startswith(prefix) for key in tensors)
-            if not n_parts:
-                tensor.copy_(read(f"model.model.{name}"))
-                continue
-            parts = tensor.unflatten(1, (n_parts, -1))
-            for part in range(n_parts):
-                parts[:, part] = read(f"{prefix}{part}.weight")[:, : parts.shape[2]]

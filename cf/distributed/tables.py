@@ -6,17 +6,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from fbgemm_gpu.split_table_batched_embeddings_ops_training import WeightDecayMode
+from fbgemm_gpu.split_table_batched_embeddings_ops_common import PoolingMode
+from fbgemm_gpu.split_table_batched_embeddings_ops_training import (
+    SplitTableBatchedEmbeddingBagsCodegen,
+)
 from torch import Tensor, nn
 from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
 from torchrec import EmbeddingCollection, EmbeddingConfig, KeyedJaggedTensor
 from torchrec.distributed import DistributedModelParallel
 from torchrec.distributed.embedding import EmbeddingCollectionSharder
+from torchrec.distributed.embedding_sharding import USE_ONE_TBE_PER_TABLE
 from torchrec.distributed.sharding_plan import construct_module_sharding_plan, row_wise
 from torchrec.distributed.types import ShardingPlan
 from torchrec.optim import RowWiseAdagrad
 
 from cf.core.config import Range, RowwiseAdagrad
+from cf.core.errors import InputError
+from cf.distributed.collect import part_name, part_of
 from cf.models.base import Model
 from cf.training import optim
 
@@ -27,46 +33,37 @@ N_DRAWN = 2**16  # rows that start from one random generator, whoever has them
 class ShardedTable(nn.Module):
     """A table of `n_rows` rows of `n_columns`, in `n_parts` parts that learn independently.
 
-    Each part is a table of TorchRec's, with columns of zeros up to a multiple of `MULTIPLE`.
+    Each part is a table of TorchRec's, with columns of zeros up to a multiple of `MULTIPLE`. A
+    `Lookup` fetches the rows of a batch before the model asks for them.
+
+    Attributes:
+        of: "users" or "items", whose rows these are.
+        parts: their names.
+        decay_scale: what the optimizer's weight decay is multiplied with.
+        asked: (B,) the batch's users or items.
+        fetched: (B, n_columns) their rows.
     """
+
+    of: str
+    parts: list[str]
+    decay_scale: float
+    asked: Tensor
+    fetched: Tensor
 
     def __init__(self, n_rows: int, n_columns: int, init_range: Range, n_parts: int = 1) -> None:
         super().__init__()
-        self.n_rows, self.init_range = n_rows, init_range
-        self.n_used = n_columns // n_parts
+        self.n_rows, self.n_columns, self.init_range = n_rows, n_columns, init_range
+        self.n_parts, self.n_used = n_parts, n_columns // n_parts
         self.width = -(-self.n_used // MULTIPLE) * MULTIPLE
-        self.parts = [str(part) for part in range(n_parts)]
-        configs = [
-            EmbeddingConfig(
-                name=part, embedding_dim=self.width, num_embeddings=n_rows, feature_names=[part]
-            )
-            for part in self.parts
-        ]
-        self.tables = EmbeddingCollection(tables=configs, device=torch.device("meta"))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """The rows with these numbers, (B, n_columns)."""
-        asked = KeyedJaggedTensor(
-            keys=self.parts,
-            values=rows.repeat(len(self.parts)),
-            lengths=torch.ones(len(rows) * len(self.parts), dtype=torch.int32),
-        )
-        found = self.tables(asked)
-        return torch.cat([found[part].values()[:, : self.n_used] for part in self.parts], dim=1)
-
-    def set_optimizer(self, optimizer: RowwiseAdagrad, decay: float) -> None:
-        """Let the tables be updated by row-wise Adagrad while gradients are computed.
-
-        FBGEMM's mean square of a row's gradient includes the columns of zeros. So that steps are
-        those of `cf.training.optim.RowwiseAdagrad`, `scale` goes into learning rate and eps.
-        """
-        options = {
-            "lr": 0.0,
-            "eps": optimizer.eps * self.scale,
-            "weight_decay": decay,
-            "weight_decay_mode": WeightDecayMode.L2,
-        }
-        _apply_optimizer_in_backward(RowWiseAdagrad, self.tables.parameters(), options)
+        """The rows with these numbers, (B, n_columns), which are a batch's users or items."""
+        if rows is not self.asked:
+            raise InputError(
+                f"launcher: ray: expected the model to ask {self.parts[0].rpartition('-')[0]} for the "
+                "rows of `users` or `items` as they are, got others. Set launcher to local."
+            )
+        return self.fetched
 
     @property
     def scale(self) -> float:
@@ -74,16 +71,97 @@ class ShardedTable(nn.Module):
         return math.sqrt(self.n_used / self.width)
 
 
-class Loss(nn.Module):
-    """The loss of a model as a module, since modules that average gradients hook `forward`."""
+class Lookup(nn.Module):
+    """A model, and a lookup of all rows that a batch needs from its tables.
+
+    One lookup exchanges as few messages as possible, and each row that a worker needs once. The
+    loss is the result of `forward`, since modules that average gradients hook that.
+    """
 
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
+        self.named = {
+            name: module
+            for name, module in model.named_modules()
+            if isinstance(module, ShardedTable)
+        }
+        for name, table in self.named.items():
+            table.parts = [part_name(name, number) for number in range(table.n_parts)]
+            table.decay_scale = model.decay_scales.get(f"{name}.weight", 1.0)
+        self._see_what_is_asked()
+        self.parts = {part: table for table in self.named.values() for part in table.parts}
+        self.collections: Any = nn.ModuleDict()  # a collection has one width
+        for width in sorted({table.width for table in self.named.values()}):
+            configs = [
+                EmbeddingConfig(
+                    name=part,
+                    embedding_dim=width,
+                    num_embeddings=table.n_rows,
+                    feature_names=[part],
+                )
+                for part, table in self.parts.items()
+                if table.width == width
+            ]
+            self.collections[str(width)] = EmbeddingCollection(
+                tables=configs, device=torch.device("meta")
+            )
 
     def forward(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:
         """As `Model.loss`."""
+        self.fetch(users, items)
         return self.model.loss(users, items, ratings)
+
+    def predict(self, users: Tensor, items: Tensor) -> Tensor:
+        """As `Model.forward`."""
+        self.fetch(users, items)
+        predicted: Tensor = self.model(users, items)
+        return predicted
+
+    def fetch(self, users: Tensor, items: Tensor) -> None:
+        """Let each table have the rows of these users or items, (B,)."""
+        asked = {"users": users, "items": items}
+        distinct, places = {}, {}
+        for of, rows in asked.items():
+            distinct[of], places[of] = torch.unique(rows, return_inverse=True)
+        found: dict[str, Any] = {}
+        for width, collection in self.collections.items():
+            asked_of = {p: table.of for p, table in self.parts.items() if str(table.width) == width}
+            counts = [len(distinct[of]) for of in asked_of.values()]
+            keyed = KeyedJaggedTensor(
+                keys=list(asked_of),
+                values=torch.cat([distinct[of] for of in asked_of.values()]),
+                lengths=torch.cat([torch.arange(max(counts)) < n for n in counts]).int(),
+            )
+            found |= collection(keyed)
+        for table in self.named.values():
+            columns = [found[part].values()[:, : table.n_used] for part in table.parts]
+            joined = torch.cat(columns, dim=1) if len(columns) > 1 else columns[0]
+            table.asked = asked[table.of]
+            table.fetched = joined.index_select(0, places[table.of])
+
+    def kernels(self) -> Iterator[tuple[str, SplitTableBatchedEmbeddingBagsCodegen]]:
+        """What looks up and updates this worker's rows of a part, once the tables are divided."""
+        groups = (group for each in self.collections.values() for group in each._lookups)
+        for kernel in (kernel for group in groups for kernel in group._emb_modules):
+            (part,) = kernel._config.embedding_tables
+            yield part.name, kernel.emb_module
+
+    def _see_what_is_asked(self) -> None:
+        """Find out which tables the model asks for rows of users, and which of items."""
+        users, items = torch.zeros(2, 1, dtype=torch.int64)
+
+        def note(table: ShardedTable, given: tuple[Tensor]) -> None:
+            table.of = "items" if given[0] is items else "users"
+            table.asked = items if given[0] is items else users
+            table.fetched = torch.zeros(1, table.n_columns)
+
+        hooks = [table.register_forward_pre_hook(note) for table in self.named.values()]
+        with torch.no_grad():
+            self.model(users, items)
+            self.model.loss(users, items, torch.zeros(1))
+        for hook in hooks:
+            hook.remove()
 
 
 class ShardedModel:
@@ -91,43 +169,45 @@ class ShardedModel:
 
     Attributes:
         module: gives the loss of this worker's share of a batch.
-        model: gives predictions, if all workers ask for as many batches.
+        lookup: gives predictions, if all workers ask for as many batches.
     """
 
     def __init__(self, model: Model, optimizer: RowwiseAdagrad, decay: float, seed: int) -> None:
         """Divide the tables of a model that was built with `use_table_factory(ShardedTable)`."""
         self.model = model
-        self.tables = {
-            name: module
-            for name, module in model.named_modules()
-            if isinstance(module, ShardedTable)
-        }
-        sharder = EmbeddingCollectionSharder()
+        self.lookup = Lookup(model)
+        sharder = EmbeddingCollectionSharder(fused_params={USE_ONE_TBE_PER_TABLE: True})
         plan = {}
-        for name, table in self.tables.items():
-            table.set_optimizer(optimizer, decay * model.decay_scales.get(f"{name}.weight", 1.0))
-            sharding = {part: row_wise(compute_kernel="fused") for part in table.parts}
-            plan[f"model.{name}.tables"] = construct_module_sharding_plan(
-                table.tables, sharding, sharder, device_type="cpu"
+        for width, collection in self.lookup.collections.items():
+            sharding = {}
+            for part, embedding in collection.embeddings.items():
+                set_optimizer(embedding, self.lookup.parts[part], optimizer)
+                sharding[part] = row_wise(compute_kernel="fused")
+            plan[f"collections.{width}"] = construct_module_sharding_plan(
+                collection, sharding, sharder, device_type="cpu"
             )
         self.module = DistributedModelParallel(
-            Loss(model), device=torch.device("cpu"), plan=ShardingPlan(plan), sharders=[sharder]
+            self.lookup,
+            device=torch.device("cpu"),
+            plan=ShardingPlan(plan),
+            sharders=[sharder],
         )
-        of_module = self.module.named_parameters()
-        dense = {name.removeprefix("model."): p for name, p in of_module if ".tables." not in name}
+        for part, kernel in self.lookup.kernels():
+            sum_bags(kernel, decay * self.lookup.parts[part].decay_scale)
+        dense = dict(model.named_parameters())
         decays = [decay * model.decay_scales.get(name, 1.0) for name in dense]
         self.dense = optim.RowwiseAdagrad(dense.values(), optimizer.eps, decays, tables=())
-        for index, (name, table) in enumerate(self.tables.items()):
-            for part, weight in self._weights(name):
-                fill(weight, table, [seed, index, int(part)])
+        weights = {part_of(key): weight for key, weight in self.module.state_dict().items()}
+        for index, table in enumerate(self.lookup.named.values()):
+            for number, part in enumerate(table.parts):
+                fill(weights[part], table, [seed, index, number])
 
     def set_learning_rate(self, rate: float) -> None:
         """The learning rate of the next steps."""
-        for key, optimizer in self.module.fused_optimizer._optims:
-            name = key.removeprefix("model.").removesuffix(".tables")
-            for group in optimizer.param_groups:
-                group["lr"] = rate * self.tables[name].scale
-            optimizer.zero_grad()  # which is what hands the rate on; gradients there are none
+        optimizer = self.module.fused_optimizer
+        for key, group in zip(optimizer.params, optimizer.param_groups, strict=True):
+            group["lr"] = rate * self.lookup.parts[part_of(key)].scale
+        optimizer.zero_grad()  # which is what hands the rate on; gradients there are none
         self.dense.param_groups[0]["lr"] = rate
 
     def step_dense(self) -> None:
@@ -151,12 +231,39 @@ class ShardedModel:
         for index, squares in enumerate(self.dense.state[0]):
             squares.copy_(state["dense"][index])
 
-    def _weights(self, name: str) -> Iterator[tuple[str, Any]]:
-        """The sharded weights of a table by part."""
-        prefix = f"model.{name}.tables.embeddings."
-        for key, value in self.module.state_dict().items():
-            if key.startswith(prefix):
-                yield key.removeprefix(prefix).removesuffix(".weight"), value
+
+def set_optimizer(weight: nn.Module, table: ShardedTable, optimizer: RowwiseAdagrad) -> None:
+    """Let a part of a table be updated by row-wise Adagrad while gradients are computed.
+
+    FBGEMM's mean square of a row's gradient includes the columns of zeros. So that steps are those
+    of `cf.training.optim.RowwiseAdagrad`, `scale` goes into learning rate and eps.
+    """
+    options = {"lr": 0.0, "eps": optimizer.eps * table.scale}
+    _apply_optimizer_in_backward(RowWiseAdagrad, weight.parameters(), options)
+
+
+def sum_bags(kernel: SplitTableBatchedEmbeddingBagsCodegen, decay: float) -> None:
+    """Let a kernel of one table sum bags of one row each: what it would give, but trained faster.
+
+    For rows without bags, FBGEMM adds up gradients in hash tables on a CPU, which takes several
+    times as long. For bags it knows no weight decay, so `decay` times a row joins its gradient
+    here.
+    """
+    kernel.pooling_mode = PoolingMode.SUM
+
+    def one_row_a_bag(_: nn.Module, args: tuple[()], given: dict[str, Any]) -> Any:
+        return args, given | {"offsets": torch.arange(len(given["indices"]) + 1)}
+
+    def add_decay(_: nn.Module, args: tuple[()], given: dict[str, Any], found: Tensor) -> None:
+        if found.requires_grad:
+            rows = given["indices"]  # of several workers, so perhaps repeatedly
+            _, places, counts = torch.unique(rows, return_inverse=True, return_counts=True)
+            share = decay / counts[places][:, None]
+            found.register_hook(lambda gradient: gradient + share * found.detach())  # type: ignore[no-untyped-call]
+
+    kernel.register_forward_pre_hook(one_row_a_bag, with_kwargs=True)
+    if decay:
+        kernel.register_forward_hook(add_decay, with_kwargs=True)
 
 
 def fill(weight: Any, table: ShardedTable, seeds: list[int]) -> None:

@@ -81,7 +81,7 @@ def train_share(task: Task, rank: int, n_workers: int) -> None:
     for result in done:  # the actor may be a new one
         record_epoch(progress, result, train)
     run = partial(run_epoch, sharded, train, progress, [section.seed, rank])
-    valid_loss = partial(mean_squared_error, model, valid)
+    valid_loss = partial(mean_squared_error, sharded, valid)
     for result in epochs(section.schedule, train.n_batches, len(done), run, valid_loss):
         done.append(result)
         save(sharded, done)
@@ -135,17 +135,18 @@ def on_scale(model: Model, batch: Batch) -> list[Tensor]:
 
 
 @torch.no_grad()
-def mean_squared_error(model: Model, valid: RatingStream) -> float | None:
+def mean_squared_error(sharded: ShardedModel, valid: RatingStream) -> float | None:
     """The mean squared error of all workers' validation ratings, in the data's unit, if any."""
+    model = sharded.model
     model.eval()
     total = torch.zeros((), dtype=torch.float64)
     for batch in valid.batches(epoch=0):
         users, items, _ = on_scale(model, batch)
         if not len(users):  # an empty share: TorchRec needs a row to look up
             users = items = torch.zeros(1, dtype=torch.int64)
-        predicted = model(users, items)[: len(batch.users)]
+        predicted = sharded.lookup.predict(users, items)[: len(batch.users)].numpy()
         predicted = predicted * np.float32(model.factor) + np.float32(model.offset)
-        total += (predicted.double() - torch.from_numpy(batch.values)).square().sum()
+        total += np.square(predicted.astype(np.float64) - batch.values).sum()
     dist.all_reduce(total)
     return float(total) / valid.n_ratings if valid.n_ratings else None
 

@@ -10,8 +10,10 @@ import torch
 import torch.distributed as dist
 
 from cf.core import config
+from cf.core.errors import InputError
 from cf.core.ratings import Ratings
 from cf.models.base import use_table_factory
+from cf.models.dot import Dot
 from cf.training import optim
 from cf.training.checkpoint import ModelSpec
 
@@ -20,8 +22,8 @@ pytest.importorskip("torchrec", reason="no TorchRec here: make ray")
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from cf.distributed.launch import collect
-from cf.distributed.tables import N_DRAWN, ShardedModel, ShardedTable, fill
+from cf.distributed.collect import collect
+from cf.distributed.tables import N_DRAWN, Lookup, ShardedModel, ShardedTable, fill
 
 N_USERS, N_ITEMS, N = 40, 30, 256
 OPTIMIZER = config.RowwiseAdagrad(name="rowwise_adagrad", weight_decay=0.01, eps=1e-3)
@@ -92,6 +94,17 @@ def test_steps_are_those_of_a_model_in_memory(name: str, tmp_path: Path) -> None
     for key, expected in local.state_dict().items():
         assert torch.allclose(found[key], expected, atol=1e-6), key
         assert torch.equal(found[key], started[key])
+
+
+def test_a_table_that_is_asked_for_other_rows_is_refused() -> None:
+    class Neighbors(Dot):
+        def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+            return super().forward((users + 1) % N_USERS, items)
+
+    with use_table_factory(ShardedTable):
+        model = Neighbors(Dot.Config(n_factors=8, **START), N_USERS, N_ITEMS, (0.5, 5.0))
+    with pytest.raises(InputError, match="expected the model to ask user_factors for the rows of"):
+        Lookup(model)
 
 
 @pytest.mark.usefixtures("_alone")
