@@ -59,9 +59,10 @@ class ShardedTable(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """The rows with these numbers, (B, n_columns), which are a batch's users or items."""
         if rows is not self.asked:
+            table = self.parts[0].rpartition("-")[0]
             raise InputError(
-                f"launcher: ray: expected the model to ask {self.parts[0].rpartition('-')[0]} for the "
-                "rows of `users` or `items` as they are, got others. Set launcher to local."
+                f"launcher: ray: expected the model to ask {table} for the rows of `users` or "
+                "`items` as they are, got others. Set launcher to local."
             )
         return self.fetched
 

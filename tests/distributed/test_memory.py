@@ -23,9 +23,10 @@ pytest.importorskip("ray", reason="no Ray here: make ray")
 pytest.importorskip("torchrec", reason="no TorchRec here: make ray")
 pytestmark = pytest.mark.xdist_group("ray")
 
-ROOM = 184 * 2**20  # bytes that a worker may allocate once it has imported all it needs
-N_USERS, N_ITEMS, N_FACTORS = 5_000_000, 1_000, 4
-N_GROUPS, N_ROWS = 3_300, 2**14
+ROOM = 112 * 2**20  # bytes that a worker may allocate once it has imported all it needs
+WINDOW = 2**17  # ratings that are shuffled together, fewer than usual as the room is small
+N_USERS, N_ITEMS, N_FACTORS = 3_150_000, 1_000, 4
+N_GROUPS, N_ROWS = 2_000, 2**14
 TABLES = 2 * 4 * N_USERS * (4 + 1)  # factors and biases, rows of 4, each with its mean square
 LIMITED = f'''
 """dotbias, in a worker that is limited once it has trained a little, and so imported all."""
@@ -36,6 +37,7 @@ import torch
 import torch.distributed as dist
 
 from cf.core.config import RowwiseAdagrad
+from cf.distributed import stream
 from cf.models.dotbias import DotBias
 
 
@@ -45,6 +47,7 @@ class Limited(DotBias):
     def __init__(self, *arguments):
         if dist.is_initialized():
             warm_up()
+            stream.WINDOW = {WINDOW}
             status = open("/proc/self/status").read()
             limit = 1024 * int(status.partition("VmData:")[2].split()[0]) + {ROOM}
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -67,7 +70,7 @@ SECTION: dict[str, Any] = {
     "seed": 1,
     "device": "cpu",
     "n_threads": 1,
-    "batch_size": 32768,
+    "batch_size": 16384,
     "optimizer": {"name": "rowwise_adagrad", "weight_decay": 0.0},
     "schedule": {"n_epochs": [1], "learning_rate": 0.1, "anneal": "none"},
 }
@@ -117,7 +120,7 @@ def train(project: Project, workers: int) -> Any:
     params["ray"] |= {"workers": workers, "max_failures": 0}
     path.write_text(yaml.safe_dump(params, sort_keys=False))
     return project.run(
-        "sh", "-c", f"ulimit -s 1024; exec {sys.executable} -m stages.train dotbias", check=False
+        "sh", "-c", f"ulimit -s 1024; MALLOC_ARENA_MAX=1 exec {sys.executable} -m stages.train dotbias", check=False
     )
 
 
