@@ -1,6 +1,7 @@
 """How files of text are laid out, and their rows, out of memory."""
 
 import codecs
+import csv
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -173,7 +174,7 @@ def test_lines_before_the_rows_are_skipped(content: str, n_skipped: int) -> None
         ("#a,x,1\nb,y,2\n", ["1", "2", "3"], [("#a", "x", "1"), ("b", "y", "2")]),
         ("#a,1\nb,2\n", ["1", "2"], [("#a", "1"), ("b", "2")]),
         ('#a,"x, y",1\nb,z,2\n', ["1", "2", "3"], [("#a", "x, y", "1"), ("b", "z", "2")]),
-        ('# "X, v",i\n"a, b",1\n', ["X, v", "i"], [("a, b", "1")]),
+        ('# X,"i, j"\n"a, b",1\n', ["X", "i, j"], [("a, b", "1")]),
         ("# user\n5\n6\n", ["1"], [("5",), ("6",)]),
         ("#u,#i\n", ["#u", "#i"], []),
         ("\n \n#u,#i\n", ["#u", "#i"], []),
@@ -203,6 +204,18 @@ def test_rows_that_end_in_a_delimiter_have_no_names() -> None:
     content = "user,item\na,b,\nc,d,\n"
     assert laid_out(content).names == ["user", "item"]
     assert refused(content) == (2, "expected 2 fields as in other lines, got 3")
+
+
+def test_names_of_rows_are_in_all_of_several_rows() -> None:
+    assert laid_out("user,item\na,b,1\n").names == ["user", "item"]
+    assert laid_out("user,item\na,b\nr2,c,d\nr3,e,f\n").names == ["user", "item"]
+    assert laid_out("user,item\nr1,a,b\nr1,c,d\n").names == ["user", "item"]
+    assert laid_out("user,item\nr1,a,b\nr2,c,d\n").names == ["1", "user", "item"]
+
+
+def test_a_carriage_return_in_quotes_is_a_space_of_the_sample() -> None:
+    assert laid_out('a,"b\rc"\n', header=False).sample == [["a", "b c"]]
+    assert rows_of('a,"b\rc"\n', header=False) == [("a", "b\rc")]
 
 
 def test_empty_quotes_alone_are_no_row() -> None:
@@ -239,6 +252,16 @@ def test_a_header_may_be_stated() -> None:
         ("one\ntwo\n", ",", '"'),
         ("a,b\n" * 9 + "c,d,e\n", ",", '"'),
         ("sep=|\na|b,c,d\ne|f,g,h\n", "|", None),
+        ('"x""|y"|z\na|b\n', "|", '"'),
+        ("a ; c\n", " ", None),
+        ("a b\tc\na\n", " ", None),
+        ("a\na\tb c\na\tb c\n", " ", None),
+        ("a\tb b\n" * 9 + "a c\t\t\n", " ", None),
+        ("a\tb\n" * 19 + "a\t\tb\n", " ", None),
+        ("a,b\t,\n", "\t", '"'),
+        ("a,|b,\n", ",", '"'),
+        ("u,i\n" + "a;b,c\n" * 30 + "a;b,c,d\n", ",", '"'),
+        ("u i\n" + "a b,c\n" * 30 + "a b d,c\n", ",", '"'),
     ],
 )
 def test_the_delimiter_is_the_one_with_which_lines_are_alike(
@@ -246,6 +269,17 @@ def test_the_delimiter_is_the_one_with_which_lines_are_alike(
 ) -> None:
     layout = laid_out(content, header=False)
     assert (layout.delimiter, layout.quote) == (delimiter, quote)
+
+
+def test_a_delimiter_is_needed_in_more_than_nine_in_ten_of_four_hundred_rows() -> None:
+    ends = "a,b\n" * 10 + "a\n" * 30 + "a;b;c,d\n"
+    assert laid_out("a;b;c,d\n" * 360 + ends, header=False).delimiter == ","
+    assert laid_out("a;b;c,d\n" * 361 + ends, header=False).delimiter == ";"
+
+
+def test_very_long_rows_say_nothing_about_the_delimiter() -> None:
+    assert laid_out("a;b,c\n" + "d," + "e" * 99_997 + "\n", header=False).delimiter == ","
+    assert laid_out("a;b,c\n" + "d," + "e" * 99_998 + "\n", header=False).delimiter == ";"
 
 
 @pytest.mark.parametrize(
@@ -298,16 +332,20 @@ ESCAPED = r'a,"b \"c\""'
         (r'a "b\"c"' + "\nd e", {}, False),
         (r"a;b\"c", {}, False),
         ("sep=|\n" + r'a,b|"c\"d,e,f"' + "\ng|h", {}, True),
-        ("a,b\n" * 49 + f"c\n{ESCAPED}\n", {}, False),
-        ("a,b\n" * 50 + f"c\n{ESCAPED}\n", {}, True),
-        (f"{ESCAPED}\n" * 199 + f"{ESCAPED},d\n", {}, False),
-        (f"{ESCAPED}\n" * 200 + f"{ESCAPED},d\n", {}, True),
+        ("sep=,\n" + r'a|b,"c \"d,e\" f"' + "\ng|h,i", {}, True),
     ],
 )
 def test_quotes_are_escaped_where_all_lines_are_alike_then(
     content: str, stated: dict[str, Any], escaped: bool
 ) -> None:
     assert laid_out(content, header=False, **stated).escaped == escaped
+
+
+def test_fifty_lines_and_two_hundred_with_escapes_tell_whether_quotes_are_escaped() -> None:
+    assert not laid_out("a,b\n" * 49 + f"c\n{ESCAPED}\n", header=False).escaped
+    assert laid_out("a,b\n" * 50 + f"c\n{ESCAPED}\n", header=False).escaped
+    assert not laid_out(f"{ESCAPED}\n" * 199 + f"{ESCAPED},d\n", header=False).escaped
+    assert laid_out(f"{ESCAPED}\n" * 200 + f"{ESCAPED},d\n", header=False).escaped
 
 
 @pytest.mark.parametrize(
@@ -372,7 +410,7 @@ def test_fields_are_what_the_file_means(content: str, rows: list[tuple[str, ...]
             "%%MatrixMarket\n1 2 3\n",
             *(0, "is in the Matrix Market format. Make rows of user, item and rating of it"),
         ),
-        (b"\0" * 257 + b"ustar", 0, "is a tar archive. Unpack it, and give the file"),
+        (b"\0" * 257 + b"ustar\x0000", 0, "is a tar archive. Unpack it, and give the file"),
         (b"a,\xff\0\n", 0, "is not text, nor a Parquet file"),
         (
             "u,i\né,1\nü,2\n".encode() + b"\xc3,3\n",
@@ -389,6 +427,7 @@ def test_fields_are_what_the_file_means(content: str, rows: list[tuple[str, ...]
         ("a,b\nc,d,e\n", 2, "expected 2 fields as in other lines, got 3"),
         ("a,b\n\nc\n", 3, "expected 2 fields as in other lines, got 1"),
         ('a,b\n"c"d,e\n', 2, 'something follows a field that ends with "'),
+        ('a,b\nc,"d\n', 2, 'a field opens with " and does not end'),
         ("a,b\nc\rd,e\n", 2, "there is a carriage return inside the line"),
         ('a,"b\nc"\nd\n', 3, "expected 2 fields as in other lines, got 1"),
         ("a\x1f::b\nc::d\n", 0, "cannot be read: it has the control character U+001F"),
@@ -444,6 +483,19 @@ def test_a_column_may_be_asked_for_twice() -> None:
     layout = recognize(lambda: BytesIO(data), TextLayout())
     (block,) = text_file.read(lambda: BytesIO(data), layout, [2, 0, 2])
     assert [column.to_pylist() for column in block] == [["1", "2"], ["a", "c"], ["1", "2"]]
+
+
+def test_a_field_that_is_too_long_is_refused() -> None:
+    layout = laid_out("a,b\nc,d\n", header=False)
+    limit = csv.field_size_limit(10)
+    try:
+        with pytest.raises(
+            UnreadableError, match=r"^field larger than field limit \(10\)$"
+        ) as error:
+            list(records(lambda: BytesIO(b"a,b\nc," + b"d" * 20), layout))
+    finally:
+        csv.field_size_limit(limit)
+    assert error.value.line == 2
 
 
 def test_records_have_their_first_lines() -> None:
@@ -539,8 +591,9 @@ class Bounded(BytesIO):
         return super().read(size)
 
 
-def test_a_file_is_read_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = "".join(f"user{n},{n}\n" for n in range(5000)).encode()
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_file_is_read_piece_by_piece(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = "".join(f"usér{n},{n}\n" for n in range(5000)).encode(encoding)
     monkeypatch.setattr(text_file, "HEAD_SIZE", 64)
     monkeypatch.setattr(text_file, "BLOCK_SIZE", 64)
     files: list[Bounded] = []
@@ -657,7 +710,7 @@ def texts(alphabet: tuple[bytes, ...], size: int) -> Iterator[bytes]:
 
 
 def test_lines_with_something_in_them_are_counted() -> None:
-    for block in texts((b"a", b"\n", b"\r\n"), 6):
+    for block in texts((b"X", b" ", b"\n", b"\r\n"), 5):
         lines = block.replace(b"\r\n", b"\n").split(b"\n")
         assert text_file._count_lines(block) == len([line for line in lines if line]), block
 
@@ -666,7 +719,7 @@ def test_quotes_that_may_be_in_a_wrong_place() -> None:
     stray = re.compile(
         rb'(?:^|(?<=[,\r\n]))(?:"")+(?=[^",\r\n])|(?<=[^",\r\n])"(?:"")*(?=[^",\r\n])'
     )
-    for block in texts((b"a", b",", b'"', b"\n", b"\r\n"), 6):
+    for block in texts((b"X", b",", b'"', b"\n", b"\r\n"), 6):
         if b'"' in block:
             open_line = any(line.count(b'"') % 2 for line in block.split(b"\n"))
             expected = open_line or stray.search(block) is not None

@@ -596,7 +596,7 @@ def _split(
     block = "\n".join(lines).encode()
     text = _with_one_delimiter(block, delimiter, quote, padded).decode()
     rows = [row.fields for row in _parse(text.split("\n"), delimiter, quote)]
-    rows = [row for row in rows if row != [""] and (row[1:] or row[0].strip())]
+    rows = [row for row in rows if row[1:] or row[0].strip()]
     if quote and _sign(delimiter) != delimiter:
         return [[v.replace(UNIT_SEPARATOR, delimiter) for v in row] for row in rows]
     return rows
