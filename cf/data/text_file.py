@@ -119,9 +119,9 @@ def recognize(open_file: Open, stated: TextLayout) -> Layout:
         fields = _split(rows, delimiter, quote)
     names: list[str] = []
     if n_skipped and lines[n_skipped - 1].startswith(COMMENT) and stated.header is not False:
-        hidden = _split([lines[n_skipped - 1].lstrip("#% ")], delimiter, quote)[0]
-        if len(hidden) == len(fields[0]) > 1 and is_header(hidden, fields):
-            names = hidden
+        for hidden in _split([lines[n_skipped - 1].lstrip("#% ")], delimiter, quote):
+            if fields and len(hidden) == len(fields[0]) > 1 and is_header(hidden, fields):
+                names = hidden
     if not names and fields and header:
         names = fields[0]
         one_more = {len(row) for row in fields[1:]} == {len(names) + 1}
@@ -452,7 +452,7 @@ def _encoding(open_file: Open, head: bytes) -> str:
     if head[257:262] == b"ustar":
         raise UnreadableError(0, "is a tar archive. Unpack it, and give the file")
     decoder = codecs.getincrementaldecoder("utf-8")()
-    n_lines, controls = 0, False
+    n_lines = 0
     try:
         with open_file() as file:
             while block := file.read(BLOCK_SIZE):
@@ -462,19 +462,28 @@ def _encoding(open_file: Open, head: bytes) -> str:
     except UnicodeDecodeError as error:
         if b"\0" in head:
             raise UnreadableError(0, "is not text, nor a Parquet file") from None
-        wrong = error.object
-        n_other = len(wrong.translate(None, bytes(range(128))))
-        n_utf8 = sum(map(len, UTF8.findall(wrong)))
+        n_utf8, n_other, signs = _count_other_than_ascii(open_file)
         if n_utf8 > n_other / 2:
-            line = n_lines + wrong[: error.start].count(b"\n") + 1
+            line = n_lines + error.object[: error.start].count(b"\n") + 1
             raise UnreadableError(
                 line,
                 "is not UTF-8, as other lines are. State ingest.layout.encoding if it is another",
             ) from None
-        controls = any(byte in wrong for byte in range(0x80, 0xA0))
-    else:
-        return "utf-8"
-    return "cp1252" if controls and not any(sign in wrong for sign in UNUSED) else "latin-1"
+        controls = any(sign < 0xA0 for sign in signs)
+        return "cp1252" if controls and not signs.intersection(UNUSED) else "latin-1"
+    return "utf-8"
+
+
+def _count_other_than_ascii(open_file: Open) -> tuple[int, int, set[int]]:
+    """The bytes of letters in UTF-8 and of all letters that are not ASCII, and which they are."""
+    n_utf8, n_other, signs = 0, 0, set[int]()
+    with open_file() as file:
+        while block := file.read(BLOCK_SIZE):
+            other = block.translate(None, bytes(range(0x80)))
+            n_utf8 += sum(map(len, UTF8.findall(block)))
+            n_other += len(other)
+            signs.update(other)
+    return n_utf8, n_other, signs
 
 
 def _count_preamble(lines: Sequence[str]) -> tuple[int, str | None]:
@@ -587,7 +596,7 @@ def _split(
     block = "\n".join(lines).encode()
     text = _with_one_delimiter(block, delimiter, quote, padded).decode()
     rows = [row.fields for row in _parse(text.split("\n"), delimiter, quote)]
-    rows = [row for row in rows if row != [""] and (row[1:] or row[0].strip())]
+    rows = [row for row in rows if row[1:] or row[0].strip()]
     if quote and _sign(delimiter) != delimiter:
         return [[v.replace(UNIT_SEPARATOR, delimiter) for v in row] for row in rows]
     return rows
