@@ -162,7 +162,8 @@ def _first_of_each(
 ) -> NDArray[np.int64]:
     first = ~known.duplicated()
     found = pd.Index(known[first]).get_indexer(pd.Index(ids))
-    return np.append(rows[first], -1)[found]  # of -1, which is none, the last: -1
+    first_rows: NDArray[np.int64] = np.append(rows[first], -1)[found]  # -1 is the last: -1
+    return first_rows
 
 
 def _as_text(column: pa.ChunkedArray) -> "pd.Series[Any]":
