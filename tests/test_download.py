@@ -323,9 +323,7 @@ def test_the_day_is_asked_for_at_the_port_of_https_and_not_for_long(trusted, mon
     assert download._expiry("https://files.invalid/ml.zip") == ""
     assert download._expiry("https://files.invalid:8443/ml.zip") == ""
     assert download._expiry("ml.zip") == ""
-    assert asked == [
-        (("files.invalid", port), download.CONNECT_TIMEOUT) for port in (443, 8443)
-    ]
+    assert asked == [(("files.invalid", port), download.CONNECT_TIMEOUT) for port in (443, 8443)]
 
 
 @pytest.mark.parametrize("days", [1, -90])
