@@ -35,7 +35,7 @@ def test_a_path_that_no_system_can_have_is_named_in_part() -> None:
     path = "~nobody-of-this-name/" + "x" * 99
     with pytest.raises(InputError) as caught:
         table_file.find(path)
-    assert str(caught.value) == f"{path[:80]}: Could not determine home directory.."
+    assert str(caught.value).startswith(f"{path[:80]}: Could not determine home directory.")
 
 
 @pytest.mark.parametrize(
