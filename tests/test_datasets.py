@@ -112,6 +112,7 @@ def test_movietweetings_comes_with_cf_and_needs_nobody(cache, world):
     assert (source.dataset, source.requested, source.warning) == (*["movietweetings-10k"] * 2, None)
     assert source.rating_range == (0.0, 10.0)
     assert source.sha256 == dataset.files[0].digest
+    assert datasets.obtain(dataset, {}) == (source.path, dataset.files[0])
     assert "Simon Dooms" in (dataset.bundled / "LICENSE").read_text()
     read = ratings_file.read([source.path], dataset.settings)
     assert len(read.ratings) == 10_000
@@ -297,6 +298,15 @@ def test_a_host_that_refuses_one_file_is_asked_for_another(cache, wanted, wheel,
     assert world.asked == [ORIGIN, *MIRRORS, ORIGIN.replace("1m", "100k"), "r==1"]
 
 
+def test_a_host_that_is_known_to_be_silent_is_passed_over(cache, wanted, world):
+    world.mirrors[MIRRORS[1]] = wanted
+    reasons = {"files.grouplens.org": "no answer", MIRRORS[0]: "it answers 404 Not Found"}
+    path, file = datasets.obtain(REGISTRY["ml-1m"], reasons)
+    assert (path, file.origin) == (cache / "ml-1m.zip", ORIGIN)
+    assert world.asked == [MIRRORS[1]]
+    assert len(reasons) == 2
+
+
 def test_the_last_resort_needs_no_network(cache, wanted, wheel, world):
     source = fetch("ml-1m", ["ml-100k", "movietweetings-10k"])
     assert (source.dataset, source.requested) == ("movietweetings-10k", "ml-1m")
@@ -436,7 +446,16 @@ def test_the_entries_of_the_registry_are_what_was_published():
 def test_a_folder_is_all_its_tables(tmp_path):
     with pytest.raises(InputError, match="is a folder without such files"):
         local_files(str(tmp_path))
-    for name in ("b.csv.gz", "a.csv", "sub/c.parquet", ".hidden.csv", "notes.md"):
+    (tmp_path / "a.csv").write_text("a.csv")
+    only, source = local_files(str(tmp_path))
+    assert (only, source.dataset) == ([tmp_path / "a.csv"], "a.csv")
+    assert source.sha256 == hashlib.sha256(b"a.csv").hexdigest()
+    (tmp_path / "b.csv.gz").write_text("b.csv.gz")
+    _, source = local_files(str(tmp_path))
+    assert source.dataset == tmp_path.name
+    both = [hashlib.sha256(name).hexdigest() for name in (b"a.csv", b"b.csv.gz")]
+    assert source.sha256 == hashlib.sha256("".join(both).encode()).hexdigest()
+    for name in ("sub/c.parquet", ".hidden.csv", "notes.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     files, source = local_files(str(tmp_path))

@@ -4,10 +4,12 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from errno import ENOSPC
 from pathlib import Path
+from types import SimpleNamespace
 
 import pooch
 import pytest
@@ -45,12 +47,25 @@ def target(tmp_path):
     return tmp_path / "cache" / "ml.zip"
 
 
-def test_the_whole_file_arrives(target):
+def test_the_whole_file_arrives_below_a_bar(tmp_path, monkeypatch):
+    target = tmp_path / "folders/that/are/new/ml.zip"
+    bars = []
+
+    @contextmanager
+    def bar(*args):
+        with progress_bar(*args) as task:
+            bars.append((args, task))
+            yield task
+
+    monkeypatch.setattr(download, "progress_bar", bar)
     with serving(CONTENT) as server:
         fetch(server.url, target)
         assert server.requests == [("HEAD", "/ml.zip"), ("GET", "/ml.zip")]
     assert target.read_bytes() == CONTENT
     assert left_in(target.parent) == ["ml.zip"]
+    ((args, task),) = bars
+    assert args == ("ml.zip", 0)
+    assert task.total == len(CONTENT)
 
 
 def test_a_file_that_is_there_is_not_asked_for(target):
@@ -116,8 +131,12 @@ def test_a_name_look_up_that_hangs_is_given_up_in_time(target, monkeypatch):
     monkeypatch.setattr(download, "ANSWER_TIMEOUT", 0.2)
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait())
+    before = set(threading.enumerate())
     with pytest.raises(UnreachableError, match="no answer within"):
         fetch("http://files.invalid/ml.zip", target)
+    waiting = set(threading.enumerate()) - before
+    assert waiting
+    assert all(thread.daemon for thread in waiting), "the program may end before it"
     over.set()
 
 
@@ -134,16 +153,42 @@ def test_a_name_that_does_not_exist(target, monkeypatch):
         fetch("http://files.invalid/ml.zip", target)
 
 
-@pytest.mark.parametrize(("status", "n_requests"), [(404, 1), (403, 1), (503, 4)])
-def test_a_refusal_is_unreachable_and_server_errors_are_retried(target, status, n_requests):
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (404, "404 Not Found"),
+        (403, "403 Forbidden"),
+        (501, "501 Not Implemented"),
+        (505, "505 HTTP Version Not Supported"),
+        (500, ""),
+        (502, ""),
+        (503, ""),
+        (504, ""),
+    ],
+)
+def test_a_refusal_is_unreachable_and_server_errors_are_retried(target, status, said):
     with serving(CONTENT) as server:
         server.status = status
         with pytest.raises(UnreachableError) as caught:
             fetch(server.url, target)
-        assert isinstance(caught.value, RefusedError) == (status < 500)
-        said = {404: "it answers 404 Not Found", 403: "it answers 403 Forbidden"}
-        assert str(caught.value) == said.get(status, "it keeps answering with a server error")
-        assert len(server.requests) == n_requests
+        assert isinstance(caught.value, RefusedError) == bool(said)
+        answer = f"it answers {said}" if said else "it keeps answering with a server error"
+        assert str(caught.value) == answer
+        assert len(server.requests) == (1 if said else 4)
+
+
+def test_an_answer_may_be_elsewhere_and_must_come_in_time(target, monkeypatch):
+    asked = []
+
+    def head(self, url, **how):
+        asked.append((url, how))
+        raise requests.ConnectTimeout("x")
+
+    monkeypatch.setattr(requests.Session, "head", head)
+    with pytest.raises(UnreachableError, match=r"^no answer in time$"):
+        fetch("http://files.invalid/ml.zip", target)
+    how = {"allow_redirects": True, "timeout": download.CONNECT_TIMEOUT}
+    assert asked == [("http://files.invalid/ml.zip", how)]
 
 
 class Authority:
@@ -234,6 +279,53 @@ def test_an_expired_certificate_without_its_day(trusted, target, monkeypatch):
         fetch(url, target)
 
 
+def test_only_a_certificate_that_has_ended_has_a_day(trusted, monkeypatch):
+    with trusted.serving(timedelta(days=1)) as (_, url):
+        assert download._expiry(url) == ""  # another one of its chain has expired
+        monkeypatch.setattr(download.ssl, "cert_time_to_seconds", lambda _: 1_600_000_000.0)
+        for now, day in ((1_600_000_000.0, ""), (1_600_000_000.1, " on 2020-09-13")):
+            clock = SimpleNamespace(time=lambda now=now: now)
+            monkeypatch.setattr(download, "time", clock)
+            assert download._expiry(url) == day
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone cannot be changed")
+def test_the_day_is_that_of_utc(trusted, monkeypatch):
+    monkeypatch.setattr(download.ssl, "cert_time_to_seconds", lambda _: 1_600_000_000.0)
+    with trusted.serving(timedelta(days=1)) as (_, url), monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC-14")  # 14 hours later
+        time.tzset()
+        try:
+            assert download._expiry(url) == " on 2020-09-13"
+        finally:
+            patch.undo()
+            time.tzset()
+
+
+def test_nobody_is_asked_for_the_day_past_a_proxy(trusted, monkeypatch):
+    with trusted.serving(timedelta(days=-90)) as (_, url):
+        assert download._expiry(url).startswith(" on ")
+        monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+        monkeypatch.setenv("no_proxy", "")
+        assert download._expiry(url) == ""
+        monkeypatch.setenv("no_proxy", "localhost")
+        assert download._expiry(url).startswith(" on ")
+
+
+def test_the_day_is_asked_for_at_the_port_of_https_and_not_for_long(trusted, monkeypatch):
+    asked = []
+
+    def away(*args):
+        asked.append(args)
+        raise OSError
+
+    monkeypatch.setattr(socket, "create_connection", away)
+    assert download._expiry("https://files.invalid/ml.zip") == ""
+    assert download._expiry("https://files.invalid:8443/ml.zip") == ""
+    assert download._expiry("ml.zip") == ""
+    assert asked == [(("files.invalid", port), download.CONNECT_TIMEOUT) for port in (443, 8443)]
+
+
 @pytest.mark.parametrize("days", [1, -90])
 def test_a_certificate_of_nobody_known_cannot_be_verified(authority, target, days):
     with (
@@ -319,6 +411,15 @@ def test_a_failed_request_in_a_few_words(error, said):
     assert download._explain(error) == said
 
 
+@pytest.mark.parametrize("kind", [requests.exceptions.SSLError, Exception])
+def test_a_certificate_that_expired_on_the_way_to_nobody_has_no_day(kind):
+    """An error without the request, as libraries between may raise it."""
+    refusal = ssl.SSLCertVerificationError("x")
+    refusal.verify_code = download.HAS_EXPIRED
+    error = kind(SimpleNamespace(reason=OSError(refusal)))
+    assert download._explain(error) == "its certificate expired"
+
+
 def python_whose_pip(tmp_path, monkeypatch, script):
     """Put a shell script in place of python; $2 is pip's --dest."""
     python = tmp_path / "python"
@@ -337,7 +438,12 @@ def test_pip_brings_the_wheel(tmp_path, target, monkeypatch):
 def test_pip_installs_nothing_and_asks_nothing(target, monkeypatch):
     def run(command, **how):
         commands.append(command)
-        assert how["timeout"] == download.PIP_TIMEOUT
+        assert how == {
+            "capture_output": True,
+            "encoding": "utf-8",
+            "errors": "replace",
+            "timeout": download.PIP_TIMEOUT,
+        }
         (Path(command[-2]) / "r-1.whl").write_text("wheel")
         return subprocess.CompletedProcess(command, 0, "", "")
 
@@ -362,6 +468,7 @@ def test_pip_installs_nothing_and_asks_nothing(target, monkeypatch):
             "No matching distribution found for r==1",
         ),
         ("exit 3", "exit status 3"),
+        (r"printf '\377\303\251' >&2; exit 1", "\ufffd\u00e9"),
         ("exit 0", "it brought no wheel of r==1"),
         ("exec sleep 60", "no answer within 0 s"),
     ],
@@ -386,6 +493,7 @@ def test_pip_on_a_full_disk_is_an_error(tmp_path, target, monkeypatch):
     python_whose_pip(
         tmp_path, monkeypatch, 'echo "ERROR: [Errno 28] No space left on device" >&2; exit 1'
     )
-    with pytest.raises(InputError, match="No space left on device"):
+    with pytest.raises(InputError, match="No space left on device") as caught:
         by_pip("r==1", target, WHEEL)
+    assert caught.value.__cause__.errno == ENOSPC
     assert left_in(target.parent) == []

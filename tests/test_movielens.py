@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -60,11 +62,14 @@ tags = st.lists(
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_same_tables(tmp_path, layout):
-    ratings, items, users = read(movielens_zip(tmp_path / "ml.zip", layout), STARS)
+    path = movielens_zip(tmp_path / "ml.zip", layout)
+    with warnings.catch_warnings(action="error"):
+        ratings, items, users = read(path, STARS)
     assert dtypes(ratings) == RATING_DTYPES
     assert tuples(ratings) == RATINGS
     assert dtypes(items) == ITEM_DTYPES
     if layout == "ratings.csv":
+        assert dtypes(users) == {"user_id": "int64"}
         assert tuples(users) == [(7,), (3,), (9,)]
     else:
         assert dtypes(users) == USER_TYPES
@@ -103,6 +108,14 @@ def test_what_is_written_is_read(tmp_path, layout, ratings, items):
 def test_the_year_is_what_a_title_ends_in(tmp_path, title, year):
     _, films, _ = read(movielens_zip(tmp_path / "ml.zip", items=[(1, title, "")]), STARS)
     assert tuples(films[["year", "title"]]) == [(year, title.strip())]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_quotes_in_titles_stay(tmp_path, layout):
+    titles = ['"Crocodile" Dundee (1986)', 'The "Burbs (1989)']
+    films = [(item, title, "Comedy") for item, title in enumerate(titles)]
+    _, found, _ = read(movielens_zip(tmp_path / "ml.zip", layout, items=films), STARS)
+    assert found["title"].tolist() == titles
 
 
 def test_odd_years_of_the_wheel_are_null(tmp_path):
@@ -161,6 +174,20 @@ def test_tags_that_are_written_are_read(tmp_path, layout, tags):
     assert tuples(got) == [fields[1:] for fields in tags]
 
 
+def test_line_ends_in_tags_stay_and_may_be_of_any_kind(tmp_path):
+    given = [(7, -20, "two\r\nlines\rand\nmore", -5), (3, 10, "x", 7)]
+    path = movielens_zip(tmp_path / "ml.zip", tags=given)
+    assert tuples(read_tags(path)) == [fields[1:] for fields in given]
+    lines = b"userId,movieId,tag,timestamp\r7,20,dark,1000\r3,10,x,7\r"
+    zipped(path, members("ratings.csv") | {"ml/tags.csv": lines})
+    assert tuples(read_tags(path)) == [(20, "dark", 1000), (10, "x", 7)]
+
+
+def test_an_empty_file_of_tags_has_none(tmp_path):
+    path = zipped(tmp_path / "ml.zip", members("ratings.csv") | {"ml/tags.csv": b""})
+    assert (dtypes(read_tags(path)), len(read_tags(path))) == (TAG_DTYPES, 0)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_without_a_file_of_tags_there_are_none(tmp_path, layout):
     tags = read_tags(movielens_zip(tmp_path / "ml.zip", layout))
@@ -178,6 +205,8 @@ def test_without_a_file_of_tags_there_are_none(tmp_path, layout):
         ("tags.csv", ""),
         ("tags.dat", "3::20::1002"),
         ("tags.dat", "3::20::dark::soon"),
+        ("tags.dat", "3::20::dark::1002 "),
+        ("tags.dat", "3::20::dark::1002X"),
         ("tags.dat", ""),
     ],
 )

@@ -97,3 +97,10 @@ def test_an_experiments_folder_lacks_what_git_has_not(
         own_files.require(sections)
     (elsewhere / "data/own/b.csv").write_text("u,i,r\n1,2,3\n")
     own_files.require(sections)
+    (project / ".gitignore").write_text("mine.csv\n")
+    with pytest.raises(InputError, match=r"not have mine\.csv\. Run `git add -f mine\.csv`"):
+        own_files.require({"ingest": {"dataset": "mine.csv"}})
+    (project / "dvc.yaml").write_text("stages: {ingest: {cmd: x, deps: [code.py]}}\n")
+    (project / "code.py").write_text("")
+    with pytest.raises(InputError, match=r"not have code\.py\. Run `git add code\.py`"):
+        own_files.require(sections)

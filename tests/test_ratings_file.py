@@ -940,3 +940,83 @@ def test_one_row_with_a_field_too_many_is_no_row_with_a_name(tmp_path, row):
     assert layout.names == ["user", "item", "rating"]
     with pytest.raises(text_file.UnreadableError):
         list(text_file.read(lambda: path.open("rb"), layout, [0, 1, 2]))
+
+
+def test_all_that_is_noted_of_ratings(mine):
+    content = "user,item,stars\n1,2,0\n1,3,4\n1,3,5\n1,4,2\n2,4,1\n2,4,1\n"
+    found = ratings_of(
+        mine(content), {}, repeats="first", missing=[0], rating_range="auto", feedback="implicit"
+    )
+    assert found.notes == [
+        "user_id: column user, by its name",
+        "item_id: column item, by its name",
+        "rating: column stars, by its name",
+        "text in utf-8, fields separated by commas, without quotes",
+        "the names of the columns are in the file",
+        "interactions, not ratings: for `make rank` alone",
+        "1 rows with a missing rating are left out",
+        "2 repeats: first of each user and item",
+    ]
+    assert (found.n_repeats, found.implicit, found.side_notes) == (2, True, [])
+    assert found.rating_range == (1, 4)
+    path = mine(content.replace("1,2,0\n", "").replace("1,3,5\n", "").replace("2,4,1\n", "", 1))
+    found = ratings_of(path, {}, repeats="first", rating_range="auto")
+    assert (found.n_repeats, len(found.notes)) == (0, 5)
+
+
+def test_interactions_without_counts_are_ones(mine):
+    found = ratings_of(mine("user,item\n1,2\n1,3\n"), {}, rating_range="auto")
+    assert dtypes(found.ratings)["rating"] == "float32"
+    assert found.ratings["rating"].tolist() == [1, 1]
+    assert (found.n_repeats, found.rating_range) == (0, (1, 1))
+
+
+def test_signs_between_thousands_of_counts_are_left_out_where_they_are_stated(mine):
+    path = mine('user,item,plays\n1,2,"1,027"\n1,3,5\n')
+    found = ratings_of(path, {}, rating_range="auto", layout={"thousands": ","})
+    assert found.ratings["rating"].tolist() == [1027, 5]
+
+
+def test_users_and_items_have_what_their_tables_say(mine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = mine("user,item,rating\nb,x,4\na,y,3\nb,y,1\n")
+    found = ratings_of(path, {})
+    assert tuples(found.users) == [("b",), ("a",)]
+    assert dtypes(found.users) == {"user_id": "str"}
+    assert dtypes(found.items) == ITEM_DTYPES | {"item_id": "str"}
+    mine("user,age\na,20\nb,30\nc,40\n", "people.csv")
+    mine("item,title\nx,Heat\n", "films.csv")
+    of_users = ["people.csv: 2 of the 2 users, by column user", "features: age (number)"]
+    of_items = ["films.csv: 1 of the 2 items, by column item", "title: column title"]
+    found = ratings_of(path, {}, users="people.csv", items="films.csv")
+    assert tuples(found.users) == [("b", 30.0), ("a", 20.0)]
+    assert tuples(found.items) == [("x", "Heat", None, ""), ("y", None, None, "")]
+    assert found.side_notes == of_items + of_users
+    assert ratings_of(path, {}, users="people.csv").side_notes == of_users
+    assert ratings_of(path, {}, items="films.csv").side_notes == of_items
+
+
+def test_a_row_of_one_of_two_files_is_named_with_its_file(mine, tmp_path):
+    for name, line in (("a", "1,2,3\n"), ("b", "1,3,9\n")):
+        (tmp_path / name).mkdir()
+        mine(f"u,i,r\n{line}", f"{name}/1.csv")
+    assert message_of(f"{tmp_path}/*/1.csv", NO_TIME).startswith(
+        f"{tmp_path}/a, 1.csv line 2: rating is out of range"
+    )
+
+
+def test_what_is_not_found_is_shown_in_part(mine):
+    names = [f"column{n}" for n in range(60)]
+    row = [str(10**9 + n) if n % 2 else f"value{n}" for n in range(60)]
+    path = mine(f"{','.join(names)}\n{','.join(row)}\n")
+    message = message_of(path)
+    assert message.startswith(f"{path}: no column 'u' for user_id, got {str(names)[:300]}. Name ")
+    message = message_of(path, {})
+    assert f": no column was recognized as user_id among {str(names)[:300]} (" in message
+    assert f"; the first row is {str(row)[:300]}). Name it in" in message
+
+
+def test_two_columns_that_are_stated_make_no_matrix(mine):
+    path = mine(f"{','.join(f'item{at}' for at in range(12))}\n" + f"{'3,' * 11}4\n" * 2)
+    stated = {"user_id": "item0", "item_id": "item1"}
+    assert message_of(path, stated).startswith(f"{path}: no column was recognized as rating among")

@@ -49,6 +49,23 @@ def test_a_path_of_this_machine_stays_as_it_is() -> None:
             assert here == path
 
 
+@pytest.mark.parametrize(
+    ("url", "name", "last"),
+    [
+        ("http://host/a/stars.csv?version=2/3", "stars.csv", "3"),
+        ("https://host/a/stars.csv#top", "stars.csv", "stars.csv#top"),
+        ("https://host/a/", "a", "a"),
+        ("s3://bucket/a/stars?.csv", "stars?.csv", "stars?.csv"),
+        ("s3://bucket/stars#1.csv", "stars#1.csv", "stars#1.csv"),
+        ("s3://bucket/X/", "X", "X"),
+        ("s3://bucket/a ", "a ", "a "),
+    ],
+)
+def test_the_last_part_of_a_url_names_a_file(url: str, name: str, last: str) -> None:
+    assert (remote.name_of(url), remote.last_part(url)) == (name, last)
+    assert remote.is_http(url) == (not url.startswith("s3"))
+
+
 @pytest.mark.parametrize("query", ["", "?version=2"])
 def test_a_file_of_a_server_is_here_until_the_end(
     served: tuple[Path, str], cache: Path, query: str
@@ -81,8 +98,50 @@ def test_a_url_stands_for_the_files_that_a_path_does(
         (tmp_path / "there" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "there" / name).write_text(name)
     local = [file.read_text() for file in find(f"{tmp_path}/there{pattern}")]
-    with remote.local_copy(f"file://{tmp_path}/there{pattern}") as (here, *_):
+    url = f"file://{tmp_path}/there{pattern}"
+    with remote.local_copy(url) as (here, folder, root):
         assert [file.read_text() for file in find(here)] == local == expected
+        assert here.replace(folder, root) == url.rstrip("/")
+
+
+def test_folders_below_the_url_stay(tmp_path: Path) -> None:
+    for name in ("X/one.csv", "X/two/three/X.csv"):
+        (tmp_path / "X" / name).parent.mkdir(parents=True)
+        (tmp_path / "X" / name).write_text(name)
+    (tmp_path / "copy").mkdir()
+    assert remote.fetch(f"file://{tmp_path}/X", tmp_path / "copy") == f"file://{tmp_path}/X"
+    found = sorted(file for file in (tmp_path / "copy").rglob("*") if file.is_file())
+    names = [file.relative_to(tmp_path / "copy").as_posix() for file in found]
+    assert names == ["X/one.csv", "X/two/three/X.csv"]
+    assert [file.read_text() for file in found] == names
+
+
+def test_a_url_of_a_server_is_no_pattern(served: tuple[Path, str]) -> None:
+    folder, url = served
+    for name in ("stars[1].csv", "stars1.csv"):
+        (folder / name).write_text(name)
+    with remote.local_copy(f"{url}/stars[1].csv") as (here, *_):
+        assert Path(here).name == "stars[1].csv"
+        assert Path(here).read_text() == "stars[1].csv"
+
+
+@pytest.mark.parametrize("error", [ValueError(), ValueError("x" * 400), FileNotFoundError()])
+def test_any_error_of_a_library_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(url: str) -> None:
+        raise error
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", fail)
+    with pytest.raises(InputError) as caught, remote.local_copy("s3://bucket/stars.csv"):
+        pass
+    reason = "x" * 300 if str(error) else "ValueError"
+    assert str(caught.value) == (
+        "params.yaml: ingest.dataset: s3://bucket/stars.csv: no such file or folder is found."
+        if isinstance(error, FileNotFoundError)
+        else f"params.yaml: ingest.dataset: s3://bucket/stars.csv cannot be read ({reason}). Check "
+        "the URL, and what its library needs: it may have to be installed, or to log in."
+    )
 
 
 @pytest.mark.parametrize(

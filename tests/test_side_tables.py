@@ -253,6 +253,12 @@ def test_a_column_that_is_not_there_is_refused_with_some_that_are(folder: Path) 
         "films.csv: no column 'name', got ['title']. Name one of these in params.yaml: "
         "ingest.items.title."
     )
+    with pytest.raises(InputError) as caught:
+        items("id,title,n\n10,x,1\n", features=["m"])
+    assert str(caught.value) == (
+        "films.csv: no column 'm', got ['n']. Name one of these in params.yaml: "
+        "ingest.items.features."
+    )
 
 
 def test_the_column_of_ids_is_the_one_that_has_most(folder: Path) -> None:
@@ -263,11 +269,49 @@ def test_the_column_of_ids_is_the_one_that_has_most(folder: Path) -> None:
         ("item,x,y\n1,a,a\n2,b,b\n3,4,c\n", "y"),
         ("id,item\na,a\nb,b\n", "id"),
         ("title,x\na,a\nb,b\nc,7\n", "title"),
+        ("item,title\na,a\n1,b\n2,c\n", "item"),
+        ("item,x\na,a\n1,b\n2,c\n", "item"),
+        ("id,item\na,1\nb,a\nc,b\nx,c\n", "id"),
     ):
         Path("films.csv").write_text(content)
         rows, notes = side_tables.match("films.csv", TextLayout(), ids, "auto", "item")
         assert notes[0].endswith(f"by column {column}")
         assert column not in rows
+
+
+def test_a_table_of_ids_alone_has_a_row_for_each_id(folder: Path) -> None:
+    Path("films.csv").write_text("id\nb\na\n")
+    ids = pd.Series(["a", "b", "c"])
+    rows, _ = side_tables.match("films.csv", TextLayout(), ids, "auto", "item")
+    assert rows.shape == (3, 0)
+    assert rows.index.tolist() == [0, 1, 2]
+
+
+def test_a_column_that_no_ids_can_be_in_is_not_that_of_ids(folder: Path) -> None:
+    table = pa.table({"lists": [[10], [20]], "x": [20, 7]})
+    pq.write_table(table, "films.parquet")
+    rows, notes = side_tables.match("films.parquet", TextLayout(), IDS, "auto", "item")
+    assert notes == ["films.parquet: 1 of the 3 items, by column x"]
+    assert rows["lists"].tolist() == ["[10]", None, None]
+    pq.write_table(table.select(["lists"]), "films.parquet")
+    with pytest.raises(InputError, match=r"no column has an id of the items that are rated"):
+        side_tables.match("films.parquet", TextLayout(), IDS, "auto", "item")
+
+
+@pytest.mark.parametrize(
+    ("ids", "column", "rows"),
+    [
+        ([10, 7], ["x", "10"], [1, -1]),
+        (["x", "10"], ["10", "7"], [-1, 0]),
+        (["3.0", "y"], ["z", "3"], [1, -1]),
+        (["3.0", "y"], ["3.0", "3"], [0, -1]),
+    ],
+)
+def test_whole_numbers_and_text_are_matched(
+    ids: list[Any], column: list[str], rows: list[int]
+) -> None:
+    found = side_tables._find(pd.Series(ids), pa.chunked_array([column]))
+    assert found.tolist() == rows
 
 
 def test_ids_with_a_point_and_zero_are_those_without(folder: Path) -> None:
@@ -291,6 +335,7 @@ def test_types_of_parquet_become_text(folder: Path) -> None:
         "genres": pa.array([b"\xff", b"x"], pa.binary()),
         "tags": [[1, 2], None],
         "day": [date(2020, 1, 2), None],
+        "days": [[date(2020, 1, 2)], []],
     }
     pq.write_table(pa.table(columns), "films.parquet")
     settings = TextLayout()
@@ -300,6 +345,7 @@ def test_types_of_parquet_become_text(folder: Path) -> None:
         "genres": [None, None],
         "tags": [None, "[1, 2]"],
         "day": [None, "2020-01-02"],
+        "days": ["[]", '["2020-01-02"]'],
     }
 
 
@@ -312,6 +358,7 @@ def test_types_of_parquet_become_text(folder: Path) -> None:
         (["a; b", "c,d"], [["a", "b"], ["c,d"]]),
         (["a/ a/b", "[1|2]"], [["a", "b"], ["[1/2]"]]),
         (["a||(no genres listed)", None], [["a"], []]),
+        (["[a|b", "c"], [["[a", "b"], ["c"]]),
         (['[{"name": "a"}, {"id": 7}, "b"]', "c"], [["a", "b"], ["c"]]),
         (["['it''s', \"x\"]", "['a', None]"], [["its", "x"], ["a", "None"]]),
     ],
@@ -320,6 +367,15 @@ def test_genres_are_split_by_the_first_sign_there_is(
     genres: list[str | None], split: list[list[str]]
 ) -> None:
     assert side_tables.split_lists(pd.Series(genres, dtype=object)).tolist() == split
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[{{}}]", "[-", "[" * 100_000 + "]" * 100_000, f"[{'-' * 3000}1]", f"[{'-' * 100_000}1]"],
+    ids=["unhashable", "unfinished", "nested", "deep", "deeper"],
+)
+def test_what_python_cannot_take_for_a_list_is_text(text: str) -> None:
+    assert side_tables.split_lists(pd.Series([text], dtype=object)).tolist() == [[text]]
 
 
 def test_a_year_is_in_any_date_but_not_in_a_longer_number(folder: Path) -> None:
@@ -342,6 +398,29 @@ def test_columns_without_names_are_recognized_only_by_what_is_telling(folder: Pa
     assert found["genres"].tolist() == ["A|B", "A|B"]
     rows[0] = rows[0].replace("1991", "soon")
     assert items("\n".join(rows), pd.Series([1, 3]), features=[])["year"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "found"),
+    [
+        ("genres", ["A|B", "", "", "", ""], True),
+        ("genres", ["A|B", "c", "d", "e", "f"], False),
+        ("genres", ["A|B", "C|D", "d", "e", "f"], True),
+        ("genres", [""] * 5, False),
+        ("title", ["ab", "cd", "ef", "gh", "5"], False),
+        ("title", ["ab", "cd", "ef", "gh", "ij", "5"], True),
+        ("title", ["ab", "cd", "ef", "gh", "ab"], False),
+        ("title", ["ab", "cd", "ef", "gh", "ij", "ab"], True),
+        ("title", ["ab", "cd", "ef", "gh", "ij|kl"], False),
+        ("title", ["ab", "cd", "ef", "gh", "ij", "kl|mn"], True),
+        ("year", ["1990"] * 1000 + ["soon"], True),
+        ("year", ["1990"] * 999 + ["soon"], False),
+    ],
+)
+def test_how_many_values_are_telling(key: str, values: list[str], found: bool) -> None:
+    """More than a fifth are lists of genres; more than four fifths are words, and different."""
+    rows = pd.DataFrame({"x": pd.Series([value or None for value in values], dtype=object)})
+    assert side_tables._recognize(rows, key) == ("x" if found else None)
 
 
 def test_a_feature_may_be_called_as_cf_calls_its_own(folder: Path) -> None:

@@ -191,9 +191,17 @@ def test_a_cut_in_time_by_hand() -> None:
         "valid": [7, 8],
         "test": [0, 9],
     }
+    few = indices([1, *[2] * 4, *[3] * 5])  # the cut nearest to both shares is the same
+    assert lists(by_time(few, 0.3, test=True)) == {
+        "train": [0],
+        "valid": [1, 2, 3, 4],
+        "test": [5, 6, 7, 8, 9],
+    }
 
 
-@pytest.mark.parametrize(("times", "test"), [([7, 7, 7], False), ([7, 7, 8], True), ([], False)])
+@pytest.mark.parametrize(
+    ("times", "test"), [([7, 7, 7], False), ([7, 7, 8], True), ([7], False), ([], False)]
+)
 def test_no_cut_leaves_every_part_a_row(times: list[int], test: bool) -> None:
     n_different, n = len(set(times)), 2 + test
     assert refused(lambda: by_time(indices(times), 0.2, test)) == (
@@ -283,6 +291,7 @@ NEEDS = (
     "It needs the columns row, a rating's number in the ingested file from 0, and part: train, "
     "valid or test."
 )
+MANY = [f"column{n}" for n in range(40)]
 NO_ROW = "column row: expected a row from 0 to 4, as there are 5 ratings, got "
 NO_PART = (
     "column part: expected the part train or valid (or test, with split.test: true in "
@@ -313,6 +322,11 @@ def test_parquet_says_the_same(tmp_path: Path) -> None:
         ("row,part\n1,valid\n\n5,train\n", f", line 4, {NO_ROW}5."),
         ("row,part\n-1,valid\n", f", line 2, {NO_ROW}-1."),
         ("row,part\n1.5,valid\n", f", line 2, {NO_ROW}'1.5'."),
+        ("row,part\n1,valid\nx,valid\n", f", line 3, {NO_ROW}'x'."),
+        (
+            f"row,{','.join(MANY)}\n1{',2' * len(MANY)}\n",
+            f": no column 'part', got {str(['row', *MANY])[:300]}. {NEEDS}",
+        ),
         (
             "row,part\n1,valid\n,valid\n",
             ", line 3, column row: expected a value, got ''. Correct or remove the line.",

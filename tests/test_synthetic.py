@@ -41,7 +41,11 @@ def test_the_seed_determines_the_bytes(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "shape", [SMALL, Shape(2, 40, 47), Shape(50, 2_000, 2_000), Shape(30, 40, 30 * 24)]
+    "shape",
+    [
+        *(SMALL, Shape(2, 40, 47), Shape(50, 2_000, 2_000), Shape(30, 40, 30 * 24)),
+        *(Shape(30, 40, 605), Shape(30, 40, 30 * 24 - 1)),
+    ],
 )
 def test_the_shape_is_exact(shape: Shape, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(synthetic, "BLOCK", 5_000)  # several blocks
@@ -118,6 +122,7 @@ def test_a_seed_gives_what_it_always_gave(golden: Golden, monkeypatch: pytest.Mo
     assert made.items["title"].str[-5:-1].astype(int).sum() == golden.years
     assert len(steps) > 2
     assert sum(steps) == golden.shape.n_ratings
+    assert (made.expected.dtype, made.items["item_id"].dtype) == ("float32", "int32")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +163,7 @@ def test_the_expectation_is_that_of_rounded_ratings():
 
 def test_the_floor_is_the_error_of_the_truth_and_nothing_near_it_is_lower(made: Synthetic):
     ratings, expected = made.ratings["rating"], made.expected
-    assert made.noise_floor == pytest.approx(floor(expected, ratings), abs=1e-6)
+    assert made.noise_floor == pytest.approx(floor(expected, ratings), abs=1e-10)
     slope, intercept = np.polyfit(expected - expected.mean(), ratings, 1)  # a fit of the truth
     assert slope == pytest.approx(1, abs=0.02)
     assert intercept == pytest.approx(expected.mean(), abs=0.01)
@@ -337,3 +342,95 @@ def test_users_who_can_rate_no_more_than_the_fewest_rate_just_these() -> None:
     shape = replace(SHAPES["ml-100k"], n_users=5, n_items=34, n_ratings=100)
     with warnings.catch_warnings(action="error"):
         assert (synthetic.user_counts(shape, np.random.default_rng(0)) == 20).all()
+    shape = replace(shape, n_items=100)  # nor are there any to draw, though they could
+    assert (synthetic.user_counts(shape, np.random.default_rng(0)) == 20).all()
+
+
+def test_nobody_rates_less_than_the_fewest_or_more_than_the_most() -> None:
+    rng = np.random.default_rng(0)
+    for n_ratings in (601, 605, 650, 700, 719, 720):
+        counts = synthetic.user_counts(Shape(30, 40, n_ratings), rng)
+        assert counts.sum() == n_ratings
+        assert counts.min() >= 20
+        assert counts.max() <= 24
+
+
+def test_the_oldest_item_is_of_1902() -> None:
+    items, _ = synthetic.make_items(5_000, np.random.default_rng(0))
+    assert items["title"].str[-5:-1].astype(int).min() == 1902
+
+
+@pytest.mark.parametrize(
+    ("ends", "blocks"),
+    [
+        ([0, 10, 20, 30], [(0, 2), (2, 3)]),
+        ([0, 10, 31, 40], [(0, 1), (1, 2), (2, 3)]),
+        ([0, 50, 60, 70], [(0, 1), (1, 3)]),
+        ([0, 5, 55], [(0, 1), (1, 2)]),
+    ],
+)
+def test_blocks_are_of_whole_users(
+    ends: list[int], blocks: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthetic, "BLOCK", 20)
+    assert list(itertools.islice(synthetic._blocks(np.array(ends)), 5)) == blocks
+
+
+def indifferent(n_users: int, popularity: np.ndarray) -> synthetic._Truth:
+    """What is planted where users like all items alike."""
+    n_items = len(popularity)
+    zeros = [np.zeros(n, np.float32) for n in (n_users, n_items)]
+    factors = [np.zeros((n, synthetic.N_FACTORS), np.float32) for n in (n_users, n_items)]
+    return synthetic._Truth(*zeros, *factors, zeros[0], popularity)
+
+
+def test_what_is_planted_takes_little_memory() -> None:
+    rng = np.random.default_rng(0)
+    shape = Shape(30, 50, 700)
+    _, genres = synthetic.make_items(shape.n_items, rng)
+    truth = synthetic._plant(shape, genres, rng)
+    planted = {name: values.dtype for name, values in vars(truth).items()}
+    assert {name for name, dtype in planted.items() if dtype != np.float32} == {"popularity"}
+    assert truth.popularity.sum() == pytest.approx(1)
+    users, items = np.array([0, 7, 29]), np.array([4, 4, 49])
+    affinity = synthetic._affinity(truth, users, items)
+    assert affinity.dtype == np.float32
+    expected = (truth.user_factors[users] * truth.item_factors[items]).sum(axis=1)
+    np.testing.assert_allclose(affinity, expected, rtol=1e-5)
+    times, moods = synthetic._draw_times(np.array([2, 1]), np.array([0, 0, 1]), rng)
+    assert (times.dtype, moods.dtype) == (np.int64, np.float32)
+    assert synthetic.expected_rating(affinity, affinity + 5).dtype == np.float32
+
+
+def test_only_who_rates_many_items_chooses_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def among_all(user: int, count: int, *_: object) -> np.ndarray:
+        asked.append((user, count))
+        return 400 * user + np.arange(count)
+
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(synthetic, "_choose_among_all", among_all)
+    truth = indifferent(2, np.full(400, 1 / 400))
+    none = np.array([], np.int64)
+    pairs = synthetic._choose(np.array([20, 21]), none, truth, np.random.default_rng(0))
+    assert asked == [(1, 21)]
+    assert np.bincount(pairs // 400).tolist() == [20, 21]
+
+
+def test_the_most_popular_item_is_chosen_wherever_it_stands() -> None:
+    rng = np.random.default_rng(0)
+    for best in (0, 50, 99):
+        popularity = np.full(100, 0.001)
+        popularity[best] = 0.901
+        truth = indifferent(30, popularity)
+        pairs = synthetic._choose(np.full(30, 4), np.array([], np.int64), truth, rng)
+        assert (pairs % 100 == best).sum() > 25
+
+
+def test_who_chooses_among_all_takes_the_lowest_keys() -> None:
+    truth = indifferent(2, np.full(1_000, 0.001))
+    for count in (1, 2, 300, 999):
+        pairs = synthetic._choose_among_all(
+            1, count, np.array([], np.int64), truth, np.random.default_rng(3)
+        )
+        keys = np.random.default_rng(3).standard_exponential(1_000)
+        assert sorted(pairs - 1_000) == sorted(np.argsort(keys)[:count])

@@ -90,7 +90,7 @@ def fetch(url: str, folder: Path) -> str:
         else:
             paths = [found]
         root = root.rpartition("/")[0]
-        start = len(system._strip_protocol(root)) if paths != [found] else 0
+        start = len(system._strip_protocol(root))
         for path in paths:
             name = name_of(url) if paths == [found] else path[start:].lstrip("/")
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

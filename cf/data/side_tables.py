@@ -162,7 +162,8 @@ def _first_of_each(
 ) -> NDArray[np.int64]:
     first = ~known.duplicated()
     found = pd.Index(known[first]).get_indexer(pd.Index(ids))
-    return np.where(found >= 0, np.append(rows[first], -1)[found], -1)
+    first_rows: NDArray[np.int64] = np.append(rows[first], -1)[found]  # -1 is the last: -1
+    return first_rows
 
 
 def _as_text(column: pa.ChunkedArray) -> "pd.Series[Any]":
@@ -195,7 +196,7 @@ def split_lists(texts: "pd.Series[Any]", separator: str = AUTO) -> "pd.Series[An
     def split(text: str | None) -> list[str]:
         values: Any = [] if text is None else text.split(separator)
         if text is not None and text.startswith("["):
-            with suppress(ValueError, SyntaxError, RecursionError):
+            with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
                 values = ast.literal_eval(text)  # a list of Python's, and most of JSON's
             with suppress(ValueError, RecursionError):
                 values = json.loads(text)

@@ -108,9 +108,7 @@ def by_time(timestamps: Indices | None, fraction: float, test: bool = False) -> 
     chosen = [_nearest(cuts[test:], n - int(fraction * n))]
     if test:
         chosen.insert(0, _nearest(cuts[cuts < chosen[0]], n - int(2 * fraction * n)))
-    codes = np.searchsorted(ordered[chosen], timestamps, side="right")
-    why = f"split.fraction: {fraction} of {n} ratings"
-    return _from_codes(codes, test, why, "another fraction")
+    return _rows_of(np.searchsorted(ordered[chosen], timestamps, side="right"), test)
 
 
 def leave_last(
@@ -203,9 +201,12 @@ def _nearest(cuts: Indices, wanted: int) -> int:
 
 
 def _from_codes(codes: NDArray[np.integer], test: bool, why: str, hint: str) -> Subsets:
+    return _check_sizes(_rows_of(codes, test), why, hint)
+
+
+def _rows_of(codes: NDArray[np.integer], test: bool) -> Subsets:
     names = list(SUBSET_LABELS)[: 2 + test]
-    subsets = {name: np.flatnonzero(codes == code) for code, name in enumerate(names)}
-    return _check_sizes(subsets, why, hint)
+    return {name: np.flatnonzero(codes == code) for code, name in enumerate(names)}
 
 
 def _check_sizes(subsets: Subsets, why: str, hint: str) -> Subsets:

@@ -210,7 +210,7 @@ def user_counts(shape: Shape, rng: np.random.Generator) -> Ints:
     above = np.exp(-shape.user_spread * ndtri(rank))  # descending
     extra = shape.n_ratings - MIN_PER_USER * shape.n_users
 
-    if not extra or not most:  # nobody rates more than the fewest
+    if not extra:  # nobody rates more than the fewest
         return np.full(shape.n_users, MIN_PER_USER)
 
     def saturated(scale: float) -> Floats:
@@ -224,13 +224,7 @@ def user_counts(shape: Shape, rng: np.random.Generator) -> Ints:
         low, high = (low, scale) if saturated(scale).sum() > extra else (scale, high)
     ends = np.round(np.cumsum(saturated(low))).astype(np.int64)
     ends[-1] = extra
-    counts = np.diff(ends, prepend=0)
-    for _ in range(2):  # rounding may leave a user with one too many
-        spill = np.maximum(counts - most, 0)
-        counts -= spill
-        room = np.flatnonzero(counts < most)[: spill.sum()]
-        counts[room] += 1
-    return rng.permutation(MIN_PER_USER + counts)
+    return rng.permutation(MIN_PER_USER + np.diff(ends, prepend=0))
 
 
 def make_items(n: int, rng: np.random.Generator) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
