@@ -216,6 +216,9 @@ def test_ids_that_look_like_thousands_are_refused_unless_stated(
         (pa.array([0.1]), (), [np.float32(0.1)]),
         (pa.array([Decimal("0.1")]), (), [np.float32(0.1)]),
         (pa.array([7], pa.uint8()), (), [7]),
+        (pa.array([str(2**24 + 1)]), (), [2**24]),
+        (pa.array([2**24 + 1, 2**53 + 1]), (), [2**24, 2**53]),
+        (pa.array([2**64 - 1], pa.uint64()), (), [2**64]),
     ],
 )
 def test_numbers_are_float32(
