@@ -118,6 +118,10 @@ A, B = "a b c d", "e f g h"
         ("user item x", table(A, B, "1.5 2,5 2 -1"), ("x", VALUES)),
         ("user item x", table(A, B, "1.123 2 2 1"), ("x", VALUES)),
         ("user item x", table(A, B, "1.1234 2 2 1"), ("x", THIRD)),
+        ("user item x", table(A, B, "1.1234 2 2 100"), ("x", THIRD)),
+        ("user item x", table(A, B, "1.1234 2 2 100.5"), None),
+        ("user item x", ["a b 1"], ("x", VALUES)),
+        ("user item x", ["a b 1", "c d 2"], None),
         ("user item x", table(A, B, "1 2 two 1"), None),
         ("user item x", table(A, B, "100 2 2 1"), ("x", VALUES)),
         ("user item x", table(A, B, "101 2 2 1"), ("x", COUNTS)),
@@ -141,6 +145,7 @@ A, B = "a b c d", "e f g h"
         ("1 2 3", table(A, B, "1 2 2 1"), ("3", VALUES)),
         ("1 2 3", table("7 7 8 8", "7 8 7 8", "1 2 2 1"), ("3", VALUES)),
         ("1 2 3", table("1.5 2.5 2 2", B, "1 2 2 1"), ("3", VALUES)),
+        ("1 2 3", table(A, "1.5 2 2 1", "1.5 2 2 1"), None),
         ("1 2 3 4", table(A, B, A, "1 2 2 1"), ("4", VALUES)),
         ("1 2 3 4", table(A, "7 7 8 8", B, "1 2 2 1"), None),
         ("1 2 3", table(A, "1 2 2 1", B), ("2", VALUES)),
@@ -214,6 +219,10 @@ def item_number(n: int) -> int:
     return 2000 + n % 13
 
 
+def small_item_number(n: int) -> int:
+    return 20 + n % 13
+
+
 def stars(n: int) -> int:
     return 1 + n % 5
 
@@ -237,6 +246,9 @@ def seconds(n: int) -> int:
         (many(row_number, item, stars), "123"),
         (many(row_number, item_number, stars), "123"),
         (many(row_number, user), "12"),
+        (many(row_number, user, item)[:10], "23 "),
+        (many(row_number, user, item)[:9], "12 "),
+        (many(row_number, seconds, stars, small_item_number), "1432"),
         (["1 10 4.0 x", "2 20 5.0 y"], "123"),
     ],
 )
@@ -245,6 +257,11 @@ def test_a_column_that_numbers_many_rows_is_no_user(rows: list[str], expected: s
     found = {key: name for key, (name, _) in chosen(names, rows).items()}
     places = zip("uirt", expected, strict=False)
     assert found == {key: name for key, name in places if name != " "}
+
+
+def test_the_third_of_three_columns_is_usual_though_the_first_numbers_the_rows() -> None:
+    found = chosen("1 2 3", many(row_number, item, small_item_number))
+    assert found == {"u": ("1", FIRST), "i": ("2", NEXT), "r": ("3", THIRD)}
 
 
 def test_the_item_alone_is_left() -> None:

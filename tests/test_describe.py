@@ -44,12 +44,15 @@ def test_cold_and_leaked_rows_are_counted() -> None:
         (([0, 1], [9, 0]), ([1, 0], [0, 2]), [True, False]),
         (([0], [1]), ([0, 0], [1, 1]), [True, True]),
         (([0], [3]), ([1, 1], [0, 1]), [False, False]),
+        (([0], [1]), ([2], [0]), [False]),
     ],
 )
 def test_a_rating_is_leaked_if_train_has_its_user_and_item(
     train: Pairs, held_out: Pairs, expected: list[bool]
 ) -> None:
-    assert is_leaked(subset(*train), subset(*held_out)).tolist() == expected
+    leaked = is_leaked(subset(*train), subset(*held_out))
+    assert leaked.dtype == bool
+    assert leaked.tolist() == expected
 
 
 def test_the_facts_of_a_split() -> None:
@@ -66,3 +69,5 @@ def test_the_facts_of_a_split() -> None:
     assert facts.sha256 == sha256(rows + b"test" + rows[:8]).hexdigest()
     without = describe({"train": TRAIN, "valid": HELD_OUT}, settings)
     assert without.sha256 == sha256(rows).hexdigest()
+    narrow = describe({"train": TRAIN, "valid": HELD_OUT.astype({"row": "int32"})}, settings)
+    assert narrow.sha256 == without.sha256

@@ -1,6 +1,7 @@
 """Files laid out as well-known public ones are, made up: which column is taken for what."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,18 @@ SKEWED = [0.0] * 20 + [float(n) for n in range(60)] + [500.0 + n for n in range(
         ),
         ([n - 1 for n in SKEWED], "121 ratings from -1 to 539, 101 different"),
         ([*range(199), 199 + 99 * 100], "200 ratings from 0 to 10099, 200 different"),
+        # the median is 99.5: a mean of 149.25 is 1.5 times as much, one of 198.505 is more
+        ([*range(199), 10_149], "200 ratings from 0 to 10149, 200 different"),
+        (
+            [*range(199), 20_000],
+            "200 ratings from 0 to 20000, 200 different. If they count plays or hours, set "
+            "ingest.feedback: implicit",
+        ),
+        (
+            [0, 1 / 3, 2 / 3, 1],
+            "4 ratings from 0 to 1 in steps of 0.3333, most often 0 (25%), 0.333333 (25%), "
+            "0.666667 (25%)",
+        ),
     ],
 )
 def test_ratings_are_described(ratings: list[float], said: str) -> None:
@@ -244,6 +257,8 @@ def test_ratings_are_described(ratings: list[float], said: str) -> None:
         ([1, 2, 3, 99], "99 is 25%"),
         ([1, 2, 3, 999], "999 is 25%"),
         ([95.5, 96.5, 97.5, 99], None),
+        ([95, 96, 97, 99], "99 is 25%"),
+        ([93, 95, 97, 99], None),
         ([0, 5], None),
         ([0] * 2 + [1, 2] * 4, "0 is 20%"),
         ([0, 1, 2, 1, 2, 1, 2, 1, 2, 1], None),
@@ -270,6 +285,9 @@ def test_lines_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
     ]
     assert found.facts == []
     assert found.columns["has"].tolist() == [""] * 3
+    assert found.settings.columns == Columns(
+        user_id="user", item_id="item", rating="rating", timestamp=None
+    )
     (tmp_path / "more.csv").write_text("user,item,rating\n1,2,3\n")
     found = recognize(str(tmp_path / "m*.csv"))
     assert found.problems[0] == "mine.csv line 3: expected 3 fields, got 2"
@@ -285,6 +303,12 @@ def test_lines_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
         "line 1: rating is 'x'",
         "line 2: expected an object of JSON: Expecting ',' delimiter: line 1 column 11 (char 10)",
     ]
+
+
+def test_of_many_lines_that_cannot_be_read_the_first_are_listed(tmp_path: Path) -> None:
+    bad = [f"{n},7,x" for n in range(15)]
+    problems = found_in(tmp_path, "user,item,rating", "1,2,3", *bad).problems
+    assert problems == [f"line {n}: rating is 'x'" for n in range(3, 14)], "one more than is shown"
 
 
 @pytest.mark.parametrize(
@@ -321,6 +345,47 @@ def test_signs_and_times_are_recognized(
     found = found_in(tmp_path, "user,item,rating,time", *rows)
     assert found.settings.layout == TextLayout.model_validate(layout)
     assert found.facts[1:] == ([said] if said else [])
+
+
+def signs_of(folder: Path, *rows: str) -> tuple[TextLayout, list[str]]:
+    """What is guessed of rows of a rating and a date, and what is said of it."""
+    path = folder / "mine.csv"
+    path.write_text("\n".join(["rating;date", *rows]))
+    names = {"rating": "rating", "timestamp": "date"}
+    table = table_file.open_table(path, TextLayout())
+    settings, said = recognition.guess_signs(
+        Ingest(dataset="mine.csv", fallback=None), [table], names
+    )
+    return settings.layout, said
+
+
+@pytest.mark.parametrize(
+    ("rows", "layout", "said"),
+    [
+        (["1,5;2019-03-12", "2;2019-03-12"], {"decimal": ","}, ["Ratings have decimal commas"]),
+        (["1,000.5;2019-03-12", "2,5;2019-03-12"], {}, []),
+        (["1;2019/03/12"], {}, []),
+        (["1;2019/03/12 10:15"], {}, []),
+        (["1;13.12.2019"], {"time_unit": "%d.%m.%Y"}, []),
+        (["1;soon"], {}, []),
+        (["1;1000000000"], {}, ["Times are in s since 1970"]),
+        (["1;1000000000,5", "1;1100000000"], {}, ["Times are in s since 1970"]),
+        (["1;1e999"], {}, ["Times are dates as numbers"]),
+    ],
+)
+def test_signs_and_times_of_few_rows(
+    tmp_path: Path, rows: list[str], layout: dict[str, str], said: list[str]
+) -> None:
+    assert signs_of(tmp_path, *rows) == (TextLayout.model_validate(layout), said)
+
+
+def test_a_date_of_two_patterns_is_shown(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        signs_of(tmp_path, "1;03/04/2005")
+    assert str(caught.value) == (
+        f"{tmp_path}/mine.csv: dates such as 03/04/2005 fit %m/%d/%Y and %d/%m/%Y. State one in "
+        "params.yaml: ingest.layout.time_unit."
+    )
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -370,6 +435,42 @@ def test_tables_beside_the_ratings_are_pointed_out(tmp_path: Path) -> None:
     facts = "\n".join(recognize(path).facts)
     assert f"films.csv has the titles of 100% of the items: --items {tmp_path}/films.csv" in facts
     assert f"users.csv has age of the users: --users {tmp_path}/users.csv" in facts
+    given = recognize(path, items=f"{tmp_path}/films.csv").facts
+    assert not any("--users" in fact for fact in given), "who gives one table has looked for more"
+
+
+def test_only_tables_that_describe_most_items_or_users_are_pointed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = {
+        "mine": ["user,item,rating,title", *(f"u{n},i{n},{n},Film {n}" for n in range(1, 5))],
+        "films": ["item,title", *(f"i{n},Film {n}" for n in range(1, 4))],
+        "half": ["item,title", *(f"i{n},Film {n}" for n in range(1, 3))],
+        "of others": ["item,title", "i9,Film 9"],
+        "large": ["item,title", *(f"i{n},A film of that name {n}" for n in range(1, 5))],
+        "users": ["user,age,city", *(f"u{n},{n + 30},{'AB'[n % 2]}" for n in range(1, 4))],
+        "users half": ["user,age", *(f"u{n},{n + 30}" for n in range(1, 3))],
+        "users alone": ["user", *(f"u{n}" for n in range(1, 5))],
+        "people": ["user,age", *(f"u{n},{n + 30}" for n in range(1, 5))],
+    }
+    for name, lines in tables.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+    sizes = {name: (tmp_path / f"{name}.csv").stat().st_size for name in tables}
+    assert sizes["mine"] < sizes["large"] - 1
+    monkeypatch.setattr(recognition, "MAX_SIZE_BESIDE", sizes["large"] - 1)
+    said = [
+        f"films.csv has the titles of 75% of the items: --items {tmp_path}/films.csv",
+        f"users.csv has age, city of the users: --users {tmp_path}/users.csv",
+    ]
+    assert recognize(f"{tmp_path}/mine.csv").facts[1:] == said
+    monkeypatch.setattr(recognition, "MAX_SIZE_BESIDE", sizes["large"])
+    said.insert(1, f"large.csv has the titles of 100% of the items: --items {tmp_path}/large.csv")
+    assert recognize(f"{tmp_path}/mine.csv").facts[1:] == said
+
+
+def test_a_folder_of_one_file_stays_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("user,item,rating\n1,2,3\n2,3,4\n")
+    assert recognize(str(tmp_path)).settings.dataset == str(tmp_path)
 
 
 def test_what_is_found_can_be_helped(tmp_path: Path) -> None:
@@ -416,8 +517,12 @@ def test_columns_that_repeat_most_pairs_are_not_stated_as_right(tmp_path: Path) 
 
 
 def test_small_times_are_pointed_out_and_a_wrong_unit_is_refused(tmp_path: Path) -> None:
-    facts = recognize(written(tmp_path, "user,item,rating,time", "{u},{i},{r},{n}")).facts
-    assert any("of 1970 to 1973, taken for seconds" in fact for fact in facts)
+    for latest, n_said in ((99_999_999, 1), (100_000_000, 0)):
+        found = found_in(tmp_path, "user,item,rating,time", "1,2,3,0", f"2,3,4,{latest}")
+        assert found.facts[2:] == n_said * [
+            "These times are of 1970 to 1973, taken for seconds: if they are something else, state "
+            "ingest.layout.time_unit, or timestamp: null if there are none"
+        ]
     path = Path(written(tmp_path, "user,item,rating,time", "{u},{i},{r},{t}"))
     stated = Ingest(dataset=str(path), fallback=None, layout=TextLayout(time_unit="ns"))
     with pytest.raises(InputError, match="are no times in ns, but may be in s"):
@@ -447,3 +552,23 @@ def test_forms_of_other_programs(tmp_path: Path) -> None:
 def test_a_name_that_no_file_can_have(path: str) -> None:
     with pytest.raises(InputError):
         recognize(path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        recognize(f"{tmp_path}/mine.csv")
+    assert str(caught.value) == (
+        f"{tmp_path}/mine.csv: there is no such file, nor a folder or a pattern of files."
+    )
+
+
+def test_times_are_shown_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    ratings = pd.DataFrame({"timestamp": [1_000_000_000, 1_100_000_000]})
+    try:
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", "Asia/Tokyo")
+            time.tzset()
+            table = recognition.describe_columns({"timestamp": ("time", "by its name")}, ratings)
+    finally:
+        time.tzset()
+    assert table["has"].tolist() == ["2001-09-09 01:46 to 2004-11-09 11:33"]

@@ -74,8 +74,11 @@ def test_ratings_that_are_all_the_same():
     )
     assert accepts(same)
     assert accepts(same, None, implicit=True)
+    assert message(table([1], [4], [3]), None).startswith("mine.csv: all ratings are 3, so")
     validated = validate(table([1, 2], [4, 5], [3, 4]), None, "mine.csv", str)
     assert validated is None
+    with pytest.raises(InputError, match="all ratings are"):
+        validate(same, None, "mine.csv", str)
 
 
 def test_counts_of_interactions_are_above_0():
@@ -96,12 +99,14 @@ def test_ratings_nearer_than_results_can_tell():
             "Multiply all ratings, so that they differ by 0.01 or more."
         )
     assert accepts(table([1, 2], [4, 5], [0.5, 0.5]), (0.5, 0.51))
+    assert accepts(table([1, 2], [4, 5], [0.0, 0.0]), (0.0, 0.01))
     assert accepts(table([1, 2], [4, 5], [0.001, 0.002]), None, implicit=True)
 
 
 def test_pairs_are_numbered_alike_if_they_are_the_same():
     pairs = number_pairs(table([7, 7, 8, 7, 9], [1, 2, 1, 1, 2], [1] * 5))
     assert pairs.tolist() == [0, 1, 2, 0, 5]
+    assert pairs.dtype == "int64"
 
 
 @pytest.mark.parametrize(
@@ -124,6 +129,12 @@ def test_repeats_are_merged_by_time(how, times, rows, values):
     assert merged["rating"].dtype == "float32"
 
 
+@pytest.mark.parametrize(("how", "row"), [("first", 10), ("last", 9)])
+def test_of_many_repeats_at_the_same_time_the_order_of_the_rows_decides(how, row):
+    repeats = table([1] * 20, [1] * 20, [2] * 20, [2] * 10 + [1] * 10)
+    assert merge_repeats(repeats, how).index.tolist() == [row]
+
+
 def test_without_repeats_there_is_nothing_to_merge():
     ratings = table([1, 2], [1, 1], [2, 1])
     assert merge_repeats(ratings, "mean") is ratings
@@ -135,6 +146,11 @@ def test_a_pair_that_occurs_twice():
         "though line 3 has user_id 7, item_id 2, rating 2 (2 such rows). Keep one row of each "
         "user and item, or let ingest.repeats in params.yaml be last, first or mean."
     )
+
+
+def test_a_pair_that_occurs_twice_is_found_after_others():
+    said = "mine.csv, line 4: a user may rate an item once, got user_id 8, item_id 2, rating 3"
+    assert message(table([7, 8, 8], [1, 2, 2], [1, 2, 3])).startswith(said)
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1))

@@ -36,6 +36,15 @@ def message(collector: Collector, *blocks: pa.Array) -> str:
     return str(caught.value)
 
 
+def test_an_array_grows_while_something_else_holds_it() -> None:
+    """As a debugger does, or a profiler."""
+    array = GrowingArray("int32")
+    held = array.values
+    array.append(pa.array([1, 2], pa.int32()))
+    assert held is array.values
+    assert array.take().tolist() == [1, 2]
+
+
 def test_an_array_grows_without_losing_a_number() -> None:
     array = GrowingArray("int32")
     for block in ([1, 2], [], [3]):
@@ -96,6 +105,10 @@ def test_ids_are_numbers_only_if_all_are(blocks: list[list[str]], expected: list
         (pa.array([b"b"]), ["b"]),
         (pa.array(["b"], pa.large_string()), ["b"]),
         (pa.array([UUID(int=5).bytes], pa.binary(16)), [str(UUID(int=5))]),
+        (
+            pa.ExtensionArray.from_storage(pa.uuid(), pa.array([UUID(int=5).bytes], pa.binary(16))),
+            [str(UUID(int=5))],
+        ),
         (pa.array([datetime(2020, 1, 2)], pa.timestamp("s")), ["2020-01-02 00:00:00"]),
         (pa.array([], TEXT), []),
     ],
@@ -107,6 +120,14 @@ def test_ids_may_be_of_many_types(block: pa.Array, expected: list[object]) -> No
 def test_ids_of_floats_stay_what_they_are_beside_others() -> None:
     assert collected(Ids(), pa.array([13.0]), pa.array([13.5])).tolist() == ["13", "13.5"]
     assert collected(Ids(), pa.array(["1.0"]), pa.array([2])).tolist() == ["1.0", "2"]
+
+
+def test_whole_numbers_of_several_types_are_one_column() -> None:
+    blocks = [pa.array(["1"]), pa.array([2]), pa.array([3.0]), pa.array([4], pa.uint8())]
+    for order in (blocks, blocks[::-1]):
+        found = collected(Ids(), *order)
+        assert found.dtype == "int64"
+        assert found.tolist() == [int(block[0].as_py()) for block in order]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +144,7 @@ def test_ids_of_floats_stay_what_they_are_beside_others() -> None:
         (pa.array(["a", "[7, 8]"]), 1, "an id"),
         (pa.array(["a", '["b"]']), 1, "an id"),
         (pa.array(["[b]", "[7", "7]", '{"b"}', "x[1]", "[1]x"]), None, ""),
+        (pa.array([100_000 * "[" + 100_000 * "]"]), None, ""),
     ],
 )
 def test_what_is_no_id(block: pa.Array, row: int | None, expected: str) -> None:
@@ -194,6 +216,9 @@ def test_ids_that_look_like_thousands_are_refused_unless_stated(
         (pa.array([0.1]), (), [np.float32(0.1)]),
         (pa.array([Decimal("0.1")]), (), [np.float32(0.1)]),
         (pa.array([7], pa.uint8()), (), [7]),
+        (pa.array([str(2**24 + 1)]), (), [2**24]),
+        (pa.array([2**24 + 1, 2**53 + 1]), (), [2**24, 2**53]),
+        (pa.array([2**64 - 1], pa.uint64()), (), [2**64]),
     ],
 )
 def test_numbers_are_float32(
@@ -230,6 +255,13 @@ def test_types_that_no_rating_has(block: pa.Array) -> None:
 DAY = 1_577_923_200  # 2020-01-02
 
 
+@pytest.mark.parametrize("collector", [Ids(), Numbers(), Times()])
+def test_a_column_is_not_copied_once_it_is_whole(collector: Collector) -> None:
+    collector.add(pa.array([2**24, 2**24]))
+    held = collector.numbers.values
+    assert np.shares_memory(held, collector.series().to_numpy())
+
+
 @pytest.mark.parametrize(
     ("unit", "block", "expected"),
     [
@@ -252,12 +284,15 @@ DAY = 1_577_923_200  # 2020-01-02
         ("auto", pa.array(["2020-01-02T01:00:00.9+01:00"]), [DAY]),
         ("%d.%m.%Y", pa.array(["02.01.2020"]), [DAY]),
         ("auto", pa.array([DAY], pa.timestamp("s")), [DAY]),
+        ("auto", pa.array([20200102], pa.timestamp("s")), [20200102]),
+        ("auto", pa.array([20201399, 20200102]), [20201399, 20200102]),
         ("auto", pa.array([DAY * 1000 + 999], pa.timestamp("ms", "Europe/Berlin")), [DAY]),
         ("auto", pa.array([DAY // 86400], pa.date32()), [DAY]),
         ("auto", pa.array([], INT), []),
         ("auto", pa.array(["1900-01-01", "2100-01-01"]), [-2_208_988_800, 4_102_444_800]),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_times_are_seconds(unit: str, block: pa.Array, expected: list[int]) -> None:
     found = collected(Times(unit), block)
     assert found.dtype == "int64"

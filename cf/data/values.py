@@ -189,7 +189,7 @@ class Numbers:
                 values = pc.replace_substring(values, self.decimal, ".")
         if types.is_decimal(values.type):  # straight to float32 they are rounded wrongly
             values = values.cast(pa.float64())
-        return values.cast(pa.float32())
+        return values.cast(pa.float32(), safe=False)  # a safe cast refuses 2**24 + 1
 
 
 class Times:
