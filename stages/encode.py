@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
@@ -16,6 +17,9 @@ def main() -> None:
     items = io.read_parquet(paths.ITEMS, ["item_id", "title", "year", "genres"])
     users = io.read_parquet(paths.USERS, ["user_id"])
     tags = io.read_parquet(paths.TAGS, ["item_id", "tag", "timestamp"])
+    with io.reading(paths.RATINGS):
+        if taken := {"user", "item", "row"}.intersection(parquet.read_schema(paths.RATINGS).names):
+            raise ValueError(f"column {min(taken)} is not of ratings by id")
     if on_ray := config.ray(paths.PARAMS):
         from cf.distributed.encode import encode_on_ray
 

@@ -13,6 +13,7 @@ from cf.core.errors import exit_on_input_error
 from cf.core.names import KEYS
 from cf.core.progress import working
 from cf.core.ratings import SUBSET_LABELS, Provenance, SplitInfo
+from cf.evaluation import leaderboard, ranking
 from cf.reporting import gallery, html
 from cf.reporting.gallery import Results
 from cf.reporting.html import Commit
@@ -47,6 +48,16 @@ def main() -> None:
 def read_results(trainings: Mapping[str, RunRecord]) -> Results:
     """All that the figures are drawn from."""
     history = ["epoch", "train_loss", "valid_loss"]
+    board = io.read_csv(paths.LEADERBOARD, list(leaderboard.DTYPES), TEXT)
+    coverage = io.read_csv(paths.COVERAGE, ["model", "level", "coverage"], TEXT)
+    with io.reading(paths.COVERAGE):
+        if unknown := set(coverage["model"]) - set(board["model"]):
+            raise ValueError(f"{paths.LEADERBOARD} has no model {min(unknown)!r}")
+    needed = ["model", "behind_low", "behind_high", "n_users", "n_left_out", "part"]
+    ranked = io.read_csv(paths.RANKING, needed, TEXT)
+    with io.reading(paths.RANKING):
+        depths = {name.rpartition("_at_")[2] for name in ranked.columns if "_at_" in name}
+        ranked[[f"{metric}_at_{depth}" for depth in depths for metric in ranking.AT_K]]
     return Results(
         provenance=io.read_dataclass(paths.PROVENANCE, Provenance),
         ratings=io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"]),
@@ -55,10 +66,10 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
         predictions=io.read_parquet(paths.PREDICTIONS, [*KEYS, *trainings]),
         histories={m: io.read_csv(paths.HISTORY / f"{m}.csv", history, float) for m in trainings},
         burn_in={name: made.parameters.get("burn_in", 0) for name, made in trainings.items()},
-        leaderboard=io.read_csv(paths.LEADERBOARD, ["model", "rmse"], TEXT),
+        leaderboard=board,
         strata=io.read_csv(paths.STRATA, ["stratum", "label", "model", "n"], TEXT),
-        ranking=io.read_csv(paths.RANKING, ["model"], TEXT),
-        coverage=io.read_csv(paths.COVERAGE, ["model", "level", "coverage"], TEXT),
+        ranking=ranked,
+        coverage=coverage,
         deciles=io.read_csv(paths.DECILES, ["model", "predicted_sd", "rmse"], TEXT),
     )
 

@@ -38,7 +38,8 @@ FORMULA = r"[=@\t\r]|[-+](?!\d*\.?\d+(?:[eE][-+]?\d+)?$)"
 
 DAMAGE = (
     *(OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError),
-    *(EOFError, NotImplementedError, MemoryError, pa.ArrowException, SafetensorError, TokenError),
+    *(EOFError, NotImplementedError, MemoryError, SyntaxError, TokenError),
+    *(pa.ArrowException, SafetensorError),
 )
 """What readers of files raise, theirs and the libraries', where a file is not what it should be."""
 

@@ -62,7 +62,7 @@ def find(path: str) -> list[Path]:
         names = sorted(glob.glob(str(whole)))  # noqa: PTH207  Path.glob takes no absolute pattern
         return [file for name in names if (file := Path(name)).is_file()]
     except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, or of no user
-        raise InputError(f"{path[:80]}: {error}.") from None
+        raise InputError(f"{path[:80]}: {str(error).rstrip('.')}.") from None
 
 
 def is_table(path: Path) -> bool:

@@ -152,12 +152,15 @@ def evaluate_lists(
             row[f"novelty_at_{k}"] = bits[items].mean() if len(items) else 0.0
             row |= {"behind": gap, "behind_low": gap - half[name], "behind_high": gap + half[name]}
             rows.append({"model": name, **row})
-    at_k = [f"{metric}_at_{k}" for metric in ("ndcg", "recall", "map", "coverage", "novelty")]
+    at_k = [f"{metric}_at_{k}" for metric in AT_K]
     table = pd.DataFrame(rows, columns=["model", *at_k, "behind", "behind_low", "behind_high"])
     n_users, n_left_out = (len(task.users), task.n_left_out) if task else (0, 0)
     table = table.assign(n_users=n_users, n_left_out=n_left_out, part=part)
     return table.sort_values(f"ndcg_at_{k}", ascending=False, kind="stable", ignore_index=True)
 
+
+AT_K = ("ndcg", "recall", "map", "coverage", "novelty")
+"""What reports/ranking.csv has of the first k items, as `<name>_at_k`."""
 
 DTYPES = {"model": str, "part": str}
 """The columns of reports/ranking.csv that are no numbers."""

@@ -130,7 +130,7 @@ class Likely:
                 others = FewWeights(**load_file(folder / OTHERS))
             if items.dtype.kind != "i" or weights.dtype.kind != "f" or items.ndim != 1:
                 raise ValueError(f"got {items.ndim}-d {items.dtype} and {weights.dtype}")
-            if len(items) and (items[0] < 0 or (np.diff(items) <= 0).any()):
+            if len(items) and (items[0] < 0 or (items[1:] <= items[:-1]).any()):
                 raise ValueError(f"{ITEMS} is not in ascending order")
             if not (folder / DIGESTS).is_file() and not np.isfinite(weights).all():
                 raise ValueError(f"{WEIGHTS} holds what is no number")

@@ -74,7 +74,12 @@ def load(name: str | os.PathLike[str] | None = None) -> Recommender:
             "are as many. Run `dvc repro`."
         )
     ratings = io.read_parquet(project / paths.ENCODED_RATINGS, ["user", "item", "rating"], True)
+    with io.reading(project / paths.ENCODED_RATINGS):
+        require_below(ratings["user"], len(users))
+        require_below(ratings["item"], len(items))
     train = io.read_parquet(project / paths.TRAIN, ["row"], True)["row"].to_numpy()
+    with io.reading(project / paths.TRAIN):
+        require_below(train, len(ratings))
     likely, weight = None, 1.0
     if (project / paths.BLEND / lists.BLEND).is_file():
         weights = io.read_json(project / paths.BLEND / lists.BLEND)
@@ -83,6 +88,12 @@ def load(name: str | os.PathLike[str] | None = None) -> Recommender:
             weight = weights[folder.name]
     catalog = Catalog(items, users["user_id"].tolist())
     return Recommender(folder.name, answers, catalog, ratings, train, facts, likely, weight)
+
+
+def require_below(indices: Any, n: int) -> None:
+    """Raise ValueError where one of the indices is not below `n`."""
+    if len(indices) and indices.max() >= n:
+        raise ValueError(f"expected indices below {n:,}, got {indices.max():,}")
 
 
 def load_answers(folder: Path) -> Answers | None:
@@ -111,8 +122,10 @@ def predicts_as_trained(answers: Answers, predictions: Mapping[str, Any] | None)
     """Whether a formula gives a model's own predictions; unknown, so true, where none are kept."""
     if predictions is None:
         first, rating = np.zeros(1, np.int64), np.full(1, np.mean(MODEL_RANGE), np.float32)
-        answers.predict(first, first)  # which weights of other shapes do not stand
-        answers.score(answers.fold_in(first, rating), first)
+        predicted, _ = answers.predict(first, first)  # which weights of other shapes do not stand
+        scores, _ = answers.score(answers.fold_in(first, rating), first)
+        if not np.isfinite([*predicted, *scores]).all():
+            raise ValueError(f"it predicts {predicted[0]}, and {scores[0]} for a newcomer")
         return True
     users, items, predicted = (np.array(predictions[k]) for k in ("users", "items", "predicted"))
     differences = np.abs(answers.predict(users, items)[0] - predicted)

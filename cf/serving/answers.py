@@ -1,6 +1,7 @@
 """Requests, whose rows ask for a prediction or for a list, and their answers as one table."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -60,6 +61,8 @@ def answer(model: Recommender, rows: pd.DataFrame, params: Mapping[str, Any]) ->
             for name, value in (("user_id", user), ("item_id", item)):
                 if isinstance(value, bool) or not isinstance(value, str | int | float | None):
                     raise InputError(f"{name}: expected text or a number, got {value!r}.")
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise InputError(f"{name}: expected text or a finite number, got {value!r}.")
             if (user is None) == (ratings is None):
                 raise InputError("expected either a user_id, or the ratings of somebody else.")
             if item is None:

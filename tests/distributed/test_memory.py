@@ -120,7 +120,10 @@ def train(project: Project, workers: int) -> Any:
     params["ray"] |= {"workers": workers, "max_failures": 0}
     path.write_text(yaml.safe_dump(params, sort_keys=False))
     return project.run(
-        "sh", "-c", f"ulimit -s 1024; MALLOC_ARENA_MAX=1 exec {sys.executable} -m stages.train dotbias", check=False
+        "sh",
+        "-c",
+        f"ulimit -s 1024; MALLOC_ARENA_MAX=1 exec {sys.executable} -m stages.train dotbias",
+        check=False,
     )
 
 
