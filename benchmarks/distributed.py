@@ -33,7 +33,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cf.core.config import RowwiseAdagrad
 from cf.distributed.tables import ShardedModel, ShardedTable
-from cf.models.base import use_table_factory
+from cf.models.base import Model, use_table_factory
 from cf.training.checkpoint import ModelSpec
 
 N_FACTORS = 50
@@ -67,13 +67,25 @@ def torchrec(size: tuple[int, int]) -> Step:
     return step
 
 
+class Loss(nn.Module):
+    """A model's loss as a module, since DDP hooks `forward`."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:
+        """As `Model.loss`."""
+        return self.model.loss(users, items, ratings)
+
+
 def ddp(size: tuple[int, int], sparse: bool) -> Step:
     """All tables on each worker, with Adam on all rows or on those of a batch (SparseAdam)."""
     model = spec(size).build("")
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             module.sparse = sparse
-    module = DistributedDataParallel(model)
+    module = DistributedDataParallel(Loss(model))
     kind: Any = torch.optim.SparseAdam if sparse else torch.optim.Adam
     optimizer = kind(list(model.parameters()), lr=0.01)
 
@@ -113,6 +125,7 @@ def work(rank: int, n_workers: int, folder: str) -> None:
     group = f"file://{folder}/group"
     dist.init_process_group("gloo", init_method=group, rank=rank, world_size=n_workers)
     figures = []
+    n_bytes = psutil.Process().memory_info().rss  # of a worker with nothing yet
     for title, size in SIZES.items():
         steps = {name: build(size) for name, build in SYSTEMS.items()}
         for batch_size in BATCHES:
@@ -135,7 +148,7 @@ def work(rank: int, n_workers: int, folder: str) -> None:
                     }
                 )
     if rank == 0:
-        Path(folder, "figures.json").write_text(json.dumps(figures))
+        Path(folder, "figures.json").write_text(json.dumps([n_bytes / 1e6, figures]))
     dist.destroy_process_group()
 
 
@@ -163,13 +176,15 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             with ProcessPoolExecutor(n_workers, multiprocessing.get_context("spawn")) as pool:
                 list(pool.map(partial(work, n_workers=n_workers, folder=folder), range(n_workers)))
-            figures += json.loads(Path(folder, "figures.json").read_text())
+            megabytes, found = json.loads(Path(folder, "figures.json").read_text())
+            figures += found
     show(figures, given.workers)
     if given.json:
         machine = {
             "machine": platform.machine(),
             "cores": os.cpu_count(),
             "torch": torch.__version__,
+            "worker_megabytes": megabytes,
         }
         given.json.write_text(json.dumps({**machine, "figures": figures}, indent=2) + "\n")
 

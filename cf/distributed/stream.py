@@ -19,7 +19,7 @@ from cf.core.errors import InputError
 from cf.core.ratings import Indices, Stars
 
 N_LANES = 64  # that each batch is put together from; at least as many as workers
-WINDOW = 2**21  # ratings of all lanes that are in memory, and shuffled, at a time
+WINDOW = 2**22  # ratings of all lanes that are in memory, and shuffled, at a time
 COLUMNS = ["user", "item", "rating"]
 
 
