@@ -23,10 +23,10 @@ pytest.importorskip("ray", reason="no Ray here: make ray")
 pytest.importorskip("torchrec", reason="no TorchRec here: make ray")
 pytestmark = pytest.mark.xdist_group("ray")
 
-ROOM = 112 * 2**20  # bytes that a worker may allocate once it has imported all it needs
+ROOM = 128 * 2**20  # bytes that a worker may allocate once it has imported all it needs
 WINDOW = 2**17  # ratings that are shuffled together, fewer than usual as the room is small
-N_USERS, N_ITEMS, N_FACTORS = 3_150_000, 1_000, 4
-N_GROUPS, N_ROWS = 2_000, 2**14
+N_USERS, N_ITEMS, N_FACTORS = 3_700_000, 1_000, 4
+N_GROUPS, N_ROWS = 2_300, 2**14
 TABLES = 2 * 4 * N_USERS * (4 + 1)  # factors and biases, rows of 4, each with its mean square
 LIMITED = f'''
 """dotbias, in a worker that is limited once it has trained a little, and so imported all."""
