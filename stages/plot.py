@@ -10,10 +10,10 @@ import matplotlib
 
 from cf.core import config, git, io, paths
 from cf.core.errors import exit_on_input_error
-from cf.core.names import KEYS
+from cf.core.names import AT_K, KEYS
 from cf.core.progress import working
 from cf.core.ratings import SUBSET_LABELS, Provenance, SplitInfo
-from cf.evaluation import leaderboard, ranking
+from cf.evaluation import leaderboard
 from cf.reporting import gallery, html
 from cf.reporting.gallery import Results
 from cf.reporting.html import Commit
@@ -57,7 +57,7 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
     ranked = io.read_csv(paths.RANKING, needed, TEXT)
     with io.reading(paths.RANKING):
         depths = {name.rpartition("_at_")[2] for name in ranked.columns if "_at_" in name}
-        ranked[[f"{metric}_at_{depth}" for depth in depths for metric in ranking.AT_K]]
+        ranked[[f"{metric}_at_{depth}" for depth in depths for metric in AT_K]]
     return Results(
         provenance=io.read_dataclass(paths.PROVENANCE, Provenance),
         ratings=io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"]),

@@ -10,6 +10,8 @@ KEYS = ("row", "user", "item", "observed")
 """The columns of reports/predictions.parquet that are no model's: numbers,"""
 IDS = ("user_id", "item_id", "title")
 """and what these stand for."""
+AT_K = ("ndcg", "recall", "map", "coverage", "novelty")
+"""What reports/ranking.csv has of the first k items of lists, as `<name>_at_<k>`."""
 
 SD = "_sd"
 """The end of the name of a column with the standard deviations of a model's predictions."""

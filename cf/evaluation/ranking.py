@@ -10,6 +10,7 @@ import pandas as pd
 from cf.baselines.base import Scorer, chunks, interaction_matrix, top_k
 from cf.core import io
 from cf.core.errors import InputError
+from cf.core.names import AT_K
 from cf.core.ratings import Indices, Ratings, Stars
 from cf.evaluation.bootstrap import MIN_USERS
 from cf.evaluation.metrics import of_run
@@ -158,9 +159,6 @@ def evaluate_lists(
     table = table.assign(n_users=n_users, n_left_out=n_left_out, part=part)
     return table.sort_values(f"ndcg_at_{k}", ascending=False, kind="stable", ignore_index=True)
 
-
-AT_K = ("ndcg", "recall", "map", "coverage", "novelty")
-"""What reports/ranking.csv has of the first k items, as `<name>_at_k`."""
 
 DTYPES = {"model": str, "part": str}
 """The columns of reports/ranking.csv that are no numbers."""
