@@ -19,7 +19,7 @@ def main() -> None:
     tags = io.read_parquet(paths.TAGS, ["item_id", "tag", "timestamp"])
     with io.reading(paths.RATINGS):
         if taken := {"user", "item", "row"}.intersection(parquet.read_schema(paths.RATINGS).names):
-            raise ValueError(f"column {min(taken)} is not of ratings by id")
+            raise ValueError(f"expected ids and ratings, got the column {min(taken)} of indices")
     if on_ray := config.ray(paths.PARAMS):
         from cf.distributed.encode import encode_on_ray
 

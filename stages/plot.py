@@ -56,8 +56,10 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
     needed = ["model", "behind_low", "behind_high", "n_users", "n_left_out", "part"]
     ranked = io.read_csv(paths.RANKING, needed, TEXT)
     with io.reading(paths.RANKING):
-        depths = {name.rpartition("_at_")[2] for name in ranked.columns if "_at_" in name}
-        ranked[[f"{metric}_at_{depth}" for depth in depths for metric in AT_K]]
+        depths = {name.rpartition("_at_")[2] for name in ranked.columns if "_at_" in name} or {"k"}
+        columns = {f"{metric}_at_{depth}" for depth in depths for metric in AT_K}
+        if missing := columns.difference(ranked.columns):
+            raise ValueError(f"no column {min(missing)}")
     return Results(
         provenance=io.read_dataclass(paths.PROVENANCE, Provenance),
         ratings=io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"]),

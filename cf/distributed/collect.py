@@ -47,4 +47,4 @@ def collect(model: Model, folder: Path) -> None:
                 continue
             parts = tensor.unflatten(1, (n_parts, -1))
             for number in range(n_parts):
-                parts[:, number] = read(keys[part(number)])[:, : parts.shape[2]]
+                parts[:, number] = read(keys[part(number)])[: len(parts), : parts.shape[2]]

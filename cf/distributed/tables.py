@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from torchrec.optim import RowWiseAdagrad
 from cf.core.config import Range, RowwiseAdagrad
 from cf.core.errors import InputError
 from cf.distributed.collect import part_name, part_of
+from cf.distributed.stream import N_LANES
 from cf.models.base import Model
 from cf.training import optim
 
@@ -37,6 +39,8 @@ class ShardedTable(nn.Module):
     `Lookup` fetches the rows of a batch before the model asks for them.
 
     Attributes:
+        n_held: rows of TorchRec's tables, so many that each worker has some.
+        name: the module's, in the model.
         of: "users" or "items", whose rows these are.
         parts: their names.
         decay_scale: what the optimizer's weight decay is multiplied with.
@@ -44,7 +48,8 @@ class ShardedTable(nn.Module):
         fetched: (B, n_columns) their rows.
     """
 
-    of: str
+    name: str
+    of: str = ""
     parts: list[str]
     decay_scale: float
     asked: Tensor
@@ -53,15 +58,15 @@ class ShardedTable(nn.Module):
     def __init__(self, n_rows: int, n_columns: int, init_range: Range, n_parts: int = 1) -> None:
         super().__init__()
         self.n_rows, self.n_columns, self.init_range = n_rows, n_columns, init_range
+        self.n_held = max(n_rows, N_LANES**2)
         self.n_parts, self.n_used = n_parts, n_columns // n_parts
         self.width = -(-self.n_used // MULTIPLE) * MULTIPLE
 
     def forward(self, rows: Tensor) -> Tensor:
         """The rows with these numbers, (B, n_columns), which are a batch's users or items."""
         if rows is not self.asked:
-            table = self.parts[0].rpartition("-")[0]
             raise InputError(
-                f"launcher: ray: expected the model to ask {table} for the rows of `users` or "
+                f"launcher: ray: expected the model to ask {self.name} for the rows of `users` or "
                 "`items` as they are, got others. Set launcher to local."
             )
         return self.fetched
@@ -73,10 +78,10 @@ class ShardedTable(nn.Module):
 
 
 class Lookup(nn.Module):
-    """A model, and a lookup of all rows that a batch needs from its tables.
+    """A model, and the lookup of all rows that a batch needs from its tables.
 
-    One lookup exchanges as few messages as possible, and each row that a worker needs once. The
-    loss is the result of `forward`, since modules that average gradients hook that.
+    Tables of one width are looked up together, for few messages, and a row that a worker needs is
+    sent once. The loss is the result of `forward`, since modules that average gradients hook that.
     """
 
     def __init__(self, model: Model) -> None:
@@ -88,17 +93,22 @@ class Lookup(nn.Module):
             if isinstance(module, ShardedTable)
         }
         for name, table in self.named.items():
+            table.name = name
             table.parts = [part_name(name, number) for number in range(table.n_parts)]
             table.decay_scale = model.decay_scales.get(f"{name}.weight", 1.0)
         self._see_what_is_asked()
         self.parts = {part: table for table in self.named.values() for part in table.parts}
+        if len(self.parts) < sum(table.n_parts for table in self.named.values()):
+            raise InputError(
+                f"launcher: ray: two of the tables {', '.join(self.named)} share a name."
+            )
         self.collections: Any = nn.ModuleDict()  # a collection has one width
         for width in sorted({table.width for table in self.named.values()}):
             configs = [
                 EmbeddingConfig(
                     name=part,
                     embedding_dim=width,
-                    num_embeddings=table.n_rows,
+                    num_embeddings=table.n_held,
                     feature_names=[part],
                 )
                 for part, table in self.parts.items()
@@ -110,22 +120,23 @@ class Lookup(nn.Module):
 
     def forward(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:
         """As `Model.loss`."""
-        self.fetch(users, items)
-        return self.model.loss(users, items, ratings)
+        with self.fetched(users, items):
+            return self.model.loss(users, items, ratings)
 
     def predict(self, users: Tensor, items: Tensor) -> Tensor:
         """As `Model.forward`."""
-        self.fetch(users, items)
-        predicted: Tensor = self.model(users, items)
-        return predicted
+        with self.fetched(users, items):
+            predicted: Tensor = self.model(users, items)
+            return predicted
 
-    def fetch(self, users: Tensor, items: Tensor) -> None:
-        """Let each table have the rows of these users or items, (B,)."""
+    @contextmanager
+    def fetched(self, users: Tensor, items: Tensor) -> Iterator[None]:
+        """In the block, each table has the rows of these users or items, (B,)."""
         asked = {"users": users, "items": items}
         distinct, places = {}, {}
         for of, rows in asked.items():
             distinct[of], places[of] = torch.unique(rows, return_inverse=True)
-        found: dict[str, Any] = {}
+        awaited = []
         for width, collection in self.collections.items():
             asked_of = {p: table.of for p, table in self.parts.items() if str(table.width) == width}
             counts = [len(distinct[of]) for of in asked_of.values()]
@@ -134,12 +145,16 @@ class Lookup(nn.Module):
                 values=torch.cat([distinct[of] for of in asked_of.values()]),
                 lengths=torch.cat([torch.arange(max(counts)) < n for n in counts]).int(),
             )
-            found |= collection(keyed)
+            awaited.append(collection(keyed))
+        found = {part: rows for each in awaited for part, rows in each.items()}
         for table in self.named.values():
             columns = [found[part].values()[:, : table.n_used] for part in table.parts]
             joined = torch.cat(columns, dim=1) if len(columns) > 1 else columns[0]
             table.asked = asked[table.of]
             table.fetched = joined.index_select(0, places[table.of])
+        yield
+        for table in self.named.values():
+            del table.asked, table.fetched
 
     def kernels(self) -> Iterator[tuple[str, SplitTableBatchedEmbeddingBagsCodegen]]:
         """What looks up and updates this worker's rows of a part, once the tables are divided."""
@@ -157,12 +172,18 @@ class Lookup(nn.Module):
             table.asked = items if given[0] is items else users
             table.fetched = torch.zeros(1, table.n_columns)
 
+        was_training = self.model.training
+        self.model.eval()  # which draws nothing, and changes no statistics
         hooks = [table.register_forward_pre_hook(note) for table in self.named.values()]
         with torch.no_grad():
             self.model(users, items)
             self.model.loss(users, items, torch.zeros(1))
         for hook in hooks:
             hook.remove()
+        self.model.train(was_training)
+        for name, table in self.named.items():
+            if not table.of:
+                raise InputError(f"launcher: ray: the model asks {name} for no rows. Remove it.")
 
 
 class ShardedModel:
@@ -244,7 +265,7 @@ def set_optimizer(weight: nn.Module, table: ShardedTable, optimizer: RowwiseAdag
 
 
 def sum_bags(kernel: SplitTableBatchedEmbeddingBagsCodegen, decay: float) -> None:
-    """Let a kernel of one table sum bags of one row each: what it would give, but trained faster.
+    """Let a kernel of one table sum bags of one row each: the same values, and faster updates.
 
     For rows without bags, FBGEMM adds up gradients in hash tables on a CPU, which takes several
     times as long. For bags it knows no weight decay, so `decay` times a row joins its gradient
@@ -259,8 +280,8 @@ def sum_bags(kernel: SplitTableBatchedEmbeddingBagsCodegen, decay: float) -> Non
         if found.requires_grad:
             rows = given["indices"]  # of several workers, so perhaps repeatedly
             _, places, counts = torch.unique(rows, return_inverse=True, return_counts=True)
-            share = decay / counts[places][:, None]
-            found.register_hook(lambda gradient: gradient + share * found.detach())  # type: ignore[no-untyped-call]
+            decayed = found.detach() * (decay / counts[places])[:, None]  # no cycle with `found`
+            found.register_hook(lambda gradient: gradient + decayed)  # type: ignore[no-untyped-call]
 
     kernel.register_forward_pre_hook(one_row_a_bag, with_kwargs=True)
     if decay:
@@ -274,11 +295,12 @@ def fill(weight: Any, table: ShardedTable, seeds: list[int]) -> None:
         shard.tensor.zero_()
         for block in range(first // N_DRAWN, -(-(first + n_rows) // N_DRAWN)):
             start = block * N_DRAWN
-            drawn = torch.empty(min(N_DRAWN, table.n_rows - start), table.n_used)
+            drawn = torch.empty(max(0, min(N_DRAWN, table.n_rows - start)), table.n_used)
             drawn.uniform_(*table.init_range, generator=_generator([*seeds, block]))
             low, high = max(start, first), min(start + len(drawn), first + n_rows)
-            here = shard.tensor[low - first : high - first, : table.n_used]
-            here.copy_(drawn[low - start : high - start])
+            if low < high:
+                here = shard.tensor[low - first : high - first, : table.n_used]
+                here.copy_(drawn[low - start : high - start])
 
 
 def _generator(seeds: list[int]) -> torch.Generator:

@@ -71,7 +71,7 @@ SECTION: dict[str, Any] = {
     "device": "cpu",
     "n_threads": 1,
     "batch_size": 16384,
-    "optimizer": {"name": "rowwise_adagrad", "weight_decay": 0.0},
+    "optimizer": {"name": "rowwise_adagrad", "weight_decay": 0.0002},
     "schedule": {"n_epochs": [1], "learning_rate": 0.1, "anneal": "none"},
 }
 

@@ -1,6 +1,12 @@
 """Tables divided by TorchRec take the steps of cf's own row-wise Adagrad."""
 
+import gc
+import multiprocessing
+import os
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +18,7 @@ import torch.distributed as dist
 from cf.core import config
 from cf.core.errors import InputError
 from cf.core.ratings import Ratings
-from cf.models.base import use_table_factory
+from cf.models.base import embedding, use_table_factory
 from cf.models.dot import Dot
 from cf.training import optim
 from cf.training.checkpoint import ModelSpec
@@ -94,6 +100,75 @@ def test_steps_are_those_of_a_model_in_memory(name: str, tmp_path: Path) -> None
     for key, expected in local.state_dict().items():
         assert torch.allclose(found[key], expected, atol=1e-6), key
         assert torch.equal(found[key], started[key])
+
+
+def train_share(rank: int, n_workers: int, n_items: int, folder: Path) -> None:
+    """Take three steps together with other processes, of batches in which users are of all."""
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+    os.environ |= dict(zip(names, map(str, (rank, rank, n_workers, n_workers)), strict=True))
+    group = f"file://{folder}/group"
+    dist.init_process_group("gloo", init_method=group, rank=rank, world_size=n_workers)
+    train = made_up_ratings()
+    spec = ModelSpec({"name": "dotbias", **MODELS["dotbias"]}, N_USERS, n_items, (0.5, 5.0))
+    with use_table_factory(ShardedTable):
+        sharded = ShardedModel(spec.build(""), OPTIMIZER, 0.05, seed=7)
+    for _ in range(3):
+        sharded.set_learning_rate(0.1)
+        arrays = train.users, train.items % n_items, train.values
+        share = [torch.tensor(each[rank::n_workers]) for each in arrays]
+        loss = sharded.module(*share) * (len(share[0]) * n_workers / N)
+        loss.backward(torch.ones_like(loss))
+        sharded.step_dense()
+    save(sharded.state(), storage_writer=FileSystemWriter(folder / "checkpoint"))
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("n_items", [N_ITEMS, 1])
+def test_workers_that_share_rows_train_as_one_does(n_items: int, tmp_path: Path) -> None:
+    found = []
+    for n_workers in (1, 2):
+        folder = tmp_path / str(n_workers)
+        folder.mkdir()
+        with ProcessPoolExecutor(n_workers, multiprocessing.get_context("spawn")) as pool:
+            given = partial(train_share, n_workers=n_workers, n_items=n_items, folder=folder)
+            list(pool.map(given, range(n_workers), timeout=120))
+        spec = ModelSpec({"name": "dotbias", **MODELS["dotbias"]}, N_USERS, n_items, (0.5, 5.0))
+        model = spec.build("")
+        collect(model, folder / "checkpoint")
+        found.append(model.state_dict())
+    for key, expected in found[0].items():
+        assert torch.allclose(found[1][key], expected, atol=1e-6), key
+
+
+@pytest.mark.usefixtures("_alone")
+def test_a_step_keeps_nothing_of_the_batch() -> None:
+    spec = ModelSpec({"name": "dotbias", **MODELS["dotbias"]}, N_USERS, N_ITEMS, (0.5, 5.0))
+    with use_table_factory(ShardedTable):
+        sharded = ShardedModel(spec.build(""), OPTIMIZER, 0.05, seed=7)
+    rows = []
+    for _, kernel in sharded.lookup.kernels():
+        kernel.register_forward_hook(lambda *given: rows.append(weakref.ref(given[-1])))
+    train = made_up_ratings()
+    batch = [torch.tensor(each) for each in (train.users, train.items, train.values)]
+    loss = sharded.module(*batch)
+    assert len(rows) == 4
+    loss.backward(torch.ones_like(loss))
+    del loss
+    gc.collect()
+    assert all(each() is None for each in rows)
+
+
+def test_a_table_that_is_never_asked_is_refused() -> None:
+    class Idle(Dot):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self.spare = embedding(N_USERS, 3, [-0.1, 0.1])
+
+    with use_table_factory(ShardedTable):
+        model = Idle(Dot.Config(n_factors=8, **START), N_USERS, N_ITEMS, (0.5, 5.0))
+    with pytest.raises(InputError, match="the model asks spare for no rows"):
+        Lookup(model)
+    assert model.training
 
 
 def test_a_table_that_is_asked_for_other_rows_is_refused() -> None:
