@@ -105,8 +105,8 @@ def main() -> None:
     console = Console(width=150)
     console.print(table)
     console.print(
-        f"Measured: {1e6 * known.alone:.2f} µs a rating on a core, and {1e6 * known.exchange:.2f} if its "
-        f"rows are elsewhere; {known.moved:.0f} bytes then; {known.worker / 1e9:.2f} GB a worker."
+        f"Measured: {1e6 * known.alone:.2f} µs a rating on a core, {1e6 * known.exchange:.2f} more "
+        f"and {known.moved:.0f} bytes if its rows are elsewhere; {known.worker / 1e9:.2f} GB a worker."
     )
 
 
