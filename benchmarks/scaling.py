@@ -106,7 +106,8 @@ def main() -> None:
     console.print(table)
     console.print(
         f"Measured: {1e6 * known.alone:.2f} µs a rating on a core, {1e6 * known.exchange:.2f} more "
-        f"and {known.moved:.0f} bytes if its rows are elsewhere; {known.worker / 1e9:.2f} GB a worker."
+        f"and {known.moved:.0f} bytes if its rows are elsewhere; "
+        f"{known.worker / 1e9:.2f} GB a worker."
     )
 
 
