@@ -3,7 +3,6 @@
 A limit of the system on what a worker may allocate enforces it: it refuses what is beyond.
 """
 
-import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -137,6 +136,11 @@ def test_two_workers_train_what_one_has_no_room_for(project: Project) -> None:
 
 
 def test_one_worker_has_no_room_for_the_tables(project: Project) -> None:
+    weights = project.folder / "models/dotbias/weights.safetensors"
+    weights.unlink(missing_ok=True)
     done = train(project, workers=1)
     assert done.returncode == 1
-    assert re.search("can't allocate memory|MemoryError|bad_alloc|malloc", done.stderr)
+    # Of what it cannot allocate, Ray says no more than this where that happens in its own code.
+    assert "Ray's workers failed: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not weights.exists()
