@@ -57,9 +57,7 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
     ranked = io.read_csv(paths.RANKING, needed, TEXT)
     with io.reading(paths.RANKING):
         depths = {name.rpartition("_at_")[2] for name in ranked.columns if "_at_" in name} or {"k"}
-        columns = {f"{metric}_at_{depth}" for depth in depths for metric in AT_K}
-        if missing := columns.difference(ranked.columns):
-            raise ValueError(f"no column {min(missing)}")
+        io.with_columns(ranked, [f"{metric}_at_{depth}" for depth in depths for metric in AT_K])
     return Results(
         provenance=io.read_dataclass(paths.PROVENANCE, Provenance),
         ratings=io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"]),

@@ -156,7 +156,7 @@ def read_parquet(
         # `pd.read_parquet` takes these since pandas 3; LensKit, a peer in benchmarks, needs 2.
         frame: pd.DataFrame = parquet.read_table(path, columns=columns).to_pandas(**in_place)
         pa.default_memory_pool().release_unused()
-        _check_values(_with_columns(frame, needed), needed)
+        _check_values(with_columns(frame, needed), needed)
         if n_rows not in (None, len(frame)):
             raise ValueError(f"expected {n_rows:,} rows, got {len(frame):,}")
         return frame
@@ -170,7 +170,7 @@ def read_row_groups(
         file = parquet.ParquetFile(path)
         columns = list(needed) if only else None
         frame: pd.DataFrame = file.read_row_groups(list(numbers), columns).to_pandas()
-        _check_values(_with_columns(frame, needed), needed)
+        _check_values(with_columns(frame, needed), needed)
         return frame
 
 
@@ -202,7 +202,7 @@ def read_csv(path: Path, needed: Iterable[str] = (), dtype: Any = None) -> pd.Da
             ]
             if texts:
                 raise ValueError(f"column {texts[0]} holds what is no number")
-        return _with_columns(frame, needed)
+        return with_columns(frame, needed)
 
 
 def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
@@ -343,7 +343,8 @@ VALUES: Mapping[str, tuple[str, Check]] = {
 """What columns of the project's own tables have, by name; checked where one is needed."""
 
 
-def _with_columns(frame: pd.DataFrame, needed: Iterable[str]) -> pd.DataFrame:
+def with_columns(frame: pd.DataFrame, needed: Iterable[str]) -> pd.DataFrame:
+    """The frame; raises ValueError if it lacks a column."""
     if missing := set(needed) - set(frame.columns):
         raise ValueError(f"no column {', '.join(sorted(missing))}")
     return frame

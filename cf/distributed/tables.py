@@ -292,15 +292,15 @@ def fill(weight: Any, table: ShardedTable, seeds: list[int]) -> None:
     """Draw this worker's rows: the same, whichever worker has them."""
     for shard in weight.local_shards():
         first, n_rows = shard.metadata.shard_offsets[0], shard.metadata.shard_sizes[0]
+        end = min(first + n_rows, table.n_rows)
         shard.tensor.zero_()
-        for block in range(first // N_DRAWN, -(-(first + n_rows) // N_DRAWN)):
+        for block in range(first // N_DRAWN, -(-end // N_DRAWN) if first < end else 0):
             start = block * N_DRAWN
-            drawn = torch.empty(max(0, min(N_DRAWN, table.n_rows - start)), table.n_used)
+            drawn = torch.empty(min(N_DRAWN, table.n_rows - start), table.n_used)
             drawn.uniform_(*table.init_range, generator=_generator([*seeds, block]))
-            low, high = max(start, first), min(start + len(drawn), first + n_rows)
-            if low < high:
-                here = shard.tensor[low - first : high - first, : table.n_used]
-                here.copy_(drawn[low - start : high - start])
+            low, high = max(start, first), min(start + len(drawn), end)
+            here = shard.tensor[low - first : high - first, : table.n_used]
+            here.copy_(drawn[low - start : high - start])
 
 
 def _generator(seeds: list[int]) -> torch.Generator:
