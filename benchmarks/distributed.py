@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ LOOPBACK = "lo"
 DECAY = 0.0002
 ROWWISE = RowwiseAdagrad(name="rowwise_adagrad", weight_decay=DECAY, eps=1.0)
 Batch = tuple[Tensor, Tensor, Tensor]
-Step = Callable[[Batch], None]
+Step = Callable[[Batch, Batch | None], None]  # a batch, and the one after it
 
 
 def spec(size: tuple[int, int]) -> ModelSpec:
@@ -60,7 +61,8 @@ def torchrec(size: tuple[int, int]) -> Step:
     sharded = ShardedModel(model, ROWWISE, DECAY, seed=1)
     sharded.set_learning_rate(0.1)
 
-    def step(batch: Batch) -> None:
+    def step(batch: Batch, following: Batch | None) -> None:
+        sharded.lookup.next = following[:2] if following else None
         loss = sharded.module(*batch)
         loss.backward(torch.ones_like(loss))
         sharded.step_dense()
@@ -90,7 +92,7 @@ def ddp(size: tuple[int, int], sparse: bool) -> Step:
     kind: Any = torch.optim.SparseAdam if sparse else torch.optim.Adam
     optimizer = kind(list(model.parameters()), lr=0.01)
 
-    def step(batch: Batch) -> None:
+    def step(batch: Batch, _: Batch | None) -> None:
         optimizer.zero_grad()
         module(*batch).backward()
         optimizer.step()
@@ -105,11 +107,17 @@ SYSTEMS: dict[str, Callable[[tuple[int, int]], Step]] = {
 }
 
 
-def batches(size: tuple[int, int], n: int, seed: int) -> Iterator[Batch]:
-    """Made-up ratings on the scale of the model, of users and items that are alike."""
-    draw = np.random.default_rng(seed)
+def batches(size: tuple[int, int], n: int, rank: int, n_workers: int) -> Iterator[Batch]:
+    """Made-up ratings on the scale of the model, of users and items that are alike.
+
+    A worker's ratings are those of its own block of users, as `cf.distributed.grouping` groups
+    them, and of any items.
+    """
+    draw = np.random.default_rng(rank)
+    block = size[0] // n_workers
     while True:
-        users, items = (torch.from_numpy(draw.integers(0, rows, n)) for rows in size)
+        users = torch.from_numpy(draw.integers(rank * block, (rank + 1) * block, n))
+        items = torch.from_numpy(draw.integers(0, size[1], n))
         yield users, items, torch.from_numpy(draw.uniform(-1, 1, n).astype(np.float32))
 
 
@@ -130,7 +138,7 @@ def work(rank: int, n_workers: int, folder: str) -> None:
     for title, size in SIZES.items():
         steps = {name: build(size) for name, build in SYSTEMS.items()}
         for batch_size in BATCHES:
-            given = batches(size, batch_size // n_workers, seed=rank)
+            given = batches(size, batch_size // n_workers, rank, n_workers)
             measured: dict[str, list[tuple[float, float]]] = {name: [] for name in SYSTEMS}
             for name, step in [*steps.items()] * ROUNDS:
                 measured[name].append(measure(step, [next(given) for _ in range(N_WARM + N_STEPS)]))
@@ -156,11 +164,11 @@ def work(rank: int, n_workers: int, folder: str) -> None:
 def measure(step: Step, given: list[Batch]) -> tuple[float, float]:
     """Seconds of a step, and bytes that go over the loopback interface meanwhile."""
     for batch in given[:N_WARM]:
-        step(batch)
+        step(batch, None)
     dist.barrier()
     before, started = psutil.net_io_counters(pernic=True)[LOOPBACK].bytes_sent, time.perf_counter()
-    for batch in given[N_WARM:]:
-        step(batch)
+    for batch, following in pairwise([*given[N_WARM:], None]):
+        step(batch, following)
     dist.barrier()
     after, ended = psutil.net_io_counters(pernic=True)[LOOPBACK].bytes_sent, time.perf_counter()
     return (ended - started) / N_STEPS, (after - before) / N_STEPS

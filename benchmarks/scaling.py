@@ -47,7 +47,7 @@ class Constants(NamedTuple):
 
     Attributes:
         alone: seconds of a rating on a core whose worker has all rows.
-        exchange: seconds more where all rows are another worker's.
+        exchange: seconds more where its item's row is another worker's.
         moved: bytes that such a rating moves.
         worker: bytes of a worker with all imports, and no model.
     """
@@ -59,7 +59,7 @@ class Constants(NamedTuple):
 
 
 def constants() -> Constants:
-    """From benchmarks/distributed.json, where two workers find half of the rows with themselves."""
+    """From benchmarks/distributed.json, where two workers have half of the rows of items each."""
     content = json.loads(FIGURES.read_text())
     wanted = {"tables": TABLES, "batch": BATCH, "system": SYSTEM}
     one, two = (row for row in content["figures"] if wanted.items() <= row.items())
@@ -73,7 +73,7 @@ def constants() -> Constants:
 
 
 def seconds_of_epoch(case: Case, known: Constants) -> tuple[float, float]:
-    """Of computation, and of the network: a rating's rows are with any worker alike."""
+    """Of computation, and of the network: an item's row is with any worker alike."""
     n_workers = case.machines * case.cores
     each = known.alone + known.exchange * (1 - 1 / n_workers)
     computing = case.n_ratings * each / n_workers
@@ -106,7 +106,7 @@ def main() -> None:
     console.print(table)
     console.print(
         f"Measured: {1e6 * known.alone:.2f} µs a rating on a core, {1e6 * known.exchange:.2f} more "
-        f"and {known.moved:.0f} bytes if its rows are elsewhere; "
+        f"and {known.moved:.0f} bytes if its item's row is elsewhere; "
         f"{known.worker / 1e9:.2f} GB a worker."
     )
 

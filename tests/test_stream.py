@@ -1,15 +1,19 @@
 """Ratings are streamed in an order that seed and epoch determine, however many workers read."""
 
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch.distributed as dist
 from pyarrow import parquet
 
+from cf.core import io
 from cf.core.errors import InputError
-from cf.distributed import stream
+from cf.distributed import parts, stream
+from cf.distributed.grouping import group_by_users
 from cf.distributed.stream import N_LANES, RatingStream
 
 N = 5000
@@ -66,6 +70,76 @@ def test_the_order_is_that_of_seed_and_epoch(folder: Path) -> None:
 def test_a_batch_is_drawn_from_all_of_the_data(folder: Path) -> None:
     spread = [np.std(batch) for batch in epoch(folder)]
     assert min(spread) > 0.8 * np.std(np.arange(N))
+
+
+@pytest.fixture(scope="module")
+def shuffled(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same ratings in an order that has nothing to do with users."""
+    path = tmp_path_factory.mktemp("shuffled") / "train.parquet"
+    ratings = pd.read_parquet(folder).sample(frac=1, random_state=0)
+    ratings.to_parquet(path, row_group_size=700)
+    return path
+
+
+@pytest.fixture
+def _alone(tmp_path: Path) -> Iterator[None]:
+    """A process group of this process."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.fixture
+def grouped(_alone: None, shuffled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The shuffled ratings, grouped by users in three files."""
+    monkeypatch.setattr(parts, "PART_ROWS", 2000)
+    monkeypatch.setattr(io, "ROW_GROUP", 50)
+    return group_by_users(shuffled, tmp_path / "grouped", n_users=84)
+
+
+def test_a_group_has_the_users_of_one_block_and_no_rating_is_lost(grouped: Path) -> None:
+    assert [path.name for path in sorted(grouped.iterdir())] == [
+        f"00000{number}.parquet" for number in range(3)
+    ]
+    for group in stream.row_groups(grouped):
+        first, last = group.users
+        assert first * N_LANES // 84 == last * N_LANES // 84
+        assert group.n_rows <= 50
+    assert sorted(chain(*epoch(grouped))) == list(range(N))
+
+
+@pytest.mark.parametrize("n_workers", [2, 4])
+def test_a_worker_reads_the_ratings_of_its_users_if_they_are_grouped(
+    grouped: Path, shuffled: Path, n_workers: int
+) -> None:
+    def share_of_its_own(path: Path) -> float:
+        found = []
+        for worker in range(n_workers):
+            for batch in RatingStream(path, 300, 3, worker, n_workers).batches(1):
+                found += (batch.users * n_workers // 84 == worker).tolist()
+        return float(np.mean(found))
+
+    assert share_of_its_own(grouped) > 0.97
+    assert share_of_its_own(shuffled) == pytest.approx(1 / n_workers, abs=0.05)
+
+
+def test_grouped_ratings_are_shuffled_and_shared_as_others_are(grouped: Path) -> None:
+    alone, shared = epoch(grouped), epoch(grouped, n_workers=3)
+    assert [sorted(batch) for batch in alone] == [sorted(batch) for batch in shared]
+    assert alone != epoch(grouped, number=2)
+    assert min(np.std(batch) for batch in alone) > 0.8 * np.std(np.arange(N))
+
+
+def test_files_that_are_grouped_already_are_kept(
+    grouped: Path, shuffled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, _ = sorted(grouped.iterdir())
+    first.write_bytes(b"kept")
+    expected = second.read_bytes()
+    second.unlink()
+    group_by_users(shuffled, grouped, n_users=84)
+    assert first.read_bytes() == b"kept"
+    assert second.read_bytes() == expected
 
 
 def test_windows_bound_what_is_in_memory_and_lose_nothing(

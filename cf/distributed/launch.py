@@ -131,6 +131,7 @@ def fit_on_ray(
             spec=spec,
             train=paths.TRAIN.resolve(),
             valid=paths.VALID.resolve(),
+            grouped=checkpoints / "ratings",
             batch_size=batch_size,
             progress=progress,
         )

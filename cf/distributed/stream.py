@@ -42,20 +42,27 @@ def concatenate(parts: Sequence[Batch]) -> Batch:
 
 
 class RowGroup(NamedTuple):
-    """A part of a Parquet file that can be read by itself."""
+    """A part of a Parquet file that can be read by itself.
+
+    Attributes:
+        users: the lowest index of a user and the highest; (0, 0) if the file does not say.
+    """
 
     path: Path
     number: int
     n_rows: int
+    users: tuple[int, int]
 
 
 class RatingStream:
     """The ratings of Parquet files, batch after batch, of which this worker has its share.
 
-    Row groups are put in an order drawn from (seed, epoch). That order is cut into `N_LANES` lanes
-    of equal length. The ratings of a lane are shuffled, a window at a time. A batch is the next
-    ratings of each lane; a worker reads lanes side by side. So a batch has the same ratings however
-    many workers there are, and each of them reads its share and the ends of row groups.
+    Row groups are put in the order of `N_LANES` blocks of users, and within a block in one drawn
+    from (seed, epoch). That order is cut into `N_LANES` lanes of equal length. The ratings of a
+    lane are shuffled, a window at a time. A batch is the next ratings of each lane; a worker reads
+    lanes side by side. So a batch has the same ratings however many workers there are, each of them
+    reads its share and the ends of row groups, and, where ratings are grouped by users, has most of
+    its users' rows.
 
     Attributes:
         n_ratings: of all workers.
@@ -80,6 +87,8 @@ class RatingStream:
         if n_workers > N_LANES:
             raise ValueError(f"expected at most {N_LANES} workers, got {n_workers}")
         self.groups = row_groups(path)
+        n_users = 1 + max((group.users[1] for group in self.groups), default=0)
+        self.blocks = np.array([group.users[0] * N_LANES // n_users for group in self.groups])
         self.n_ratings = sum(group.n_rows for group in self.groups)
         self.n_batches = -(-self.n_ratings // batch_size)
         first, end = (N_LANES * each // n_workers for each in (worker, worker + 1))
@@ -144,19 +153,23 @@ class RatingStream:
     def _windows(self, lane: int, epoch: int) -> Iterator[Batch]:
         """A lane's ratings, shuffled within windows."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.groups))
+        order = order[np.argsort(self.blocks[order], kind="stable")]
         low, high = (self.n_ratings * each // N_LANES for each in (lane, lane + 1))
         size = WINDOW // N_LANES
         parts: list[Batch] = []
-        n_windows = before = 0
-        for group in (self.groups[index] for index in order):
+        n_windows = 0
+        ends = np.cumsum([self.groups[index].n_rows for index in order])
+        first, last = np.searchsorted(ends, [low, high - 1], side="right")
+        for at in range(first, last + 1 if low < high else first):
+            group = self.groups[order[at]]
+            before = int(ends[at]) - group.n_rows
             start, end = max(low - before, 0), min(high - before, group.n_rows)
-            before += group.n_rows
-            columns = read(group) if start < end else None
-            while columns and start < end:
+            columns = read(group)
+            while start < end:
                 stop = min(end, start + size - sum(len(part.users) for part in parts))
                 parts.append(columns.take(slice(start, stop)))
                 start = stop
-                is_last = before >= high and start >= end
+                is_last = before + start >= high
                 if is_last or sum(len(part.users) for part in parts) == size:
                     rng = np.random.default_rng([self.seed, epoch, lane, n_windows])
                     shuffled = rng.permutation(sum(len(part.users) for part in parts))
@@ -173,15 +186,26 @@ def row_groups(path: Path) -> list[RowGroup]:
         InputError: there is none, or it cannot be read.
     """
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-    found = []
+    found: list[RowGroup] = []
     if not files:
         raise InputError(f"{path}: no *.parquet in this folder.")
     for file in files:
         with io.reading(file):
             metadata = footer(file)
-            sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-        found += [RowGroup(file, i, size) for i, size in enumerate(sizes)]
+            for number in range(metadata.num_row_groups):
+                n_rows = metadata.row_group(number).num_rows
+                found.append(RowGroup(file, number, n_rows, users_of(metadata, number)))
     return found
+
+
+def users_of(metadata: parquet.FileMetaData, number: int) -> tuple[int, int]:
+    """As `RowGroup.users`."""
+    if "user" in metadata.schema.names:
+        column = metadata.row_group(number).column(metadata.schema.names.index("user"))
+        found = column.statistics
+        if found and found.has_min_max and isinstance(found.min, int) and found.min >= 0:
+            return found.min, found.max
+    return 0, 0
 
 
 def footer(path: Path) -> parquet.FileMetaData:

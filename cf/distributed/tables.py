@@ -1,19 +1,22 @@
 """Tables whose rows are divided among the workers, with row-wise Adagrad, by TorchRec."""
 
 import math
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from fbgemm_gpu.split_table_batched_embeddings_ops_common import PoolingMode
 from fbgemm_gpu.split_table_batched_embeddings_ops_training import (
     SplitTableBatchedEmbeddingBagsCodegen,
 )
 from torch import Tensor, nn
 from torch.distributed.optim.apply_optimizer_in_backward import _apply_optimizer_in_backward
-from torchrec import EmbeddingCollection, EmbeddingConfig, KeyedJaggedTensor
+from torchrec import EmbeddingCollection, EmbeddingConfig
 from torchrec.distributed import DistributedModelParallel
 from torchrec.distributed.embedding import EmbeddingCollectionSharder
 from torchrec.distributed.embedding_sharding import USE_ONE_TBE_PER_TABLE
@@ -24,6 +27,7 @@ from torchrec.optim import RowWiseAdagrad
 from cf.core.config import Range, RowwiseAdagrad
 from cf.core.errors import InputError
 from cf.distributed.collect import part_name, part_of
+from cf.distributed.exchange import Request
 from cf.distributed.stream import N_LANES
 from cf.models.base import Model
 from cf.training import optim
@@ -41,18 +45,18 @@ class ShardedTable(nn.Module):
     Attributes:
         n_held: rows of TorchRec's tables, so many that each worker has some.
         name: the module's, in the model.
-        of: "users" or "items", whose rows these are.
+        side: "users" or "items", whose rows these are.
         parts: their names.
         decay_scale: what the optimizer's weight decay is multiplied with.
-        asked: (B,) the batch's users or items.
+        wanted: (B,) the batch's users or items.
         fetched: (B, n_columns) their rows.
     """
 
     name: str
-    of: str = ""
+    side: str = ""
     parts: list[str]
     decay_scale: float
-    asked: Tensor
+    wanted: Tensor
     fetched: Tensor
 
     def __init__(self, n_rows: int, n_columns: int, init_range: Range, n_parts: int = 1) -> None:
@@ -64,12 +68,17 @@ class ShardedTable(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """The rows with these numbers, (B, n_columns), which are a batch's users or items."""
-        if rows is not self.asked:
+        if rows is not self.wanted:
             raise InputError(
                 f"launcher: ray: expected the model to ask {self.name} for the rows of `users` or "
                 "`items` as they are, got others. Set launcher to local."
             )
         return self.fetched
+
+    @property
+    def columns(self) -> list[int]:
+        """Of each part: columns that are used, and columns of zeros."""
+        return [self.n_used, self.width - self.n_used] * self.n_parts
 
     @property
     def scale(self) -> float:
@@ -80,8 +89,14 @@ class ShardedTable(nn.Module):
 class Lookup(nn.Module):
     """A model, and the lookup of all rows that a batch needs from its tables.
 
-    Tables of one width are looked up together, for few messages, and a row that a worker needs is
-    sent once. The loss is the result of `forward`, since modules that average gradients hook that.
+    The loss is the result of `forward`, since modules that average gradients hook that.
+
+    Attributes:
+        named: the tables, by name.
+        sides: those that are asked for users, and those that are asked for items.
+        parts: the table that each part is of.
+        next: users and items of the batch after this one, (B,) each, if they are known: their rows
+            are asked for while those of this one are on their way.
     """
 
     def __init__(self, model: Model) -> None:
@@ -96,7 +111,15 @@ class Lookup(nn.Module):
             table.name = name
             table.parts = [part_name(name, number) for number in range(table.n_parts)]
             table.decay_scale = model.decay_scales.get(f"{name}.weight", 1.0)
-        self._see_what_is_asked()
+        self._see_what_is_wanted()
+        self.sides = {
+            side: [table for table in self.named.values() if table.side == side]
+            for side in sorted({table.side for table in self.named.values()})
+        }
+        for tables in self.sides.values():  # divided at the same rows
+            n_held = max(table.n_held for table in tables)
+            for table in tables:
+                table.n_held = n_held
         self.parts = {part: table for table in self.named.values() for part in table.parts}
         if len(self.parts) < sum(table.n_parts for table in self.named.values()):
             raise InputError(
@@ -117,6 +140,10 @@ class Lookup(nn.Module):
             self.collections[str(width)] = EmbeddingCollection(
                 tables=configs, device=torch.device("meta")
             )
+        n_workers = dist.get_world_size()
+        self._blocks = [-(-each[0].n_held // n_workers) for each in self.sides.values()]
+        self._ahead: Request | None = None
+        self.next: Sequence[Tensor] | None = None
 
     def forward(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:
         """As `Model.loss`."""
@@ -132,29 +159,42 @@ class Lookup(nn.Module):
     @contextmanager
     def fetched(self, users: Tensor, items: Tensor) -> Iterator[None]:
         """In the block, each table has the rows of these users or items, (B,)."""
-        asked = {"users": users, "items": items}
-        distinct, places = {}, {}
-        for of, rows in asked.items():
-            distinct[of], places[of] = torch.unique(rows, return_inverse=True)
-        awaited = []
-        for width, collection in self.collections.items():
-            asked_of = {p: table.of for p, table in self.parts.items() if str(table.width) == width}
-            counts = [len(distinct[of]) for of in asked_of.values()]
-            keyed = KeyedJaggedTensor(
-                keys=list(asked_of),
-                values=torch.cat([distinct[of] for of in asked_of.values()]),
-                lengths=torch.cat([torch.arange(max(counts)) < n for n in counts]).int(),
-            )
-            awaited.append(collection(keyed))
-        found = {part: rows for each in awaited for part, rows in each.items()}
-        for table in self.named.values():
-            columns = [found[part].values()[:, : table.n_used] for part in table.parts]
-            joined = torch.cat(columns, dim=1) if len(columns) > 1 else columns[0]
-            table.asked = asked[table.of]
-            table.fetched = joined.index_select(0, places[table.of])
+        wanted = self._wanted(users, items)
+        request = self._ahead
+        if request is None or not all(map(operator.is_, request.wanted, wanted)):
+            request = Request(wanted, self._blocks)
+            request.send()
+        self._ahead = None
+        look_ups = [partial(self._look_up, tables) for tables in self.sides.values()]
+        fetched = request.fetch(look_ups, meanwhile=self._ask_ahead)
+        if self._ahead:
+            self._ahead.send()
+        for tables, numbers, rows in zip(self.sides.values(), wanted, fetched, strict=True):
+            sizes = [n for table in tables for n in table.columns]
+            columns = iter(torch.split(rows, sizes, dim=1))
+            for table in tables:
+                used = [next(columns) for _ in table.columns][::2]
+                table.wanted = numbers
+                table.fetched = torch.cat(used, dim=1) if len(used) > 1 else used[0]
         yield
         for table in self.named.values():
-            del table.asked, table.fetched
+            del table.wanted, table.fetched
+
+    def _wanted(self, users: Tensor, items: Tensor) -> list[Tensor]:
+        given = {"users": users, "items": items}
+        return [given[side] for side in self.sides]
+
+    def _ask_ahead(self) -> None:
+        if self.next:
+            self._ahead = Request(self._wanted(*self.next), self._blocks)
+            self.next = None
+
+    def _look_up(self, tables: list[ShardedTable], rows: Tensor) -> Tensor:
+        """The columns of these tables, with those of zeros, of rows that this worker has."""
+        kernels, offsets = dict(self.kernels()), torch.arange(len(rows) + 1)
+        parts = [part for table in tables for part in table.parts]
+        found = [kernels[part](indices=rows, offsets=offsets) for part in parts]  # bags of one row
+        return torch.cat(found, dim=1)
 
     def kernels(self) -> Iterator[tuple[str, SplitTableBatchedEmbeddingBagsCodegen]]:
         """What looks up and updates this worker's rows of a part, once the tables are divided."""
@@ -163,13 +203,13 @@ class Lookup(nn.Module):
             (part,) = kernel._config.embedding_tables
             yield part.name, kernel.emb_module
 
-    def _see_what_is_asked(self) -> None:
+    def _see_what_is_wanted(self) -> None:
         """Find out which tables the model asks for rows of users, and which of items."""
         users, items = torch.zeros(2, 1, dtype=torch.int64)
 
         def note(table: ShardedTable, given: tuple[Tensor]) -> None:
-            table.of = "items" if given[0] is items else "users"
-            table.asked = items if given[0] is items else users
+            table.side = "items" if given[0] is items else "users"
+            table.wanted = items if given[0] is items else users
             table.fetched = torch.zeros(1, table.n_columns)
 
         was_training = self.model.training
@@ -182,7 +222,7 @@ class Lookup(nn.Module):
             hook.remove()
         self.model.train(was_training)
         for name, table in self.named.items():
-            if not table.of:
+            if not table.side:
                 raise InputError(f"launcher: ray: the model asks {name} for no rows. Remove it.")
 
 
@@ -273,9 +313,6 @@ def sum_bags(kernel: SplitTableBatchedEmbeddingBagsCodegen, decay: float) -> Non
     """
     kernel.pooling_mode = PoolingMode.SUM
 
-    def one_row_a_bag(_: nn.Module, args: tuple[()], given: dict[str, Any]) -> Any:
-        return args, given | {"offsets": torch.arange(len(given["indices"]) + 1)}
-
     def add_decay(_: nn.Module, args: tuple[()], given: dict[str, Any], found: Tensor) -> None:
         if found.requires_grad:
             rows = given["indices"]  # of several workers, so perhaps repeatedly
@@ -283,7 +320,6 @@ def sum_bags(kernel: SplitTableBatchedEmbeddingBagsCodegen, decay: float) -> Non
             decayed = found.detach() * (decay / counts[places])[:, None]  # no cycle with `found`
             found.register_hook(lambda gradient: gradient + decayed)  # type: ignore[no-untyped-call]
 
-    kernel.register_forward_pre_hook(one_row_a_bag, with_kwargs=True)
     if decay:
         kernel.register_forward_hook(add_decay, with_kwargs=True)
 

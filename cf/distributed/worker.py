@@ -5,6 +5,7 @@ import tempfile
 import time
 from dataclasses import astuple, dataclass
 from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_checkpoin
 
 from cf.core.config import RowwiseAdagrad, Training
 from cf.core.errors import InputError
+from cf.distributed.grouping import group_by_users
 from cf.distributed.stream import Batch, RatingStream
 from cf.distributed.tables import ShardedModel, ShardedTable
 from cf.models.base import Model, on_model_scale, use_table_factory
@@ -38,6 +40,7 @@ class Task:
     Attributes:
         context: begins error messages.
         train: a Parquet file or a folder of them; valid alike.
+        grouped: a folder that all workers share, for the ratings in `train` grouped by users.
         batch_size: of all workers together.
         progress: the `ProgressActor`.
     """
@@ -47,6 +50,7 @@ class Task:
     spec: ModelSpec
     train: Path
     valid: Path
+    grouped: Path
     batch_size: int
     progress: Any
 
@@ -69,7 +73,8 @@ def train_share(task: Task, rank: int, n_workers: int) -> None:
     assert isinstance(section.optimizer, RowwiseAdagrad)
     device.prepare(torch.device("cpu"), section.n_threads, section.seed)
     share = {"seed": section.seed, "worker": rank, "n_workers": n_workers}
-    train = RatingStream(task.train, task.batch_size, **share)
+    grouped = group_by_users(task.train, task.grouped, task.spec.n_users)
+    train = RatingStream(grouped, task.batch_size, **share)
     valid = RatingStream(task.valid, task.batch_size, **share)
     with use_table_factory(ShardedTable):
         model = task.spec.build(task.context)
@@ -111,11 +116,15 @@ def run_epoch(
     n_workers, n_done = dist.get_world_size(), (epoch - 1) * train.n_ratings
     total = torch.zeros((), dtype=torch.float64)
     sharded.model.train()
-    for batch, rate, size in zip(train.batches(epoch), rates, train.sizes(), strict=True):
+    shares = (on_scale(sharded.model, batch) for batch in train.batches(epoch))
+    with_next = pairwise(chain(shares, [None]))
+    for (share, following), rate, size in zip(with_next, rates, train.sizes(), strict=True):
+        assert share
         sharded.set_learning_rate(float(rate))
+        sharded.lookup.next = following[:2] if following else None
         # Gradients are averaged over workers, whose shares may differ by a few ratings.
-        weight = len(batch.users) * n_workers / size
-        loss = sharded.module(*on_scale(sharded.model, batch)) * weight
+        weight = len(share[0]) * n_workers / size
+        loss = sharded.module(*share) * weight
         loss.backward(torch.ones_like(loss))
         sharded.step_dense()
         total += loss.detach().double().mean() * size / n_workers
@@ -142,9 +151,7 @@ def mean_squared_error(sharded: ShardedModel, valid: RatingStream) -> float | No
     total = torch.zeros((), dtype=torch.float64)
     for batch in valid.batches(epoch=0):
         users, items, _ = on_scale(model, batch)
-        if not len(users):  # an empty share: TorchRec needs a row to look up
-            users = items = torch.zeros(1, dtype=torch.int64)
-        predicted = sharded.lookup.predict(users, items)[: len(batch.users)].numpy()
+        predicted = sharded.lookup.predict(users, items).numpy()
         predicted = predicted * np.float32(model.factor) + np.float32(model.offset)
         total += np.square(predicted.astype(np.float64) - batch.values).sum()
     dist.all_reduce(total)
