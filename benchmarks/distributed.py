@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +166,8 @@ def measure(step: Step, given: list[Batch]) -> tuple[float, float]:
         step(batch, None)
     dist.barrier()
     before, started = psutil.net_io_counters(pernic=True)[LOOPBACK].bytes_sent, time.perf_counter()
-    for batch, following in pairwise([*given[N_WARM:], None]):
+    timed = given[N_WARM:]
+    for batch, following in zip(timed, [*timed[1:], None], strict=True):
         step(batch, following)
     dist.barrier()
     after, ended = psutil.net_io_counters(pernic=True)[LOOPBACK].bytes_sent, time.perf_counter()
