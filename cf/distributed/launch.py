@@ -21,6 +21,7 @@ from cf.core.errors import InputError
 from cf.distributed.cluster import cluster
 from cf.distributed.collect import collect
 from cf.distributed.stream import N_LANES, RatingStream
+from cf.distributed.task import Task
 from cf.models.base import Model, use_table_factory
 from cf.training.checkpoint import ModelSpec
 from cf.training.fit import EpochResult, check_forward
@@ -116,7 +117,11 @@ def fit_on_ray(
         InputError: no cluster, workers that failed more often than `settings.max_failures`, or a
             loss that is no longer finite.
     """
-    from cf.distributed.worker import Task, work
+
+    def work(given: dict[str, Task]) -> None:
+        from cf.distributed.worker import work  # here, so that Ray's controller imports none of it
+
+        work(given["task"])
 
     check_forward(model, *torch.zeros(2, 2, dtype=torch.int64))
     train = RatingStream(paths.TRAIN)

@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
@@ -19,45 +19,22 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystem
 from torch.distributed.checkpoint.state_dict_loader import load as load_checkpoint
 from torch.distributed.checkpoint.state_dict_saver import save as save_checkpoint
 
-from cf.core.config import RowwiseAdagrad, Training
+from cf.core.config import RowwiseAdagrad
 from cf.core.errors import InputError
 from cf.distributed.grouping import group_by_users
 from cf.distributed.stream import Batch, RatingStream
 from cf.distributed.tables import ShardedModel, ShardedTable
+from cf.distributed.task import Task
 from cf.models.base import Model, on_model_scale, use_table_factory
 from cf.training import device
-from cf.training.checkpoint import ModelSpec
 from cf.training.fit import DivergedError, EpochResult, epochs
 
 DONE = "epochs.json"  # in a checkpoint
 PROGRESS_S = 0.5  # between two reports of progress
 
 
-@dataclass(frozen=True)
-class Task:
-    """What all workers are told.
-
-    Attributes:
-        context: begins error messages.
-        train: a Parquet file or a folder of them; valid alike.
-        grouped: a folder that all workers share, for the ratings in `train` grouped by users.
-        batch_size: of all workers together.
-        progress: the `ProgressActor`.
-    """
-
-    context: str
-    section: Training
-    spec: ModelSpec
-    train: Path
-    valid: Path
-    grouped: Path
-    batch_size: int
-    progress: Any
-
-
-def work(config: dict[str, Task]) -> None:
+def work(task: Task) -> None:
     """Train the model together with the other workers, from the last checkpoint if there is one."""
-    task = config["task"]
     try:
         train_share(task, dist.get_rank(), dist.get_world_size())
     except DivergedError as error:  # on all workers, and would again
