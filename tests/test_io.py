@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from safetensors import SafetensorError
 
@@ -247,6 +248,13 @@ def test_a_table_of_ratings_that_is_damaged_is_named(tmp_path, name, damage):
     damaged[damage].to_parquet(path)
     with pytest.raises(InputError, match=r"train\.parquet: cannot be read"):
         Ratings.read(path)
+
+
+def test_memory_that_runs_out_is_no_damage(tmp_path):
+    path = tmp_path / "ratings.parquet"
+    memory = "cannot be read, as this process gets no more memory"
+    with pytest.raises(InputError, match=rf"ratings\.parquet: {memory}"), io.reading(path):
+        pa.allocate_buffer(2**62)
 
 
 @pytest.mark.parametrize("size", [0, 3, 100])

@@ -298,6 +298,12 @@ def reading(path: Path) -> Iterator[None]:
         if isinstance(error, ValidationError):
             first = error.errors()[0]
             reason = ": ".join([".".join(map(str, first["loc"])), first["msg"]]).lstrip(": ")
+        if isinstance(error, MemoryError):  # which a file may also cause that claims to be large
+            raise InputError(
+                f"{path}: cannot be read, as this process gets no more memory ({reason}). Free "
+                "memory, or use a larger machine. If the file is damaged, delete it, and `dvc "
+                "repro` makes it anew."
+            ) from None
         raise InputError(
             f"{path}: cannot be read ({reason}). `dvc repro` makes it; where your team has a "
             "remote of DVC, `dvc pull` fetches it. If it is damaged, delete it first."
