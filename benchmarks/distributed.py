@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cf.core.config import RowwiseAdagrad
+from cf.distributed.blocks import n_rows_held, n_rows_of_worker, rows_of
 from cf.distributed.tables import ShardedModel, ShardedTable
 from cf.models.base import Model, use_table_factory
 from cf.training.checkpoint import ModelSpec
@@ -109,15 +110,17 @@ SYSTEMS: dict[str, Callable[[tuple[int, int]], Step]] = {
 def batches(size: tuple[int, int], n: int, rank: int, n_workers: int) -> Iterator[Batch]:
     """Made-up ratings on the scale of the model, of users and items that are alike.
 
-    A worker's ratings are those of its own block of users, as `cf.distributed.grouping` groups
+    A worker's ratings are of users in its own block of rows, as `cf.distributed.grouping` groups
     them, and of any items.
     """
     draw = np.random.default_rng(rank)
-    block = size[0] // n_workers
+    n_rows = n_rows_held(size[0])
+    block_size = n_rows_of_worker(n_rows, n_workers)
+    own = np.flatnonzero(rows_of(np.arange(size[0]), n_rows) // block_size == rank)
     while True:
-        users = torch.from_numpy(draw.integers(rank * block, (rank + 1) * block, n))
-        items = torch.from_numpy(draw.integers(0, size[1], n))
-        yield users, items, torch.from_numpy(draw.uniform(-1, 1, n).astype(np.float32))
+        users, items = draw.choice(own, n), draw.integers(0, size[1], n)
+        ratings = draw.uniform(-1, 1, n).astype(np.float32)
+        yield torch.from_numpy(users), torch.from_numpy(items), torch.from_numpy(ratings)
 
 
 def work(rank: int, n_workers: int, folder: str) -> None:

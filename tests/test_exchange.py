@@ -23,63 +23,71 @@ def table(side: int) -> Tensor:
     return torch.arange(N_ROWS[side] * WIDTHS[side]).view(N_ROWS[side], WIDTHS[side]).float()
 
 
-def ask(rank: int, wanted: Wanted, sides: list[int], folder: Path) -> list[Any]:
-    """The rows that a worker gets, and the gradients of its block, of two batches."""
-    n_workers = len(wanted)
+def ask(rank: int, batches: list[Wanted], sides: list[int], folder: Path) -> list[Any]:
+    """The rows that a worker gets for each batch, and the sum of its block's gradients."""
+    n_workers = len(batches[0])
     group = f"file://{folder}/group"
     dist.init_process_group("gloo", init_method=group, rank=rank, world_size=n_workers)
-    blocks = [-(-N_ROWS[side] // n_workers) for side in sides]
+    block_sizes = [-(-N_ROWS[side] // n_workers) for side in sides]
     here = [
-        table(side)[rank * block : (rank + 1) * block].requires_grad_()
-        for side, block in zip(sides, blocks, strict=True)
+        table(side)[rank * size : (rank + 1) * size].requires_grad_()
+        for side, size in zip(sides, block_sizes, strict=True)
     ]
-    share = [torch.tensor(wanted[rank][side], dtype=torch.int64) for side in sides]
-    request = Request(share, blocks)
-    request.send()
-    ahead: list[Request] = []
-    look_ups = [lambda rows, each=each: each[rows] for each in here]
+    look_ups = [lambda rows, block=block: block[rows] for block in here]
+
+    def request(wanted: Wanted) -> Request:
+        shares = [torch.tensor(wanted[rank][side], dtype=torch.int64) for side in sides]
+        return Request(shares, block_sizes)
+
+    ahead = [request(batches[0])]
     found = []
-    for _ in range(2):
-        meanwhile = partial(lambda: ahead.append(Request(share, blocks)))
-        rows = request.fetch(look_ups, meanwhile)
+    for _, following in zip_longest(batches, batches[1:]):
+        ahead[0].send()
+        ask_ahead = partial(
+            lambda batch: ahead.extend([request(batch)] if batch else []), following
+        )
+        rows = ahead.pop(0).fetch(look_ups, ask_ahead)
         sum((each * (1 + torch.arange(len(each)))[:, None]).sum() for each in rows).backward()
-        request = ahead.pop()
-        request.send()
         found.append([each.tolist() for each in rows])
-    gradients = [each.grad.tolist() for each in here if each.grad is not None]
-    request.fetch(look_ups, lambda: None)
     dist.destroy_process_group()
-    return [found, gradients]
+    return [found, [block.grad.tolist() for block in here if block.grad is not None]]
 
 
-WANTED: dict[str, Wanted] = {
-    "one worker": [[[3, 3, 9, 0], [2, 0, 2, 1]]],
-    "two workers, one with an empty share": [[[3, 3, 9, 0], [3, 0, 3, 1]], [[], []]],
-    "three, one without items": [[[3, 3, 9], [3, 0, 3]], [[9, 8], [1, 2]], [[0, 4], [0, 3]]],
+BATCHES: dict[str, list[Wanted]] = {
+    "one worker": [[[[3, 3, 9, 0], [2, 0, 2, 1]]], [[[1], [3]]]],
+    "two workers, one with an empty share": [
+        [[[3, 3, 9, 0], [3, 0, 3, 1]], [[], []]],
+        [[[9, 1], [1, 2]], [[7, 1], [0, 0]]],
+    ],
+    "three, one without items": [
+        [[[3, 3, 9], [3, 0, 3]], [[9, 8], [1, 2]], [[0, 4], [0, 3]]],
+        [[[5], [2]], [[5], [2]], [[1, 0, 9], [2, 1, 1]]],
+    ],
 }
 
 
-@pytest.mark.parametrize("name", WANTED)
+@pytest.mark.parametrize("name", BATCHES)
 def test_rows_and_gradients_are_those_of_whole_tables(name: str, tmp_path: Path) -> None:
-    wanted = WANTED[name]
-    n_workers = len(wanted)
+    batches = BATCHES[name]
+    n_workers = len(batches[0])
     with ProcessPoolExecutor(n_workers, multiprocessing.get_context("spawn")) as pool:
         for sides in ([0, 1], [1]):
             folder = tmp_path / f"{len(sides)}"
             folder.mkdir()
-            given = partial(ask, wanted=wanted, sides=sides, folder=folder)
+            given = partial(ask, batches=batches, sides=sides, folder=folder)
             answers = list(pool.map(given, range(n_workers), timeout=120))
             for at, side in enumerate(sides):
-                check(side, [share[side] for share in wanted], at, answers)
+                check(side, batches, at, answers)
 
 
-def check(side: int, shares: list[list[int]], at: int, answers: list[Any]) -> None:
+def check(side: int, batches: list[Wanted], at: int, answers: list[Any]) -> None:
     """Whether all workers got the rows of a side, and the blocks their gradients, averaged."""
     whole = table(side).requires_grad_()
-    for share, (found, _) in zip(shares, answers, strict=True):
-        rows = whole[torch.tensor(share, dtype=torch.int64)]
-        assert found[0][at] == found[1][at] == rows.tolist()
-        weights = (1 + torch.arange(len(rows)))[:, None]
-        (2 * rows * weights / len(shares)).sum().backward()
+    for number, batch in enumerate(batches):
+        for shares, (found, _) in zip(batch, answers, strict=True):
+            rows = whole[torch.tensor(shares[side], dtype=torch.int64)]
+            assert found[number][at] == rows.tolist()
+            weights = (1 + torch.arange(len(rows)))[:, None]
+            (rows * weights / len(batch)).sum().backward()
     blocks = [row for _, gradients in answers for row in gradients[at]]
     assert torch.allclose(torch.tensor(blocks), whole.grad)

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import torch.distributed as dist
 from pyarrow import parquet
 
 from cf.core import io
 from cf.core.errors import InputError
-from cf.distributed import parts, stream
+from cf.distributed import grouping, parts, stream
+from cf.distributed.blocks import n_rows_held, n_rows_of_worker, rows_of
 from cf.distributed.grouping import group_by_users
 from cf.distributed.stream import N_LANES, RatingStream
 
@@ -72,15 +74,6 @@ def test_a_batch_is_drawn_from_all_of_the_data(folder: Path) -> None:
     assert min(spread) > 0.8 * np.std(np.arange(N))
 
 
-@pytest.fixture(scope="module")
-def shuffled(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same ratings in an order that has nothing to do with users."""
-    path = tmp_path_factory.mktemp("shuffled") / "train.parquet"
-    ratings = pd.read_parquet(folder).sample(frac=1, random_state=0)
-    ratings.to_parquet(path, row_group_size=700)
-    return path
-
-
 @pytest.fixture
 def _alone(tmp_path: Path) -> Iterator[None]:
     """A process group of this process."""
@@ -90,56 +83,77 @@ def _alone(tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def grouped(_alone: None, shuffled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The shuffled ratings, grouped by users in three files."""
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a few row groups each, which are short."""
     monkeypatch.setattr(parts, "PART_ROWS", 2000)
+    monkeypatch.setattr(grouping, "PART_ROWS", 700)
     monkeypatch.setattr(io, "ROW_GROUP", 50)
-    return group_by_users(shuffled, tmp_path / "grouped", n_users=84)
 
 
-def test_a_group_has_the_users_of_one_block_and_no_rating_is_lost(grouped: Path) -> None:
-    assert [path.name for path in sorted(grouped.iterdir())] == [
-        f"00000{number}.parquet" for number in range(3)
-    ]
-    for group in stream.row_groups(grouped):
-        first, last = group.users
-        assert first * N_LANES // 84 == last * N_LANES // 84
-        assert group.n_rows <= 50
-    assert sorted(chain(*epoch(grouped))) == list(range(N))
-
-
-@pytest.mark.parametrize("n_workers", [2, 4])
-def test_a_worker_reads_the_ratings_of_its_users_if_they_are_grouped(
-    grouped: Path, shuffled: Path, n_workers: int
+@pytest.mark.usefixtures("_alone", "small_parts")
+def test_ratings_are_grouped_into_row_groups_of_one_block_of_users(
+    folder: Path, tmp_path: Path
 ) -> None:
+    grouped = group_by_users(folder, tmp_path / "grouped", n_users=84)
+    files = sorted(path.name for path in grouped.iterdir())
+    assert files == ["000000.parquet", "000001.parquet", "000002.parquet"]
+    n_rows = n_rows_held(84)
+    for group in stream.row_groups(grouped):
+        rows = rows_of(stream.read(group).users.astype(np.int64), n_rows)
+        assert set(rows * N_LANES // n_rows) == {group.block}
+        assert group.n_rows <= 50
+    alone, shared = epoch(grouped), epoch(grouped, n_workers=3)
+    assert sorted(chain(*alone)) == list(range(N))
+    assert [sorted(batch) for batch in alone] == [sorted(batch) for batch in shared]
+    lanes = epoch(grouped, n_workers=N_LANES)[0], epoch(grouped, 2, n_workers=N_LANES)[0]
+    assert lanes[0] != lanes[1]
+
+
+@pytest.mark.usefixtures("_alone", "small_parts")
+@pytest.mark.parametrize("n_workers", [2, 5])
+def test_a_worker_has_most_users_that_it_reads_even_if_the_first_are_the_most_active(
+    tmp_path: Path, n_workers: int
+) -> None:
+    n_users = 5000
+    draw = np.random.default_rng(0)
+    users = (n_users * draw.random(20_000) ** 3).astype(np.int64)
+    ratings = pd.DataFrame({"user": users, "item": 0 * users, "rating": np.float32(users % 5)})
+    ratings.to_parquet(tmp_path / "train.parquet", row_group_size=1000)
+    block_size = n_rows_of_worker(n_rows_held(n_users), n_workers)
+
     def share_of_its_own(path: Path) -> float:
         found = []
         for worker in range(n_workers):
             for batch in RatingStream(path, 300, 3, worker, n_workers).batches(1):
-                found += (batch.users * n_workers // 84 == worker).tolist()
+                rows = rows_of(batch.users.astype(np.int64), n_rows_held(n_users))
+                found += (rows // block_size == worker).tolist()
         return float(np.mean(found))
 
-    assert share_of_its_own(grouped) > 0.97
-    assert share_of_its_own(shuffled) == pytest.approx(1 / n_workers, abs=0.05)
+    grouped = group_by_users(tmp_path / "train.parquet", tmp_path / "grouped", n_users)
+    assert share_of_its_own(tmp_path / "train.parquet") == pytest.approx(1 / n_workers, abs=0.05)
+    assert share_of_its_own(grouped) > 0.8  # the first user has 6% of the ratings
 
 
-def test_grouped_ratings_are_shuffled_and_shared_as_others_are(grouped: Path) -> None:
-    alone, shared = epoch(grouped), epoch(grouped, n_workers=3)
-    assert [sorted(batch) for batch in alone] == [sorted(batch) for batch in shared]
-    assert alone != epoch(grouped, number=2)
-    assert min(np.std(batch) for batch in alone) > 0.8 * np.std(np.arange(N))
+@pytest.mark.parametrize("n_rows", [N_LANES**2, N_LANES**2 + 1, 6_040, 2**31 - 1])
+def test_each_user_has_a_row_of_its_own(n_rows: int) -> None:
+    indices = np.arange(min(n_rows, 100_000))
+    rows = rows_of(indices, n_rows)
+    assert len(set(rows.tolist())) == len(indices)
+    assert 0 <= rows.min() <= rows.max() < n_rows
+    assert rows_of(torch.from_numpy(indices), n_rows).tolist() == rows.tolist()
 
 
-def test_files_that_are_grouped_already_are_kept(
-    grouped: Path, shuffled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second, _ = sorted(grouped.iterdir())
-    first.write_bytes(b"kept")
-    expected = second.read_bytes()
-    second.unlink()
-    group_by_users(shuffled, grouped, n_users=84)
-    assert first.read_bytes() == b"kept"
+@pytest.mark.usefixtures("_alone", "small_parts")
+def test_grouped_files_are_kept_if_they_are_whole(folder: Path, tmp_path: Path) -> None:
+    grouped = group_by_users(folder, tmp_path / "grouped", n_users=84)
+    first, second, third = sorted(grouped.iterdir())
+    kept, expected = first.stat().st_mtime_ns, second.read_bytes()
+    second.write_bytes(expected[:-9])
+    third.unlink()
+    group_by_users(folder, grouped, n_users=84)
+    assert first.stat().st_mtime_ns == kept
     assert second.read_bytes() == expected
+    assert third.is_file()
 
 
 def test_windows_bound_what_is_in_memory_and_lose_nothing(

@@ -11,7 +11,10 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load as load_checkpoint
 
+from cf.distributed.blocks import rows_of
 from cf.models.base import Model
+
+N_COPIED = 2**20  # rows at a time
 
 
 def part_name(table: str, number: int) -> str:
@@ -47,4 +50,8 @@ def collect(model: Model, folder: Path) -> None:
                 continue
             parts = tensor.unflatten(1, (n_parts, -1))
             for number in range(n_parts):
-                parts[:, number] = read(keys[part(number)])[: len(parts), : parts.shape[2]]
+                found = read(keys[part(number)])
+                for start in range(0, len(parts), N_COPIED):
+                    indices = torch.arange(start, min(start + N_COPIED, len(parts)))
+                    rows = rows_of(indices, len(found))
+                    parts[indices, number] = found[rows, : parts.shape[2]]

@@ -118,12 +118,13 @@ def fit_on_ray(
             loss that is no longer finite.
     """
 
-    def work(given: dict[str, Task]) -> None:
+    def run_worker(given: dict[str, Task]) -> None:
         from cf.distributed.worker import work  # here, so that Ray's controller imports none of it
 
         work(given["task"])
 
     check_forward(model, *torch.zeros(2, 2, dtype=torch.int64))
+    grouped = checkpoints / "ratings"
     train = RatingStream(paths.TRAIN)
     model.before_training(train)
     with cluster(settings):
@@ -136,13 +137,13 @@ def fit_on_ray(
             spec=spec,
             train=paths.TRAIN.resolve(),
             valid=paths.VALID.resolve(),
-            grouped=checkpoints / "ratings",
+            grouped=grouped,
             batch_size=batch_size,
             progress=progress,
         )
         workers = settings.workers
         trainer = TorchTrainer(
-            work,
+            run_worker,
             train_loop_config={"task": task},
             torch_config=TorchConfig(backend="gloo"),
             scaling_config=ray.train.ScalingConfig(
@@ -182,6 +183,7 @@ def fit_on_ray(
                 break
             thread.join(POLL_S)
         if "error" in outcome or len(recorded) < sum(section.schedule.n_epochs):
+            shutil.rmtree(grouped, ignore_errors=True)
             last = str(outcome.get("error", "")).strip().rpartition("\n")[2]
             raise InputError(problem or f"{context}: Ray's workers failed: {last}")
         with outcome["result"].checkpoint.as_directory() as folder:

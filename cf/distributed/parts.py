@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
 
 def parts_of(path: Path) -> list[Part]:
-    """All of a Parquet file, in parts.
+    """All of a Parquet file, or of a folder of them, in parts of one file each.
 
     Raises:
         InputError: it cannot be read.
@@ -46,7 +46,7 @@ def parts_of(path: Path) -> list[Part]:
     parts: list[Part] = []
     n_rows = 0
     for group in groups:
-        if not parts or parts[-1].n_rows >= wanted:
+        if not parts or parts[-1].n_rows >= wanted or parts[-1].path != group.path:
             parts.append(Part(group.path, [], n_rows, 0))
         last = parts[-1]
         parts[-1] = last._replace(

@@ -45,24 +45,23 @@ class RowGroup(NamedTuple):
     """A part of a Parquet file that can be read by itself.
 
     Attributes:
-        users: the lowest index of a user and the highest; (0, 0) if the file does not say.
+        block: of users, whose ratings these are, if they are grouped.
     """
 
     path: Path
     number: int
     n_rows: int
-    users: tuple[int, int]
+    block: int = 0
 
 
 class RatingStream:
     """The ratings of Parquet files, batch after batch, of which this worker has its share.
 
-    Row groups are put in the order of `N_LANES` blocks of users, and within a block in one drawn
-    from (seed, epoch). That order is cut into `N_LANES` lanes of equal length. The ratings of a
+    Row groups are put in the order of their blocks of users, and within a block in an order drawn
+    from (seed, epoch). All of them are cut into `N_LANES` lanes of equal length. The ratings of a
     lane are shuffled, a window at a time. A batch is the next ratings of each lane; a worker reads
-    lanes side by side. So a batch has the same ratings however many workers there are, each of them
-    reads its share and the ends of row groups, and, where ratings are grouped by users, has most of
-    its users' rows.
+    lanes side by side. So a batch has the same ratings however many workers there are, and each of
+    them reads its share and the ends of row groups.
 
     Attributes:
         n_ratings: of all workers.
@@ -87,8 +86,6 @@ class RatingStream:
         if n_workers > N_LANES:
             raise ValueError(f"expected at most {N_LANES} workers, got {n_workers}")
         self.groups = row_groups(path)
-        n_users = 1 + max((group.users[1] for group in self.groups), default=0)
-        self.blocks = np.array([group.users[0] * N_LANES // n_users for group in self.groups])
         self.n_ratings = sum(group.n_rows for group in self.groups)
         self.n_batches = -(-self.n_ratings // batch_size)
         first, end = (N_LANES * each // n_workers for each in (worker, worker + 1))
@@ -152,8 +149,8 @@ class RatingStream:
 
     def _windows(self, lane: int, epoch: int) -> Iterator[Batch]:
         """A lane's ratings, shuffled within windows."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.groups))
-        order = order[np.argsort(self.blocks[order], kind="stable")]
+        drawn = np.random.default_rng([self.seed, epoch]).permutation(len(self.groups))
+        order = sorted(drawn, key=lambda index: self.groups[index].block)
         low, high = (self.n_ratings * each // N_LANES for each in (lane, lane + 1))
         size = WINDOW // N_LANES
         parts: list[Batch] = []
@@ -194,18 +191,17 @@ def row_groups(path: Path) -> list[RowGroup]:
             metadata = footer(file)
             for number in range(metadata.num_row_groups):
                 n_rows = metadata.row_group(number).num_rows
-                found.append(RowGroup(file, number, n_rows, users_of(metadata, number)))
+                found.append(RowGroup(file, number, n_rows, block_of(metadata, number)))
     return found
 
 
-def users_of(metadata: parquet.FileMetaData, number: int) -> tuple[int, int]:
-    """As `RowGroup.users`."""
-    if "user" in metadata.schema.names:
-        column = metadata.row_group(number).column(metadata.schema.names.index("user"))
-        found = column.statistics
-        if found and found.has_min_max and isinstance(found.min, int) and found.min >= 0:
-            return found.min, found.max
-    return 0, 0
+def block_of(metadata: parquet.FileMetaData, number: int) -> int:
+    """The block of users of a row group, by the column that `cf.distributed.grouping` adds."""
+    names = metadata.schema.names
+    if "block" not in names:
+        return 0
+    column = metadata.row_group(number).column(names.index("block"))
+    return int(column.statistics.min)
 
 
 def footer(path: Path) -> parquet.FileMetaData:

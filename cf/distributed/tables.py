@@ -26,9 +26,9 @@ from torchrec.optim import RowWiseAdagrad
 
 from cf.core.config import Range, RowwiseAdagrad
 from cf.core.errors import InputError
+from cf.distributed.blocks import n_rows_held, n_rows_of_worker, rows_of
 from cf.distributed.collect import part_name, part_of
 from cf.distributed.exchange import Request
-from cf.distributed.stream import N_LANES
 from cf.models.base import Model
 from cf.training import optim
 
@@ -43,7 +43,7 @@ class ShardedTable(nn.Module):
     `Lookup` fetches the rows of a batch before the model asks for them.
 
     Attributes:
-        n_held: rows of TorchRec's tables, so many that each worker has some.
+        n_held: rows of TorchRec's tables.
         name: the module's, in the model.
         side: "users" or "items", whose rows these are.
         parts: their names.
@@ -62,7 +62,7 @@ class ShardedTable(nn.Module):
     def __init__(self, n_rows: int, n_columns: int, init_range: Range, n_parts: int = 1) -> None:
         super().__init__()
         self.n_rows, self.n_columns, self.init_range = n_rows, n_columns, init_range
-        self.n_held = max(n_rows, N_LANES**2)
+        self.n_held = n_rows_held(n_rows)
         self.n_parts, self.n_used = n_parts, n_columns // n_parts
         self.width = -(-self.n_used // MULTIPLE) * MULTIPLE
 
@@ -74,11 +74,6 @@ class ShardedTable(nn.Module):
                 "`items` as they are, got others. Set launcher to local."
             )
         return self.fetched
-
-    @property
-    def columns(self) -> list[int]:
-        """Of each part: columns that are used, and columns of zeros."""
-        return [self.n_used, self.width - self.n_used] * self.n_parts
 
     @property
     def scale(self) -> float:
@@ -112,10 +107,11 @@ class Lookup(nn.Module):
             table.parts = [part_name(name, number) for number in range(table.n_parts)]
             table.decay_scale = model.decay_scales.get(f"{name}.weight", 1.0)
         self._see_what_is_wanted()
-        self.sides = {
+        by_side = {
             side: [table for table in self.named.values() if table.side == side]
-            for side in sorted({table.side for table in self.named.values()})
+            for side in ("users", "items")
         }
+        self.sides = {side: tables for side, tables in by_side.items() if tables}
         for tables in self.sides.values():  # divided at the same rows
             n_held = max(table.n_held for table in tables)
             for table in tables:
@@ -140,9 +136,7 @@ class Lookup(nn.Module):
             self.collections[str(width)] = EmbeddingCollection(
                 tables=configs, device=torch.device("meta")
             )
-        n_workers = dist.get_world_size()
-        self._blocks = [-(-each[0].n_held // n_workers) for each in self.sides.values()]
-        self._ahead: Request | None = None
+        self._ahead: tuple[list[Tensor], Request] | None = None
         self.next: Sequence[Tensor] | None = None
 
     def forward(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:
@@ -159,41 +153,53 @@ class Lookup(nn.Module):
     @contextmanager
     def fetched(self, users: Tensor, items: Tensor) -> Iterator[None]:
         """In the block, each table has the rows of these users or items, (B,)."""
-        wanted = self._wanted(users, items)
-        request = self._ahead
-        if request is None or not all(map(operator.is_, request.wanted, wanted)):
-            request = Request(wanted, self._blocks)
+        if not self.sides:
+            yield
+            return
+        wanted = self._of_sides(users, items)
+        if self._ahead and all(map(operator.is_, self._ahead[0], wanted)):
+            request = self._ahead[1]
+        else:
+            request = self._request(wanted)
             request.send()
         self._ahead = None
         look_ups = [partial(self._look_up, tables) for tables in self.sides.values()]
-        fetched = request.fetch(look_ups, meanwhile=self._ask_ahead)
+        fetched = request.fetch(look_ups, while_waiting=self._ask_ahead)
         if self._ahead:
-            self._ahead.send()
-        for tables, numbers, rows in zip(self.sides.values(), wanted, fetched, strict=True):
-            sizes = [n for table in tables for n in table.columns]
-            columns = iter(torch.split(rows, sizes, dim=1))
-            for table in tables:
-                used = [next(columns) for _ in table.columns][::2]
-                table.wanted = numbers
-                table.fetched = torch.cat(used, dim=1) if len(used) > 1 else used[0]
+            self._ahead[1].send()
+        for tables, indices, rows in zip(self.sides.values(), wanted, fetched, strict=True):
+            columns = torch.split(rows, [table.n_columns for table in tables], dim=1)
+            for table, of_table in zip(tables, columns, strict=True):
+                table.wanted, table.fetched = indices, of_table
         yield
         for table in self.named.values():
             del table.wanted, table.fetched
 
-    def _wanted(self, users: Tensor, items: Tensor) -> list[Tensor]:
+    def _of_sides(self, users: Tensor, items: Tensor) -> list[Tensor]:
         given = {"users": users, "items": items}
         return [given[side] for side in self.sides]
 
+    def _request(self, wanted: Sequence[Tensor]) -> Request:
+        n_held = [tables[0].n_held for tables in self.sides.values()]
+        n_workers = dist.get_world_size()
+        return Request(
+            [rows_of(indices, n) for indices, n in zip(wanted, n_held, strict=True)],
+            [n_rows_of_worker(n, n_workers) for n in n_held],
+        )
+
     def _ask_ahead(self) -> None:
         if self.next:
-            self._ahead = Request(self._wanted(*self.next), self._blocks)
-            self.next = None
+            wanted = self._of_sides(*self.next)
+            self._ahead, self.next = (wanted, self._request(wanted)), None
 
     def _look_up(self, tables: list[ShardedTable], rows: Tensor) -> Tensor:
-        """The columns of these tables, with those of zeros, of rows that this worker has."""
-        kernels, offsets = dict(self.kernels()), torch.arange(len(rows) + 1)
-        parts = [part for table in tables for part in table.parts]
-        found = [kernels[part](indices=rows, offsets=offsets) for part in parts]  # bags of one row
+        """The columns of these tables, of rows that this worker has."""
+        kernels, offsets = dict(self.kernels()), torch.arange(len(rows) + 1)  # bags of one row
+        found = [
+            kernels[part](indices=rows, offsets=offsets)[:, : table.n_used]
+            for table in tables
+            for part in table.parts
+        ]
         return torch.cat(found, dim=1)
 
     def kernels(self) -> Iterator[tuple[str, SplitTableBatchedEmbeddingBagsCodegen]]:

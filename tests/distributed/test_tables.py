@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,14 @@ def train_share(rank: int, n_workers: int, n_items: int, folder: Path) -> None:
     spec = ModelSpec({"name": "dotbias", **MODELS["dotbias"]}, N_USERS, n_items, (0.5, 5.0))
     with use_table_factory(ShardedTable):
         sharded = ShardedModel(spec.build(""), OPTIMIZER, 0.05, seed=7)
-    for _ in range(3):
+    arrays = train.users, train.items % n_items, train.values
+    batches = [  # of other users, and others' items, each time
+        [torch.tensor(each[step::2][rank::n_workers]) for each in arrays] for step in (0, 1, 0)
+    ]
+    for batch, following in zip_longest(batches, batches[1:]):
         sharded.set_learning_rate(0.1)
-        arrays = train.users, train.items % n_items, train.values
-        share = [torch.tensor(each[rank::n_workers]) for each in arrays]
-        loss = sharded.module(*share) * (len(share[0]) * n_workers / N)
+        sharded.lookup.next = following[:2] if following else None
+        loss = sharded.module(*batch) * (len(batch[0]) * n_workers / (N / 2))
         loss.backward(torch.ones_like(loss))
         sharded.step_dense()
     save(sharded.state(), storage_writer=FileSystemWriter(folder / "checkpoint"))
@@ -156,6 +160,26 @@ def test_a_step_keeps_nothing_of_the_batch() -> None:
     del loss
     gc.collect()
     assert all(each() is None for each in rows)
+
+
+@pytest.mark.usefixtures("_alone")
+def test_a_model_without_tables_trains() -> None:
+    class Constant(Dot):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            del self.user_factors, self.item_factors
+            self.value = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+            return self.value.expand(len(users))
+
+    model = Constant(Dot.Config(n_factors=8, **START), N_USERS, N_ITEMS, (0.5, 5.0))
+    sharded = ShardedModel(model, OPTIMIZER, 0.0, seed=7)
+    sharded.set_learning_rate(0.1)
+    loss = sharded.module(torch.tensor([1, 2]), torch.tensor([1, 2]), torch.tensor([1.0, 1.0]))
+    loss.backward(torch.ones_like(loss))
+    sharded.step_dense()
+    assert model.value > 0
 
 
 def test_a_table_that_is_never_asked_is_refused() -> None:
