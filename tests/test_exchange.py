@@ -41,11 +41,10 @@ def ask(rank: int, batches: list[Wanted], sides: list[int], folder: Path) -> lis
 
     ahead = [request(batches[0])]
     found = []
-    for _, following in zip_longest(batches, batches[1:]):
+    for number in range(len(batches)):
+        following = batches[number + 1 :][:1]
         ahead[0].send()
-        ask_ahead = partial(
-            lambda batch: ahead.extend([request(batch)] if batch else []), following
-        )
+        ask_ahead = partial(lambda given: ahead.extend(map(request, given)), following)
         rows = ahead.pop(0).fetch(look_ups, ask_ahead)
         sum((each * (1 + torch.arange(len(each)))[:, None]).sum() for each in rows).backward()
         found.append([each.tolist() for each in rows])
