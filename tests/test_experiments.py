@@ -1,5 +1,6 @@
 """Experiments side by side: with a stand-in for DVC that is quick, and with DVC itself."""
 
+import os
 import re
 import signal
 import subprocess
@@ -32,6 +33,9 @@ case "$*" in
             echo "ERROR: Unable to acquire lock. Most likely another DVC process is running."
             exit 255
         fi ;;
+    *"--name toy-killed"*)
+        git stash -q && git checkout -q --detach && echo "model: other" > params.yaml
+        kill -9 $$ ;;
     *"--name toy-slow"*) echo "Running stage 'train_dot':"; sleep 60 & echo $! > child; wait ;;
     *"--name toy-broken"*)
         echo "Running stage 'train_dot':"
@@ -92,6 +96,37 @@ def test_one_that_fails_is_reported_in_dvcs_words_and_the_others_go_on(folder: P
         "train_dot: too large",
         "ERROR: failed to reproduce 'train_dot'",
     ]
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_one_whose_dvc_is_killed_tells_how_to_get_back_what_it_put_aside(
+    folder: Path, changed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "a")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "a@b")
+    environment = dict(os.environ) | experiments.own_environment()
+    monkeypatch.setattr(experiments, "own_environment", lambda: environment)
+    (folder / "params.yaml").write_text("model: dot\n")
+    for command in (("init", "-q", "-b", "work"), ("add", "."), ("commit", "-q", "-m", "all")):
+        subprocess.run(["git", *command], check=True)
+    if changed:
+        (folder / "params.yaml").write_text("mine: 1\n")
+    failures = experiments.run({"toy-killed": {}}, 1, "toy")
+    said = [
+        "toy-killed failed:",
+        "DVC was killed (signal 9).",
+        "It had put your branch, or what you have not committed, aside. Type:",
+        "    git checkout params.yaml",
+        "    git switch work",
+        *["    git stash pop"] * changed,
+    ]
+    assert failures.splitlines() == said
+    for line in said[3:]:
+        subprocess.run(line.split(), check=True)
+    assert (folder / "params.yaml").read_text() == ("mine: 1\n" if changed else "model: dot\n")
+    head = subprocess.run(["git", "branch", "--show-current"], capture_output=True, check=True)
+    assert head.stdout == b"work\n"
 
 
 def test_an_interrupt_ends_what_runs_and_starts_nothing_else(folder: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import dvc.api
 import numpy as np
@@ -47,6 +47,7 @@ def run(
         output("dvc", "exp", "remove", *earlier)
     waiting, attempts = deque(experiments), Counter[str]()
     running: dict[str, subprocess.Popen[bytes]] = {}
+    before = _workspace()
     failures: dict[str, list[str]] = {}  # names by what DVC says
     with TemporaryDirectory() as folder, progress_bar(prefix, len(experiments)) as bar:
         try:
@@ -60,13 +61,15 @@ def run(
                 stages = (re.findall(r"^Running stage '(.+)':", log, re.M) for log in logs.values())
                 bar.fields["text"] = ", ".join(found[-1] if found else "..." for found in stages)
                 for name in ended:
-                    failed, log = running.pop(name).returncode != 0, logs[name]
+                    status, log = running.pop(name).returncode, logs[name]
+                    failed = status != 0
                     attempts[name] += 1
                     if failed and any(text in log for text in LOCKED) and attempts[name] < ATTEMPTS:
                         waiting.append(name)
                         continue
                     if failed:
-                        failures.setdefault(_last_lines(log), []).append(name)
+                        said = _last_lines(log) if status > 0 else _of_killed(log, -status, before)
+                        failures.setdefault(said, []).append(name)
                     bar.completed += 1
                     print(f"{name}: {'failed' if failed else 'done'}")
         finally:
@@ -144,6 +147,48 @@ def _last_lines(log: str) -> str:
     since = log[max(0, log.rfind("Running stage '")) :]
     lines = dict.fromkeys(line.rstrip() for line in since.splitlines() if line.strip())
     return "\n".join(list(lines)[-N_LINES:])
+
+
+class _Workspace(NamedTuple):
+    """What DVC changes while it notes an experiment, and then puts back.
+
+    Attributes:
+        params: a digest of params.yaml, which has the experiment's parameters meanwhile.
+        branch: that is checked out; "HEAD" if none is.
+        stash: git's latest one, where DVC puts what is not committed.
+    """
+
+    params: str
+    branch: str
+    stash: str
+
+
+def _workspace() -> _Workspace:
+    found = []
+    for command in (
+        ("git", "hash-object", str(paths.PARAMS)),
+        ("git", "rev-parse", "--abbrev-ref", "HEAD"),
+        ("git", "stash", "list", "--format=%H", "-1"),
+    ):
+        try:
+            found.append(output(*command).strip())
+        except (InputError, OSError):
+            found.append("")
+    return _Workspace(*found)
+
+
+def _of_killed(log: str, number: int, before: _Workspace) -> str:
+    """What to say of an experiment that a signal has ended."""
+    lines, now = [_last_lines(log), f"DVC was killed (signal {number})."], _workspace()
+    mend = {
+        f"git checkout {paths.PARAMS}": now.params != before.params,
+        f"git switch {before.branch}": now.branch != before.branch,
+        "git stash pop": now.stash != before.stash,
+    }
+    if any(mend.values()):
+        lines.append("It had put your branch, or what you have not committed, aside. Type:")
+        lines += [f"    {command}" for command, is_needed in mend.items() if is_needed]
+    return "\n".join(filter(None, lines))
 
 
 def output(*command: str) -> str:

@@ -69,7 +69,7 @@ def targets(store: Path) -> list[Target]:
         Target("tune", lambda: app(["tune"], prog_name="cf")),
         Target("sync", sync, forget),
         Target("first_sync", sync, lambda: shutil.rmtree("mlruns")),
-        Target("cv", program(sys.executable, "-m", "cf.cli", "cv"), forget, SLOW),
+        Target("cv", program(sys.executable, "-m", "cf.cli", "cv"), most=SLOW),
         Target("repro", program("dvc", "repro"), clean, SLOW),
     ]
 
@@ -196,6 +196,8 @@ class Torture:
         if fault != "SIGKILL" and (left := [*(self.space / "tmp").iterdir()]):
             yield f"left behind: {left}"
         yield from projects.lies(self.project)
+        for advice in re.findall(r"^    (git .+)$", ended.output, re.M):
+            subprocess.run(advice.split(), check=True, capture_output=True)
         yield from self.run_again(target.command)
         if changed := projects.difference(files, projects.files(self.project)):
             yield f"again, it makes other files: {changed}"
