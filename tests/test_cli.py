@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 import tomllib
+from errno import EMFILE, ENOSPC
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from cf.cli import show
+from cf.cli import cv, show
 from cf.cli.main import app
 from cf.core.errors import InputError
 
@@ -109,3 +111,24 @@ def test_an_experiment_runs_its_own_code_and_not_the_installed_one(
     assert not (tmp_path / "where.json").exists()
     (ref,) = run("git", "for-each-ref", "--format=%(refname)", "refs/exps/**/changed").split()
     assert run("git", "show", f"{ref}:where.json") == '"changed"'
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(ENOSPC, "No space left on device", "/tmp/x"),
+         "cf cv: /tmp/x: No space left on device.\n"),
+        (OSError(EMFILE, "Too many open files"), "cf cv: Too many open files.\n"),
+    ],
+)  # fmt: skip
+def test_what_the_system_refuses_is_said_in_one_line(
+    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(cv, "main", refuse)
+    with pytest.raises(SystemExit) as raised:
+        app(["cv"])
+    assert raised.value.code == 1
+    assert capsys.readouterr().err == said

@@ -30,6 +30,12 @@ def run(command: str, *arguments: Any) -> None:
     except InputError as error:
         print(f"cf {command}: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
+    except BrokenPipeError:  # whoever read the output needs no more of it: typer ends quietly
+        raise
+    except OSError as error:  # a full disk, or a folder for temporary files that is none
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"cf {command}: {where}{error.strerror or error}.", file=sys.stderr)
+        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
