@@ -70,7 +70,8 @@ def _no_cluster(address: str | None, error: Exception) -> InputError:
         return InputError(f"Ray does not start on this machine: {error}")
     return InputError(
         f"{paths.PARAMS}: ray.address: no cluster of Ray at {address} ({error}). Start one with "
-        "`ray start --head`, or set ray.address to null for one on this machine."
+        "`ray start --head`; if it wants a token, set RAY_AUTH_MODE=token; or set ray.address to "
+        "null for one on this machine."
     )
 
 
