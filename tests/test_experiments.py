@@ -389,6 +389,19 @@ def test_results_leave_out_what_only_other_experiments_have(
     np.testing.assert_array_equal(found["dot.rmse"], [np.nan, 0.7])
 
 
+@pytest.mark.parametrize("state", ["Queued", "Running", "Failed"])
+def test_results_leave_out_what_was_killed_and_then_run_again(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = [
+        {"Experiment": "a", "rev": "5a", "State": state, "dot.rmse": "None"},
+        {"Experiment": "a", "rev": "5b", "State": None, "dot.rmse": 0.7},
+        {"Experiment": "b", "rev": "5c", "State": "None", "dot.rmse": 0.8},
+    ]
+    monkeypatch.setattr(experiments.dvc.api, "exp_show", lambda: shown)
+    assert experiments.results(["a", "b"])["dot.rmse"].tolist() == [0.7, 0.8]
+
+
 def test_ranking_prints_the_experiments_table(
     project: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:

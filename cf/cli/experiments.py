@@ -28,6 +28,7 @@ INTERVAL_S = 1.5  # between two starts: of those at the same instant DVC refuses
 ATTEMPTS = 20  # to start one: DVC waits 3 s for its lock each time
 LOCKED = ("Unable to acquire lock", "it is being blocked by")
 GRACE_S = 10.0  # from an interrupt until a kill
+UNFINISHED = ("Queued", "Running", "Failed")  # in `dvc exp show`
 N_LINES = 12  # at most, of the output of an experiment that failed
 
 
@@ -82,6 +83,8 @@ def run(
 def results(names: Iterable[str]) -> pd.DataFrame:
     """The finished experiments among `names`, in that order, with `dvc exp show`'s columns."""
     shown = pd.DataFrame(dvc.api.exp_show()).set_index("Experiment")
+    if "State" in shown:  # one that was killed stays in this table beside the one run again
+        shown = shown[~shown["State"].isin(UNFINISHED)]
     shown = shown.rename(columns=lambda name: name.removeprefix(f"{paths.METRICS}:"))
     found = shown.loc[[name for name in names if name in shown.index]]
     found = found.replace("None", np.nan)  # DVC's text where only other rows have a value
