@@ -24,6 +24,7 @@ from cf.core.errors import InputError
 from cf.tracking.record import RunRecord
 from tests.project import ROOT
 
+NOTED = "train_dot:\n  seed: 1\n"
 DVC = """#!/bin/sh
 echo "$@" >> calls
 case "$*" in
@@ -34,7 +35,7 @@ case "$*" in
             exit 255
         fi ;;
     *"--name toy-killed"*)
-        git stash -q && git checkout -q --detach && echo "model: other" > params.yaml
+        git stash -q && git checkout -q --detach && sed -i s/1/2/ params.yaml
         kill -9 $$ ;;
     *"--name toy-slow"*) echo "Running stage 'train_dot':"; sleep 60 & echo $! > child; wait ;;
     *"--name toy-broken"*)
@@ -100,31 +101,33 @@ def test_one_that_fails_is_reported_in_dvcs_words_and_the_others_go_on(folder: P
 
 @pytest.mark.parametrize("changed", [False, True])
 def test_one_whose_dvc_is_killed_tells_how_to_get_back_what_it_put_aside(
-    folder: Path, changed: bool, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    changed: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for who in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{who}_NAME", "a")
         monkeypatch.setenv(f"GIT_{who}_EMAIL", "a@b")
     environment = dict(os.environ) | experiments.own_environment()
     monkeypatch.setattr(experiments, "own_environment", lambda: environment)
-    (folder / "params.yaml").write_text("model: dot\n")
+    (folder / "params.yaml").write_text(NOTED)
     for command in (("init", "-q", "-b", "work"), ("add", "."), ("commit", "-q", "-m", "all")):
         subprocess.run(["git", *command], check=True)
     if changed:
-        (folder / "params.yaml").write_text("mine: 1\n")
-    failures = experiments.run({"toy-killed": {}}, 1, "toy")
-    said = [
-        "toy-killed failed:",
-        "DVC was killed (signal 9).",
-        "It had put your branch, or what you have not committed, aside. Type:",
-        "    git checkout params.yaml",
+        (folder / "params.yaml").write_text(NOTED + "# mine\n")
+    failures = experiments.run({"toy-killed": {"train_dot.seed": 2}}, 1, "toy")
+    assert failures.splitlines() == ["toy-killed failed:", "DVC was killed (signal 9)."]
+    said = capsys.readouterr().out.splitlines()
+    at = said.index("DVC has left your branch, or what you have not committed, aside. Type:")
+    assert said[at + 1 :] == [
+        "    git checkout HEAD params.yaml",
         "    git switch work",
         *["    git stash pop"] * changed,
     ]
-    assert failures.splitlines() == said
-    for line in said[3:]:
+    for line in said[at + 1 :]:
         subprocess.run(line.split(), check=True)
-    assert (folder / "params.yaml").read_text() == ("mine: 1\n" if changed else "model: dot\n")
+    assert (folder / "params.yaml").read_text() == NOTED + "# mine\n" * changed
     head = subprocess.run(["git", "branch", "--show-current"], capture_output=True, check=True)
     assert head.stdout == b"work\n"
 

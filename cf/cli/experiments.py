@@ -1,5 +1,6 @@
 """Pipelines side by side: experiments of DVC, each in a folder of its own."""
 
+import copy
 import json
 import os
 import re
@@ -8,8 +9,8 @@ import subprocess
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -48,9 +49,12 @@ def run(
         output("dvc", "exp", "remove", *earlier)
     waiting, attempts = deque(experiments), Counter[str]()
     running: dict[str, subprocess.Popen[bytes]] = {}
-    before = _workspace()
     failures: dict[str, list[str]] = {}  # names by what DVC says
-    with TemporaryDirectory() as folder, progress_bar(prefix, len(experiments)) as bar:
+    with (
+        _telling_what_is_left(experiments.values()),
+        TemporaryDirectory() as folder,
+        progress_bar(prefix, len(experiments)) as bar,
+    ):
         try:
             while waiting or running:
                 if waiting and len(running) < jobs:
@@ -64,13 +68,14 @@ def run(
                 for name in ended:
                     status, log = running.pop(name).returncode, logs[name]
                     failed = status != 0
+                    if status < 0:
+                        log += f"\nDVC was killed (signal {-status}).\n"
                     attempts[name] += 1
                     if failed and any(text in log for text in LOCKED) and attempts[name] < ATTEMPTS:
                         waiting.append(name)
                         continue
                     if failed:
-                        said = _last_lines(log) if status > 0 else _of_killed(log, -status, before)
-                        failures.setdefault(said, []).append(name)
+                        failures.setdefault(_last_lines(log), []).append(name)
                     bar.completed += 1
                     print(f"{name}: {'failed' if failed else 'done'}")
         finally:
@@ -153,45 +158,66 @@ def _last_lines(log: str) -> str:
 
 
 class _Workspace(NamedTuple):
-    """What DVC changes while it notes an experiment, and then puts back.
+    """What DVC changes while it notes an experiment, and then puts back, unless it is stopped.
 
     Attributes:
-        params: a digest of params.yaml, which has the experiment's parameters meanwhile.
+        params: what params.yaml has, to which the experiment's parameters are added meanwhile.
         branch: that is checked out; "HEAD" if none is.
         stash: git's latest one, where DVC puts what is not committed.
     """
 
-    params: str
+    params: dict[str, Any]
     branch: str
     stash: str
 
 
 def _workspace() -> _Workspace:
+    params: dict[str, Any] = {}
+    with suppress(InputError):
+        params = config.sections(paths.PARAMS)
     found = []
-    for command in (
-        ("git", "hash-object", str(paths.PARAMS)),
-        ("git", "rev-parse", "--abbrev-ref", "HEAD"),
-        ("git", "stash", "list", "--format=%H", "-1"),
-    ):
+    for command in ("rev-parse --abbrev-ref HEAD", "stash list --format=%H -1"):
         try:
-            found.append(output(*command).strip())
+            found.append(output("git", *command.split()).strip())
         except (InputError, OSError):
             found.append("")
-    return _Workspace(*found)
+    return _Workspace(params, *found)
 
 
-def _of_killed(log: str, number: int, before: _Workspace) -> str:
-    """What to say of an experiment that a signal has ended."""
-    lines, now = [_last_lines(log), f"DVC was killed (signal {number})."], _workspace()
-    mend = {
-        f"git checkout {paths.PARAMS}": now.params != before.params,
+@contextmanager
+def _telling_what_is_left(experiments: Iterable[Mapping[str, Any]]) -> Iterator[None]:
+    """At the end, however it comes, say how to undo what DVC has left in the workspace."""
+    before = _workspace()
+    try:
+        yield
+    finally:
+        if mend := _to_mend(before, experiments):
+            print("DVC has left your branch, or what you have not committed, aside. Type:")
+            print("".join(f"    {command}\n" for command in mend), end="")
+
+
+def _to_mend(before: _Workspace, experiments: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The commands that undo what DVC has left of the experiments' notes."""
+    now = _workspace()
+    commands = {
+        f"git checkout HEAD {paths.PARAMS}": now.params != before.params
+        and any(now.params == _changed(before.params, each) for each in experiments),
         f"git switch {before.branch}": now.branch != before.branch,
-        "git stash pop": now.stash != before.stash,
+        "git stash pop": now.stash not in ("", before.stash),
     }
-    if any(mend.values()):
-        lines.append("It had put your branch, or what you have not committed, aside. Type:")
-        lines += [f"    {command}" for command, is_needed in mend.items() if is_needed]
-    return "\n".join(filter(None, lines))
+    return [command for command, is_needed in commands.items() if is_needed]
+
+
+def _changed(params: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of params.yaml with an experiment's parameters, which have dotted keys."""
+    changed: dict[str, Any] = copy.deepcopy(dict(params))
+    for key, value in parameters.items():
+        *outer, last = key.split(".")
+        section = changed
+        for name in outer:
+            section = section.setdefault(name, {})
+        section[last] = value
+    return changed
 
 
 def output(*command: str) -> str:
