@@ -36,6 +36,7 @@ case "$*" in
         fi ;;
     *"--name toy-killed"*)
         git stash -q && git checkout -q --detach && sed -i s/1/2/ params.yaml
+        touch .git/index.lock
         kill -9 $$ ;;
     *"--name toy-slow"*) echo "Running stage 'train_dot':"; sleep 60 & echo $! > child; wait ;;
     *"--name toy-broken"*)
@@ -121,6 +122,7 @@ def test_one_whose_dvc_is_killed_tells_how_to_get_back_what_it_put_aside(
     said = capsys.readouterr().out.splitlines()
     at = said.index("DVC has left your branch, or what you have not committed, aside. Type:")
     assert said[at + 1 :] == [
+        "    rm .git/index.lock",
         "    git checkout HEAD params.yaml",
         "    git switch work",
         *["    git stash pop"] * changed,

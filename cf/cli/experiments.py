@@ -164,11 +164,13 @@ class _Workspace(NamedTuple):
         params: what params.yaml has, to which the experiment's parameters are added meanwhile.
         branch: that is checked out; "HEAD" if none is.
         stash: git's latest one, where DVC puts what is not committed.
+        lock: git's own while it writes, with which nothing else of git's works.
     """
 
     params: dict[str, Any]
     branch: str
     stash: str
+    lock: str
 
 
 def _workspace() -> _Workspace:
@@ -181,7 +183,9 @@ def _workspace() -> _Workspace:
             found.append(output("git", *command.split()).strip())
         except (InputError, OSError):
             found.append("")
-    return _Workspace(params, *found)
+    lock = Path(".git/index.lock")  # of a project in a folder of its own
+    branch, stash = found
+    return _Workspace(params, branch, stash, str(lock) if lock.exists() else "")
 
 
 @contextmanager
@@ -200,6 +204,7 @@ def _to_mend(before: _Workspace, experiments: Iterable[Mapping[str, Any]]) -> li
     """The commands that undo what DVC has left of the experiments' notes."""
     now = _workspace()
     commands = {
+        f"rm {now.lock}": now.lock != before.lock,
         f"git checkout HEAD {paths.PARAMS}": now.params != before.params
         and any(now.params == _changed(before.params, each) for each in experiments),
         f"git switch {before.branch}": now.branch != before.branch,

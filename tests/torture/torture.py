@@ -196,8 +196,10 @@ class Torture:
         if fault != "SIGKILL" and (left := [*(self.space / "tmp").iterdir()]):
             yield f"left behind: {left}"
         yield from projects.lies(self.project)
-        for advice in re.findall(r"^    (git .+)$", ended.output, re.M):
-            subprocess.run(advice.split(), check=True, capture_output=True)
+        for advice in re.findall(r"^    ((?:git|rm) .+)$", ended.output, re.M):
+            done = subprocess.run(advice.split(), check=False, capture_output=True, text=True)
+            if done.returncode:
+                yield f"`{advice}` fails: {done.stderr}"
         yield from self.run_again(target.command)
         if changed := projects.difference(files, projects.files(self.project)):
             yield f"again, it makes other files: {changed}"
