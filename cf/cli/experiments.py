@@ -177,15 +177,13 @@ def _workspace() -> _Workspace:
     params: dict[str, Any] = {}
     with suppress(InputError):
         params = config.sections(paths.PARAMS)
-    found = []
-    for command in ("rev-parse --abbrev-ref HEAD", "stash list --format=%H -1"):
-        try:
-            found.append(output("git", *command.split()).strip())
-        except (InputError, OSError):
-            found.append("")
     lock = Path(".git/index.lock")  # of a project in a folder of its own
-    branch, stash = found
-    return _Workspace(params, branch, stash, str(lock) if lock.exists() else "")
+    return _Workspace(
+        params,
+        branch=git.output("rev-parse", "--abbrev-ref", "HEAD").strip(),
+        stash=git.output("stash", "list", "--format=%H", "-1").strip(),
+        lock=str(lock) if lock.exists() else "",
+    )
 
 
 @contextmanager

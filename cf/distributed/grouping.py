@@ -13,7 +13,7 @@ from cf.core import io
 from cf.core.errors import InputError
 from cf.distributed.blocks import n_rows_held, rows_of
 from cf.distributed.parts import PART_ROWS, Part, parts_of
-from cf.distributed.stream import N_LANES, Batch, concatenate, footer, read, row_groups
+from cf.distributed.stream import N_LANES, Batch, RowGroup, concatenate, footer, read
 
 SCHEMA = pa.schema(
     {"user": pa.int32(), "item": pa.int32(), "rating": pa.float32(), "block": pa.int8()}
@@ -65,10 +65,8 @@ def _group(part: Part, path: Path, n_users: int) -> None:
 def _pieces(part: Part) -> Iterator[Batch]:
     """A part's ratings, `PART_ROWS` or a few more at a time."""
     waiting: list[Batch] = []
-    wanted = set(part.numbers)
-    for group in row_groups(part.path):
-        if group.number in wanted:
-            waiting.append(read(group))
+    for number in part.numbers:
+        waiting.append(read(RowGroup(part.path, number, n_rows=0)))  # which it need not know
         if sum(len(each.users) for each in waiting) >= PART_ROWS:
             yield concatenate(waiting)
             waiting = []
