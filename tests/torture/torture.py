@@ -197,7 +197,9 @@ class Torture:
             yield f"left behind: {left}"
         yield from projects.lies(self.project)
         for advice in re.findall(r"^    ((?:git|rm) .+)$", ended.output, re.M):
-            done = subprocess.run(advice.split(), check=False, capture_output=True, text=True)
+            done = subprocess.run(
+                advice.split(), cwd=self.project, check=False, capture_output=True, text=True
+            )
             if done.returncode:
                 yield f"`{advice}` fails: {done.stderr}"
         yield from self.run_again(target.command)
