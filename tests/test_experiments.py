@@ -36,6 +36,7 @@ case "$*" in
         fi ;;
     *"--name toy-killed"*)
         git stash -q && git checkout -q --detach && sed -i s/1/2/ params.yaml
+        mkdir -p .dvc/tmp && touch .dvc/tmp/repro.dat && git add -f .dvc/tmp/repro.dat
         touch .git/index.lock
         kill -9 $$ ;;
     *"--name toy-slow"*) echo "Running stage 'train_dot':"; sleep 60 & echo $! > child; wait ;;
@@ -120,9 +121,10 @@ def test_one_whose_dvc_is_killed_tells_how_to_get_back_what_it_put_aside(
     failures = experiments.run({"toy-killed": {"train_dot.seed": 2}}, 1, "toy")
     assert failures.splitlines() == ["toy-killed failed:", "DVC was killed (signal 9)."]
     said = capsys.readouterr().out.splitlines()
-    at = said.index("DVC has left your branch, or what you have not committed, aside. Type:")
+    at = said.index("DVC did not put your project back as it was. Type:")
     assert said[at + 1 :] == [
         "    rm .git/index.lock",
+        "    git restore --staged .dvc/tmp/repro.dat",
         "    git checkout HEAD params.yaml",
         "    git switch work",
         *["    git stash pop"] * changed,
@@ -132,6 +134,7 @@ def test_one_whose_dvc_is_killed_tells_how_to_get_back_what_it_put_aside(
     assert (folder / "params.yaml").read_text() == NOTED + "# mine\n" * changed
     head = subprocess.run(["git", "branch", "--show-current"], capture_output=True, check=True)
     assert head.stdout == b"work\n"
+    assert not subprocess.run(["git", "diff", "--cached"], capture_output=True, check=True).stdout
 
 
 def test_an_interrupt_ends_what_runs_and_starts_nothing_else(folder: Path) -> None:

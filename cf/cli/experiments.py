@@ -29,6 +29,7 @@ INTERVAL_S = 1.5  # between two starts: of those at the same instant DVC refuses
 ATTEMPTS = 20  # to start one: DVC waits 3 s for its lock each time
 LOCKED = ("Unable to acquire lock", "it is being blocked by")
 GRACE_S = 10.0  # from an interrupt until a kill
+NOTE = Path(".dvc/tmp/repro.dat")  # which DVC adds to git's index, and then takes out
 UNFINISHED = ("Queued", "Running", "Failed")  # in `dvc exp show`
 N_LINES = 12  # at most, of the output of an experiment that failed
 
@@ -165,12 +166,14 @@ class _Workspace(NamedTuple):
         branch: that is checked out; "HEAD" if none is.
         stash: git's latest one, where DVC puts what is not committed.
         lock: git's own while it writes, with which nothing else of git's works.
+        note: DVC's own of the experiment, while git's index has it.
     """
 
     params: dict[str, Any]
     branch: str
     stash: str
     lock: str
+    note: str
 
 
 def _workspace() -> _Workspace:
@@ -183,6 +186,7 @@ def _workspace() -> _Workspace:
         branch=git.output("rev-parse", "--abbrev-ref", "HEAD").strip(),
         stash=git.output("stash", "list", "--format=%H", "-1").strip(),
         lock=str(lock) if lock.exists() else "",
+        note=git.output("ls-files", str(NOTE)).strip(),
     )
 
 
@@ -194,7 +198,7 @@ def _telling_what_is_left(experiments: Iterable[Mapping[str, Any]]) -> Iterator[
         yield
     finally:
         if mend := _to_mend(before, experiments):
-            print("DVC has left your branch, or what you have not committed, aside. Type:")
+            print("DVC did not put your project back as it was. Type:")
             print("".join(f"    {command}\n" for command in mend), end="")
 
 
@@ -203,6 +207,7 @@ def _to_mend(before: _Workspace, experiments: Iterable[Mapping[str, Any]]) -> li
     now = _workspace()
     commands = {
         f"rm {now.lock}": now.lock != before.lock,
+        f"git restore --staged {now.note}": bool(now.note),  # no user puts it there
         f"git checkout HEAD {paths.PARAMS}": now.params != before.params
         and any(now.params == _changed(before.params, each) for each in experiments),
         f"git switch {before.branch}": now.branch != before.branch,
