@@ -41,8 +41,8 @@ mutate: $(READY)       ## change the code of cf/ in small ways, and see which ch
 
 ray: $(RAY)            ## install what `launcher: ray` of params.yaml needs
 
-test-ray: $(RAY)       ## train on Ray with two workers, and lose one: 7 minutes
-	@python -m pytest tests/distributed
+test-ray: $(RAY)       ## train on Ray with two workers, and lose one: 5 minutes
+	@python -m pytest -n 2 tests/distributed
 
 fuzz: $(READY)         ## damage files for MINUTES=10, and see that each is refused or read right
 	@python -m tests.fuzz $(MINUTES)

@@ -22,6 +22,7 @@ ENVIRONMENT = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",  # for machines that will not come back
 }
 """What Ray reads, where the user has not set it."""
+ON_ONE_MACHINE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # no cloud takes it away
 
 
 @contextmanager
@@ -33,12 +34,14 @@ def cluster(settings: config.Ray) -> Iterator[None]:
     """
     if settings.address:
         require_answer(settings.address)
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    variables = ENVIRONMENT
     options: dict[str, Any] = {"address": settings.address}
     if settings.address is None:  # not the cluster that RAY_ADDRESS may name
+        variables = ENVIRONMENT | ON_ONE_MACHINE
         options = {"address": "local", "num_cpus": settings.most_workers}
         options["include_dashboard"] = False
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
     worker_env = {"PYTHONPATH": str(Path.cwd()), "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
     try:
         ray.init(

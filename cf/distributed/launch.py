@@ -20,6 +20,7 @@ from cf.core.config import Training
 from cf.core.errors import InputError
 from cf.distributed.cluster import cluster
 from cf.distributed.collect import collect
+from cf.distributed.progress import ProgressActor
 from cf.distributed.stream import N_LANES, RatingStream
 from cf.distributed.task import Task
 from cf.models.base import Model, use_table_factory
@@ -28,30 +29,6 @@ from cf.training.fit import EpochResult, check_forward
 
 POLL_S = 0.5
 MOST_START_FAILURES = 30  # of Ray itself, such as a machine that is not there
-
-
-class ProgressActor:
-    """Where the first worker says how far the training is, and the driver asks."""
-
-    def __init__(self) -> None:
-        self.n_ratings, self.epochs, self.error = 0, dict[int, tuple[float, ...]](), ""
-
-    def advance(self, n_ratings: int) -> None:
-        """So many ratings are done, in all epochs."""
-        self.n_ratings = n_ratings
-
-    def record_epoch(self, numbers: tuple[float, ...], n_ratings: int) -> None:
-        """An epoch has ended, with these numbers; after a failure, perhaps again."""
-        self.epochs[int(numbers[0])] = numbers
-        self.n_ratings = n_ratings
-
-    def set_error(self, message: str) -> None:
-        """What kept a worker from going on."""
-        self.error = message
-
-    def state(self) -> tuple[int, dict[int, tuple[float, ...]], str]:
-        """The ratings done, the epochs that have ended, and the last error if there was one."""
-        return self.n_ratings, self.epochs, self.error
 
 
 def require(section: Training, spec: ModelSpec, train: RatingStream, context: str) -> None:

@@ -16,11 +16,17 @@ from tests.stores import environment
 LONGEST = 240  # seconds of a training, after which it is taken to hang
 
 
-def start(project: Project, stage: str = "train_dotbias", **ray: Any) -> "subprocess.Popen[str]":
-    """Start `dvc repro` of a stage on Ray, with these values of the section ray, or without."""
+def start(
+    project: Project, stage: str = "train_dotbias", *, tracked: bool = False, **ray: Any
+) -> "subprocess.Popen[str]":
+    """Start `dvc repro` of a stage on Ray, with these values of the section ray, or without.
+
+    `tracked`: with a run in MLflow.
+    """
     path = project.folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
     params |= {"launcher": "ray" if ray else "local", "ray": params["ray"] | ray}
+    params["tracking"]["enabled"] = tracked
     path.write_text(yaml.safe_dump(params, sort_keys=False))
     return subprocess.Popen(
         ["dvc", "repro", stage],
@@ -58,10 +64,10 @@ def wait_for(what: Callable[[], Any], process: "subprocess.Popen[str]") -> Any:
 def workers_of(
     process: "subprocess.Popen[str]", kind: str = "RayTrainWorker"
 ) -> list[psutil.Process]:
-    """The workers of a training: its own, not those of a stranger on this machine."""
-    found = []
-    for each in psutil.Process(process.pid).children(recursive=True):
+    """The workers of a training on the cluster of these tests, not those of earlier ones."""
+    began, found = psutil.Process(process.pid).create_time(), []
+    for each in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):  # it has ended meanwhile
-            if kind in " ".join(each.cmdline()):
+            if kind in " ".join(each.cmdline()) and each.create_time() >= began:
                 found.append(each)
     return found

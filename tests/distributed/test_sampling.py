@@ -41,12 +41,11 @@ def swept(project: Project) -> bool:
     return path.exists() and "loss/train" in path.read_text()
 
 
-@pytest.mark.parametrize("workers", [1, 3])
 def test_samples_do_not_depend_on_where_they_are_drawn(
-    local: Project, ready: Project, tmp_path: Path, workers: int
+    local: Project, ready: Project, tmp_path: Path, address: str
 ) -> None:
     project = ready.copy(tmp_path / "project")
-    finish(start(project, STAGE, workers=workers))
+    finish(start(project, STAGE, tracked=True, workers=1, address=address))
     expected, found = weights(local, "bayesmf"), weights(project, "bayesmf")
     assert found.keys() == expected.keys()
     for name, array in expected.items():
@@ -57,11 +56,10 @@ def test_samples_do_not_depend_on_where_they_are_drawn(
 
 
 def test_a_worker_that_is_killed_between_sweeps_changes_nothing(
-    local: Project, ready: Project, tmp_path: Path
+    local: Project, ready: Project, tmp_path: Path, address: str
 ) -> None:
     project = ready.copy(tmp_path / "project")
-    process = start(project, STAGE, workers=2)
-
+    process = start(project, STAGE, workers=2, address=address)
     wait_for(lambda: swept(project), process)
     wait_for(lambda: workers_of(process, "RowActor"), process)[0].kill()
     finish(process)

@@ -32,7 +32,10 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from cf.distributed.collect import collect
 from cf.distributed.tables import N_DRAWN, Lookup, ShardedModel, ShardedTable, fill
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 N_USERS, N_ITEMS, N = 40, 30, 256
+ITEMS = (N_ITEMS, 1)  # as many for each worker, and none for one of them
 OPTIMIZER = config.RowwiseAdagrad(name="rowwise_adagrad", weight_decay=0.01, eps=1e-3)
 START = {"init_range": [-0.05, 0.05]}
 MODELS: dict[str, dict[str, Any]] = {
@@ -103,12 +106,19 @@ def test_steps_are_those_of_a_model_in_memory(name: str, tmp_path: Path) -> None
         assert torch.equal(found[key], started[key])
 
 
-def train_share(rank: int, n_workers: int, n_items: int, folder: Path) -> None:
-    """Take three steps together with other processes, of batches in which users are of all."""
+def train_shares(rank: int, n_workers: int, folder: Path) -> None:
+    """Train together with other processes, as each of `ITEMS` has it."""
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
     os.environ |= dict(zip(names, map(str, (rank, rank, n_workers, n_workers)), strict=True))
     group = f"file://{folder}/group"
     dist.init_process_group("gloo", init_method=group, rank=rank, world_size=n_workers)
+    for n_items in ITEMS:
+        train_share(rank, n_workers, n_items, folder / f"items_{n_items}")
+    dist.destroy_process_group()
+
+
+def train_share(rank: int, n_workers: int, n_items: int, checkpoint: Path) -> None:
+    """Take three steps of batches in which users are of all processes."""
     train = made_up_ratings()
     spec = ModelSpec({"name": "dotbias", **MODELS["dotbias"]}, N_USERS, n_items, (0.5, 5.0))
     with use_table_factory(ShardedTable):
@@ -123,25 +133,30 @@ def train_share(rank: int, n_workers: int, n_items: int, folder: Path) -> None:
         loss = sharded.module(*batch) * (len(batch[0]) * n_workers / (N / 2))
         loss.backward(torch.ones_like(loss))
         sharded.step_dense()
-    save(sharded.state(), storage_writer=FileSystemWriter(folder / "checkpoint"))
-    dist.destroy_process_group()
+    save(sharded.state(), storage_writer=FileSystemWriter(checkpoint))
 
 
-@pytest.mark.parametrize("n_items", [N_ITEMS, 1])
-def test_workers_that_share_rows_train_as_one_does(n_items: int, tmp_path: Path) -> None:
-    found = []
-    for n_workers in (1, 2):
-        folder = tmp_path / str(n_workers)
-        folder.mkdir()
+@pytest.fixture(scope="module")
+def by_one_and_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Checkpoints of one process and of two."""
+    folders = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    for n_workers, folder in enumerate(folders, start=1):
         with ProcessPoolExecutor(n_workers, multiprocessing.get_context("spawn")) as pool:
-            given = partial(train_share, n_workers=n_workers, n_items=n_items, folder=folder)
+            given = partial(train_shares, n_workers=n_workers, folder=folder)
             list(pool.map(given, range(n_workers), timeout=120))
-        spec = ModelSpec({"name": "dotbias", **MODELS["dotbias"]}, N_USERS, n_items, (0.5, 5.0))
-        model = spec.build("")
-        collect(model, folder / "checkpoint")
-        found.append(model.state_dict())
-    for key, expected in found[0].items():
-        assert torch.allclose(found[1][key], expected, atol=1e-6), key
+    return folders
+
+
+@pytest.mark.parametrize("n_items", ITEMS)
+def test_workers_that_share_rows_train_as_one_does(
+    n_items: int, by_one_and_two: tuple[Path, Path]
+) -> None:
+    spec = ModelSpec({"name": "dotbias", **MODELS["dotbias"]}, N_USERS, n_items, (0.5, 5.0))
+    one, two = spec.build(""), spec.build("")
+    for model, folder in zip((one, two), by_one_and_two, strict=True):
+        collect(model, folder / f"items_{n_items}")
+    for key, expected in one.state_dict().items():
+        assert torch.allclose(two.state_dict()[key], expected, atol=1e-6), key
 
 
 @pytest.mark.usefixtures("_alone")

@@ -20,7 +20,7 @@ pytest.importorskip("ray", reason="no Ray here: make ray")
 pytest.importorskip("torchrec", reason="no TorchRec here: make ray")
 pytestmark = [
     pytest.mark.skipif(not real_zip(), reason="no ml-latest-small here: set CF_DATA_HOME"),
-    pytest.mark.xdist_group("ray"),
+    pytest.mark.xdist_group("ray training"),
 ]
 
 DOTBIAS: dict[str, Any] = {
@@ -40,6 +40,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = untrained(tmp_path_factory.mktemp("ready") / "project", "dotbias")
     path = project.folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
+    params["tracking"]["enabled"] = False
     path.write_text(yaml.safe_dump({**params, "train_dotbias": DOTBIAS}, sort_keys=False))
     project.repro("split")
     return project
@@ -58,16 +59,16 @@ def n_checkpoints(project: Project) -> int:
 def by_two(ready: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Trained by two workers, undisturbed."""
     project = ready.copy(tmp_path_factory.mktemp("two") / "project")
-    finish(start(project, workers=2))
+    finish(start(project, tracked=True, workers=2))
     return project
 
 
 def test_two_workers_train_as_one_does_and_as_without_ray(
-    by_two: Project, ready: Project, tmp_path: Path
+    by_two: Project, ready: Project, tmp_path: Path, address: str
 ) -> None:
     alone, local = ready.copy(tmp_path / "alone"), ready.copy(tmp_path / "local")
-    finish(start(alone, workers=1))
-    finish(start(local))
+    for process in [start(alone, workers=1, address=address), start(local)]:
+        finish(process)
     assert rmse(alone) == pytest.approx(rmse(by_two), abs=1e-4)
     assert rmse(local) == pytest.approx(rmse(by_two), abs=3e-3)
     for name, expected in weights(by_two).items():
@@ -76,7 +77,7 @@ def test_two_workers_train_as_one_does_and_as_without_ray(
 
 
 def test_what_ray_trained_is_evaluated_as_any_model_and_is_one_run(by_two: Project) -> None:
-    by_two.repro("evaluate")
+    by_two.run(sys.executable, "-m", "stages.evaluate")
     scores = pd.read_csv(by_two.folder / "reports/leaderboard.csv").set_index("model")["rmse"]
     assert scores["dotbias"] == pytest.approx(rmse(by_two), abs=1e-5)
     (run,) = by_two.runs()
@@ -93,10 +94,10 @@ def test_the_launcher_is_no_reason_to_train_again(by_two: Project, tmp_path: Pat
 
 
 def test_a_worker_that_is_killed_within_an_epoch_changes_nothing(
-    by_two: Project, ready: Project, tmp_path: Path
+    by_two: Project, ready: Project, tmp_path: Path, address: str
 ) -> None:
     project = ready.copy(tmp_path / "project")
-    process = start(project, workers=2)
+    process = start(project, tracked=True, workers=2, address=address)
     wait_for(lambda: n_checkpoints(project), process)
     wait_for(lambda: workers_of(process), process)[0].kill()
     finish(process)
@@ -107,14 +108,14 @@ def test_a_worker_that_is_killed_within_an_epoch_changes_nothing(
 
 
 def test_what_two_workers_began_one_can_end(
-    by_two: Project, ready: Project, tmp_path: Path
+    by_two: Project, ready: Project, tmp_path: Path, address: str
 ) -> None:
     project = ready.copy(tmp_path / "project")
-    process = start(project, workers=2)
+    process = start(project, workers=2, address=address)
     wait_for(lambda: n_checkpoints(project), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    printed = finish(start(project, workers=1))
+    printed = finish(start(project, workers=1, address=address))
     assert "goes on where it was interrupted" in printed
     history = pd.read_csv(project.folder / "reports/history/dotbias.csv")
     assert history["epoch"].tolist() == [1, 2, 3, 4]
@@ -122,10 +123,20 @@ def test_what_two_workers_began_one_can_end(
 
 
 @pytest.fixture
-def two_nodes() -> Iterator[Any]:
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster of two machines, and the second of them, whose loss is soon noticed."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "2")
+    noticed = {
+        "health_check_initial_delay_ms": 0,
+        "health_check_period_ms": 500,
+        "health_check_timeout_ms": 1000,
+        "health_check_failure_threshold": 2,
+    }
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": noticed}
+    )
     yield cluster, cluster.add_node(num_cpus=1)
     cluster.shutdown()
 
