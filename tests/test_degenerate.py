@@ -40,7 +40,7 @@ def few() -> pd.DataFrame:
 
 def a_heavy_user() -> pd.DataFrame:
     others = ratings(20, 30, 300)
-    return pd.concat([ratings(1, 3000, 3000), others.assign(userId=others["userId"] + 1)])
+    return pd.concat([ratings(1, 100_000, 100_000), others.assign(userId=others["userId"] + 1)])
 
 
 def apart(n_users: int, n_items: int) -> pd.DataFrame:

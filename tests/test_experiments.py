@@ -37,6 +37,7 @@ case "$*" in
     *"--name toy-killed"*)
         git stash -q && git checkout -q --detach && sed -i s/1/2/ params.yaml
         mkdir -p .dvc/tmp && touch .dvc/tmp/repro.dat && git add -f .dvc/tmp/repro.dat
+        git update-ref refs/exps/stash HEAD
         touch .git/index.lock
         kill -9 $$ ;;
     *"--name toy-slow"*) echo "Running stage 'train_dot':"; sleep 60 & echo $! > child; wait ;;
@@ -121,13 +122,14 @@ def test_one_whose_dvc_is_killed_tells_how_to_get_back_what_it_put_aside(
     failures = experiments.run({"toy-killed": {"train_dot.seed": 2}}, 1, "toy")
     assert failures.splitlines() == ["toy-killed failed:", "DVC was killed (signal 9)."]
     said = capsys.readouterr().out.splitlines()
-    at = said.index("DVC did not put your project back as it was. Type:")
+    at = said.index("DVC did not put your project back as it was. To restore it, type:")
     assert said[at + 1 :] == [
         "    rm .git/index.lock",
         "    git restore --staged .dvc/tmp/repro.dat",
         "    git checkout HEAD params.yaml",
         "    git switch work",
         *["    git stash pop"] * changed,
+        "    git update-ref -d refs/exps/stash",
     ]
     for line in said[at + 1 :]:
         subprocess.run(line.split(), check=True)

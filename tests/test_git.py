@@ -1,5 +1,6 @@
 import os
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from cf.core import git
 from cf.core.errors import InputError
+from tests.project import ROOT
 
 PARAMS = """
 ingest: {dataset: toy, fallback: null}
@@ -45,6 +47,46 @@ def test_asking_git_locks_nothing() -> None:
     assert Path(".git/index").read_bytes() == before
     run_git("status")
     assert Path(".git/index").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    "committed",
+    ["train_dot: 5\n", "train_dot: {seed: 1}\nsplit: 3\ningest: [1]\n", "- 1\n",
+     "train_dot: {model: {seed: 1}, seed: 1}\n"],
+)  # fmt: skip
+def test_a_commit_of_odd_parameters_stops_no_training(committed: str) -> None:
+    good = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(committed)
+    run_git("init", "-q")
+    run_git("add", ".")
+    run_git("commit", "-qm", "odd")
+    Path("params.yaml").write_text(good)
+    assert isinstance(git.changed_params("dot"), dict)
+
+
+@pytest.mark.parametrize("setting", ["false", "true"])
+def test_a_clone_has_the_same_bytes_on_every_system(setting: str, tmp_path: Path) -> None:
+    shutil.copy(ROOT / ".gitattributes", ".gitattributes")
+    run_git("init", "-q")
+    run_git("add", ".")
+    run_git("commit", "-qm", "one")
+    run_git("-c", f"core.autocrlf={setting}", "clone", "-q", ".", str(tmp_path / "clone"))
+    for name in git.output("ls-files").split():
+        assert (tmp_path / "clone" / name).read_bytes() == Path(name).read_bytes(), name
+        assert b"\r" not in Path(name).read_bytes()
+
+
+def test_folders_that_lie_elsewhere_are_no_change(tmp_path: Path) -> None:
+    shutil.copy(ROOT / ".gitignore", ".gitignore")
+    run_git("init", "-q")
+    run_git("add", ".")
+    run_git("commit", "-qm", "one")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in (".venv", "mlruns", "models", "blend", "data/split", "reports/history"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).symlink_to(elsewhere)
+    assert git.output("status", "--porcelain") == ""
 
 
 def test_what_changed_has_the_names_that_runs_have() -> None:

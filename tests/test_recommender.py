@@ -559,9 +559,18 @@ def test_a_model_of_nonsense_is_named(project: Path, tmp_path: Path) -> None:
     path = copy / "models/dotbias/weights.safetensors"
     weights = load_file(path)
     name = next(key for key in weights if weights[key].ndim > 1)
-    for change in (lambda array: np.full_like(array, np.nan), lambda array: array[:7]):
+    (copy / "runs/dotbias.json").unlink(missing_ok=True)
+    settings = json.loads((path.parent / "model.json").read_text())
+    for change, reason in (
+        (lambda array: np.full_like(array, np.nan), "no number"),
+        (lambda array: array[:7], "expected|index|shape"),
+    ):
         save_file(weights | {name: change(weights[name])}, path)
-        with pytest.raises(InputError, match=r"models/dotbias: not a whole checkpoint"):
+        settings["weights_sha256"] = io.digest(path)
+        (path.parent / "model.json").write_text(json.dumps(settings))
+        with pytest.raises(
+            InputError, match=rf"models/dotbias: not a whole checkpoint \(.*({reason})"
+        ):
             cf.load(copy / "models/dotbias")
 
 

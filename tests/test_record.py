@@ -1,5 +1,6 @@
 """Run records, and the process that records them."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from mlflow.entities import Run
 from cf.core import config
 from cf.core.errors import InputError
 from cf.core.io import read_dataclass, write_json
-from cf.tracking.record import RunRecord, new_training_record, read_all, recording
+from cf.tracking.record import Recorder, RunRecord, new_training_record, read_all, recording
 from tests.records import (
     LOSSES,
     OFF,
@@ -333,3 +334,31 @@ def test_four_at_once_on_a_fresh_store(
         assert run.data.metrics["rmse"] == 0.9
         assert files(run, store, "model") == {"model/weights"}
     assert len(store.search_model_versions("name = 'cf'")) == 4
+
+
+def test_the_record_is_on_disk_before_mlflow_hears_that_a_training_has_finished(
+    tmp_path: Path,
+) -> None:
+    class Line:
+        """Keeps what the file says at the time of each message."""
+
+        def __init__(self) -> None:
+            self.sent: list[tuple[str, str]] = []
+
+        def send(self, text: str) -> None:
+            status = json.loads(path.read_text())["status"]
+            self.sent.append((json.loads(text)["status"], status))
+
+    path, line = tmp_path / "runs/dot.json", Line()
+    recorder, record = Recorder(line), new()  # type: ignore[arg-type]
+    recorder.upsert(record, path)
+    record.finish()
+    recorder.upsert(record, path)
+    assert line.sent == [("RUNNING", "RUNNING"), ("FINISHED", "FINISHED")]
+    begun = new()
+    begun.finish()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError):
+        recorder.upsert(begun, path)
+    assert len(line.sent) == 2

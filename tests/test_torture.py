@@ -12,8 +12,8 @@ from tests.stores import environment
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = (
-    *("ingest", "encode", "split", "train_dot", "train_bayesmf", "blend"),
-    *("evaluate", "rank", "tune", "sync"),
+    *("ingest", "encode", "split", "train_dot", "train_dotbias", "train_bayesmf", "blend"),
+    *("evaluate", "rank", "plot", "tune", "sync", "first_sync"),
 )
 
 

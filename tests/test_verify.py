@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cf.cli import verify
+from cf.core.errors import InputError
 from tests.project import Project
 
 
@@ -45,6 +48,18 @@ def test_other_metrics_and_files_than_the_code_makes_are_found(
     assert done.returncode == 1
     assert "Not the same to the bit: blend. On" in done.stdout
     assert done.stderr.startswith("cf verify: dotbias: farther from the committed RMSE")
+
+
+@pytest.mark.parametrize("stages", [[1], {"a": 1}, {"a": {"outs": 1}}, {"a": {"outs": [{}]}}])
+def test_an_odd_lock_that_was_committed_is_named(stages: Any) -> None:
+    with pytest.raises(InputError, match=r"^dvc.lock: cannot be read"):
+        list(verify.differing_files({"stages": stages}, {}))
+
+
+@pytest.mark.parametrize("scores", [3, [1], {"rmse": "x"}, {"rmse": []}])
+def test_odd_metrics_that_were_committed_are_named(scores: Any) -> None:
+    with pytest.raises(InputError, match=r"^reports/metrics.json: cannot be read"):
+        verify.compare({"dot": scores}, {"dot": {"rmse": 1.0}}, [])
 
 
 def test_without_a_commit_of_results_it_says_what_to_do(tmp_path: Path, made: Project) -> None:

@@ -29,7 +29,8 @@ INTERVAL_S = 1.5  # between two starts: of those at the same instant DVC refuses
 ATTEMPTS = 20  # to start one: DVC waits 3 s for its lock each time
 LOCKED = ("Unable to acquire lock", "it is being blocked by")
 GRACE_S = 10.0  # from an interrupt until a kill
-NOTE = Path(".dvc/tmp/repro.dat")  # which DVC adds to git's index, and then takes out
+NOTE = Path(".dvc/tmp/repro.dat")  # of an experiment: for a moment, DVC has it in git's index
+WAITING = "refs/exps/stash"  # where DVC keeps an experiment until it runs
 UNFINISHED = ("Queued", "Running", "Failed")  # in `dvc exp show`
 N_LINES = 12  # at most, of the output of an experiment that failed
 
@@ -166,7 +167,8 @@ class _Workspace(NamedTuple):
         branch: that is checked out; "HEAD" if none is.
         stash: git's latest one, where DVC puts what is not committed.
         lock: git's own while it writes, with which nothing else of git's works.
-        note: DVC's own of the experiment, while git's index has it.
+        note: the path of DVC's note of an experiment, if git's index has it.
+        waiting: the name of git's reference to an experiment that waits to be run, if one does.
     """
 
     params: dict[str, Any]
@@ -174,6 +176,7 @@ class _Workspace(NamedTuple):
     stash: str
     lock: str
     note: str
+    waiting: str
 
 
 def _workspace() -> _Workspace:
@@ -187,6 +190,7 @@ def _workspace() -> _Workspace:
         stash=git.output("stash", "list", "--format=%H", "-1").strip(),
         lock=str(lock) if lock.exists() else "",
         note=git.output("ls-files", str(NOTE)).strip(),
+        waiting=git.output("for-each-ref", "--format=%(refname)", WAITING).strip(),
     )
 
 
@@ -198,7 +202,7 @@ def _telling_what_is_left(experiments: Iterable[Mapping[str, Any]]) -> Iterator[
         yield
     finally:
         if mend := _to_mend(before, experiments):
-            print("DVC did not put your project back as it was. Type:")
+            print("DVC did not put your project back as it was. To restore it, type:")
             print("".join(f"    {command}\n" for command in mend), end="")
 
 
@@ -207,11 +211,12 @@ def _to_mend(before: _Workspace, experiments: Iterable[Mapping[str, Any]]) -> li
     now = _workspace()
     commands = {
         f"rm {now.lock}": now.lock != before.lock,
-        f"git restore --staged {now.note}": bool(now.note),  # no user puts it there
+        f"git restore --staged {now.note}": bool(now.note),  # no experiment starts with it
         f"git checkout HEAD {paths.PARAMS}": now.params != before.params
         and any(now.params == _changed(before.params, each) for each in experiments),
         f"git switch {before.branch}": now.branch != before.branch,
         "git stash pop": now.stash not in ("", before.stash),
+        f"git update-ref -d {now.waiting}": bool(now.waiting),  # it would run with the next one
     }
     return [command for command, is_needed in commands.items() if is_needed]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -51,7 +52,7 @@ def main(axes: Sequence[str] | None, jobs: int) -> None:
         title = f"Validation RMSE of {model}: {found['dataset'].iloc[0]}"
         save(grid_heatmap(rmse, found["unit"].iloc[0], title), paths.GRID)
         path = paths.RUNS / f"{model}.json"
-        current = io.read_json(path)["id"] if path.exists() else None
+        current = io.read_json(path, dict[str, Any]).get("id") if path.exists() else None
         records = [experiments.read_record(revision, model) for revision in found["rev"]]
         # An experiment with the values of params.yaml trained nothing: it has dvc repro's record.
         if trained := [record for record in records if record.id != current]:

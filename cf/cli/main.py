@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cf.core.errors import InputError, print_anything
+from cf.core.errors import InputError, describe, print_anything
 
 app = typer.Typer(
     help="Collaborative filtering as a workflow. Run it in the project's folder, or below it.",
@@ -33,8 +33,7 @@ def run(command: str, *arguments: Any) -> None:
     except BrokenPipeError:  # whoever read the output needs no more of it: typer ends quietly
         raise
     except OSError as error:  # a full disk, or a folder for temporary files that is none
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"cf {command}: {where}{error.strerror or error}.", file=sys.stderr)
+        print(f"cf {command}: {describe(error)}", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

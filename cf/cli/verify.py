@@ -5,12 +5,14 @@ import subprocess
 import tarfile
 from collections.abc import Collection, Iterator, Mapping
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 import yaml
+from pydantic import TypeAdapter
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -85,27 +87,30 @@ def copy_commit(folder: Path) -> None:
     local = "[core]\n    no_scm = true\n[cache]\n    dir = cache\n"
     (folder / ".dvc/config.local").write_text(local, encoding="utf-8")
     params = config.sections(folder / paths.PARAMS)
-    params["tracking"] = {**(params.get("tracking") or {}), "enabled": False}
+    tracking = params.get("tracking") or {}
+    if isinstance(tracking, dict):  # else the pipeline says what it should be
+        params["tracking"] = {**tracking, "enabled": False}
     text = yaml.safe_dump(params, sort_keys=False)
     (folder / paths.PARAMS).write_text(text, encoding="utf-8")
 
 
 def differing_files(committed: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[str]:
     """The outputs of which the pipeline has made something else, but for those `WITH_IDS`."""
-    digests = (
-        {
-            out["path"]: out.get("md5")
-            for stage in (lock.get("stages") or {}).values()
-            for out in stage.get("outs", [])
-        }
-        for lock in (committed, made)
-    )
-    before, after = digests
+    before, after = _digests(committed), _digests(made)
     for path in before.keys() | after.keys():
         if before.get(path) != after.get(path) and not any(
             Path(path).is_relative_to(left_out) for left_out in WITH_IDS
         ):
             yield path
+
+
+def _digests(lock: Mapping[str, Any]) -> dict[str, Any]:
+    """The MD5 of each output, by its path."""
+    with io.reading(LOCK):
+        stages = TypeAdapter(dict[str, dict[str, Any]]).validate_python(lock.get("stages") or {})
+        outs = [stage.get("outs", []) for stage in stages.values()]
+        found = chain(*TypeAdapter(list[list[dict[str, Any]]]).validate_python(outs))
+        return {out["path"]: out.get("md5") for out in found}
 
 
 def compare(
@@ -114,12 +119,17 @@ def compare(
     """RMSE by model: committed, made now, and whether these are as close as is promised."""
     rows = {}
     for name in committed.keys() | made.keys():
-        of_both = ((of.get(name) or {}).get("rmse") for of in (committed, made))
-        before, after = (float("nan") if rmse is None else float(rmse) for rmse in of_both)
+        before, after = (_rmse(of.get(name)) for of in (committed, made))
         limit = CLOSE["sampled" if name in sampled else "gradients"]
         rows[name] = {"committed": before, "now": after, "is_close": abs(after - before) <= limit}
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.sort_values("committed")
+
+
+def _rmse(scores: Any) -> float:
+    with io.reading(paths.METRICS):
+        rmse = TypeAdapter(dict[str, Any]).validate_python(scores or {}).get("rmse")
+        return float("nan") if rmse is None else float(rmse)
 
 
 def sampled_models(params: Path) -> set[str]:

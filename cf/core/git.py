@@ -43,14 +43,19 @@ def changed_params(model: str) -> dict[str, Any]:
     before = read_at_head(paths.PARAMS)
     if f"train_{model}" not in before:
         return {}
-    old, new = (_training_params(of, model) for of in (before, sections(paths.PARAMS)))
+    new = _training_params(sections(paths.PARAMS), model)
+    try:
+        old = _training_params(before, model)
+    except InputError:  # the commit's file is no longer valid, and there is no telling
+        return {}
     return {name: value for name, value in new.items() if old.get(name) != value}
 
 
 def _training_params(params: dict[str, Any], model: str) -> dict[str, Any]:
     """What a training depends on, under the names that its run gives the values."""
     names = ("ingest", "split", f"train_{model}")
-    ingest, split, training = (params.get(name) or {} for name in names)
+    found = (params.get(name) for name in names)  # of a commit, whatever it has
+    ingest, split, training = (each if isinstance(each, dict) else {} for each in found)
     split_params = {f"split_{key}": value for key, value in split.items()}
     return {"dataset": ingest.get("dataset"), **split_params, **flatten_params(training)}
 

@@ -22,7 +22,7 @@ ENVIRONMENT = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",  # for machines that will not come back
 }
 """What Ray reads, where the user has not set it."""
-ON_ONE_MACHINE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # no cloud takes it away
+ON_ONE_MACHINE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # the driver is there, too
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """How far a training on Ray is, told by its workers and asked for by the driver.
 
-Apart from what trains, since Ray imports this module once more for the actor alone.
+A module of its own: the actor's process imports it, and so it must not import PyTorch.
 """
 
 

@@ -7,6 +7,7 @@ from dataclasses import astuple
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.state_dict_loader import load as load_checkpoint
 from torch.distributed.checkpoint.state_dict_saver import save as save_checkpoint
 
+from cf.core import io
 from cf.core.config import RowwiseAdagrad
 from cf.core.errors import InputError
 from cf.distributed.grouping import group_by_users
@@ -145,12 +148,24 @@ def save(sharded: ShardedModel, done: list[EpochResult]) -> None:
 
 
 def restore(sharded: ShardedModel) -> list[EpochResult]:
-    """Read the last checkpoint, perhaps of another number of workers, and the epochs until it."""
+    """Read the last checkpoint, perhaps of another number of workers, and the epochs until it.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return []
-    with checkpoint.as_directory() as folder:
-        state = sharded.state()
-        load_checkpoint(state, storage_reader=FileSystemReader(folder))
+    try:
+        with checkpoint.as_directory() as folder:
+            done = json.loads((Path(folder) / DONE).read_text())
+            state = sharded.state()
+            load_checkpoint(state, storage_reader=FileSystemReader(folder))
         sharded.load(state)
-        return [EpochResult(*numbers) for numbers in json.loads((Path(folder) / DONE).read_text())]
+        return [EpochResult(*numbers) for numbers in done]
+    except (*io.DAMAGE, RuntimeError, UnpicklingError, CheckpointException) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"{checkpoint.path}: this checkpoint cannot be read ({reason}). Delete the folder "
+            f"{Path(checkpoint.path).parent}, and the training begins anew."
+        ) from None

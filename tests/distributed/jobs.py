@@ -1,5 +1,7 @@
 """Trainings of a project on Ray, as processes that a test may disturb."""
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from tests.project import Project
 from tests.stores import environment
 
 LONGEST = 240  # seconds of a training, after which it is taken to hang
+started: "list[subprocess.Popen[str]]" = []  # by the test that runs
 
 
 def start(
@@ -28,7 +31,7 @@ def start(
     params |= {"launcher": "ray" if ray else "local", "ray": params["ray"] | ray}
     params["tracking"]["enabled"] = tracked
     path.write_text(yaml.safe_dump(params, sort_keys=False))
-    return subprocess.Popen(
+    process = subprocess.Popen(
         ["dvc", "repro", stage],
         cwd=project.folder,
         env=environment(),
@@ -37,6 +40,8 @@ def start(
         text=True,
         start_new_session=True,
     )
+    started.append(process)
+    return process
 
 
 def finish(process: "subprocess.Popen[str]") -> str:
@@ -64,10 +69,17 @@ def wait_for(what: Callable[[], Any], process: "subprocess.Popen[str]") -> Any:
 def workers_of(
     process: "subprocess.Popen[str]", kind: str = "RayTrainWorker"
 ) -> list[psutil.Process]:
-    """The workers of a training on the cluster of these tests, not those of earlier ones."""
+    """Workers that started after `process` did, on a cluster of these tests or on its own."""
     began, found = psutil.Process(process.pid).create_time(), []
     for each in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):  # it has ended meanwhile
             if kind in " ".join(each.cmdline()) and each.create_time() >= began:
                 found.append(each)
     return found
+
+
+def kill_worker(process: "subprocess.Popen[str]", kind: str = "RayTrainWorker") -> None:
+    """Kill a worker of a training, and wait for the one that takes its place."""
+    before = {worker.pid for worker in wait_for(lambda: workers_of(process, kind), process)}
+    os.kill(min(before), signal.SIGKILL)
+    wait_for(lambda: {worker.pid for worker in workers_of(process, kind)} - before, process)

@@ -33,6 +33,7 @@ LIMITED = f'''
 """dotbias, in a worker that is limited once it has trained a little, and so imported all."""
 
 import resource
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -52,6 +53,7 @@ class Limited(DotBias):
             status = open("/proc/self/status").read()
             limit = 1024 * int(status.partition("VmData:")[2].split()[0]) + {ROOM}
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+            Path("limited").touch()
         super().__init__(*arguments)
 
 
@@ -141,8 +143,10 @@ def test_one_worker_has_no_room_for_the_tables(project: Project, tmp_path: Path)
     few = project.copy(tmp_path / "project", "train.parquet")  # tables alone are too much
     shutil.copy(few.folder / "data/split/valid.parquet", few.folder / "data/split/train.parquet")
     shutil.rmtree(few.folder / "models", ignore_errors=True)
+    (few.folder / "limited").unlink(missing_ok=True)
     done = train(few, workers=1)
     assert done.returncode == 1
+    assert (few.folder / "limited").exists()
     # Of what it cannot allocate, Ray says no more than this where that happens in its own code.
     assert "Ray's workers failed: " in done.stderr
     assert "Traceback" not in done.stderr

@@ -55,7 +55,7 @@ def ratings(name: Callable[[Any], Any], **columns: Any) -> pd.DataFrame:
     )
 
 
-@pytest.mark.parametrize(("name", "workers"), [(numbers, 3), (texts, 1)])
+@pytest.mark.parametrize(("name", "workers"), [(numbers, 1), (numbers, 3), (texts, 2)])
 def test_ratings_are_encoded_to_the_same_bytes(
     tmp_path: Path, address: str, name: Callable[[Any], Any], workers: int
 ) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import real_zip
-from tests.distributed.jobs import finish, start, wait_for, weights, workers_of
+from tests.distributed.jobs import finish, kill_worker, start, wait_for, weights
 from tests.project import Project, untrained
 
 pytest.importorskip("ray", reason="no Ray here: make ray")
@@ -61,7 +61,7 @@ def test_a_worker_that_is_killed_between_sweeps_changes_nothing(
     project = ready.copy(tmp_path / "project")
     process = start(project, STAGE, workers=2, address=address)
     wait_for(lambda: swept(project), process)
-    wait_for(lambda: workers_of(process, "RowActor"), process)[0].kill()
+    kill_worker(process, "RowActor")
     finish(process)
     for name, array in weights(local, "bayesmf").items():
         np.testing.assert_array_equal(weights(project, "bayesmf")[name], array, err_msg=name)

@@ -107,7 +107,7 @@ def test_steps_are_those_of_a_model_in_memory(name: str, tmp_path: Path) -> None
 
 
 def train_shares(rank: int, n_workers: int, folder: Path) -> None:
-    """Train together with other processes, as each of `ITEMS` has it."""
+    """Train together with other processes, once for each number of items in `ITEMS`."""
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
     os.environ |= dict(zip(names, map(str, (rank, rank, n_workers, n_workers)), strict=True))
     group = f"file://{folder}/group"
@@ -157,6 +157,31 @@ def test_workers_that_share_rows_train_as_one_does(
         collect(model, folder / f"items_{n_items}")
     for key, expected in one.state_dict().items():
         assert torch.allclose(two.state_dict()[key], expected, atol=1e-6), key
+
+
+@pytest.mark.usefixtures("_alone")
+@pytest.mark.parametrize("damaged", ["__0_0.distcp", ".metadata", "epochs.json"])
+@pytest.mark.parametrize("keep", [0.0, 0.5, None])
+def test_a_damaged_checkpoint_is_named(
+    damaged: str, keep: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = pytest.importorskip("ray.train", reason="no Ray here: make ray")
+    from cf.distributed import worker
+
+    spec = ModelSpec({"name": "dotbias", **MODELS["dotbias"]}, N_USERS, N_ITEMS, (0.5, 5.0))
+    with use_table_factory(ShardedTable):
+        sharded = ShardedModel(spec.build(""), OPTIMIZER, 0.05, seed=7)
+    save(sharded.state(), storage_writer=FileSystemWriter(tmp_path))
+    (tmp_path / worker.DONE).write_text("[[1, 0.9, 0.8, 0.1, 2.0]]")
+    monkeypatch.setattr(train, "get_checkpoint", lambda: train.Checkpoint(str(tmp_path)))
+    assert [each.epoch for each in worker.restore(sharded)] == [1]
+    path = tmp_path / damaged
+    content = path.read_bytes()
+    path.unlink()
+    if keep is not None:
+        path.write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(InputError, match=f"{tmp_path}: this checkpoint cannot be read"):
+        worker.restore(sharded)
 
 
 @pytest.mark.usefixtures("_alone")
