@@ -163,8 +163,11 @@ def restore(sharded: ShardedModel) -> list[EpochResult]:
             load_checkpoint(state, storage_reader=FileSystemReader(folder))
         sharded.load(state)
         return [EpochResult(*numbers) for numbers in done]
-    except (*io.DAMAGE, RuntimeError, UnpicklingError, CheckpointException) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except (*io.DAMAGE, UnpicklingError, CheckpointException) as error:
+        cause: BaseException = error
+        if isinstance(error, CheckpointException):  # which has those of all workers
+            cause, _ = next(iter(error.failures.values()))
+        reason = (str(cause) or type(cause).__name__).partition("\n")[0]
         raise InputError(
             f"{checkpoint.path}: this checkpoint cannot be read ({reason}). Delete the folder "
             f"{Path(checkpoint.path).parent}, and the training begins anew."
