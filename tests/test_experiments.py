@@ -40,6 +40,9 @@ case "$*" in
         git update-ref refs/exps/stash HEAD
         touch .git/index.lock
         kill -9 $$ ;;
+    *"--name toy-full"*) : > params.yaml ;;
+    *"--name toy-staged"*)
+        sed -i s/1/2/ params.yaml && git add params.yaml && sed -i s/2/1/ params.yaml ;;
     *"--name toy-slow"*) echo "Running stage 'train_dot':"; sleep 60 & echo $! > child; wait ;;
     *"--name toy-broken"*)
         echo "Running stage 'train_dot':"
@@ -137,6 +140,24 @@ def test_one_whose_dvc_is_killed_tells_how_to_get_back_what_it_put_aside(
     head = subprocess.run(["git", "branch", "--show-current"], capture_output=True, check=True)
     assert head.stdout == b"work\n"
     assert not subprocess.run(["git", "diff", "--cached"], capture_output=True, check=True).stdout
+
+
+@pytest.mark.parametrize("name", ["toy-full", "toy-staged"])
+def test_parameters_that_dvc_has_half_put_back_are_told(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = dict(os.environ) | experiments.own_environment()
+    monkeypatch.setattr(experiments, "own_environment", lambda: environment)
+    (folder / "params.yaml").write_text(NOTED)
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for command in (("init", "-q"), ("add", "params.yaml"), (*who, "commit", "-q", "-m", "all")):
+        subprocess.run(["git", *command], check=True)
+    experiments.run({name: {"train_dot.seed": 2}}, 1, "toy")
+    assert capsys.readouterr().out.splitlines()[-1] == "    git checkout HEAD params.yaml"
+    (folder / "params.yaml").write_text(NOTED + "# edited meanwhile\n")
+    subprocess.run(["git", "add", "params.yaml"], check=True)
+    experiments.run({"toy-2": {"train_dot.seed": 2}}, 1, "toy")
+    assert "checkout" not in capsys.readouterr().out
 
 
 def test_an_interrupt_ends_what_runs_and_starts_nothing_else(folder: Path) -> None:

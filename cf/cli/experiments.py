@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import dvc.api
 import numpy as np
 import pandas as pd
+import yaml
 
 from cf.core import config, git, io, paths
 from cf.core.errors import InputError
@@ -163,7 +164,9 @@ class _Workspace(NamedTuple):
     """What DVC changes while it notes an experiment, and then puts back, unless it is stopped.
 
     Attributes:
-        params: what params.yaml has, to which the experiment's parameters are added meanwhile.
+        params: what params.yaml has, to which the experiment's parameters are added meanwhile;
+            empty if it cannot be read.
+        staged: what git's index has of it.
         branch: that is checked out; "HEAD" if none is.
         stash: git's latest one, where DVC puts what is not committed.
         lock: git's own while it writes, with which nothing else of git's works.
@@ -172,6 +175,7 @@ class _Workspace(NamedTuple):
     """
 
     params: dict[str, Any]
+    staged: Any
     branch: str
     stash: str
     lock: str
@@ -181,11 +185,15 @@ class _Workspace(NamedTuple):
 
 def _workspace() -> _Workspace:
     params: dict[str, Any] = {}
+    staged: Any = None
     with suppress(InputError):
         params = config.sections(paths.PARAMS)
+    with suppress(InputError, ValueError, yaml.YAMLError):
+        staged = config.parse_yaml(git.output("show", f":./{paths.PARAMS}"))
     lock = Path(".git/index.lock")  # of a project in a folder of its own
     return _Workspace(
         params,
+        staged=staged,
         branch=git.output("rev-parse", "--abbrev-ref", "HEAD").strip(),
         stash=git.output("stash", "list", "--format=%H", "-1").strip(),
         lock=str(lock) if lock.exists() else "",
@@ -209,11 +217,13 @@ def _telling_what_is_left(experiments: Iterable[Mapping[str, Any]]) -> Iterator[
 def _to_mend(before: _Workspace, experiments: Iterable[Mapping[str, Any]]) -> list[str]:
     """The commands that undo what DVC has left of the experiments' notes."""
     now = _workspace()
+    noted = [_changed(before.params, each) for each in experiments]
+    is_noted = now.params != before.params and (now.params in noted or not now.params)
+    is_staged = now.staged != before.staged and now.staged in noted
     commands = {
         f"rm {now.lock}": now.lock != before.lock,
         f"git restore --staged {now.note}": bool(now.note),  # no experiment starts with it
-        f"git checkout HEAD {paths.PARAMS}": now.params != before.params
-        and any(now.params == _changed(before.params, each) for each in experiments),
+        f"git checkout HEAD {paths.PARAMS}": is_noted or is_staged,
         f"git switch {before.branch}": now.branch != before.branch,
         "git stash pop": now.stash not in ("", before.stash),
         f"git update-ref -d {now.waiting}": bool(now.waiting),  # it would run with the next one
