@@ -53,7 +53,7 @@ class Limited(DotBias):
             status = open("/proc/self/status").read()
             limit = 1024 * int(status.partition("VmData:")[2].split()[0]) + {ROOM}
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-            Path("limited").touch()
+            Path(__file__).with_name("limited").touch()
         super().__init__(*arguments)
 
 
@@ -143,10 +143,11 @@ def test_one_worker_has_no_room_for_the_tables(project: Project, tmp_path: Path)
     few = project.copy(tmp_path / "project", "train.parquet")  # tables alone are too much
     shutil.copy(few.folder / "data/split/valid.parquet", few.folder / "data/split/train.parquet")
     shutil.rmtree(few.folder / "models", ignore_errors=True)
-    (few.folder / "limited").unlink(missing_ok=True)
+    limited = few.folder / "cf/models/limited"
+    limited.unlink(missing_ok=True)
     done = train(few, workers=1)
     assert done.returncode == 1
-    assert (few.folder / "limited").exists()
+    assert limited.exists()
     # Of what it cannot allocate, Ray says no more than this where that happens in its own code.
     assert "Ray's workers failed: " in done.stderr
     assert "Traceback" not in done.stderr
