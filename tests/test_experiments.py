@@ -105,13 +105,9 @@ def test_one_that_fails_is_reported_in_dvcs_words_and_the_others_go_on(folder: P
     ]
 
 
-@pytest.mark.parametrize("changed", [False, True])
-def test_one_whose_dvc_is_killed_tells_how_to_get_back_what_it_put_aside(
-    folder: Path,
-    changed: bool,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture
+def repository(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder as a repository of git, on the branch work."""
     for who in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{who}_NAME", "a")
         monkeypatch.setenv(f"GIT_{who}_EMAIL", "a@b")
@@ -120,8 +116,15 @@ def test_one_whose_dvc_is_killed_tells_how_to_get_back_what_it_put_aside(
     (folder / "params.yaml").write_text(NOTED)
     for command in (("init", "-q", "-b", "work"), ("add", "."), ("commit", "-q", "-m", "all")):
         subprocess.run(["git", *command], check=True)
+    return folder
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_one_whose_dvc_is_killed_tells_how_to_get_back_what_it_put_aside(
+    repository: Path, changed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     if changed:
-        (folder / "params.yaml").write_text(NOTED + "# mine\n")
+        (repository / "params.yaml").write_text(NOTED + "# mine\n")
     failures = experiments.run({"toy-killed": {"train_dot.seed": 2}}, 1, "toy")
     assert failures.splitlines() == ["toy-killed failed:", "DVC was killed (signal 9)."]
     said = capsys.readouterr().out.splitlines()
@@ -136,7 +139,7 @@ def test_one_whose_dvc_is_killed_tells_how_to_get_back_what_it_put_aside(
     ]
     for line in said[at + 1 :]:
         subprocess.run(line.split(), check=True)
-    assert (folder / "params.yaml").read_text() == NOTED + "# mine\n" * changed
+    assert (repository / "params.yaml").read_text() == NOTED + "# mine\n" * changed
     head = subprocess.run(["git", "branch", "--show-current"], capture_output=True, check=True)
     assert head.stdout == b"work\n"
     assert not subprocess.run(["git", "diff", "--cached"], capture_output=True, check=True).stdout
@@ -144,17 +147,11 @@ def test_one_whose_dvc_is_killed_tells_how_to_get_back_what_it_put_aside(
 
 @pytest.mark.parametrize("name", ["toy-full", "toy-staged"])
 def test_parameters_that_dvc_has_half_put_back_are_told(
-    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environment = dict(os.environ) | experiments.own_environment()
-    monkeypatch.setattr(experiments, "own_environment", lambda: environment)
-    (folder / "params.yaml").write_text(NOTED)
-    who = ("-c", "user.name=a", "-c", "user.email=a@b")
-    for command in (("init", "-q"), ("add", "params.yaml"), (*who, "commit", "-q", "-m", "all")):
-        subprocess.run(["git", *command], check=True)
     experiments.run({name: {"train_dot.seed": 2}}, 1, "toy")
     assert capsys.readouterr().out.splitlines()[-1] == "    git checkout HEAD params.yaml"
-    (folder / "params.yaml").write_text(NOTED + "# edited meanwhile\n")
+    (repository / "params.yaml").write_text(NOTED + "# edited meanwhile\n")
     subprocess.run(["git", "add", "params.yaml"], check=True)
     experiments.run({"toy-2": {"train_dot.seed": 2}}, 1, "toy")
     assert "checkout" not in capsys.readouterr().out

@@ -106,6 +106,15 @@ def test_steps_are_those_of_a_model_in_memory(name: str, tmp_path: Path) -> None
         assert torch.equal(found[key], started[key])
 
 
+def spec_of_dotbias(n_items: int) -> ModelSpec:
+    return ModelSpec({"name": "dotbias", **MODELS["dotbias"]}, N_USERS, n_items, (0.5, 5.0))
+
+
+def sharded_dotbias(n_items: int) -> ShardedModel:
+    with use_table_factory(ShardedTable):
+        return ShardedModel(spec_of_dotbias(n_items).build(""), OPTIMIZER, 0.05, seed=7)
+
+
 def train_shares(rank: int, n_workers: int, folder: Path) -> None:
     """Train together with other processes, once for each number of items in `ITEMS`."""
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
@@ -120,9 +129,7 @@ def train_shares(rank: int, n_workers: int, folder: Path) -> None:
 def train_share(rank: int, n_workers: int, n_items: int, checkpoint: Path) -> None:
     """Take three steps of batches in which users are of all processes."""
     train = made_up_ratings()
-    spec = ModelSpec({"name": "dotbias", **MODELS["dotbias"]}, N_USERS, n_items, (0.5, 5.0))
-    with use_table_factory(ShardedTable):
-        sharded = ShardedModel(spec.build(""), OPTIMIZER, 0.05, seed=7)
+    sharded = sharded_dotbias(n_items)
     arrays = train.users, train.items % n_items, train.values
     batches = [  # of other users, and others' items, each time
         [torch.tensor(each[step::2][rank::n_workers]) for each in arrays] for step in (0, 1, 0)
@@ -151,7 +158,7 @@ def by_one_and_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
 def test_workers_that_share_rows_train_as_one_does(
     n_items: int, by_one_and_two: tuple[Path, Path]
 ) -> None:
-    spec = ModelSpec({"name": "dotbias", **MODELS["dotbias"]}, N_USERS, n_items, (0.5, 5.0))
+    spec = spec_of_dotbias(n_items)
     one, two = spec.build(""), spec.build("")
     for model, folder in zip((one, two), by_one_and_two, strict=True):
         collect(model, folder / f"items_{n_items}")
@@ -168,9 +175,7 @@ def test_a_damaged_checkpoint_is_named(
     train = pytest.importorskip("ray.train", reason="no Ray here: make ray")
     from cf.distributed import worker
 
-    spec = ModelSpec({"name": "dotbias", **MODELS["dotbias"]}, N_USERS, N_ITEMS, (0.5, 5.0))
-    with use_table_factory(ShardedTable):
-        sharded = ShardedModel(spec.build(""), OPTIMIZER, 0.05, seed=7)
+    sharded = sharded_dotbias(N_ITEMS)
     save(sharded.state(), storage_writer=FileSystemWriter(tmp_path))
     (tmp_path / worker.DONE).write_text("[[1, 0.9, 0.8, 0.1, 2.0]]")
     monkeypatch.setattr(train, "get_checkpoint", lambda: train.Checkpoint(str(tmp_path)))
@@ -186,9 +191,7 @@ def test_a_damaged_checkpoint_is_named(
 
 @pytest.mark.usefixtures("_alone")
 def test_a_step_keeps_nothing_of_the_batch() -> None:
-    spec = ModelSpec({"name": "dotbias", **MODELS["dotbias"]}, N_USERS, N_ITEMS, (0.5, 5.0))
-    with use_table_factory(ShardedTable):
-        sharded = ShardedModel(spec.build(""), OPTIMIZER, 0.05, seed=7)
+    sharded = sharded_dotbias(N_ITEMS)
     rows = []
     for _, kernel in sharded.lookup.kernels():
         kernel.register_forward_hook(lambda *given: rows.append(weakref.ref(given[-1])))
