@@ -1,10 +1,13 @@
 """Data and settings at the edge of what makes sense, as docs/data.md has them in a table."""
 
+import copy
+import functools
 import importlib
+import operator
 import re
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +62,11 @@ def each_model(edit: Callable[[Params], object]) -> Callable[[Params], None]:
     return of_all
 
 
+def of_bayesmf(group: str, **values: Any) -> Callable[[Params], None]:
+    """An edit of what bayesmf is, or how it samples."""
+    return lambda params: params["train_bayesmf"][group].update(values)
+
+
 def rates(rate: float) -> Callable[[Params], None]:
     return each_model(lambda section: section["schedule"].update(learning_rate=rate))
 
@@ -109,6 +117,25 @@ SETTINGS: dict[str, tuple[Callable[[Params], None], Outcome]] = {
         None,
     ),
 }
+SAMPLING: dict[str, tuple[Callable[[Params], None], Outcome]] = {
+    "bayesmf: more factors than ratings": (of_bayesmf("model", n_factors=500), None),
+    "bayesmf: more samples than sweeps": (of_bayesmf("model", n_samples=1000), None),
+    "bayesmf: no sweep after burn_in": (
+        of_bayesmf("gibbs", burn_in=12),
+        r"sample: params\.yaml: train_bayesmf\.gibbs: burn_in: 12 of 12 sweeps leaves none",
+    ),
+    "bayesmf: moods of 10⁻³⁰ s": (of_bayesmf("gibbs", time_scales=[1e-30]), None),
+    "bayesmf: moods of 10³⁰ s": (
+        of_bayesmf("gibbs", time_scales=[600, 1e30]),
+        r"sample: params\.yaml: train_bayesmf\.gibbs\.time_scales\.1: .* or equal to 10000000000",
+    ),
+}
+STAGE_OF = {
+    **{name: name for name in ("split", "evaluate", "rank")},
+    **{f"train_{name}": f"train {name}" for name in GRADIENT},
+    "train_bayesmf": "sample bayesmf",
+}
+WHOLE, REAL = (0, -1, 10**30), (0.0, 1e-300, 1e30, -1e30, 1e300, -1e300)
 
 
 @pytest.fixture
@@ -153,6 +180,13 @@ def write(table: pd.DataFrame) -> None:
     table.to_csv(path, index=False)
 
 
+def change(edit: Callable[[Params], object]) -> None:
+    """Edit params.yaml here."""
+    params = yaml.safe_load(paths.PARAMS.read_text())
+    edit(params)
+    paths.PARAMS.write_text(yaml.safe_dump(params))
+
+
 @pytest.mark.parametrize("name", DATA)
 def test_odd_data(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table, expected = DATA[name]
@@ -175,9 +209,7 @@ def test_odd_settings(
 ) -> None:
     edit, expected = SETTINGS[name]
     write(few())
-    params = yaml.safe_load(paths.PARAMS.read_text())
-    edit(params)
-    paths.PARAMS.write_text(yaml.safe_dump(params))
+    change(edit)
     assert ending(STAGES[:3], monkeypatch) is None
     endings = {model: run(f"train {model}", monkeypatch) for model in GRADIENT}
     if expected is None:
@@ -191,8 +223,56 @@ def test_odd_settings(
         assert not any((paths.MODELS / model).exists() for model in set(GRADIENT) - finished)
 
 
+@pytest.mark.parametrize("name", SAMPLING)
+def test_odd_settings_of_bayesmf(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit, expected = SAMPLING[name]
+    write(few())
+    change(edit)
+    assert ending(STAGES[:3], monkeypatch) is None
+    found = run("sample bayesmf", monkeypatch)
+    if expected is None:
+        assert found is None
+        assert ending(("evaluate",), monkeypatch) is None
+        assert np.isfinite(io.read_json(paths.METRICS)["bayesmf"]["rmse"])
+    else:
+        assert found is not None
+        assert re.match(expected, found), found
+        assert not (paths.MODELS / "bayesmf").exists()
+
+
+def numbers(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The numbers of a section of params.yaml, and the keys that lead to each."""
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from numbers(value, (*at, key))
+    elif isinstance(node, int | float) and not isinstance(node, bool):
+        yield at, node
+
+
+@pytest.mark.parametrize("section", STAGE_OF)
+def test_every_number_as_far_as_it_goes(
+    section: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(few())
+    change(lambda params: params["split"].update(method="leave_last"))
+    assert ending(STAGES[:3], monkeypatch) is None
+    good = yaml.safe_load(paths.PARAMS.read_text())
+    for keys, number in numbers(good[section]):
+        (*_, name) = (key for key in keys if isinstance(key, str))
+        for extreme in WHOLE if isinstance(number, int) else REAL:
+            params = copy.deepcopy(good)
+            *outer, last = keys
+            functools.reduce(operator.getitem, outer, params[section])[last] = extreme
+            paths.PARAMS.write_text(yaml.safe_dump(params))
+            found = run(STAGE_OF[section], monkeypatch)
+            assert found is None or name in found or "diverged" in found, (keys, extreme, found)
+            for report in (paths.METRICS, paths.RANKING):
+                text = report.read_text() if report.exists() else ""
+                assert not re.search(r"\b(nan|inf)", text, re.I), (keys, extreme, text)
+
+
 def test_the_docs_have_every_row() -> None:
     text = (ROOT / "docs/data.md").read_text()
     section = text.split("## Odd data and settings")[1].split("\n## ")[0]
     rows = re.findall(r"^\| ([^|]+?) \|", section, re.M)[1:]
-    assert [row for row in rows if row != "---"] == [*DATA, *SETTINGS]
+    assert [row for row in rows if row != "---"] == [*DATA, *SETTINGS, *SAMPLING]

@@ -143,8 +143,8 @@ class EASE:
             rows = slice(start, start + ITEMS_PER_BLOCK)
             of_items = counts.of(rows)
             near = top_k(of_items / norm, k)
-            systems = gram[near[:, :, None], near[:, None, :]]
-            systems[:, np.arange(k), np.arange(k)] += np.float32(self.l2)
+            systems = gram[near[:, :, None], near[:, None, :]].astype(np.float64)
+            systems[:, np.arange(k), np.arange(k)] += self.l2
             right = np.take_along_axis(of_items, near, axis=1)
             found.neighbors[rows] = near
             found.weights[rows] = np.linalg.solve(systems, right[..., None])[..., 0]

@@ -15,8 +15,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeFloat,
-    PositiveFloat,
     ValidationError,
     model_validator,
 )
@@ -41,7 +39,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Threads = Annotated[int, Field(gt=0, le=1024)]
 Count = Annotated[int, Field(gt=0, le=10**9)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Range = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+MOST = 1e30  # of a number: 32-bit floats, which end at 3.4e38, have room for sums of such
+Number = Annotated[float, Field(ge=-MOST, le=MOST)]
+Positive = Annotated[float, Field(gt=0, le=MOST)]
+NonNegative = Annotated[float, Field(ge=0, le=MOST)]
+Range = Annotated[list[Number], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
 
 
 class BaseConfig(BaseModel):
@@ -195,8 +197,8 @@ class Split(BaseConfig):
 class Optimizer(BaseConfig):
     """Weight decay is L2, added to the gradient: as it is, or a total that all ratings share."""
 
-    weight_decay: NonNegativeFloat | None = None
-    total_weight_decay: NonNegativeFloat | None = None
+    weight_decay: NonNegative | None = None
+    total_weight_decay: NonNegative | None = None
 
     @model_validator(mode="after")
     def _has_one_decay(self) -> "Optimizer":
@@ -229,14 +231,14 @@ class RowwiseAdagrad(Optimizer):
     """Adagrad with one accumulator a row; the decay is that of the rows which a batch looks up."""
 
     name: Literal["rowwise_adagrad"]
-    eps: PositiveFloat = 1e-8
+    eps: Positive = 1e-8
 
 
 class Schedule(BaseConfig):
     """Phases of training, each with its own learning rate."""
 
     n_epochs: Annotated[list[Count], Field(min_length=1)]
-    learning_rate: PositiveFloat | Annotated[list[PositiveFloat], Field(min_length=1)]
+    learning_rate: Positive | Annotated[list[Positive], Field(min_length=1)]
     anneal: Literal["none", "cosine"]
     warm_up: Fraction = 0.0
 
@@ -279,7 +281,7 @@ class Gibbs(BaseConfig):
     n_sweeps: Count
     burn_in: Annotated[int, Field(ge=0)]
     user_noise: bool
-    time_scales: list[PositiveFloat]
+    time_scales: list[Annotated[float, Field(gt=0, le=1e10)]]  # longer ones are one for all time
     genres: bool
     year: bool
     popularity: bool
@@ -313,7 +315,7 @@ class Evaluate(BaseConfig):
     """The subset to score, the bias baseline's damping, and the bootstrap of the intervals."""
 
     part: Literal["valid", "test"]
-    damping: NonNegativeFloat
+    damping: NonNegative
     n_resamples: Annotated[int, Field(ge=100, le=10**6)]
     seed: Seed
 
@@ -322,13 +324,13 @@ class Knn(BaseConfig):
     """The item-kNN baseline of ranking."""
 
     n_neighbors: Count
-    shrinkage: NonNegativeFloat
+    shrinkage: NonNegative
 
 
 class Ease(BaseConfig):
     """The EASE baseline of ranking."""
 
-    l2: PositiveFloat
+    l2: Annotated[float, Field(ge=0.001, le=MOST)]  # below, rounding decides the weights
     max_items: Annotated[int, Field(gt=0, le=50_000)]
 
 
@@ -336,7 +338,7 @@ class Rank(BaseConfig):
     """How lists of recommended items are scored, and the baselines of ranking."""
 
     k: Annotated[int, Field(gt=0, le=1000)]
-    relevant: float | Literal["auto"]
+    relevant: Number | Literal["auto"]
     knn: Knn
     ease: Ease
 

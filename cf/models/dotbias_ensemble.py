@@ -4,10 +4,9 @@ from functools import partial
 
 import numpy as np
 import torch
-from pydantic import NonNegativeFloat
 from torch import Tensor
 
-from cf.core.config import BaseConfig, Count, Range
+from cf.core.config import BaseConfig, Count, NonNegative, Range
 from cf.core.ratings import RatingStats
 from cf.models.base import Model, embedding, on_model_scale, sigmoid_range
 
@@ -44,8 +43,8 @@ class DotBiasEnsemble(Model):
         n_members: Count
         n_factors: Count
         init_range: Range
-        offset_damping: NonNegativeFloat = 0.0
-        user_bias_decay: NonNegativeFloat = 1.0
+        offset_damping: NonNegative = 0.0
+        user_bias_decay: NonNegative = 1.0
 
     repeatable = True
 

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import torch
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field
 from torch import Tensor, nn
 
 from cf.core.config import BaseConfig, Count, Fraction, Range
@@ -28,7 +28,7 @@ class EmbNet(Model):
         init_range: Range
         n_hidden: Count
         dropout: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
-        range_margin: NonNegativeFloat
+        range_margin: Annotated[float, Field(ge=0, le=1000)]
 
     repeatable = True
 

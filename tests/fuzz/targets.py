@@ -434,7 +434,6 @@ def read_credentials(path: Path) -> None:
 LOGIN = b"[mlflow]\nmlflow_tracking_username = me\nmlflow_tracking_password = se%%cret\n"
 LOGIN_FILE = ".mlflow/credentials"
 PARAMS = {"params.yaml": (ROOT / "params.yaml").read_bytes()}
-DVC = {"dvc.yaml": (ROOT / "dvc.yaml").read_bytes()}
 OF_TOY = ("data", "models", "runs", "params.yaml")
 
 TARGETS = {
