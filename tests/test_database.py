@@ -15,16 +15,15 @@ from typing import Any
 
 import pytest
 import requests
-from alembic import command
-from alembic.script import ScriptDirectory
 from mlflow.store.db import utils
-from mlflow.store.tracking.dbmodels.initial_models import Base
 
 from cf.cli import ui
 from cf.core.errors import InputError
 from cf.tracking import database
 from cf.tracking.mlflow_store import open_own
 from cf.tracking.record import recording
+from tests import old_stores
+from tests.old_stores import history
 from tests.project import ROOT, Project
 from tests.records import LOSSES, ON, begin, finished, new, train
 from tests.servers import free_port, serving
@@ -171,12 +170,6 @@ def test_the_champion_is_registered_and_loaded_in_a_folder_with_an_odd_name(
     assert said == ""
 
 
-def history() -> list[str]:
-    """MLflow's migrations, the newest first."""
-    script = ScriptDirectory.from_config(utils._get_alembic_config(""))  # type: ignore[no-untyped-call]
-    return [each.revision for each in script.walk_revisions()]
-
-
 def test_a_store_whose_making_breaks_off_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,34 +196,7 @@ def test_the_migrations_are_those_that_mlflow_names() -> None:
 @pytest.fixture
 def old_store(here: Path) -> Callable[[int], str]:
     """Makes the project's store as an MLflow so many migrations ago did, with a run of then."""
-
-    def make(n_behind: int) -> str:
-        file = here / "mlruns/mlflow.db"
-        file.parent.mkdir()
-        revision = history()[n_behind]
-        engine = utils.create_sqlalchemy_engine(f"sqlite:///{file}")  # type: ignore[no-untyped-call]
-        Base.metadata.create_all(engine)
-        settings = utils._get_alembic_config(str(engine.url))  # type: ignore[no-untyped-call]
-        with engine.begin() as connection:
-            settings.attributes["connection"] = connection
-            command.upgrade(settings, revision)
-        engine.dispose()
-        place = (here / "mlruns/artifacts").as_uri()
-        with closing(sqlite3.connect(file)) as connection, connection:
-            connection.execute(
-                "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage)"
-                " VALUES (1, 'cf', ?, 'active')",
-                [place],
-            )
-            connection.execute(
-                "INSERT INTO runs (run_uuid, name, experiment_id, status, start_time, end_time,"
-                " lifecycle_stage, artifact_uri, source_type, user_id)"
-                " VALUES ('0af', 'of then', 1, 'FINISHED', 1, 2, 'active', ?, 'LOCAL', 'me')",
-                [f"{place}/0af/artifacts"],
-            )
-        return revision
-
-    return make
+    return lambda n_behind: old_stores.make(here / "mlruns/mlflow.db", n_behind)
 
 
 def schema(file: Path) -> str:

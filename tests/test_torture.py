@@ -13,7 +13,7 @@ from tests.stores import environment
 ROOT = Path(__file__).parent.parent
 SAMPLE = (
     *("ingest", "encode", "split", "train_dot", "train_dotbias", "train_bayesmf", "blend"),
-    *("evaluate", "rank", "plot", "tune", "sync", "first_sync"),
+    *("evaluate", "rank", "plot", "tune", "sync", "first_sync", "upgrade"),
 )
 
 
