@@ -3,8 +3,9 @@
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,13 +17,15 @@ from tests.project import Project
 from tests.stores import environment
 
 LONGEST = 240  # seconds of a training, after which it is taken to hang
+TRAIN = (sys.executable, "-m", "stages.train", "dotbias")  # by itself: DVC would import for seconds
+SAMPLE = (sys.executable, "-m", "stages.sample", "bayesmf")
 started: "list[subprocess.Popen[str]]" = []  # by the test that runs
 
 
 def start(
-    project: Project, stage: str = "train_dotbias", *, tracked: bool = False, **ray: Any
+    project: Project, command: Sequence[str] = TRAIN, *, tracked: bool = False, **ray: Any
 ) -> "subprocess.Popen[str]":
-    """Start `dvc repro` of a stage on Ray, with these values of the section ray, or without.
+    """Start a training on Ray, with these values of the section ray, or without.
 
     `tracked`: with a run in MLflow.
     """
@@ -32,7 +35,7 @@ def start(
     params["tracking"]["enabled"] = tracked
     path.write_text(yaml.safe_dump(params, sort_keys=False))
     process = subprocess.Popen(
-        ["dvc", "repro", stage],
+        command,
         cwd=project.folder,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import real_zip
-from tests.distributed.jobs import finish, kill_worker, start, wait_for, weights
+from tests.distributed.jobs import SAMPLE, finish, kill_worker, start, wait_for, weights
 from tests.project import Project, untrained
 
 pytest.importorskip("ray", reason="no Ray here: make ray")
@@ -31,7 +31,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def local(ready: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Sampled without Ray."""
     project = ready.copy(tmp_path_factory.mktemp("local") / "project")
-    finish(start(project, STAGE))
+    finish(start(project, SAMPLE))
     return project
 
 
@@ -45,7 +45,7 @@ def test_samples_do_not_depend_on_where_they_are_drawn(
     local: Project, ready: Project, tmp_path: Path, address: str
 ) -> None:
     project = ready.copy(tmp_path / "project")
-    finish(start(project, STAGE, tracked=True, workers=1, address=address))
+    finish(start(project, SAMPLE, tracked=True, workers=1, address=address))
     expected, found = weights(local, "bayesmf"), weights(project, "bayesmf")
     assert found.keys() == expected.keys()
     for name, array in expected.items():
@@ -59,7 +59,7 @@ def test_a_worker_that_is_killed_between_sweeps_changes_nothing(
     local: Project, ready: Project, tmp_path: Path, address: str
 ) -> None:
     project = ready.copy(tmp_path / "project")
-    process = start(project, STAGE, workers=2, address=address)
+    process = start(project, SAMPLE, workers=2, address=address)
     wait_for(lambda: swept(project), process)
     kill_worker(process, "RowActor")
     finish(process)

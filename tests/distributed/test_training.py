@@ -59,7 +59,7 @@ def n_checkpoints(project: Project) -> int:
 def by_two(ready: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Trained by two workers, undisturbed."""
     project = ready.copy(tmp_path_factory.mktemp("two") / "project")
-    finish(start(project, tracked=True, workers=2))
+    finish(start(project, ("dvc", "repro", "train_dotbias"), tracked=True, workers=2))
     return project
 
 
@@ -108,14 +108,14 @@ def test_a_worker_that_is_killed_within_an_epoch_changes_nothing(
 
 
 def test_what_two_workers_began_one_can_end(
-    by_two: Project, ready: Project, tmp_path: Path
+    by_two: Project, ready: Project, tmp_path: Path, address: str
 ) -> None:
     project = ready.copy(tmp_path / "project")
-    process = start(project, workers=2)
+    process = start(project, workers=2, address=address)
     wait_for(lambda: n_checkpoints(project), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    printed = finish(start(project, workers=1))
+    printed = finish(start(project, workers=1, address=address))
     assert "goes on where it was interrupted" in printed
     history = pd.read_csv(project.folder / "reports/history/dotbias.csv")
     assert history["epoch"].tolist() == [1, 2, 3, 4]
