@@ -548,7 +548,7 @@ def test_forms_of_other_programs(tmp_path: Path) -> None:
         recognize(str(path))
 
 
-@pytest.mark.parametrize("path", ["~nosuchuser/x.csv", 300 * "x"])
+@pytest.mark.parametrize("path", ["~nosuchuser/x.csv", 300 * "x", ""])
 def test_a_name_that_no_file_can_have(path: str) -> None:
     with pytest.raises(InputError):
         recognize(path)

@@ -66,9 +66,11 @@ def recognize(
     Raises:
         InputError: there is no file, none with users, items and ratings, or as `side_tables`.
     """
-    files = table_file.find(path)
+    files = table_file.find(path) if path else []  # a shell's variable that is not set
     if not files:
-        raise InputError(f"{path}: there is no such file, nor a folder or a pattern of files.")
+        raise InputError(
+            f"{path or repr(path)}: there is no such file, nor a folder or a pattern of files."
+        )
     tables = [table_file.open_table(file, TextLayout()) for file in files]
     known: dict[str, Any] = {"columns": dict(columns or {}), "items": items, "users": users}
     settings = Ingest.model_validate({"dataset": path, "fallback": None} | known)
