@@ -58,6 +58,11 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
     with io.reading(paths.RANKING):
         depths = {name.rpartition("_at_")[2] for name in ranked.columns if "_at_" in name} or {"k"}
         io.with_columns(ranked, [f"{metric}_at_{depth}" for depth in depths for metric in AT_K])
+    strata = io.read_csv(paths.STRATA, ["stratum", "label", "model", "n"], TEXT)
+    with io.reading(paths.STRATA):
+        for name, rows in strata.groupby("stratum"):
+            if (rows.groupby("model").size() != rows["label"].nunique()).any():
+                raise ValueError(f"not every model has a row for each label of {name}")
     return Results(
         provenance=io.read_dataclass(paths.PROVENANCE, Provenance),
         ratings=io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"]),
@@ -67,7 +72,7 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
         histories={m: io.read_csv(paths.HISTORY / f"{m}.csv", history, float) for m in trainings},
         burn_in={name: made.parameters.get("burn_in", 0) for name, made in trainings.items()},
         leaderboard=board,
-        strata=io.read_csv(paths.STRATA, ["stratum", "label", "model", "n"], TEXT),
+        strata=strata,
         ranking=ranked,
         coverage=coverage,
         deciles=io.read_csv(paths.DECILES, ["model", "predicted_sd", "rmse"], TEXT),

@@ -81,7 +81,7 @@ def scorers(
     # late: SciPy and torch are imported while the recorder imports MLflow, or not at all
     from cf.baselines.bias import Bias
     from cf.baselines.ranking import interaction_scorers
-    from cf.inference.lists import BLEND, Likely, scorer
+    from cf.inference.lists import BLEND, Likely, Weight, scorer
     from cf.inference.load import load_answers
     from cf.models import base
     from cf.training import checkpoint
@@ -91,7 +91,7 @@ def scorers(
     for name in models:
         if answers := load_answers(paths.MODELS / name):
             likely = Likely.load(paths.BLEND, data[2])
-            weights = io.read_json(paths.BLEND / BLEND, dict[str, float])
+            weights = io.read_json(paths.BLEND / BLEND, dict[str, Weight])
             with io.reading(paths.BLEND / BLEND):
                 weight = weights[name]
             yield name, scorer(answers, rated, likely, weight)

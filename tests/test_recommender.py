@@ -531,7 +531,8 @@ def test_dates_are_times(model: Recommender) -> None:
 def test_lists_without_who_rates_what_are_by_stars_or_none(project: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(project, tmp_path / "project")
     weights = io.read_json(copy / paths.BLEND / "blend.json")
-    for content in ({**weights, "bayesmf": "x"}, {"dotbias": 1.0}, [1], None):
+    odd = ({**weights, "bayesmf": "x"}, {**weights, "bayesmf": 1e30}, {"dotbias": 1.0}, [1], None)
+    for content in odd:
         (copy / paths.BLEND / "blend.json").unlink()
         if content is not None:
             io.write_json(copy / paths.BLEND / "blend.json", content)
@@ -541,6 +542,14 @@ def test_lists_without_who_rates_what_are_by_stars_or_none(project: Path, tmp_pa
             with pytest.raises(InputError, match="Run `dvc repro blend`"):
                 model.recommend("u3", by=by)
         io.write_json(copy / paths.BLEND / "blend.json", weights)
+
+
+def test_a_model_of_ratings_on_another_scale_is_refused(project: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(project, tmp_path / "project")
+    facts = io.read_json(copy / paths.PROVENANCE)
+    io.write_json(copy / paths.PROVENANCE, {**facts, "rating_range": [1, 10]})
+    with pytest.raises(InputError, match=r"from 0.5 to 5, but those in .* from 1 to 10\."):
+        cf.load(copy / "models/bayesmf")
 
 
 @pytest.mark.parametrize("content", ["[1]", '{"bayesmf": 1}', "{"])

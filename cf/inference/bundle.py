@@ -31,7 +31,7 @@ def write(project: Path, name: str, folder: Path) -> Recommender:
     model = paths.MODELS / name
     for path, columns in COLUMNS.items():
         io.write_parquet(folder / path, io.read_parquet(project / path, columns)[columns])
-    weights = io.read_json(project / paths.BLEND / lists.BLEND, dict[str, float])
+    weights = io.read_json(project / paths.BLEND / lists.BLEND, dict[str, lists.Weight])
     if name not in weights:
         raise InputError(f"{project / paths.BLEND}: has no {name}. Run `dvc repro blend`.")
     io.write_json(folder / paths.BLEND / lists.BLEND, {name: weights[name]})

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 from safetensors.numpy import load_file, save_file
 
 from cf.baselines.base import FewWeights, Scorer
@@ -24,6 +25,8 @@ from cf.inference.base import Answers, Floats, Person
 By = Literal["both", "stars", "likely"]
 ITEMS, WEIGHTS, OTHERS, BLEND = "items.npy", "weights.npy", "others.safetensors", "blend.json"
 DIGESTS = "sha256.json"  # of the first three
+HEAVIEST = 100.0  # a weight of predicted ratings: who rates what would no longer count
+Weight = Annotated[float, Field(ge=0, le=HEAVIEST)]
 NONE = FewWeights(np.zeros(0, np.int64), np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32))
 
 

@@ -67,7 +67,14 @@ def load(name: str | os.PathLike[str] | None = None) -> Recommender:
             f"data in {project} has {len(users):,} and {len(items):,}. Run `dvc repro`."
         )
     facts = asdict(io.read_dataclass(project / paths.PROVENANCE, Provenance))
-    of_model = io.read_json(folder / SETTINGS, dict[str, Any]).get("ids_sha256")
+    settings = io.read_json(folder / SETTINGS, dict[str, Any])
+    (low, high), (data_low, data_high) = settings["rating_range"], facts["rating_range"]
+    if (low, high) != (data_low, data_high):
+        raise InputError(
+            f"{folder}: is of ratings from {low:g} to {high:g}, but those in {project} are from "
+            f"{data_low:g} to {data_high:g}. Run `dvc repro`."
+        )
+    of_model = settings.get("ids_sha256")
     if of_model and of_model != ids_digest(users["user_id"], items["item_id"]):
         raise InputError(
             f"{folder}: is of other users and items than the data in {project}, of which there "
@@ -83,9 +90,9 @@ def load(name: str | os.PathLike[str] | None = None) -> Recommender:
     likely, weight = None, 1.0
     if (project / paths.BLEND / lists.BLEND).is_file():
         weights = io.read_json(project / paths.BLEND / lists.BLEND)
-        if isinstance(weights, dict) and isinstance(weights.get(folder.name), int | float):
-            likely = lists.Likely.load(project / paths.BLEND, len(items))
-            weight = weights[folder.name]
+        found = weights.get(folder.name) if isinstance(weights, dict) else None
+        if isinstance(found, int | float) and 0 <= found <= lists.HEAVIEST:
+            likely, weight = lists.Likely.load(project / paths.BLEND, len(items)), found
     catalog = Catalog(items, users["user_id"].tolist())
     return Recommender(folder.name, answers, catalog, ratings, train, facts, likely, weight)
 

@@ -43,7 +43,7 @@ class ModelSpec:
         Raises:
             InputError: no such model, or no such feature.
         """
-        features = _find_class(model, context).item_features
+        features = find_class(model, context).item_features
         file = f"cf/models/{model['name']}.py"
         columns = item_columns(items, features, file) if features else None
         sizes = provenance.n_users, provenance.n_items, provenance.rating_range
@@ -55,7 +55,7 @@ class ModelSpec:
         Raises:
             InputError: no such model, settings that are not its own, or another signature.
         """
-        cls = _find_class(self.model, context)
+        cls = find_class(self.model, context)
         settings = {key: value for key, value in self.model.items() if key != "name"}
         own = config.validate(settings, context, cls.Config)
         columns = (self.item_columns,) if cls.item_features else ()
@@ -114,7 +114,8 @@ def load(folder: Path) -> base.Model:
     return model
 
 
-def _find_class(model: Mapping[str, Any], context: str) -> type[base.Model]:
+def find_class(model: Mapping[str, Any], context: str) -> type[base.Model]:
+    """The class of a section's `model`; raises `InputError`, which begins with `context`."""
     name = model.get("name")
     if not isinstance(name, str):
         raise InputError(f"{context}.name: expected a model's name, got {name!r}.")

@@ -25,10 +25,10 @@ from cf.core.ratings import Provenance, SplitInfo
 from cf.data import own_files, ratings_file, recognition, side_tables, split
 from cf.evaluation import leaderboard, ranking
 from cf.inference.recommender import Recommender
-from cf.models import base
 from cf.serving.answers import answer
 from cf.serving.demo import create_app
 from cf.tracking import login, record
+from cf.training import checkpoint
 from stages import blend, encode, evaluate, plot, rank
 from stages import split as split_stage
 from tests import forms, results, test_cases
@@ -187,7 +187,7 @@ def read_params(path: Path) -> None:
         config.is_sampled(path, name)
         config.flatten_params(section.model_dump())
         if isinstance(section, config.Training | config.Sampling):
-            cls = base.find(section.model["name"])
+            cls = checkpoint.find_class(section.model, f"{path}: {name}.model")
             settings = {key: value for key, value in section.model.items() if key != "name"}
             config.validate(settings, f"{path}: {name}.model", cls.Config)
     git.untracked_code()
