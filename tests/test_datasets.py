@@ -455,8 +455,8 @@ def test_a_folder_is_all_its_tables(tmp_path):
     assert source.dataset == tmp_path.name
     both = [hashlib.sha256(name).hexdigest() for name in (b"a.csv", b"b.csv.gz")]
     assert source.sha256 == hashlib.sha256("".join(both).encode()).hexdigest()
-    for name in ("sub/c.parquet", ".hidden.csv", "notes.md"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("sub/c.parquet", ".hidden.csv", "notes.md", "_temporary/0/a.csv", ".tmp/b.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(name)
     files, source = local_files(str(tmp_path))
     assert [str(file.relative_to(tmp_path)) for file in files] == [

@@ -208,6 +208,19 @@ def test_a_folder_and_a_pattern(mine, tmp_path):
     )
 
 
+@pytest.mark.parametrize("folder", ["rating=5", "userId=7/year=1999", "date=2024-01-01"])
+def test_a_column_in_the_names_of_folders_is_not_lost(tmp_path, folder):
+    columns = {"userId": [7, 8], "movieId": [1, 2], "rating": [3, 4], "date": ["2024-01-01"] * 2}
+    lost = folder.partition("=")[0]
+    del columns[lost]
+    path = tmp_path / folder / "part-0.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.table(columns), path)
+    message = f"the column {lost} is in the names of folders, not in the files"
+    with pytest.raises(InputError, match=message):
+        read([path], Ingest(dataset="", fallback=None))
+
+
 def test_lines_of_json(mine):
     entries = [dict(zip("uirt", row, strict=True), note={"a": [1]}) for row in ROWS]
     lines = "\n".join(map(json.dumps, entries))

@@ -104,8 +104,8 @@ def test_a_url_stands_for_the_files_that_a_path_does(
         assert here.replace(folder, root) == url.rstrip("/")
 
 
-def test_folders_below_the_url_stay(tmp_path: Path) -> None:
-    for name in ("X/one.csv", "X/two/three/X.csv"):
+def test_folders_below_the_url_stay_but_hidden_ones(tmp_path: Path) -> None:
+    for name in ("X/one.csv", "X/two/three/X.csv", "X/_temporary/0/one.csv"):
         (tmp_path / "X" / name).parent.mkdir(parents=True)
         (tmp_path / "X" / name).write_text(name)
     (tmp_path / "copy").mkdir()
@@ -114,6 +114,15 @@ def test_folders_below_the_url_stay(tmp_path: Path) -> None:
     names = [file.relative_to(tmp_path / "copy").as_posix() for file in found]
     assert names == ["X/one.csv", "X/two/three/X.csv"]
     assert [file.read_text() for file in found] == names
+
+
+def test_a_table_with_earlier_versions_is_refused(tmp_path: Path) -> None:
+    for name in ("part-0.parquet", "_delta_log/0.json"):
+        (tmp_path / "X" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "X" / name).write_text(name)
+    for read in (find, lambda path: remote.fetch(f"file://{path}", tmp_path)):
+        with pytest.raises(InputError, match="X: is a table of Delta Lake, and has files of its"):
+            read(f"{tmp_path}/X")
 
 
 def test_a_url_of_a_server_is_no_pattern(served: tuple[Path, str]) -> None:

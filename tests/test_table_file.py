@@ -48,6 +48,9 @@ def test_a_path_that_no_system_can_have_is_named_in_part() -> None:
         ("a.md", False),
         (".a.csv", False),
         ("_a.csv", False),
+        ("2024/a.csv", True),
+        ("_temporary/0/a.csv", False),
+        ("b/.ipynb_checkpoints/a.csv", False),
         ("csv", False),
     ],
 )

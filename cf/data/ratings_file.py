@@ -30,6 +30,7 @@ HINTS = {
 
 OPTIONS = {"user_id": "user", "item_id": "item", "rating": "rating", "timestamp": "time"}
 """What columns are called as options of `cf inspect`."""
+OPTIONAL = ("rating", "timestamp")
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def choose_columns(tables: Sequence[Table], settings: Ingest) -> dict[str, tuple
     for table in tables:
         for key, name in given.items():
             if name not in table.names:
-                null = " (null if there is none)" if key in ("rating", "timestamp") else ""
+                null = " (null if there is none)" if key in OPTIONAL else ""
                 raise InputError(
                     f"{table.path}: no column {name!r} for {key}, got {str(table.names)[:300]}. "
                     f"Name the column in params.yaml: ingest.columns.{key}{null}."
@@ -157,6 +158,15 @@ def choose_columns(tables: Sequence[Table], settings: Ingest) -> dict[str, tuple
         )
     fixed = {key: name for key, name in stated.items() if name != AUTO}
     chosen = columns.choose(first.names, first.sample, fixed)
+    in_folders = [part.partition("=")[0] for part in first.path.parts[:-1] if "=" in part]
+    for key, names in columns.NAMES.items():
+        lacks = key not in chosen and key not in fixed
+        if lacks and (name := columns.named(in_folders, names)):
+            null = f", or set ingest.columns.{key} to null" if key in OPTIONAL else ""
+            raise InputError(
+                f"{first.path}: the column {name} is in the names of folders, not in the files, "
+                f"and cf reads files. Write them with all columns{null}."
+            )
     unused = len(first.names) > len(chosen)
     needed = ["user_id", "item_id"]
     if settings.feedback == "explicit" or (unused and settings.columns.rating == AUTO):

@@ -131,7 +131,8 @@ def recognize(
 
 def find_side_tables(files: Sequence[Path], read: ratings_file.RatingsFile) -> Iterator[str]:
     """A sentence about each file beside the ratings that seems to describe items or users."""
-    beside = sorted(file for file in files[0].parent.iterdir() if table_file.is_table(file))
+    there = sorted(files[0].parent.iterdir())
+    beside = [file for file in there if table_file.has_table_name(file.name) and file.is_file()]
     for file in beside[:N_BESIDE]:
         if file in files or file.stat().st_size > MAX_SIZE_BESIDE:
             continue

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from cf.core.errors import InputError
 from cf.data.datasets import download_folder
-from cf.data.table_file import has_table_name
+from cf.data.table_file import tables_in
 
 KEY = "params.yaml: ingest.dataset"
 SECRET = re.compile(
@@ -85,7 +85,9 @@ def fetch(url: str, folder: Path) -> str:
             entries: dict[str, Any] = system.glob(found, detail=True)
             paths = [name for name, entry in entries.items() if entry["type"] == "file"]
         elif system.info(found)["type"] == "directory":
-            paths = [name for name in system.find(found) if has_table_name(last_part(name))]
+            start = len(found.rstrip("/")) + 1
+            there = {path[start:]: path for path in system.find(found)}
+            paths = [there[name] for name in tables_in(url, there)]
             root += "/"
         else:
             paths = [found]
@@ -95,6 +97,8 @@ def fetch(url: str, folder: Path) -> str:
             name = name_of(url) if paths == [found] else path[start:].lstrip("/")
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             system.get_file(path, str(folder / name))
+    except InputError:
+        raise
     except FileNotFoundError as error:
         reason = f" ({error.__cause__})" if error.__cause__ else ""  # such as no connection
         raise InputError(f"{KEY}: {url}: no such file or folder is found{reason}.") from None

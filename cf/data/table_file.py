@@ -12,12 +12,12 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Protocol, cast
 
 import pandas as pd
@@ -42,6 +42,7 @@ SUFFIXES = (
     *(".csv", ".tsv", ".txt", ".dat", ".data", ".inter", ".json", ".jsonl", ".ndjson"),
     *(".parquet", ".pq"),
 )
+VERSIONED = {"_delta_log": "Delta Lake", ".hoodie": "Hudi"}  # folders in such tables
 PACKED_SUFFIXES = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
 BATCH = 1 << 17  # rows
 AS_WRITTEN: dict[str, Any] = {"parse_int": str, "parse_float": str, "parse_constant": str}
@@ -58,23 +59,37 @@ def find(path: str) -> list[Path]:
         if whole.is_file():
             return [whole]
         if whole.is_dir():
-            return [file for file in sorted(whole.rglob("*")) if is_table(file)]
+            files = {file.relative_to(whole).as_posix(): file for file in sorted(whole.rglob("*"))}
+            return [files[name] for name in tables_in(path, files) if files[name].is_file()]
         names = sorted(glob.glob(str(whole)))  # noqa: PTH207  Path.glob takes no absolute pattern
         return [file for name in names if (file := Path(name)).is_file()]
     except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, or of no user
         raise InputError(f"{path[:80]}: {str(error).rstrip('.')}.") from None
 
 
-def is_table(path: Path) -> bool:
-    """Whether a path is a file that, by its name, has a table; hidden files are left out."""
-    return has_table_name(path.name) and path.is_file()
+def tables_in(folder: str, names: Iterable[str]) -> list[str]:
+    """Of the paths of files in a folder, those that are of tables.
+
+    Raises:
+        InputError: the folder is a table that keeps files of its earlier versions.
+    """
+    found = list(names)
+    for part in {part for name in found for part in PurePosixPath(name).parts}:
+        if part in VERSIONED:
+            raise InputError(
+                f"{folder}: is a table of {VERSIONED[part]}, and has files of its earlier versions "
+                "too. Write its rows into a folder of Parquet files, and give that."
+            )
+    return [name for name in found if has_table_name(name)]
 
 
-def has_table_name(name: str) -> bool:
-    """Whether a file of this name has a table; hidden files have none."""
-    hidden = name.startswith((".", "_"))
+def has_table_name(path: str) -> bool:
+    """Whether a file has a table, by its path; hidden files and folders, as of jobs that failed,
+    begin with . or _ and have none.
+    """
+    is_hidden = any(part.startswith((".", "_")) for part in PurePosixPath(path).parts)
     endings = tuple(suffix + packed for suffix in SUFFIXES for packed in PACKED_SUFFIXES)
-    return name.lower().endswith(endings) and not hidden
+    return path.lower().endswith(endings) and not is_hidden
 
 
 def open_unpacked(path: Path) -> BinaryIO:
