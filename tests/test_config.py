@@ -286,6 +286,14 @@ def test_without_ray_there_are_no_settings_of_ray(tmp_path: Path, launcher: str)
     assert config.ray(path) is None
 
 
+@pytest.mark.parametrize("address", ["", " ", "local"])
+def test_an_address_of_no_cluster_is_refused(address: str) -> None:
+    settings = {"workers": 2, "storage": "x", "max_failures": 3}
+    assert config.Ray(address=None, **settings).most_workers == 2
+    with pytest.raises(ValueError, match="address: expected auto, an address such as"):
+        config.Ray(address=address, **settings)
+
+
 def test_ray_that_is_not_installed_is_named_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,14 @@ def test_the_seconds_of_a_sweep_are_without_validation(
     }
 
 
+def test_more_ratings_than_32_bits_number_are_refused(
+    planted: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "MOST_RATINGS", 10)
+    with pytest.raises(InputError, match="bayesmf takes 10 ratings at most, got "):
+        sampled(planted, n_sweeps=3, burn_in=1)
+
+
 def test_a_chain_on_another_scale_answers_on_it(planted: Pair) -> None:
     """Ratings from 10 to 100 as those from 0.5 to 5: the same chain, on their scale."""
     plain, expected = sampled(planted, n_sweeps=30)

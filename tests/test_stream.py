@@ -204,3 +204,27 @@ def test_a_row_group_is_read_once_an_epoch(folder: Path, monkeypatch: pytest.Mon
     lane = RatingStream(folder, 300)._windows(0, epoch=1)
     assert sum(len(window.users) for window in lane) == N // N_LANES
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("user", [0, -1], "expected 2 users, got the indices -1 to 0"),
+        ("item", [0, 2], "expected 2 items, got the indices 0 to 2"),
+        ("user", [0, 2**32 + 1], "not in range"),
+        ("item", [0, 0.9], "truncated"),
+        ("user", pd.array([0, None], "Int64"), "a value is missing"),
+        ("rating", [1.0, np.inf], "expected finite ratings"),
+        ("rating", [1.0, np.nan], "a value is missing|expected finite ratings"),
+    ],
+)
+def test_values_that_are_none_are_refused(
+    tmp_path: Path, column: str, values: list[float], message: str
+) -> None:
+    good = pd.DataFrame({"rating": np.ones(2, "f4"), "item": [0, 1], "user": [1, 0]})
+    good.to_parquet(tmp_path / "good.parquet")
+    RatingStream(tmp_path / "good.parquet").require_within(2, 2)
+    good.assign(**{column: values}).to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(InputError, match=message) as caught:
+        RatingStream(tmp_path / "train.parquet").require_within(2, 2)
+    assert str(caught.value).startswith(str(tmp_path / "train.parquet"))

@@ -35,6 +35,7 @@ from cf.training.resume import ResumePoint, State, random_state, set_random_stat
 RELAXATION = -0.9
 """Of all normal draws, as `cf.bayes.row_blocks.draw` has it; chosen on a slice of the training
 rows, where as many sweeps are worth more than twice as many plain ones."""
+MOST_RATINGS = 2**31 - 1  # which 32 bits number
 N_PLAIN_SWEEPS = 10  # at first: what is far from its mean would go as far to the other side
 N_DIRECTIONS, MAX_SAMPLES = 64, 25  # of items' directions, and samples that they are found from
 
@@ -82,8 +83,13 @@ def sample(
     by user and by item, of which rows are drawn.
 
     Raises:
-        InputError: the numbers are no longer finite.
+        InputError: there are too many ratings, or the numbers are no longer finite.
     """
+    if len(train) > MOST_RATINGS:
+        raise InputError(
+            f"bayesmf takes {MOST_RATINGS:,} ratings at most, got {len(train):,}. Train a model by "
+            "gradients, such as dotbias."
+        )
     model.eval()
     device = model.mean.device
     # In 32 bits, which is half of the memory of a large data set.

@@ -376,6 +376,11 @@ class Ray(BaseConfig):
     def _is_possible(self) -> "Ray":
         if "://" in self.storage:
             raise ValueError(f"storage: expected a folder, got {self.storage}")
+        if self.address is not None and self.address.strip() in ("", "local"):
+            raise ValueError(
+                f"address: expected auto, an address such as 10.0.0.1:6379, or null for this "
+                f"machine, got {self.address!r}"
+            )
         if isinstance(self.workers, list) and not self.workers[0] < self.workers[1]:
             raise ValueError(f"workers: expected [fewest, most], got {self.workers}")
         return self

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from cf.core import config, paths
 from cf.core.errors import InputError
 
 CONNECT_TIMEOUT_S = 10.0
+MISSING_S = 120.0  # without enough machines, after which to give up
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing goes to Ray's makers
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # else what a worker reported at last may be lost
@@ -50,7 +52,7 @@ def cluster(settings: config.Ray) -> Iterator[None]:
             logging_level="ERROR",
             runtime_env={"env_vars": worker_env},
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (RayError, ConnectionError, RuntimeError, ValueError) as error:
         raise _no_cluster(settings.address, error) from None
     try:
         yield
@@ -71,10 +73,11 @@ def require_answer(address: str) -> None:
 def _no_cluster(address: str | None, error: Exception) -> InputError:
     if address is None:
         return InputError(f"Ray does not start on this machine: {error}")
+    reason = str(error).strip().partition("\n")[0]
     return InputError(
-        f"{paths.PARAMS}: ray.address: no cluster of Ray at {address} ({error}). Start one with "
-        "`ray start --head`; if it wants a token, set RAY_AUTH_MODE=token; or set ray.address to "
-        "null for one on this machine."
+        f"{paths.PARAMS}: ray.address: no cluster of Ray at {address} ({reason}). Start one with "
+        "`ray start --head`; if it wants a token, set RAY_AUTH_MODE=token and copy the cluster's "
+        "~/.ray/auth_token here; or set ray.address to null for one on this machine."
     )
 
 
@@ -154,3 +157,20 @@ def n_workers_of(settings: config.Ray) -> int:
             f"cluster, got {n_there}. Lower it, or add machines."
         )
     return min(n_there, settings.most_workers)
+
+
+class Patience:
+    """How long a training has waited for machines that are not there: Ray itself would for ever."""
+
+    def __init__(self, settings: config.Ray) -> None:
+        self.settings, self.enough_at = settings, time.monotonic()
+
+    def check(self) -> None:
+        """Raise `InputError`, as `n_workers_of`, after `MISSING_S` without enough machines."""
+        now = time.monotonic()
+        try:
+            n_workers_of(self.settings)
+            self.enough_at = now
+        except InputError:
+            if now - self.enough_at > MISSING_S:
+                raise

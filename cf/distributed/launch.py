@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -15,10 +16,10 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import nn
 
-from cf.core import config, paths
+from cf.core import config, io, paths
 from cf.core.config import Training
 from cf.core.errors import InputError
-from cf.distributed.cluster import cluster
+from cf.distributed.cluster import Patience, cluster, n_workers_of, result
 from cf.distributed.collect import collect
 from cf.distributed.progress import ProgressActor
 from cf.distributed.stream import N_LANES, RatingStream
@@ -57,17 +58,19 @@ def require(section: Training, spec: ModelSpec, train: RatingStream, context: st
 def checkpoints_of(settings: config.Ray, name: str, fingerprint: str) -> Path:
     """The folder for the checkpoints of the training `name`, which `fingerprint` determines.
 
-    On one machine, those of other trainings of that name are removed.
+    It is this project's alone, as others may use the same `storage`. Those of this project's other
+    trainings of that name are removed.
     """
     versions = [
         f"{package} {version(package)}" for package in ("ray", "torchrec", "fbgemm-gpu-cpu")
     ]
     digest = hashlib.sha256("\n".join([fingerprint, *versions]).encode()).hexdigest()[:16]
-    folder = Path(settings.storage).resolve() / f"{name}-{digest}"
-    if settings.address is None:
-        for other in folder.parent.glob(f"{name}-{'[0-9a-f]' * 16}"):
-            if other != folder:
-                shutil.rmtree(other, ignore_errors=True)
+    project = hashlib.sha256(f"{socket.gethostname()}:{Path.cwd()}".encode()).hexdigest()[:8]
+    storage = Path(settings.storage).expanduser().resolve()
+    folder = storage / f"{name}-{project}-{digest}"
+    for other in storage.glob(f"{name}-{project}-{'[0-9a-f]' * 16}"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
     return folder
 
 
@@ -105,6 +108,8 @@ def fit_on_ray(
     train = RatingStream(paths.TRAIN)
     model.before_training(train)
     with cluster(settings):
+        n_workers_of(settings)
+        patience = Patience(settings)
         node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor_class = ray.remote(num_cpus=0, scheduling_strategy=node)(ProgressActor)
         progress = actor_class.remote()
@@ -150,7 +155,7 @@ def fit_on_ray(
         n_yielded = n_done = 0
         while True:
             ended = not thread.is_alive()
-            n_ratings, recorded, problem = ray.get(progress.state.remote())
+            n_ratings, recorded, problem = result(progress.state.remote())
             on_batch(n_ratings - n_done)
             n_done = n_ratings
             for number in sorted(recorded)[n_yielded:]:
@@ -158,11 +163,12 @@ def fit_on_ray(
                 n_yielded += 1
             if ended:
                 break
+            patience.check()
             thread.join(POLL_S)
         if "error" in outcome or len(recorded) < sum(section.schedule.n_epochs):
             shutil.rmtree(grouped, ignore_errors=True)
             last = str(outcome.get("error", "")).strip().rpartition("\n")[2]
             raise InputError(problem or f"{context}: Ray's workers failed: {last}")
-        with outcome["result"].checkpoint.as_directory() as folder:
+        with outcome["result"].checkpoint.as_directory() as folder, io.reading(Path(folder)):
             collect(model, Path(folder))
     model.after_epoch(train)

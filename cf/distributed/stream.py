@@ -21,6 +21,7 @@ from cf.core.ratings import Indices, Stars
 N_LANES = 64  # that each batch is put together from; at least as many as workers
 WINDOW = 2**22  # ratings of all lanes that are in memory, and shuffled, at a time
 COLUMNS = ["user", "item", "rating"]
+AGAIN = "`dvc repro split` makes it anew."
 
 
 class Batch(NamedTuple):
@@ -105,14 +106,17 @@ class RatingStream:
             yield concatenate(shares)
 
     def require_within(self, n_users: int, n_items: int) -> None:
-        """Raise InputError where a rating is of another user or item than that many."""
+        """Raise InputError where a rating is not finite, or of a user or item beyond that many."""
         for group in self.groups:
-            users, items, _ = read(group)
-            if len(users) and (users.max() >= n_users or items.max() >= n_items):
-                raise InputError(
-                    f"{group.path}: expected {n_users} users and {n_items} items, got the indices "
-                    f"{users.max()} and {items.max()}. `dvc repro split` makes it anew."
-                )
+            users, items, values = read(group)
+            if not np.isfinite(values).all():
+                raise InputError(f"{group.path}: expected finite ratings. {AGAIN}")
+            for indices, n, what in ((users, n_users, "users"), (items, n_items, "items")):
+                if len(indices) and not 0 <= indices.min() <= indices.max() < n:
+                    raise InputError(
+                        f"{group.path}: expected {n} {what}, got the indices {indices.min()} to "
+                        f"{indices.max()}. {AGAIN}"
+                    )
 
     def user_counts(self, n_users: int) -> Indices:
         """As `RatingStats.user_counts`, of all workers."""
@@ -225,7 +229,10 @@ def read(group: RowGroup) -> Batch:
     with io.reading(group.path):
         file = parquet.ParquetFile(group.path, metadata=footer(group.path))
         table = file.read_row_group(group.number, columns=COLUMNS)
-        users, items, values = (table[name].to_numpy() for name in COLUMNS)
-        columns = Batch(users.astype(np.int32), items.astype(np.int32), values)
+        if any(column.null_count for column in table.columns):
+            raise ValueError("a value is missing")
+        user, item, rating = (table[name] for name in COLUMNS)
+        users, items = (column.cast(pa.int32()).to_numpy().copy() for column in (user, item))
+        columns = Batch(users, items, rating.to_numpy())
     pa.default_memory_pool().release_unused()
     return columns

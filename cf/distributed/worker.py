@@ -69,7 +69,7 @@ def train_share(task: Task, rank: int, n_workers: int) -> None:
     valid_loss = partial(mean_squared_error, sharded, valid)
     for result in epochs(section.schedule, train.n_batches, len(done), run, valid_loss):
         done.append(result)
-        save(sharded, done)
+        save(sharded, done, task.grouped.parent)
         record_epoch(progress, result, train)
 
 
@@ -138,9 +138,9 @@ def mean_squared_error(sharded: ShardedModel, valid: RatingStream) -> float | No
     return float(total) / valid.n_ratings if valid.n_ratings else None
 
 
-def save(sharded: ShardedModel, done: list[EpochResult]) -> None:
-    """Make a checkpoint of which each worker writes its own rows."""
-    with tempfile.TemporaryDirectory() as folder:
+def save(sharded: ShardedModel, done: list[EpochResult], checkpoints: Path) -> None:
+    """Make a checkpoint of which each worker writes its own rows; they go into `checkpoints`."""
+    with tempfile.TemporaryDirectory(dir=checkpoints) as folder:  # /tmp may be memory
         save_checkpoint(sharded.state(), storage_writer=FileSystemWriter(folder))
         (Path(folder) / DONE).write_text(json.dumps([astuple(each) for each in done]))
         checkpoint = ray.train.Checkpoint.from_directory(folder)

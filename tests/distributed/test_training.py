@@ -1,5 +1,6 @@
 """`launcher: ray` trains as `launcher: local` does, on two workers that may be lost."""
 
+import json
 import os
 import signal
 import sys
@@ -13,7 +14,15 @@ import pytest
 import yaml
 
 from tests.conftest import real_zip
-from tests.distributed.jobs import finish, kill_worker, start, wait_for, weights
+from tests.distributed.jobs import (
+    LONGEST,
+    finish,
+    kill_worker,
+    start,
+    wait_for,
+    weights,
+    workers_of,
+)
 from tests.project import Project, untrained
 
 pytest.importorskip("ray", reason="no Ray here: make ray")
@@ -53,6 +62,12 @@ def rmse(project: Project) -> float:
 
 def n_checkpoints(project: Project) -> int:
     return len(list(project.folder.glob(".dvc/tmp/ray/*/checkpoint_*/epochs.json")))
+
+
+def n_epochs(project: Project) -> int:
+    """Of the last checkpoint."""
+    files = project.folder.glob(".dvc/tmp/ray/*/checkpoint_*/epochs.json")
+    return max(len(json.loads(file.read_text())) for file in files)
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +165,21 @@ def test_a_training_goes_on_after_one_of_two_machines_is_lost(
     project = ready.copy(tmp_path / "project")
     process = start(project, workers=[1, 2], address=cluster.address)
     wait_for(lambda: n_checkpoints(project), process)
+    assert len(workers_of(process)) == 2
     cluster.remove_node(second, allow_graceful=False)
+    assert n_epochs(project) < sum(DOTBIAS["schedule"]["n_epochs"])
     finish(process)
     assert rmse(project) == pytest.approx(rmse(by_two), abs=1e-4)
+
+
+def test_more_workers_than_the_cluster_has_room_for_are_not_waited_for(
+    ready: Project, tmp_path: Path, address: str
+) -> None:
+    process = start(ready.copy(tmp_path / "project"), workers=[4, 5], address=address)
+    printed, _ = process.communicate(timeout=LONGEST)
+    assert process.returncode == 1
+    assert "ray.workers: expected 4 or more CPUs in the cluster, got 3" in printed
+    assert "Traceback" not in printed
 
 
 @pytest.mark.parametrize(
