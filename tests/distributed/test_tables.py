@@ -35,7 +35,6 @@ from cf.distributed.tables import N_DRAWN, Lookup, ShardedModel, ShardedTable, f
 pytestmark = pytest.mark.xdist_group("ray")
 
 N_USERS, N_ITEMS, N = 40, 30, 256
-ITEMS = (N_ITEMS, 1)  # as many for each worker, and none for one of them
 OPTIMIZER = config.RowwiseAdagrad(name="rowwise_adagrad", weight_decay=0.01, eps=1e-3)
 START = {"init_range": [-0.05, 0.05]}
 MODELS: dict[str, dict[str, Any]] = {
@@ -45,6 +44,7 @@ MODELS: dict[str, dict[str, Any]] = {
                          "user_bias_decay": 0.25, **START},
     "embnet": {"n_factors": 6, "n_hidden": 4, "dropout": [0.0, 0.0], "range_margin": 0.5, **START},
 }  # fmt: skip
+SHARED = [*((name, N_ITEMS) for name in MODELS), ("dotbias", 1)]  # for one of the workers no item
 
 
 @pytest.fixture
@@ -106,30 +106,33 @@ def test_steps_are_those_of_a_model_in_memory(name: str, tmp_path: Path) -> None
         assert torch.equal(found[key], started[key])
 
 
-def spec_of_dotbias(n_items: int) -> ModelSpec:
-    return ModelSpec({"name": "dotbias", **MODELS["dotbias"]}, N_USERS, n_items, (0.5, 5.0))
+def spec_of(name: str, n_items: int) -> ModelSpec:
+    return ModelSpec({"name": name, **MODELS[name]}, N_USERS, n_items, (0.5, 5.0))
 
 
-def sharded_dotbias(n_items: int) -> ShardedModel:
+def sharded_model(name: str = "dotbias", n_items: int = N_ITEMS) -> ShardedModel:
+    torch.manual_seed(7)  # of layers, which all processes have
     with use_table_factory(ShardedTable):
-        return ShardedModel(spec_of_dotbias(n_items).build(""), OPTIMIZER, 0.05, seed=7)
+        model = spec_of(name, n_items).build("")
+    model.before_training(made_up_ratings())
+    return ShardedModel(model, OPTIMIZER, 0.05, seed=7)
 
 
 def train_shares(rank: int, n_workers: int, folder: Path) -> None:
-    """Train together with other processes, once for each number of items in `ITEMS`."""
+    """Train the models of `SHARED` together with other processes, one after the other."""
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
     os.environ |= dict(zip(names, map(str, (rank, rank, n_workers, n_workers)), strict=True))
     group = f"file://{folder}/group"
     dist.init_process_group("gloo", init_method=group, rank=rank, world_size=n_workers)
-    for n_items in ITEMS:
-        train_share(rank, n_workers, n_items, folder / f"items_{n_items}")
+    for name, n_items in SHARED:
+        train_share(rank, n_workers, name, n_items, folder / f"{name}_{n_items}")
     dist.destroy_process_group()
 
 
-def train_share(rank: int, n_workers: int, n_items: int, checkpoint: Path) -> None:
+def train_share(rank: int, n_workers: int, name: str, n_items: int, checkpoint: Path) -> None:
     """Take three steps of batches in which users are of all processes."""
     train = made_up_ratings()
-    sharded = sharded_dotbias(n_items)
+    sharded = sharded_model(name, n_items)
     arrays = train.users, train.items % n_items, train.values
     batches = [  # of other users, and others' items, each time
         [torch.tensor(each[step::2][rank::n_workers]) for each in arrays] for step in (0, 1, 0)
@@ -154,14 +157,14 @@ def by_one_and_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
     return folders
 
 
-@pytest.mark.parametrize("n_items", ITEMS)
+@pytest.mark.parametrize(("name", "n_items"), SHARED)
 def test_workers_that_share_rows_train_as_one_does(
-    n_items: int, by_one_and_two: tuple[Path, Path]
+    name: str, n_items: int, by_one_and_two: tuple[Path, Path]
 ) -> None:
-    spec = spec_of_dotbias(n_items)
+    spec = spec_of(name, n_items)
     one, two = spec.build(""), spec.build("")
     for model, folder in zip((one, two), by_one_and_two, strict=True):
-        collect(model, folder / f"items_{n_items}")
+        collect(model, folder / f"{name}_{n_items}")
     for key, expected in one.state_dict().items():
         assert torch.allclose(two.state_dict()[key], expected, atol=1e-6), key
 
@@ -175,7 +178,7 @@ def test_a_damaged_checkpoint_is_named(
     train = pytest.importorskip("ray.train", reason="no Ray here: make ray")
     from cf.distributed import worker
 
-    sharded = sharded_dotbias(N_ITEMS)
+    sharded = sharded_model()
     save(sharded.state(), storage_writer=FileSystemWriter(tmp_path))
     (tmp_path / worker.DONE).write_text("[[1, 0.9, 0.8, 0.1, 2.0]]")
     monkeypatch.setattr(train, "get_checkpoint", lambda: train.Checkpoint(str(tmp_path)))
@@ -191,7 +194,7 @@ def test_a_damaged_checkpoint_is_named(
 
 @pytest.mark.usefixtures("_alone")
 def test_a_step_keeps_nothing_of_the_batch() -> None:
-    sharded = sharded_dotbias(N_ITEMS)
+    sharded = sharded_model()
     rows = []
     for _, kernel in sharded.lookup.kernels():
         kernel.register_forward_hook(lambda *given: rows.append(weakref.ref(given[-1])))
