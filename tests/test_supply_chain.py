@@ -16,6 +16,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.project import made_up_ratings, untrained
+
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "requirements"
 LOCKS = sorted(path.stem for path in FOLDER.glob("*.txt"))
@@ -247,6 +249,25 @@ def test_ray_is_imported_where_it_launches_and_nowhere_else() -> None:
     assert len(RAY_IMPORTS & there.keys()) == len(names(RAY)) == 3
     for name in RAY_IMPORTS & there.keys():
         assert {path.parent for path in there[name]} == {Path("cf/distributed")}
+
+
+def test_with_the_launcher_local_nothing_of_ray_is_loaded(tmp_path: Path) -> None:
+    project = untrained(tmp_path / "project", "dotbias", "bayesmf")
+    made_up_ratings().to_csv(project.folder / "data/own/stars.csv", index=False)
+    project.change("ingest", lambda section: section.update(dataset="data/own/stars.csv"))
+    project.change("train_bayesmf", lambda s: s["gibbs"].update(n_sweeps=2, burn_in=0))
+    project.change("tracking", lambda section: section.update(enabled=False))
+    code = """
+import sys
+from importlib import import_module
+for stage in ("ingest", "encode", "split", "train dotbias", "sample bayesmf", "evaluate"):
+    sys.argv = stage.split()
+    import_module("stages." + sys.argv[0]).main()
+print(*sys.modules)
+"""
+    *_, loaded = project.run(sys.executable, "-c", code).stdout.splitlines()
+    assert "cf.training.fit" in loaded.split()
+    assert not set(loaded.split()) & {"ray", "torchrec", "fbgemm_gpu"}
 
 
 def test_what_is_optional_is_imported_in_one_place_which_is_guarded() -> None:

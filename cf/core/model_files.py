@@ -24,6 +24,8 @@ def verified_settings(folder: Path) -> dict[str, Any]:
     try:
         text = (folder / SETTINGS).read_text(encoding="utf-8")
         settings: dict[str, Any] = TypeAdapter(dict[str, Any]).validate_python(io.parse_json(text))
+        if not isinstance(settings["model"], dict):
+            raise TypeError(f"the model is {settings['model']!r}")
     except io.DAMAGE as error:
         raise damaged(folder, f"{SETTINGS}: {error}") from None
     expected = {folder / WEIGHTS: settings.get("weights_sha256")}
