@@ -58,7 +58,8 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
     with io.reading(paths.RANKING):
         depths = {name.rpartition("_at_")[2] for name in ranked.columns if "_at_" in name} or {"k"}
         io.with_columns(ranked, [f"{metric}_at_{depth}" for depth in depths for metric in AT_K])
-    strata = io.read_csv(paths.STRATA, ["stratum", "label", "model", "n"], TEXT)
+    drawn = [f"{name}{end}" for name in ("rmse", "to_best") for end in ("", "_low", "_high")]
+    strata = io.read_csv(paths.STRATA, ["stratum", "label", "model", "n", *drawn], TEXT)
     with io.reading(paths.STRATA):
         for name, rows in strata.groupby("stratum"):
             if (rows.groupby("model").size() != rows["label"].nunique()).any():
@@ -75,7 +76,7 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
         strata=strata,
         ranking=ranked,
         coverage=coverage,
-        deciles=io.read_csv(paths.DECILES, ["model", "predicted_sd", "rmse"], TEXT),
+        deciles=io.read_csv(paths.DECILES, ["model", "predicted_sd", *drawn[:3]], TEXT),
     )
 
 

@@ -34,7 +34,8 @@ UTF8 = re.compile(  # letters of several bytes
 )
 UNUSED = b"\x81\x8d\x8f\x90\x9d"  # by cp1252, Windows' Latin-1 with letters for control characters
 ESCAPED = re.compile(rb'(?<!\\)((?:\\\\)*)\\"')
-NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
+PADDING = r"[^\S\x1c-\x1f]*"  # that float() takes around a number
+NUMBER = re.compile(rf"{PADDING}[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?{PADDING}")
 
 Open = Callable[[], BinaryIO]
 
