@@ -208,17 +208,40 @@ def test_a_folder_and_a_pattern(mine, tmp_path):
     )
 
 
-@pytest.mark.parametrize("folder", ["rating=5", "userId=7/year=1999", "date=2024-01-01"])
-def test_a_column_in_the_names_of_folders_is_not_lost(tmp_path, folder):
-    columns = {"userId": [7, 8], "movieId": [1, 2], "rating": [3, 4], "date": ["2024-01-01"] * 2}
-    lost = folder.partition("=")[0]
-    del columns[lost]
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [
+        ("rating=5", "userId movieId timestamp"),
+        ("rating=5", "userId movieId timestamp helpful"),
+        ("rating=5", "userId movieId watched"),
+        ("rating=5", "userId movieId plays"),
+        ("userId=7/year=1999", "movieId rating"),
+        ("userId=7", "movieId rating timestamp session"),
+        ("movieId=7", "userId rating timestamp device"),
+    ],
+)
+@pytest.mark.parametrize("given", ["", "*/*"])
+def test_a_column_in_the_names_of_folders_is_not_lost(tmp_path, folder, names, given):
+    values = range(12)
     path = tmp_path / folder / "part-0.parquet"
     path.parent.mkdir(parents=True)
+    pq.write_table(pa.table(dict.fromkeys(names.split(), values)), path)
+    settings = Ingest(dataset=str(tmp_path / given), fallback=None)
+    lost = folder.partition("=")[0]
+    with pytest.raises(InputError, match=f"the column {lost} is in the names of folders, not in"):
+        read([path], settings)
+
+
+def test_folders_may_have_other_columns_in_their_names(tmp_path):
+    path = tmp_path / "user=me/date=2024-01-01/country=de/part-0.parquet"
+    path.parent.mkdir(parents=True)
+    columns = {"userId": [1, 2], "movieId": [3, 4], "rating": [1.5, 2.0]}
     pq.write_table(pa.table(columns), path)
-    message = f"the column {lost} is in the names of folders, not in the files"
-    with pytest.raises(InputError, match=message):
-        read([path], Ingest(dataset="", fallback=None))
+    expected = [(1, 3, 1.5), (2, 4, 2.0)]
+    assert tuples(read([path], Ingest(dataset=str(tmp_path), fallback=None)).ratings) == expected
+    pq.write_table(pa.table({"movieId": [3, 4], "x": [1, 2], "rating": [1.5, 2]}), path)
+    above = path.parents[2]  # its name does not count: it is the folder that was given
+    assert tuples(read([path], Ingest(dataset=str(above), fallback=None)).ratings) == expected
 
 
 def test_lines_of_json(mine):

@@ -116,13 +116,14 @@ def test_folders_below_the_url_stay_but_hidden_ones(tmp_path: Path) -> None:
     assert [file.read_text() for file in found] == names
 
 
-def test_a_table_with_earlier_versions_is_refused(tmp_path: Path) -> None:
-    for name in ("part-0.parquet", "_delta_log/0.json"):
+@pytest.mark.parametrize("pattern", ["", "/*.parquet", "/*/*.parquet"])
+def test_a_table_with_earlier_versions_is_refused(tmp_path: Path, pattern: str) -> None:
+    for name in ("part-0.parquet", "year=1/part-0.parquet", "_delta_log/0.json"):
         (tmp_path / "X" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "X" / name).write_text(name)
     for read in (find, lambda path: remote.fetch(f"file://{path}", tmp_path)):
-        with pytest.raises(InputError, match="X: is a table of Delta Lake, and has files of its"):
-            read(f"{tmp_path}/X")
+        with pytest.raises(InputError, match="is a table of Delta Lake, and has files of its"):
+            read(f"{tmp_path}/X{pattern}")
 
 
 def test_a_url_of_a_server_is_no_pattern(served: tuple[Path, str]) -> None:

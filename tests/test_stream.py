@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -212,14 +213,18 @@ def test_a_row_group_is_read_once_an_epoch(folder: Path, monkeypatch: pytest.Mon
         ("user", [0, -1], "expected 2 users, got the indices -1 to 0"),
         ("item", [0, 2], "expected 2 items, got the indices 0 to 2"),
         ("user", [0, 2**32 + 1], "not in range"),
-        ("item", [0, 0.9], "truncated"),
+        ("item", [0, 0.9], "expected whole numbers as indices"),
+        ("user", ["0", "1"], "expected whole numbers as indices"),
+        ("rating", ["a", "b"], "ratings as floats"),
+        ("rating", [True, False], "ratings as floats"),
+        ("rating", [1.0, 1e300], "expected finite ratings"),
         ("user", pd.array([0, None], "Int64"), "a value is missing"),
         ("rating", [1.0, np.inf], "expected finite ratings"),
         ("rating", [1.0, np.nan], "a value is missing|expected finite ratings"),
     ],
 )
 def test_values_that_are_none_are_refused(
-    tmp_path: Path, column: str, values: list[float], message: str
+    tmp_path: Path, column: str, values: list[Any], message: str
 ) -> None:
     good = pd.DataFrame({"rating": np.ones(2, "f4"), "item": [0, 1], "user": [1, 0]})
     good.to_parquet(tmp_path / "good.parquet")

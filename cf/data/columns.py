@@ -72,6 +72,7 @@ NO_RATING = re.compile(
 )
 """What the names of other columns of few numbers have in them."""
 IDS = ("user_id", "item_id")
+BY_NAME = ("by its name", "by the end of its name")
 BY_VALUES, BY_COUNTS = "by its values", "by its values: counts"
 MATRIX_WIDTH = 12  # columns
 MOST_USUAL = 3  # columns but a time: user, item and rating, none of which then numbers the rows
@@ -105,11 +106,11 @@ def choose(
 
     for key in list(left):
         if found := named(free(), NAMES[key]):
-            take(key, found, "by its name")
+            take(key, found, BY_NAME[0])
         elif key == "rating" and (found := named(free(), COUNTS)):
             take(key, found, "by its name: counts")
         elif key in IDS and (found := _ending(free(), NAMES[key])):
-            take(key, found, "by the end of its name")
+            take(key, found, BY_NAME[1])
     columns = {name: [row[at] for row in sample if at < len(row)] for at, name in enumerate(names)}
     ids_left = [key for key in IDS if key in left]
     index = next((name for name in free() if _is_index(columns[name])), None)

@@ -202,11 +202,11 @@ def local_files(path: str) -> tuple[list[Path], Source]:
         hint = f" Did you mean {close[0]}?" if close else ""
         got = (
             "a folder without such files"
-            if Path(path).expanduser().is_dir()
+            if path and Path(path).expanduser().is_dir()
             else ("neither a data set nor an existing file")
         )
         raise InputError(
-            f"params.yaml: ingest.dataset: {path} is {got}.{hint} Give one of "
+            f"params.yaml: ingest.dataset: {path or repr(path)} is {got}.{hint} Give one of "
             f"{', '.join(REGISTRY)}, or the path of your own ratings: a file, a folder, or a "
             f"pattern such as data/own/*.csv. `cf inspect FILE` says what is in a file."
         )

@@ -1,5 +1,6 @@
 """Ratings out of the user's own files."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,6 @@ HINTS = {
 
 OPTIONS = {"user_id": "user", "item_id": "item", "rating": "rating", "timestamp": "time"}
 """What columns are called as options of `cf inspect`."""
-OPTIONAL = ("rating", "timestamp")
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def choose_columns(tables: Sequence[Table], settings: Ingest) -> dict[str, tuple
     for table in tables:
         for key, name in given.items():
             if name not in table.names:
-                null = " (null if there is none)" if key in OPTIONAL else ""
+                null = " (null if there is none)" if key in ("rating", "timestamp") else ""
                 raise InputError(
                     f"{table.path}: no column {name!r} for {key}, got {str(table.names)[:300]}. "
                     f"Name the column in params.yaml: ingest.columns.{key}{null}."
@@ -158,14 +158,15 @@ def choose_columns(tables: Sequence[Table], settings: Ingest) -> dict[str, tuple
         )
     fixed = {key: name for key, name in stated.items() if name != AUTO}
     chosen = columns.choose(first.names, first.sample, fixed)
-    in_folders = [part.partition("=")[0] for part in first.path.parts[:-1] if "=" in part]
-    for key, names in columns.NAMES.items():
-        lacks = key not in chosen and key not in fixed
-        if lacks and (name := columns.named(in_folders, names)):
-            null = f", or set ingest.columns.{key} to null" if key in OPTIONAL else ""
+    in_folders = [name.partition("=")[0] for name in _folders(first.path, settings.dataset)]
+    for key in ("user_id", "item_id", "rating"):
+        is_guessed = key not in chosen or chosen[key][1] not in columns.BY_NAME
+        name = columns.named(in_folders, columns.NAMES[key])
+        if name and is_guessed and key not in fixed:
             raise InputError(
                 f"{first.path}: the column {name} is in the names of folders, not in the files, "
-                f"and cf reads files. Write them with all columns{null}."
+                "and cf reads files. Write them with all columns; or name another column in "
+                f"params.yaml: ingest.columns.{key}."
             )
     unused = len(first.names) > len(chosen)
     needed = ["user_id", "item_id"]
@@ -203,6 +204,14 @@ def choose_columns(tables: Sequence[Table], settings: Ingest) -> dict[str, tuple
                 "the same columns."
             )
     return chosen
+
+
+def _folders(path: Path, dataset: str) -> list[str]:
+    """The names such as rating=5 of the folders that a file is in, within its data set."""
+    before, *pattern = re.split(r"[*?[]", dataset, maxsplit=1)
+    root = Path(before.rpartition("/")[0] if pattern else before).expanduser()
+    within = path.relative_to(root) if path.is_relative_to(root) else path  # of a copied URL
+    return [part for part in within.parts[:-1] if "=" in part]
 
 
 def is_implicit(settings: Ingest, chosen: Mapping[str, tuple[str, str]]) -> bool:

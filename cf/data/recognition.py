@@ -66,7 +66,9 @@ def recognize(
     Raises:
         InputError: there is no file, none with users, items and ratings, or as `side_tables`.
     """
-    files = table_file.find(path) if path else []  # a shell's variable that is not set
+    files = table_file.find(path)
+    if not files and path and Path(path).expanduser().is_dir():
+        raise InputError(f"{path}: is a folder without tables, but for hidden files and folders.")
     if not files:
         raise InputError(
             f"{path or repr(path)}: there is no such file, nor a folder or a pattern of files."

@@ -4,13 +4,13 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from cf.core.errors import InputError
 from cf.data.datasets import download_folder
-from cf.data.table_file import tables_in
+from cf.data.table_file import DEEPEST, VERSIONED, require_current, tables_in
 
 KEY = "params.yaml: ingest.dataset"
 SECRET = re.compile(
@@ -73,6 +73,11 @@ def local_copy(path: str) -> Iterator[tuple[str, str, str]]:
             raise type(error)(str(error).replace(folder, root)) from None
 
 
+def _parents(path: str) -> list[str]:
+    """The folders that a path is in, the nearest first, as far as tables have them."""
+    return [str(parent) for parent in PurePosixPath(path).parents][:DEEPEST]
+
+
 def fetch(url: str, folder: Path) -> str:
     """Copy what is at a URL into a folder, and return the part of the URL that the folder is."""
     import fsspec  # time that files of this machine need not take
@@ -84,6 +89,9 @@ def fetch(url: str, folder: Path) -> str:
         if magic:
             entries: dict[str, Any] = system.glob(found, detail=True)
             paths = [name for name, entry in entries.items() if entry["type"] == "file"]
+            for parent in {part for path in paths for part in _parents(path)}:
+                beside = [name for name in VERSIONED if system.exists(f"{parent}/{name}")]
+                require_current(url, beside)
         elif system.info(found)["type"] == "directory":
             start = len(found.rstrip("/")) + 1
             there = {path[start:]: path for path in system.find(found)}

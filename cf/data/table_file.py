@@ -43,6 +43,7 @@ SUFFIXES = (
     *(".parquet", ".pq"),
 )
 VERSIONED = {"_delta_log": "Delta Lake", ".hoodie": "Hudi"}  # folders in such tables
+DEEPEST = 4  # folders above a file in which to look for these
 PACKED_SUFFIXES = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
 BATCH = 1 << 17  # rows
 AS_WRITTEN: dict[str, Any] = {"parse_int": str, "parse_float": str, "parse_constant": str}
@@ -54,6 +55,8 @@ def find(path: str) -> list[Path]:
     Raises:
         InputError: the name cannot be that of a file.
     """
+    if not path:  # a shell's variable that is not set
+        return []
     try:
         whole = Path(path).expanduser()
         if whole.is_file():
@@ -62,7 +65,10 @@ def find(path: str) -> list[Path]:
             files = {file.relative_to(whole).as_posix(): file for file in sorted(whole.rglob("*"))}
             return [files[name] for name in tables_in(path, files) if files[name].is_file()]
         names = sorted(glob.glob(str(whole)))  # noqa: PTH207  Path.glob takes no absolute pattern
-        return [file for name in names if (file := Path(name)).is_file()]
+        found = [file for name in names if (file := Path(name)).is_file()]
+        for folder in {parent for file in found for parent in list(file.parents)[:DEEPEST]}:
+            require_current(path, [name for name in VERSIONED if (folder / name).exists()])
+        return found
     except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, or of no user
         raise InputError(f"{path[:80]}: {str(error).rstrip('.')}.") from None
 
@@ -74,13 +80,17 @@ def tables_in(folder: str, names: Iterable[str]) -> list[str]:
         InputError: the folder is a table that keeps files of its earlier versions.
     """
     found = list(names)
-    for part in {part for name in found for part in PurePosixPath(name).parts}:
-        if part in VERSIONED:
-            raise InputError(
-                f"{folder}: is a table of {VERSIONED[part]}, and has files of its earlier versions "
-                "too. Write its rows into a folder of Parquet files, and give that."
-            )
+    require_current(folder, {part for name in found for part in PurePosixPath(name).parts})
     return [name for name in found if has_table_name(name)]
+
+
+def require_current(path: str, folders: Iterable[str]) -> None:
+    """Raise `InputError` where one of the folders tells of files of earlier versions beside it."""
+    for name in VERSIONED.keys() & set(folders):
+        raise InputError(
+            f"{path}: is a table of {VERSIONED[name]}, and has files of its earlier versions too. "
+            "Write its rows into a folder of Parquet files, and give that."
+        )
 
 
 def has_table_name(path: str) -> bool:

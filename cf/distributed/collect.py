@@ -1,20 +1,48 @@
 """The weights of a distributed checkpoint, put together into a model of one process."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load as load_checkpoint
 
+from cf.core import io
+from cf.core.errors import InputError
 from cf.distributed.blocks import rows_of
 from cf.models.base import Model
 
 N_COPIED = 2**20  # rows at a time
+
+
+@contextmanager
+def reading_checkpoint(checkpoint: Any) -> Iterator[Path]:
+    """The folder of Ray's `checkpoint`, in a block that reads it.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with checkpoint.as_directory() as folder:
+            yield Path(folder)
+    except (*io.DAMAGE, UnpicklingError, CheckpointException) as error:
+        cause: BaseException = error
+        if isinstance(error, CheckpointException):  # which has those of all workers
+            cause, _ = next(iter(error.failures.values()))
+        reason = (str(cause) or type(cause).__name__).partition("\n")[0]
+        raise InputError(
+            f"{checkpoint.path}: this checkpoint cannot be read ({reason}). Delete the folder "
+            f"{Path(checkpoint.path).parent}, and the training begins anew."
+        ) from None
 
 
 def part_name(table: str, number: int) -> str:

@@ -1,13 +1,14 @@
 """Training on Ray: starts the workers, says how far they are, and collects the model."""
 
 import hashlib
+import re
 import shutil
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import ray
 import ray.train
@@ -20,7 +21,7 @@ from cf.core import config, io, paths
 from cf.core.config import Training
 from cf.core.errors import InputError
 from cf.distributed.cluster import Patience, cluster, n_workers_of, result
-from cf.distributed.collect import collect
+from cf.distributed.collect import collect, reading_checkpoint
 from cf.distributed.progress import ProgressActor
 from cf.distributed.stream import N_LANES, RatingStream
 from cf.distributed.task import Task
@@ -28,6 +29,7 @@ from cf.models.base import Model, use_table_factory
 from cf.training.checkpoint import ModelSpec
 from cf.training.fit import EpochResult, check_forward
 
+PROJECT_ID = Path(".dvc/tmp/project-id")  # neither DVC nor git looks there
 POLL_S = 0.5
 MOST_START_FAILURES = 30  # of Ray itself, such as a machine that is not there
 
@@ -41,9 +43,9 @@ def require(section: Training, spec: ModelSpec, train: RatingStream, context: st
         )
     if train.n_ratings < N_LANES * train.n_batches:
         raise InputError(
-            f"{context}.batch_size: expected {N_LANES} ratings or more in a batch with launcher: "
-            f"ray, got {train.n_batches} batches of {train.n_ratings} ratings. Raise batch_size, "
-            "lower min_steps, or set launcher to local."
+            f"{context}.batch_size: expected {N_LANES} ratings or more in each batch with "
+            f"launcher: ray, got {train.n_batches} batches of {train.n_ratings} ratings. Raise "
+            "batch_size, lower min_steps, or set launcher to local."
         )
     train.require_within(spec.n_users, spec.n_items)
     with use_table_factory(lambda *_: nn.Identity()):
@@ -65,13 +67,24 @@ def checkpoints_of(settings: config.Ray, name: str, fingerprint: str) -> Path:
         f"{package} {version(package)}" for package in ("ray", "torchrec", "fbgemm-gpu-cpu")
     ]
     digest = hashlib.sha256("\n".join([fingerprint, *versions]).encode()).hexdigest()[:16]
-    project = hashlib.sha256(f"{socket.gethostname()}:{Path.cwd()}".encode()).hexdigest()[:8]
+    project = project_id()
     storage = Path(settings.storage).expanduser().resolve()
     folder = storage / f"{name}-{project}-{digest}"
     for other in storage.glob(f"{name}-{project}-{'[0-9a-f]' * 16}"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
     return folder
+
+
+def project_id() -> str:
+    """Tells this project's folder from others, on whatever machine; an experiment's has its own."""
+    if not PROJECT_ID.is_file():
+        with io.atomic_write(PROJECT_ID) as tmp_path:
+            tmp_path.write_text(uuid4().hex[:8])
+    text = PROJECT_ID.read_text(encoding="ascii", errors="replace")
+    if not re.fullmatch(r"[0-9a-f]{8}", text):
+        raise InputError(f"{PROJECT_ID}: expected eight hexadecimal digits. Delete the file.")
+    return text
 
 
 def fit_on_ray(
@@ -169,6 +182,6 @@ def fit_on_ray(
             shutil.rmtree(grouped, ignore_errors=True)
             last = str(outcome.get("error", "")).strip().rpartition("\n")[2]
             raise InputError(problem or f"{context}: Ray's workers failed: {last}")
-        with outcome["result"].checkpoint.as_directory() as folder, io.reading(Path(folder)):
-            collect(model, Path(folder))
+        with reading_checkpoint(outcome["result"].checkpoint) as folder:
+            collect(model, folder)
     model.after_epoch(train)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
+from pyarrow.types import is_floating, is_integer
 
 from cf.core import io
 from cf.core.errors import InputError
@@ -229,10 +230,12 @@ def read(group: RowGroup) -> Batch:
     with io.reading(group.path):
         file = parquet.ParquetFile(group.path, metadata=footer(group.path))
         table = file.read_row_group(group.number, columns=COLUMNS)
+        user, item, rating = (table[name] for name in COLUMNS)
+        if not (is_integer(user.type) and is_integer(item.type) and is_floating(rating.type)):
+            raise ValueError("expected whole numbers as indices, and ratings as floats")
         if any(column.null_count for column in table.columns):
             raise ValueError("a value is missing")
-        user, item, rating = (table[name] for name in COLUMNS)
         users, items = (column.cast(pa.int32()).to_numpy().copy() for column in (user, item))
-        columns = Batch(users, items, rating.to_numpy())
+        columns = Batch(users, items, rating.cast(pa.float32(), safe=False).to_numpy())
     pa.default_memory_pool().release_unused()
     return columns

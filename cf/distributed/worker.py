@@ -7,7 +7,6 @@ from dataclasses import astuple
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,13 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.state_dict_loader import load as load_checkpoint
 from torch.distributed.checkpoint.state_dict_saver import save as save_checkpoint
 
-from cf.core import io
 from cf.core.config import RowwiseAdagrad
 from cf.core.errors import InputError
+from cf.distributed.collect import reading_checkpoint
 from cf.distributed.grouping import group_by_users
 from cf.distributed.stream import Batch, RatingStream
 from cf.distributed.tables import ShardedModel, ShardedTable
@@ -156,19 +154,9 @@ def restore(sharded: ShardedModel) -> list[EpochResult]:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return []
-    try:
-        with checkpoint.as_directory() as folder:
-            done = json.loads((Path(folder) / DONE).read_text())
-            state = sharded.state()
-            load_checkpoint(state, storage_reader=FileSystemReader(folder))
+    with reading_checkpoint(checkpoint) as folder:
+        done = json.loads((folder / DONE).read_text())
+        state = sharded.state()
+        load_checkpoint(state, storage_reader=FileSystemReader(folder))
         sharded.load(state)
         return [EpochResult(*numbers) for numbers in done]
-    except (*io.DAMAGE, UnpicklingError, CheckpointException) as error:
-        cause: BaseException = error
-        if isinstance(error, CheckpointException):  # which has those of all workers
-            cause, _ = next(iter(error.failures.values()))
-        reason = (str(cause) or type(cause).__name__).partition("\n")[0]
-        raise InputError(
-            f"{checkpoint.path}: this checkpoint cannot be read ({reason}). Delete the folder "
-            f"{Path(checkpoint.path).parent}, and the training begins anew."
-        ) from None

@@ -69,7 +69,7 @@ def load(name: str | os.PathLike[str] | None = None) -> Recommender:
     facts = asdict(io.read_dataclass(project / paths.PROVENANCE, Provenance))
     settings = io.read_json(folder / SETTINGS, dict[str, Any])
     (low, high), (data_low, data_high) = settings["rating_range"], facts["rating_range"]
-    if (low, high) != (data_low, data_high):
+    if not np.allclose((low, high), (data_low, data_high), rtol=1e-6):  # as 32-bit floats
         raise InputError(
             f"{folder}: is of ratings from {low:g} to {high:g}, but those in {project} are from "
             f"{data_low:g} to {data_high:g}. Run `dvc repro`."

@@ -29,7 +29,7 @@ pytest.importorskip("torchrec", reason="no TorchRec here: make ray")
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from cf.distributed.collect import collect
+from cf.distributed.collect import collect, reading_checkpoint
 from cf.distributed.tables import N_DRAWN, Lookup, ShardedModel, ShardedTable, fill
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -188,8 +188,13 @@ def test_a_damaged_checkpoint_is_named(
     path.unlink()
     if keep is not None:
         path.write_bytes(content[: int(keep * len(content))])
-    with pytest.raises(InputError, match=f"{tmp_path}: this checkpoint cannot be read"):
+    message = f"{tmp_path}: this checkpoint cannot be read"
+    with pytest.raises(InputError, match=message):
         worker.restore(sharded)
+    if damaged != worker.DONE:
+        checkpoint = train.get_checkpoint()
+        with pytest.raises(InputError, match=message), reading_checkpoint(checkpoint) as folder:
+            collect(spec_of("dotbias", N_ITEMS).build(""), folder)
 
 
 @pytest.mark.usefixtures("_alone")

@@ -188,7 +188,7 @@ def test_more_workers_than_the_cluster_has_room_for_are_not_waited_for(
         ("train_dotbias", {"optimizer": {"name": "sgd", "momentum": 0.9, "weight_decay": 0.0}},
          "params.yaml: train_dotbias.optimizer.name: expected rowwise_adagrad"),
         ("train_dotbias", {"batch_size": 1},
-         "params.yaml: train_dotbias.batch_size: expected 64 ratings or more in a batch"),
+         "params.yaml: train_dotbias.batch_size: expected 64 ratings or more in each batch"),
         ("ray", {"storage": "s3://bucket"}, "params.yaml: ray: storage: expected a folder"),
         ("ray", {"address": "127.0.0.1:9"}, "params.yaml: ray.address: no cluster of Ray at"),
     ],
