@@ -58,6 +58,10 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
     with io.reading(paths.RANKING):
         depths = {name.rpartition("_at_")[2] for name in ranked.columns if "_at_" in name} or {"k"}
         io.with_columns(ranked, [f"{metric}_at_{depth}" for depth in depths for metric in AT_K])
+    predictions = io.read_parquet(paths.PREDICTIONS, [*KEYS, *trainings])
+    with io.reading(paths.PREDICTIONS):
+        if unknown := set(board["model"]) - set(predictions):
+            raise ValueError(f"no column {min(unknown)!r}, a model of {paths.LEADERBOARD}")
     drawn = [f"{name}{end}" for name in ("rmse", "to_best") for end in ("", "_low", "_high")]
     strata = io.read_csv(paths.STRATA, ["stratum", "label", "model", "n", *drawn], TEXT)
     with io.reading(paths.STRATA):
@@ -69,7 +73,7 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
         ratings=io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"]),
         items=io.read_parquet(paths.ITEMS, ["item_id", "title"]),
         part=read_data()["part"],
-        predictions=io.read_parquet(paths.PREDICTIONS, [*KEYS, *trainings]),
+        predictions=predictions,
         histories={m: io.read_csv(paths.HISTORY / f"{m}.csv", history, float) for m in trainings},
         burn_in={name: made.parameters.get("burn_in", 0) for name, made in trainings.items()},
         leaderboard=board,

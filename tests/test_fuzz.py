@@ -1,7 +1,10 @@
 """Every loader on damaged files: each is refused in plain words, or read right."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 pytest.importorskip("resource", reason="no limits of memory here")
@@ -10,6 +13,11 @@ from tests.fuzz.mutations import Example
 from tests.fuzz.run import CORPUS, attempt, kept, load, read_kept, search
 from tests.fuzz.targets import TARGETS
 
+FORMATS: dict[str, Any] = {
+    ".csv": (pd.read_csv, partial(pd.DataFrame.to_csv, index=False)),
+    ".parquet": (pd.read_parquet, pd.DataFrame.to_parquet),
+}
+OF_TABLES = ("encode", "split", "evaluate", "rank", "blend", "plot", "bayesmf")
 REQUESTS = {"page", "served_model"}
 
 
@@ -43,6 +51,22 @@ def test_what_is_no_file(name: str, tmp_path: Path) -> None:
             path.rmdir() if path.is_dir() else path.unlink()
         load(target, tmp_path, file)
         aside.rename(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["evaluate", "rank", "blend", "plot", "bayesmf", "encode", "split"]
+)
+def test_tables_without_one_of_their_columns(name: str, tmp_path: Path) -> None:
+    target = TARGETS[name]
+    for file, content in target.seeds(tmp_path).items():
+        path = tmp_path / file
+        read, write = FORMATS.get(path.suffix, (None, None))
+        if read:
+            table = read(path)
+            for column in table:
+                write(table.drop(columns=column), path)
+                load(target, tmp_path, file)
+            path.write_bytes(content)
 
 
 def test_the_corpus_is_of_these_targets() -> None:
