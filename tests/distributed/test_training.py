@@ -24,6 +24,7 @@ from tests.distributed.jobs import (
     workers_of,
 )
 from tests.project import Project, untrained
+from tests.stores import client
 
 pytest.importorskip("ray", reason="no Ray here: make ray")
 pytest.importorskip("torchrec", reason="no TorchRec here: make ray")
@@ -98,6 +99,9 @@ def test_what_ray_trained_is_evaluated_as_any_model_and_is_one_run(by_two: Proje
     (run,) = by_two.runs()
     assert run.info.status == "FINISHED"
     assert run.data.params["launcher"] == "ray"
+    losses = client(by_two.folder).get_metric_history(run.info.run_id, "loss/valid")
+    assert [each.step for each in losses] == [1, 2, 3, 4]
+    assert np.sqrt(losses[-1].value) == pytest.approx(rmse(by_two), abs=1e-6)
     assert list(by_two.folder.glob(".dvc/tmp/ray/*")) == []
 
 
