@@ -49,6 +49,9 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
     """All that the figures are drawn from."""
     history = ["epoch", "train_loss", "valid_loss"]
     board = io.read_csv(paths.LEADERBOARD, list(leaderboard.DTYPES), TEXT)
+    with io.reading(paths.LEADERBOARD):
+        if board["rmse"].isna().any() or board.empty:
+            raise ValueError("a model has no rmse")
     coverage = io.read_csv(paths.COVERAGE, ["model", "level", "coverage"], TEXT)
     with io.reading(paths.COVERAGE):
         if unknown := set(coverage["model"]) - set(board["model"]):

@@ -65,9 +65,14 @@ def predict(
     Raises:
         InputError: a row cannot be predicted, which the message has the number of.
     """
-    users, items = (block.to_pylist() for block in blocks[:2])
     row = 0
     try:
+        try:
+            users, items = (block.to_pylist() for block in blocks[:2])
+        except UnicodeDecodeError:  # texts of Parquet files may be in any encoding
+            for row in range(len(blocks[0])):
+                [block[row].as_py() for block in blocks[:2]]
+            raise
         times = None
         if len(blocks) > 2:
             parsed = Times()
