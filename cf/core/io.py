@@ -154,7 +154,10 @@ def read_parquet(
         there = parquet.read_schema(path).names
         columns = [name for name in there if name in needed] if only else None
         # `pd.read_parquet` takes these since pandas 3; LensKit, a peer in benchmarks, needs 2.
-        frame: pd.DataFrame = parquet.read_table(path, columns=columns).to_pandas(**in_place)
+        table = parquet.read_table(path, columns=columns)
+        table.validate(full=True)  # texts in another encoding
+        frame: pd.DataFrame = table.to_pandas(**in_place)
+        del table
         pa.default_memory_pool().release_unused()
         _check_values(with_columns(frame, needed), needed)
         if n_rows not in (None, len(frame)):
