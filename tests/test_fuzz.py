@@ -53,9 +53,7 @@ def test_what_is_no_file(name: str, tmp_path: Path) -> None:
         aside.rename(path)
 
 
-@pytest.mark.parametrize(
-    "name", ["evaluate", "rank", "blend", "plot", "bayesmf", "encode", "split"]
-)
+@pytest.mark.parametrize("name", OF_TABLES)
 def test_tables_without_one_of_their_columns(name: str, tmp_path: Path) -> None:
     target = TARGETS[name]
     for file, content in target.seeds(tmp_path).items():
