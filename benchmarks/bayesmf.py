@@ -83,14 +83,17 @@ def judged(sampling: Sampling, fitted: Ratings, held: Ratings) -> dict[str, Any]
     started = time.perf_counter()
     model = sampled(sampling, fitted, data)
     seconds = time.perf_counter() - started
-    return scores(model, fitted, held)[0] | {"seconds": seconds}
+    return scores(model, fitted, held, data)[0] | {"seconds": seconds}
 
 
-def scores(model: BayesMF, fitted: Ratings, held: Ratings) -> tuple[dict[str, Any], Stars]:
+def scores(
+    model: BayesMF, fitted: Ratings, held: Ratings, data: Data
+) -> tuple[dict[str, Any], Stars]:
     """The predictions; `rmse` on all held rows, `cold` on cold ones, in stars, and error bars."""
     predicted, sd = base.predict_mean_and_std(model, held.users, held.items, held.timestamps)
     assert sd is not None
-    cold = is_cold(fitted, held)
+    counts = fitted.user_counts(len(data.users)), fitted.item_counts(len(data.items))
+    cold = is_cold(held, *counts)
     found = {
         "rmse": metrics.rmse(predicted, held.values),
         "cold": metrics.rmse(predicted[cold], held.values[cold]),

@@ -56,8 +56,9 @@ def judge(name: str, changes: dict[str, Any], seed: int) -> Judged:
     ratings = Ratings.read(paths.ENCODED_RATINGS)
     parts = splits(ratings)[name]
     train, held = ratings.take(parts["train"]), ratings.take(parts["valid"])
-    model = sampled(changed(sampling, seed, **changes), train, read())
-    found, predicted = scores(model, train, held)
+    data = read()
+    model = sampled(changed(sampling, seed, **changes), train, data)
+    found, predicted = scores(model, train, held, data)
     found["no time"] = metrics.rmse(base.predict(model, held.users, held.items), held.values)
     errors = np.square(predicted.astype(np.float64) - held.values)
     squares = np.bincount(held.users, errors, int(ratings.users.max()) + 1)

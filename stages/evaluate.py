@@ -11,7 +11,7 @@ from cf.core import config, io, paths
 from cf.core.errors import InputError, exit_on_input_error
 from cf.core.names import IDS, KEYS, SD
 from cf.core.progress import working
-from cf.core.ratings import Provenance, Ratings, SplitInfo, Stars, is_cold
+from cf.core.ratings import Provenance, Ratings, RatingStats, SplitInfo, Stars, is_cold
 from cf.evaluation import bootstrap, calibration, champion, leaderboard, metrics, strata
 from cf.reporting.tables import leaderboard_table
 from cf.tracking.record import read_all, recording
@@ -44,7 +44,8 @@ def main() -> None:
     with recording(settings) as recorder:
         predicted, sds, without_times = predict(records, train, held_out, sizes, params.damping)
         observed, users = held_out.values, held_out.users
-        cold = is_cold(train, held_out)
+        counts = train.user_counts(n_users), train.item_counts(n_items)
+        cold = is_cold(held_out, *counts)
         scores = {name: metrics.summary(mean, observed, cold) for name, mean in predicted.items()}
         for name, sd in sds.items():
             scores[name] |= calibration.summary(predicted[name], sd, observed)
@@ -70,7 +71,7 @@ def main() -> None:
         keys |= dict(zip(IDS, ids, strict=True))
         of_sd = {f"{name}{SD}": sd for name, sd in sds.items()}
         predictions = pd.DataFrame({**keys, **predicted, **of_sd})
-        groups = strata.stratify(train, held_out, items["genres"], provenance.rating_range)
+        groups = strata.stratify(held_out, *counts, items["genres"], provenance.rating_range)
         io.write_parquet(paths.PREDICTIONS, predictions)
         io.write_csv(paths.LEADERBOARD, board)
         io.write_csv(paths.STRATA, strata.score(groups, predicted, observed, users))
@@ -85,7 +86,11 @@ def main() -> None:
 
 
 def predict(
-    models: Iterable[str], train: Ratings, held_out: Ratings, sizes: tuple[int, int], damping: float
+    models: Iterable[str],
+    train: RatingStats,
+    held_out: Ratings,
+    sizes: tuple[int, int],
+    damping: float,
 ) -> tuple[dict[str, Stars], dict[str, Stars], dict[str, Stars]]:
     """The predicted ratings of each model and baseline, and the standard deviations of some.
 

@@ -1,4 +1,6 @@
 import sys
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,11 @@ from cf.baselines.ranking import (
     co_ratings,
     interaction_scorers,
 )
+from cf.core import io
 from cf.core.config import Ease, Knn, Rank
-from cf.core.ratings import Ratings
+from cf.core.ratings import Ratings, RatingStats
+from cf.distributed import stream
+from cf.distributed.stream import RatingStream
 
 N_USERS, N_ITEMS = 40, 25
 
@@ -188,12 +193,9 @@ FOUR = Ratings(
 
 
 def test_damped_means_by_hand() -> None:
-    values, groups = np.array([1.0, 2.0, -4.0]), np.array([0, 0, 2])
-    sizes = np.array([2, 0, 1, 0])
-    assert damped_means(values, groups, sizes, damping=1.0).tolist() == [1.0, 0.0, -2.0, 0.0]
-    assert damped_means(values, groups, sizes, damping=0.0).tolist() == [1.5, 0.0, -4.0, 0.0]
-    with pytest.raises(ValueError, match="same length"):
-        damped_means(values, groups[:2], sizes, damping=1.0)
+    sums, sizes = np.array([3.0, 0.0, -4.0, 0.0]), np.array([2, 0, 1, 0])
+    assert damped_means(sums, sizes, damping=1.0).tolist() == [1.0, 0.0, -2.0, 0.0]
+    assert damped_means(sums, sizes, damping=0.0).tolist() == [1.5, 0.0, -4.0, 0.0]
 
 
 def test_the_global_mean_is_trains() -> None:
@@ -230,3 +232,63 @@ def test_bias_ranks_as_its_predictions_do(train: Ratings) -> None:
     by_ratings = rating_scorer(baseline.predict, N_ITEMS)(users)
     assert baseline.score(users).argsort(1).tolist() == by_ratings.argsort(1).tolist()
     assert baseline.score(users).dtype == np.float32
+
+
+def streamed(train: Ratings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> RatingStream:
+    """The ratings from a file with many row groups, each of several blocks."""
+    monkeypatch.setattr(io, "ROW_GROUP", 50)
+    monkeypatch.setattr(stream, "BLOCK", 16)
+    io.write_parquet(folder / "train.parquet", train.to_frame())
+    found = RatingStream(folder / "train.parquet")
+    assert len(found.groups) == -(-len(train) // 50) > 3
+    return found
+
+
+def test_baselines_of_streamed_ratings_are_the_same_to_the_bit(
+    train: Ratings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums of whole and half stars are exact in any order, so the mean is, too."""
+    sizes, pairs = (N_USERS + 2, N_ITEMS), (train.users, train.items)
+    from_file = streamed(train, tmp_path, monkeypatch)
+    for baseline in (GlobalMean, lambda: Bias(damping=5.0)):
+        expected = baseline().fit(train, *sizes).predict(*pairs)
+        assert baseline().fit(from_file, *sizes).predict(*pairs).tolist() == expected.tolist()
+    one, other = (Bias(damping=5.0).fit(each, *sizes) for each in (train, from_file))
+    assert one.user_bias.tolist() == other.user_bias.tolist()
+    assert one.item_bias.tolist() == other.item_bias.tolist()
+    assert len(set(one.user_bias.tolist())) > N_USERS / 2
+
+
+def test_baselines_of_streamed_ratings_off_a_grid_differ_by_rounding_alone(
+    train: Ratings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(1).normal(3, 1, len(train)).astype(np.float32)
+    rough = Ratings(train.users, train.items, values, None, train.rows)
+    from_file = streamed(rough, tmp_path, monkeypatch)
+    one, other = (Bias(damping=5.0).fit(each, N_USERS, N_ITEMS) for each in (rough, from_file))
+    assert one.mean == pytest.approx(other.mean, rel=1e-14)
+    np.testing.assert_allclose(other.user_bias, one.user_bias, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(other.item_bias, one.item_bias, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("where", ["memory", "file"])
+def test_fitting_biases_takes_less_memory_than_one_column_of_the_ratings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    n, block = 60_000, 2000
+    users, items = np.divmod(np.random.default_rng(0).permutation(n), 300)
+    ratings = Ratings(users, items, (users % 5).astype(np.float32), None, np.arange(n))
+    train: RatingStats = ratings
+    monkeypatch.setattr("cf.core.ratings.BLOCK", block)
+    if where == "file":
+        monkeypatch.setattr(io, "ROW_GROUP", block)
+        io.write_parquet(tmp_path / "train.parquet", ratings.to_frame())
+        train = RatingStream(tmp_path / "train.parquet")
+    Bias(damping=5.0).fit(ratings.take(np.arange(9)), 200, 300)  # what is imported late, is
+    tracemalloc.start()
+    try:
+        Bias(damping=5.0).fit(train, 200, 300)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < ratings.values.nbytes

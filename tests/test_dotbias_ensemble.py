@@ -70,7 +70,8 @@ def test_a_user_without_ratings_is_predicted_at_the_mean(sparse: Pair) -> None:
     model, _ = train_section("train_dotbias_ensemble", sparse)
     unmet = np.setdiff1d(np.arange(N_USERS), train.users)
     assert len(unmet) >= N_USERS / 3
-    assert is_cold(train, valid)[np.isin(valid.users, unmet)].all()
+    counts = train.user_counts(N_USERS), train.item_counts(N_ITEMS)
+    assert is_cold(valid, *counts)[np.isin(valid.users, unmet)].all()
     rated = np.unique(train.items)
     for user in unmet[:3]:
         predicted = base.predict(model, np.full(len(rated), user), rated)

@@ -92,4 +92,5 @@ def test_cold_is_a_user_or_an_item_that_train_never_met() -> None:
 
     train = ratings((0, 0), (1, 2))
     asked = ratings((0, 0), (0, 1), (0, 2), (2, 0), (1, 9))
-    assert is_cold(train, asked).tolist() == [False, True, False, True, True]
+    counts = train.user_counts(3), train.item_counts(10)
+    assert is_cold(asked, *counts).tolist() == [False, True, False, True, True]

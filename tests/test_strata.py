@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cf.core import io
-from cf.core.ratings import Ratings
+from cf.core.ratings import Indices, Ratings
 from cf.evaluation import strata
 from cf.evaluation.bootstrap import intervals, resample
 from cf.evaluation.strata import MAX_GENRES, MIN_USERS, by_genre, by_rating, deciles, score
@@ -38,6 +38,10 @@ def ratings(
     times = None if timestamps is None else np.array(timestamps)
     stars = np.array(values, dtype=np.float32)
     return Ratings(np.array(users), np.array(items), stars, times, np.arange(len(users)))
+
+
+def counts_in(train: Ratings, n_users: int, n_items: int) -> tuple[Indices, Indices]:
+    return train.user_counts(n_users), train.item_counts(n_items)
 
 
 def test_deciles_are_of_rows_and_zero_is_a_group_apart() -> None:
@@ -106,7 +110,9 @@ def test_many_different_ratings_are_put_into_ranges() -> None:
 def test_ranges_of_ratings_are_of_the_range() -> None:
     rows, train = list(range(101)), ratings([0], [0], [3], None)
     held_out = ratings(rows, rows, list(map(float, rows)), None)
-    *_, rating = strata.stratify(train, held_out, pd.Series([""] * 101), (0, 100))
+    *_, rating = strata.stratify(
+        held_out, *counts_in(train, 101, 101), pd.Series([""] * 101), (0, 100)
+    )
     pd.testing.assert_series_equal(rating, by_rating(held_out.values, (0, 100)))
 
 
@@ -116,7 +122,8 @@ def test_every_way_to_group() -> None:
     times = days.astype("datetime64[s]").astype(np.int64).tolist()
     held_out = ratings([1, 0, 2, 2], [1, 2, 0, 3], [0.5, 5, 5, 2], times)
     genres = pd.Series(["A", "A|B", "", "B"])
-    found = {one.name: members(one) for one in strata.stratify(train, held_out, genres, (0.5, 5))}
+    groups = strata.stratify(held_out, *counts_in(train, 3, 4), genres, (0.5, 5))
+    found = {one.name: members(one) for one in groups}
     assert found == {
         "item_popularity": {"0": [1, 3], "1": [0], "2": [2]},
         "user_activity": {"0": [2, 3], "1": [0], "2": [1]},
@@ -130,7 +137,7 @@ def test_every_way_to_group() -> None:
 
 def test_without_genres_and_timestamps_there_are_no_such_groups() -> None:
     train, held_out = ratings([0], [0], [3], None), ratings([0], [0], [4], None)
-    found = strata.stratify(train, held_out, pd.Series([""]), (1, 5))
+    found = strata.stratify(held_out, *counts_in(train, 1, 1), pd.Series([""]), (1, 5))
     assert [one.name for one in found] == [
         *("item_popularity", "user_activity", "warm_cold", "rating")
     ]

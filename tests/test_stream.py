@@ -170,6 +170,7 @@ def test_counts_and_means_are_those_of_all_ratings(folder: Path) -> None:
     share = RatingStream(folder, 300, worker=1, n_workers=2)
     assert len(share) == N
     assert share.user_counts(100).tolist() == [60] * 83 + [20] + [0] * 16
+    assert share.item_counts(61).tolist() == [84] * 20 + [83] * 40 + [0]
     assert share.mean_of(lambda values: values * 2) == pytest.approx(4.5)
 
 
@@ -205,6 +206,22 @@ def test_a_row_group_is_read_once_an_epoch(folder: Path, monkeypatch: pytest.Mon
     lane = RatingStream(folder, 300)._windows(0, epoch=1)
     assert sum(len(window.users) for window in lane) == N // N_LANES
     assert len(asked) == 1
+
+
+def test_blocks_are_all_ratings_in_the_order_of_the_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "BLOCK", 300)
+    blocks = list(RatingStream(folder, 300, worker=1, n_workers=2).blocks())
+    assert list(chain(*map(numbers_of, blocks))) == list(range(N))
+    assert [len(block.users) for block in blocks[:4]] == [300, 300, 100, 300]
+
+
+def test_a_file_without_ratings_is_refused(tmp_path: Path) -> None:
+    none = pd.DataFrame({"user": [0], "item": [0], "rating": np.float32([1])})[:0]
+    none.to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(InputError, match=r"train\.parquet: expected ratings, got none\."):
+        RatingStream(tmp_path / "train.parquet").require_within(2, 2)
 
 
 @pytest.mark.parametrize(

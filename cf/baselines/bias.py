@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cf.baselines.base import Scores
-from cf.core.ratings import Indices, Ratings, Stars
+from cf.core.ratings import Indices, RatingStats, Stars
 
 
 class GlobalMean:
     """The mean training rating, for every user and item."""
 
-    def fit(self, train: Ratings, n_users: int, n_items: int) -> Self:
+    def fit(self, train: RatingStats, n_users: int, n_items: int) -> Self:
         """Itself, with the mean of the training ratings."""
-        self.mean = train.values.mean(dtype=np.float64)
+        self.mean = mean_rating(train)
         return self
 
     def predict(self, users: Indices, items: Indices) -> Stars:
@@ -36,18 +36,20 @@ class Bias:
     def __init__(self, damping: float) -> None:
         self.damping = damping
 
-    def fit(self, train: Ratings, n_users: int, n_items: int) -> Self:
+    def fit(self, train: RatingStats, n_users: int, n_items: int) -> Self:
         """Itself, with the biases of the training ratings."""
-        self.mean = train.values.mean(dtype=np.float64)
-        centered = train.values - self.mean
+        self.mean = mean_rating(train)
         self.user_bias, self.item_bias = np.zeros(n_users), np.zeros(n_items)
-        n_of_user = np.bincount(train.users, minlength=n_users)
-        n_of_item = np.bincount(train.items, minlength=n_items)
+        n_of_user, n_of_item = train.user_counts(n_users), train.item_counts(n_items)
         for _ in range(20):
-            residuals = centered - self.user_bias[train.users]
-            self.item_bias = damped_means(residuals, train.items, n_of_item, self.damping)
-            residuals = centered - self.item_bias[train.items]
-            self.user_bias = damped_means(residuals, train.users, n_of_user, self.damping)
+            sums = np.zeros(n_items)
+            for users, items, values in train.blocks():
+                np.add.at(sums, items, values - self.mean - self.user_bias[users])
+            self.item_bias = damped_means(sums, n_of_item, self.damping)
+            sums = np.zeros(n_users)
+            for users, items, values in train.blocks():
+                np.add.at(sums, users, values - self.mean - self.item_bias[items])
+            self.user_bias = damped_means(sums, n_of_user, self.damping)
         return self
 
     def predict(self, users: Indices, items: Indices) -> Stars:
@@ -60,14 +62,16 @@ class Bias:
         return np.tile((self.mean + self.item_bias).astype(np.float32), (len(users), 1))
 
 
-def damped_means(
-    values: NDArray[np.float64], groups: Indices, sizes: Indices, damping: float
-) -> NDArray[np.float64]:
-    """Mean of the (n,) `values` in each group, (n_groups,), shrunk towards zero.
+def mean_rating(train: RatingStats) -> np.float64:
+    """The mean training rating; float32 ratings minus this type of float are float64."""
+    return np.float64(train.mean_of(lambda values: values))
 
-    A group's sum is divided by its size, of (n_groups,) `sizes`, plus `damping`, >= 0, as if it
-    held that many more zeros; an empty group gets 0.
+
+def damped_means(sums: NDArray[np.float64], sizes: Indices, damping: float) -> NDArray[np.float64]:
+    """Mean of the values in each group, (n_groups,), shrunk towards zero.
+
+    The sum of a group's values is divided by its size plus `damping`, >= 0, as if it held that many
+    more zeros; an empty group gets 0.
     """
-    sums = np.bincount(groups, weights=values, minlength=len(sizes))
     means: NDArray[np.float64] = sums / np.maximum(sizes + damping, np.finfo(float).tiny)
     return means

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,24 +18,49 @@ from cf.core.errors import InputError
 Indices = NDArray[np.int64]
 Stars = NDArray[np.float32]
 
+BLOCK = 2**16  # ratings that are counted and summed at a time, within a processor's cache
+
 SUBSET_LABELS = {"train": "training", "valid": "validation", "test": "test"}
 """The subsets of a split, in order, and what they are called in words."""
 
 
-class RatingStats(Protocol):
-    """Training ratings that can be counted, whether they are in memory or not."""
+class RatingStats(ABC):
+    """Training ratings that can be counted and summed, whether they are in memory or not.
 
+    Sums that `np.add.at` accumulates in place, block after block, are the same to the bit for both.
+    """
+
+    @abstractmethod
     def __len__(self) -> int: ...
+
+    @abstractmethod
+    def blocks(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], Stars]]:
+        """Users, items and values of all ratings, in order, a block at a time."""
 
     def user_counts(self, n_users: int) -> Indices:
         """(n_users,) how many ratings each user has."""
+        counts = np.zeros(n_users, np.int64)
+        for users, _, _ in self.blocks():
+            np.add.at(counts, users, 1)
+        return counts
+
+    def item_counts(self, n_items: int) -> Indices:
+        """(n_items,) how many ratings each item has."""
+        counts = np.zeros(n_items, np.int64)
+        for _, items, _ in self.blocks():
+            np.add.at(counts, items, 1)
+        return counts
 
     def mean_of(self, transform: Callable[[Stars], Any]) -> float:
         """The mean of all ratings, each transformed, such as to the scale of a model."""
+        total = 0.0
+        for _, _, values in self.blocks():
+            total += float(np.sum(np.asarray(transform(values)), dtype=np.float64))
+        return total / len(self)
 
 
 @dataclass(frozen=True)
-class Ratings:
+class Ratings(RatingStats):
     """Ratings by index, one per row.
 
     Attributes:
@@ -105,12 +131,14 @@ class Ratings:
     def __len__(self) -> int:
         return len(self.values)
 
-    def user_counts(self, n_users: int) -> Indices:
-        """As `RatingStats.user_counts`."""
-        return np.bincount(self.users, minlength=n_users)
+    def blocks(self) -> Iterator[tuple[Indices, Indices, Stars]]:
+        """As `RatingStats.blocks`, without copies."""
+        for start in range(0, len(self), BLOCK):
+            rows = slice(start, start + BLOCK)
+            yield self.users[rows], self.items[rows], self.values[rows]
 
     def mean_of(self, transform: Callable[[Stars], Any]) -> float:
-        """As `RatingStats.mean_of`."""
+        """As `RatingStats.mean_of`; in one sum, which may have other last bits than one of sums."""
         return float(np.mean(np.asarray(transform(self.values)), dtype=np.float64))
 
     def take(self, positions: Indices) -> "Ratings":
@@ -124,11 +152,13 @@ class Ratings:
         )
 
 
-def is_cold(train: Ratings, ratings: Ratings) -> NDArray[np.bool_]:
-    """(len(ratings),) whether each rating's user or item never occurs in `train`."""
-    known_user = np.isin(ratings.users, pd.unique(train.users))
-    known_item = np.isin(ratings.items, pd.unique(train.items))
-    return ~(known_user & known_item)
+def is_cold(ratings: Ratings, user_counts: Indices, item_counts: Indices) -> NDArray[np.bool_]:
+    """(len(ratings),) whether each rating's user or item has no training rating.
+
+    The counts, (n_users,) and (n_items,), are of the training ratings.
+    """
+    cold: NDArray[np.bool_] = (user_counts[ratings.users] == 0) | (item_counts[ratings.items] == 0)
+    return cold
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 No worker holds all ratings, and each one reads what it needs alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from pyarrow.types import is_floating, is_integer
 
 from cf.core import io
 from cf.core.errors import InputError
-from cf.core.ratings import Indices, Stars
+from cf.core.ratings import BLOCK, Indices, RatingStats, Stars
 
 N_LANES = 64  # that each batch is put together from; at least as many as workers
 WINDOW = 2**22  # ratings of all lanes that are in memory, and shuffled, at a time
@@ -56,7 +56,7 @@ class RowGroup(NamedTuple):
     block: int = 0
 
 
-class RatingStream:
+class RatingStream(RatingStats):
     """The ratings of Parquet files, batch after batch, of which this worker has its share.
 
     Row groups are put in the order of their blocks of users, and within a block in an order drawn
@@ -87,7 +87,7 @@ class RatingStream:
         """
         if n_workers > N_LANES:
             raise ValueError(f"expected at most {N_LANES} workers, got {n_workers}")
-        self.groups = row_groups(path)
+        self.path, self.groups = path, row_groups(path)
         self.n_ratings = sum(group.n_rows for group in self.groups)
         self.n_batches = -(-self.n_ratings // batch_size)
         first, end = (N_LANES * each // n_workers for each in (worker, worker + 1))
@@ -107,7 +107,12 @@ class RatingStream:
             yield concatenate(shares)
 
     def require_within(self, n_users: int, n_items: int) -> None:
-        """Raise InputError where a rating is not finite, or of a user or item beyond that many."""
+        """Raise InputError where a rating is not finite, or of a user or item beyond that many.
+
+        It is also raised where there are no ratings.
+        """
+        if not self.n_ratings:
+            raise InputError(f"{self.path}: expected ratings, got none. {AGAIN}")
         for group in self.groups:
             users, items, values = read(group)
             if not np.isfinite(values).all():
@@ -119,19 +124,12 @@ class RatingStream:
                         f"{indices.max()}. {AGAIN}"
                     )
 
-    def user_counts(self, n_users: int) -> Indices:
-        """As `RatingStats.user_counts`, of all workers."""
-        counts = np.zeros(n_users, np.int64)
+    def blocks(self) -> Iterator[Batch]:
+        """As `RatingStats.blocks`, of all workers."""
         for group in self.groups:
-            counts += np.bincount(read(group).users, minlength=n_users)
-        return counts
-
-    def mean_of(self, transform: Callable[[Stars], Any]) -> float:
-        """As `RatingStats.mean_of`, of all workers."""
-        total = 0.0
-        for group in self.groups:
-            total += float(np.sum(np.asarray(transform(read(group).values)), dtype=np.float64))
-        return total / self.n_ratings
+            ratings = read(group)
+            for start in range(0, group.n_rows, BLOCK):
+                yield ratings.take(slice(start, start + BLOCK))
 
     def _cuts(self, lane: int) -> Indices:
         """(n_batches + 1,) where in a lane each batch's ratings begin, and the last ones end.

@@ -20,8 +20,9 @@ Floats = NDArray[np.float64]
 
 
 def stratify(
-    train: Ratings,
     held_out: Ratings,
+    user_counts: Indices,
+    item_counts: Indices,
     genres: "pd.Series[str]",
     rating_range: tuple[float, float],
 ) -> list[pd.Series]:
@@ -29,12 +30,13 @@ def stratify(
 
     By item_popularity and user_activity (training ratings of the item and of the user), warm_cold,
     genre (where there are genres; a row is in several), rating, and month and year of the rating,
-    in UTC (where there are timestamps). `genres` has each item's, joined by "|", or "".
+    in UTC (where there are timestamps).
+
+    Args:
+        user_counts, item_counts: (n_users,) and (n_items,), of the training ratings.
+        genres: (n_items,) of each item, joined by "|", or "".
     """
-    item_counts, user_counts = (
-        np.bincount(known, minlength=1 + asked.max())[asked]
-        for known, asked in ((train.items, held_out.items), (train.users, held_out.users))
-    )
+    item_counts, user_counts = item_counts[held_out.items], user_counts[held_out.users]
     labels = ["warm", "cold user", "cold item", "cold both"]
     strata = [
         deciles(item_counts).rename("item_popularity"),
