@@ -34,7 +34,7 @@ def main() -> None:
         print(
             f"WARNING: {name} is not scored: params.yaml has it, but no stage of dvc.yaml made it."
         )
-    train = Ratings.read(paths.TRAIN, provenance)
+    train = read_train(provenance)
     held_out = Ratings.read(paths.SPLIT_FILES[params.part], provenance)
     n_users, n_items = sizes = provenance.n_users, provenance.n_items
     user_ids = io.read_parquet(paths.ENCODED_USERS, ["user_id"], n_rows=n_users)["user_id"]
@@ -83,6 +83,17 @@ def main() -> None:
         io.write_json(paths.DATA, data)
         io.write_json(paths.EVALUATED_RUNS, {name: record.id for name, record in records.items()})
     Console().print(leaderboard_table(board, provenance.unit))
+
+
+def read_train(provenance: Provenance) -> RatingStats:
+    """The training ratings; with launcher: ray they are streamed, as they may not fit in memory."""
+    if not config.ray(paths.PARAMS):
+        return Ratings.read(paths.TRAIN, provenance)
+    from cf.distributed.stream import RatingStream  # late: only teams with a cluster need it
+
+    train = RatingStream(paths.TRAIN)
+    train.require_within(provenance.n_users, provenance.n_items)
+    return train
 
 
 def predict(

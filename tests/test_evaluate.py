@@ -3,12 +3,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
-from cf.core import io, paths
+from cf.core import config, io, paths
 from cf.core.model_files import SETTINGS, WEIGHTS
 from cf.core.names import IDS, KEYS
+from cf.core.ratings import Provenance, Ratings
+from cf.distributed import stream
 from cf.evaluation.leaderboard import DTYPES
 from cf.tracking.record import RunRecord
 from stages import evaluate
@@ -97,3 +101,55 @@ def test_a_model_of_nonsense_is_named_before_anything_is_written(
     with pytest.raises(SystemExit, match=r"models/plain: predicts what is no rating"):
         evaluate.main()
     assert [path.read_bytes() for path in (*TRACKED, paths.PREDICTIONS)] == before
+
+
+@pytest.fixture
+def on_ray(recorder: FakeRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same split, evaluated without Ray, for the other launcher and in many row groups."""
+    text = paths.PARAMS.read_text()
+    paths.PARAMS.write_text(text.replace("launcher: local", "launcher: ray"))
+    monkeypatch.setattr(config, "RAY_PACKAGES", ())  # streaming needs none of them
+    monkeypatch.setattr(io, "ROW_GROUP", 70)
+    io.write_parquet(paths.TRAIN, io.read_parquet(paths.TRAIN))
+    stream.read.cache_clear()  # of another test's file, which had the same relative path
+    assert config.ray(paths.PARAMS)
+
+
+@pytest.mark.usefixtures("on_ray")
+def test_train_is_streamed_on_ray_and_the_results_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = [path.read_bytes() for path in TRACKED]
+    predicted = io.read_parquet(paths.PREDICTIONS)
+    for path in (*TRACKED, paths.PREDICTIONS):
+        path.unlink()
+    whole: list[Path] = []
+    read = Ratings.read
+
+    def read_and_tell(path: Path, source: Provenance | None = None) -> Ratings:
+        whole.append(path)
+        return read(path, source)
+
+    monkeypatch.setattr(Ratings, "read", read_and_tell)
+    evaluate.main()
+    assert [path.read_bytes() for path in TRACKED] == before
+    pd.testing.assert_frame_equal(io.read_parquet(paths.PREDICTIONS), predicted, check_exact=True)
+    assert whole == [paths.VALID]
+
+
+@pytest.mark.usefixtures("on_ray")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda train: train[:0], "expected ratings, got none"),
+        (lambda train: train.assign(user=train["user"] + 1), "expected 30 users"),
+        (lambda train: train.assign(item=train["item"] - 1), "expected 40 items"),
+        (lambda train: train.assign(rating=np.float32(np.inf)), "expected finite ratings"),
+        (lambda train: train.drop(columns="item"), "cannot be read"),
+    ],
+)
+def test_streamed_ratings_that_are_none_are_refused(change: Any, message: str) -> None:
+    io.write_parquet(paths.TRAIN, change(io.read_parquet(paths.TRAIN)))
+    with pytest.raises(SystemExit, match=rf"train\.parquet: {message}") as caught:
+        evaluate.main()
+    assert "\n" not in str(caught.value)
