@@ -1,12 +1,17 @@
 """A cluster of Ray for all tests that need none of their own, since to start one takes seconds."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.distributed import jobs
+from tests.distributed.jobs import BARE
+from tests.project import Project, untrained
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -14,6 +19,7 @@ def _nothing_goes_to_rays_makers() -> Iterator[None]:
     """As in `cf.distributed.cluster`, for the clusters that tests start themselves."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # they are on one machine
         yield
 
 
@@ -22,9 +28,23 @@ def address() -> Iterator[str]:
     """The address of a cluster that has room for three workers."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, **BARE})
     yield cluster.address
     cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def split_project(shared_folder: Path) -> Project:
+    """ml-latest-small, split, in a project with two models, untracked; tests copy it."""
+    folder, ready = shared_folder / "ray project", shared_folder / "ray project.ready"
+    with FileLock(shared_folder / "ray project.lock"):
+        if not ready.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            project = untrained(folder, "dotbias", "bayesmf")
+            project.change("tracking", lambda s: s.update(enabled=False))
+            project.repro("split")
+            ready.touch()
+    return Project(folder)
 
 
 @pytest.fixture(autouse=True)

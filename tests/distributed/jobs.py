@@ -19,6 +19,7 @@ from tests.stores import environment
 LONGEST = 240  # seconds of a training, after which it is taken to hang
 TRAIN = (sys.executable, "-m", "stages.train", "dotbias")  # by itself: DVC would import for seconds
 SAMPLE = (sys.executable, "-m", "stages.sample", "bayesmf")
+BARE = {"include_dashboard": False, "include_log_monitor": False}  # a cluster, by its processes
 started: "list[subprocess.Popen[str]]" = []  # by the test that runs
 
 

@@ -3,6 +3,7 @@
 A limit of the system on what a worker may allocate enforces it: it refuses what is beyond.
 """
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -24,13 +25,13 @@ pytest.importorskip("ray", reason="no Ray here: make ray")
 pytest.importorskip("torchrec", reason="no TorchRec here: make ray")
 pytestmark = pytest.mark.xdist_group("ray")
 
-ROOM = 96 * 2**20  # bytes that a worker may allocate once it has imported all it needs
+ROOM = 64 * 2**20  # bytes that a worker may allocate once it has imported all it needs
 WINDOW = 2**16  # ratings that are shuffled together, fewer than usual as the room is small
-N_USERS, N_ITEMS, N_FACTORS = 2_650_000, 1_000, 4
-N_GROUPS, N_ROWS = 1_720, 2**14
-TABLES = 2 * 4 * N_USERS * (4 + 1)  # factors and biases, rows of 4, each with its mean square
+N_USERS, N_ITEMS, N_FACTORS = 3_450_000, 1_000, 4
+N_GROUPS, N_ROWS = 1_140, 2**14
+TABLES = 4 * N_USERS * (N_FACTORS + 1)  # a row has its mean square, too
 LIMITED = f'''
-"""dotbias, in a worker that is limited once it has trained a little, and so imported all."""
+"""dot, in a worker that is limited once it has trained a little, and so imported all."""
 
 import resource
 from pathlib import Path
@@ -39,12 +40,16 @@ import torch
 import torch.distributed as dist
 
 from cf.core.config import RowwiseAdagrad
-from cf.distributed import stream
-from cf.models.dotbias import DotBias
+from cf.distributed import stream, worker
+from cf.distributed.tables import ShardedModel
+from cf.models.dot import Dot
 
 
-class Limited(DotBias):
-    """As dotbias."""
+LIMITED = Path(__file__).with_name("limited")
+
+
+class Limited(Dot):
+    """As dot."""
 
     def __init__(self, *arguments):
         if dist.is_initialized():
@@ -53,16 +58,26 @@ class Limited(DotBias):
             status = open("/proc/self/status").read()
             limit = 1024 * int(status.partition("VmData:")[2].split()[0]) + {ROOM}
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-            Path(__file__).with_name("limited").touch()
+            LIMITED.touch()
+            worker.ShardedModel = Watched
         super().__init__(*arguments)
 
 
-def warm_up():
-    from cf.distributed.tables import ShardedModel
+class Watched(ShardedModel):
+    """Notes why its tables cannot be allocated."""
 
-    config = DotBias.Config(n_factors=4, init_range=[-0.05, 0.05])
+    def __init__(self, *arguments):
+        try:
+            super().__init__(*arguments)
+        except (MemoryError, RuntimeError) as error:
+            LIMITED.write_text(f"{{type(error).__name__}}: {{error}}")
+            raise
+
+
+def warm_up():
+    config = Dot.Config(n_factors=4, init_range=[-0.05, 0.05])
     optimizer = RowwiseAdagrad(name="rowwise_adagrad", weight_decay=0.0, eps=1.0)
-    sharded = ShardedModel(DotBias(config, 64, 64, [1.0, 5.0]), optimizer, 0.0, 1)
+    sharded = ShardedModel(Dot(config, 64, 64, [1.0, 5.0]), optimizer, 0.0, 1)
     users = torch.arange(64)
     loss = sharded.module(users, users, torch.zeros(64))
     loss.backward(torch.ones_like(loss))
@@ -136,6 +151,7 @@ def test_two_workers_train_what_one_has_no_room_for(project: Project) -> None:
     assert TABLES > ROOM
     done = train(project, workers=2)
     assert done.returncode == 0, done.stderr
+    assert (project.folder / "cf/models/limited").read_text() == ""
     assert (project.folder / "models/dotbias/weights.safetensors").is_file()
 
 
@@ -147,8 +163,7 @@ def test_one_worker_has_no_room_for_the_tables(project: Project, tmp_path: Path)
     limited.unlink(missing_ok=True)
     done = train(few, workers=1)
     assert done.returncode == 1
-    assert limited.exists()
-    # Of what it cannot allocate, Ray says no more than this where that happens in its own code.
+    assert re.search("allocate memory|bad_alloc|MemoryError", limited.read_text())
     assert "Ray's workers failed: " in done.stderr
     assert "Traceback" not in done.stderr
     assert not (few.folder / "models/dotbias/weights.safetensors").exists()

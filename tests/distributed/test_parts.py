@@ -1,12 +1,15 @@
 """Encode and split on Ray write the bytes that they write in memory, from however many parts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 pytest.importorskip("ray", reason="no Ray here: make ray")
 
@@ -16,6 +19,7 @@ from cf.core.errors import InputError
 from cf.data.describe import describe, describe_held_out
 from cf.data.split import split
 from cf.distributed import parts
+from cf.distributed.cluster import cluster
 from cf.distributed.encode import encode_on_ray
 from cf.distributed.split import columns_to_choose_by, split_on_ray
 from stages.encode import encode
@@ -55,21 +59,77 @@ def ratings(name: Callable[[Any], Any], **columns: Any) -> pd.DataFrame:
     )
 
 
+def test_damage_is_said_in_one_line(tmp_path: Path, address: str) -> None:
+    given = ratings(texts)
+    given.loc[7000, "rating"] = np.nan
+    io.write_parquet(tmp_path / "ratings.parquet", given)
+    with pytest.raises(InputError, match=r"^\S+ratings.parquet: cannot be read \(column rating"):
+        encode_on_ray(
+            on_ray(2, address), tmp_path / "ratings.parquet", tmp_path / "encoded.parquet"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["ratings.parquet"]
+
+
+@pytest.fixture(scope="module")
+def _connected(address: str) -> Iterator[None]:
+    """The tests below share a connection: for each one, all workers would start anew."""
+    with cluster(on_ray(3, address)):
+        yield
+
+
+@pytest.fixture
+def connected(address: str, _connected: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the cluster that this process is connected to."""
+    for module in ("encode", "split"):
+        monkeypatch.setattr(f"cf.distributed.{module}.cluster", lambda _: nullcontext())
+    return address
+
+
+def require_same_bytes(given: pd.DataFrame, path: Path, settings: config.Ray) -> None:
+    """Encode `path`, which has these ratings, on Ray and in memory."""
+    out, local = path.with_name("ray.parquet"), path.with_name("local.parquet")
+    found = encode_on_ray(settings, path, out)
+    encoded, *expected = encode(given)
+    io.write_parquet(local, encoded)
+    assert out.read_bytes() == local.read_bytes()
+    for ids, others in zip(found, expected, strict=True):
+        pd.testing.assert_index_equal(ids, others)
+
+
 @pytest.mark.parametrize(("name", "workers"), [(numbers, 1), (numbers, 3), (texts, 2)])
 def test_ratings_are_encoded_to_the_same_bytes(
-    tmp_path: Path, address: str, name: Callable[[Any], Any], workers: int
+    tmp_path: Path, connected: str, name: Callable[[Any], Any], workers: int
 ) -> None:
     given = ratings(name, timestamp=np.arange(N_ROWS))
-    io.write_parquet(tmp_path / "ratings.parquet", given)
-    assert len(parts.parts_of(tmp_path / "ratings.parquet")) == 20
-    users, items = encode_on_ray(
-        on_ray(workers, address), tmp_path / "ratings.parquet", tmp_path / "ray.parquet"
-    )
-    encoded, *expected = encode(given)
-    io.write_parquet(tmp_path / "local.parquet", encoded)
-    assert (tmp_path / "ray.parquet").read_bytes() == (tmp_path / "local.parquet").read_bytes()
-    for found, ids in zip((users, items), expected, strict=True):
-        pd.testing.assert_index_equal(found, ids)
+    path = tmp_path / "ratings.parquet"
+    io.write_parquet(path, given)
+    assert len(parts.parts_of(path)) == 20
+    require_same_bytes(given, path, on_ray(workers, connected))
+
+
+def categories(ids: Any) -> Any:
+    return texts(ids).astype("category")
+
+
+@pytest.mark.parametrize("name", [numbers, texts, categories])
+def test_files_and_row_groups_without_ratings_are_passed_over(
+    tmp_path: Path, connected: str, name: Callable[[Any], Any]
+) -> None:
+    given = ratings(name, timestamp=np.arange(N_ROWS))
+    table = pa.Table.from_pandas(given, preserve_index=False)
+    folder = tmp_path / "ratings"
+    folder.mkdir()
+    pieces = [[0, 0], [700, 0, 1300], [0], [2000, 5999, 0, 1], []]  # ratings of each row group
+    start = 0
+    for number, sizes in enumerate(pieces):
+        with parquet.ParquetWriter(folder / f"{number}.parquet", table.schema) as writer:
+            for size in sizes:
+                writer.write_table(table.slice(start, size))
+                start += size
+    assert start == N_ROWS
+    metadata = parquet.read_metadata(folder / "1.parquet")
+    assert [metadata.row_group(number).num_rows for number in range(3)] == pieces[1]
+    require_same_bytes(given, folder, on_ray(2, connected))
 
 
 def encoded(**columns: Any) -> pd.DataFrame:
@@ -82,7 +142,7 @@ def encoded(**columns: Any) -> pd.DataFrame:
     [("random", True), ("per_user", False), ("time", True), ("leave_last", True), ("k_fold", True)],
 )
 def test_ratings_are_split_to_the_same_bytes(
-    tmp_path: Path, address: str, method: str, test: bool
+    tmp_path: Path, connected: str, method: str, test: bool
 ) -> None:
     settings = Split(
         method=method, fraction=0.2, seed=3, n_last=1, n_folds=5, fold=1, file=None, test=test
@@ -91,7 +151,7 @@ def test_ratings_are_split_to_the_same_bytes(
     io.write_parquet(tmp_path / "ratings.parquet", given)
     rows = split(columns_to_choose_by(tmp_path / "ratings.parquet"), settings)
     train, held_out, n_leaked = split_on_ray(
-        on_ray(2, address), tmp_path / "ratings.parquet", rows, tmp_path / "train.parquet"
+        on_ray(2, connected), tmp_path / "ratings.parquet", rows, tmp_path / "train.parquet"
     )
     subsets = take_apart(given, rows)
     io.write_parquet(tmp_path / "expected.parquet", subsets.pop("train"))
@@ -107,14 +167,3 @@ def test_ratings_are_split_to_the_same_bytes(
 def test_a_split_without_times_needs_none(tmp_path: Path) -> None:
     io.write_parquet(tmp_path / "ratings.parquet", encoded())
     assert list(columns_to_choose_by(tmp_path / "ratings.parquet")) == ["user"]
-
-
-def test_damage_is_said_in_one_line(tmp_path: Path, address: str) -> None:
-    given = ratings(texts)
-    given.loc[7000, "rating"] = np.nan
-    io.write_parquet(tmp_path / "ratings.parquet", given)
-    with pytest.raises(InputError, match=r"^\S+ratings.parquet: cannot be read \(column rating"):
-        encode_on_ray(
-            on_ray(2, address), tmp_path / "ratings.parquet", tmp_path / "encoded.parquet"
-        )
-    assert [path.name for path in tmp_path.iterdir()] == ["ratings.parquet"]

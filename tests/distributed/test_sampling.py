@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import real_zip
 from tests.distributed.jobs import SAMPLE, finish, kill_worker, start, wait_for, weights
-from tests.project import Project, untrained
+from tests.project import Project
 
 pytest.importorskip("ray", reason="no Ray here: make ray")
 pytestmark = [
@@ -18,12 +18,12 @@ STAGE = "train_bayesmf"
 
 
 @pytest.fixture(scope="module")
-def ready(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """ml-latest-small, split, in a project with bayesmf."""
-    project = untrained(tmp_path_factory.mktemp("ready") / "project", "bayesmf")
+def ready(split_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """ml-latest-small, split, in a project whose bayesmf draws few samples."""
+    project = split_project.copy(tmp_path_factory.mktemp("ready") / "project")
+    project.keep_only("bayesmf")
     project.change(STAGE, lambda s: s["gibbs"].update(n_sweeps=6, burn_in=2))
     project.change(STAGE, lambda s: s["model"].update(n_samples=4))
-    project.repro("split")
     return project
 
 

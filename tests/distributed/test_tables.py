@@ -150,8 +150,10 @@ def train_share(rank: int, n_workers: int, name: str, n_items: int, checkpoint: 
 def by_one_and_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Checkpoints of one process and of two."""
     folders = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    forkserver = multiprocessing.get_context("forkserver")
+    forkserver.set_forkserver_preload([__name__])  # imports TorchRec once for all processes
     for n_workers, folder in enumerate(folders, start=1):
-        with ProcessPoolExecutor(n_workers, multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(n_workers, forkserver) as pool:
             given = partial(train_shares, n_workers=n_workers, folder=folder)
             list(pool.map(given, range(n_workers), timeout=120))
     return folders
