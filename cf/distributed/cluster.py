@@ -18,6 +18,8 @@ from cf.core.errors import InputError
 
 CONNECT_TIMEOUT_S = 10.0
 MISSING_S = 120.0  # without enough machines, after which to give up
+BUSY_S = 15.0  # without enough free CPUs, after which to say so
+POLL_S = 0.5
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing goes to Ray's makers
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # else what a worker reported at last may be lost
@@ -157,6 +159,18 @@ def n_workers_of(settings: config.Ray) -> int:
             f"cluster, got {n_there}. Lower it, or add machines."
         )
     return min(n_there, settings.most_workers)
+
+
+def tell_if_busy(n_needed: int) -> None:
+    """Print a line if for `BUSY_S` fewer CPUs of the cluster are free than are needed."""
+    end = time.monotonic() + BUSY_S
+    while (n_free := int(ray.available_resources().get("CPU", 0))) < n_needed:
+        if time.monotonic() > end:
+            n = int(ray.cluster_resources().get("CPU", 0))
+            what = f"{n_needed} free CPU{'s' if n_needed > 1 else ''}"
+            print(f"Waiting for {what} of the cluster; {n_free} of {n} are free.", flush=True)
+            return
+        time.sleep(POLL_S)
 
 
 class Patience:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cf.core import config, io
 from cf.core.ratings import Indices
-from cf.distributed.cluster import cluster, in_order, n_workers_of, result, submit
+from cf.distributed.cluster import cluster, in_order, n_workers_of, result, submit, tell_if_busy
 from cf.distributed.parts import Part, parts_of
 
 KEYS = {"user_id": "user", "item_id": "item"}
@@ -35,6 +35,7 @@ def encode_on_ray(settings: config.Ray, ratings: Path, encoded: Path) -> tuple[p
     parts = parts_of(ratings)
     with cluster(settings):
         n_owners = n_workers_of(settings)
+        tell_if_busy(n_needed=1)
         numbered = [number(parts, key, n_owners) for key in KEYS]
 
         def start() -> Iterator[Any]:

@@ -20,7 +20,7 @@ from torch import nn
 from cf.core import config, io, paths
 from cf.core.config import Training
 from cf.core.errors import InputError
-from cf.distributed.cluster import Patience, cluster, n_workers_of, result
+from cf.distributed.cluster import Patience, cluster, n_workers_of, result, tell_if_busy
 from cf.distributed.collect import collect, reading_checkpoint
 from cf.distributed.progress import ProgressActor
 from cf.distributed.stream import N_LANES, RatingStream
@@ -31,6 +31,7 @@ from cf.training.fit import EpochResult, check_forward
 
 PROJECT_ID = Path(".dvc/tmp/project-id")  # neither DVC nor git looks there
 POLL_S = 0.5
+RESIZE_S = 60.0  # between two looks for machines that have come
 MOST_START_FAILURES = 30  # of Ray itself, such as a machine that is not there
 
 
@@ -121,7 +122,7 @@ def fit_on_ray(
     train = RatingStream(paths.TRAIN)
     model.before_training(train)
     with cluster(settings):
-        n_workers_of(settings)
+        tell_if_busy(n_workers_of(settings))  # Ray tries no fewer while the others are there
         patience = Patience(settings)
         node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor_class = ray.remote(num_cpus=0, scheduling_strategy=node)(ProgressActor)
@@ -144,6 +145,7 @@ def fit_on_ray(
             scaling_config=ray.train.ScalingConfig(
                 num_workers=tuple(workers) if isinstance(workers, list) else workers,
                 resources_per_worker={"CPU": 1},
+                elastic_resize_monitor_interval_s=RESIZE_S,
             ),
             run_config=ray.train.RunConfig(
                 name=checkpoints.name,

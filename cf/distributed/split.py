@@ -12,7 +12,7 @@ from pyarrow import parquet
 from cf.core import config, io
 from cf.core.ratings import Indices
 from cf.data.describe import Counts, Train, count, is_leaked
-from cf.distributed.cluster import cluster, in_order, n_workers_of, submit
+from cf.distributed.cluster import cluster, in_order, n_workers_of, submit, tell_if_busy
 from cf.distributed.parts import Part, parts_of
 
 PAIR = ["user", "item"]
@@ -48,6 +48,7 @@ def split_on_ray(
     parts = parts_of(ratings)
     with cluster(settings):
         n_workers = n_workers_of(settings)
+        tell_if_busy(n_needed=1)
         held_out = {
             name: gather(parts, rows, n_workers)
             for name, rows in subsets.items()

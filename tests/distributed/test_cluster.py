@@ -39,6 +39,31 @@ def test_machines_that_do_not_come_back_are_waited_for_two_minutes(
         patience.check()
 
 
+def test_a_busy_cluster_is_waited_for_and_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = SimpleNamespace(now=0.0, free_at=10.0)
+
+    def sleep(seconds: float) -> None:
+        state.now += seconds
+
+    def available() -> dict[str, float]:
+        return {"CPU": 2.0} if state.now >= state.free_at else {}  # Ray leaves out what is not
+
+    monkeypatch.setattr(cluster.time, "monotonic", lambda: state.now)
+    monkeypatch.setattr(cluster.time, "sleep", sleep)
+    monkeypatch.setattr(cluster.ray, "available_resources", available)
+    monkeypatch.setattr(cluster.ray, "cluster_resources", lambda: {"CPU": 3.0})
+    cluster.tell_if_busy(2)
+    assert (state.now, capsys.readouterr().out) == (10, "")
+    cluster.tell_if_busy(3)
+    assert 25 < state.now < 26
+    assert capsys.readouterr().out == "Waiting for 3 free CPUs of the cluster; 2 of 3 are free.\n"
+    state.free_at = 1000
+    cluster.tell_if_busy(1)
+    assert capsys.readouterr().out == "Waiting for 1 free CPU of the cluster; 0 of 3 are free.\n"
+
+
 def test_checkpoints_are_of_one_project_and_one_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
