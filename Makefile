@@ -41,7 +41,7 @@ mutate: $(READY)       ## change the code of cf/ in small ways, and see which ch
 
 ray: $(RAY)            ## install what `launcher: ray` of params.yaml needs
 
-test-ray: $(RAY)       ## train on Ray with two workers, and lose one: 5 minutes
+test-ray: $(RAY)       ## train on Ray with two workers, and lose one: 4 minutes
 	@python -m pytest -n 2 tests/distributed
 
 fuzz: $(READY)         ## damage files for MINUTES=10, and see that each is refused or read right

@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from tests.distributed import jobs
-from tests.distributed.jobs import BARE
+from tests.distributed.jobs import BARE, DOTBIAS
 from tests.project import Project, untrained
 
 
@@ -44,6 +44,29 @@ def split_project(shared_folder: Path) -> Project:
             project.change("tracking", lambda s: s.update(enabled=False))
             project.repro("split")
             ready.touch()
+    return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def ready(split_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """ml-latest-small, split, in a project with a dotbias that Ray can train."""
+    project = split_project.copy(tmp_path_factory.mktemp("ready") / "project")
+    project.keep_only("dotbias")
+    project.change("train_dotbias", lambda section: (section.clear(), section.update(DOTBIAS)))
+    return project
+
+
+@pytest.fixture(scope="session")
+def by_two(ready: Project, shared_folder: Path) -> Project:
+    """Trained by two workers, undisturbed, in a cluster of its own."""
+    folder, done = shared_folder / "by two", shared_folder / "by two.ready"
+    with FileLock(shared_folder / "by two.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            project = ready.copy(folder)
+            command = ("dvc", "repro", "train_dotbias")
+            jobs.finish(jobs.start(project, command, tracked=True, workers=2))
+            done.touch()
     return Project(folder)
 
 

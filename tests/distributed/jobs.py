@@ -1,5 +1,6 @@
 """Trainings of a project on Ray, as processes that a test may disturb."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import psutil
 import yaml
 from safetensors.numpy import load_file
@@ -20,6 +23,15 @@ LONGEST = 240  # seconds of a training, after which it is taken to hang
 TRAIN = (sys.executable, "-m", "stages.train", "dotbias")  # by itself: DVC would import for seconds
 SAMPLE = (sys.executable, "-m", "stages.sample", "bayesmf")
 BARE = {"include_dashboard": False, "include_log_monitor": False}  # a cluster, by its processes
+DOTBIAS: dict[str, Any] = {
+    "model": {"name": "dotbias", "n_factors": 50, "init_range": [-0.05, 0.05]},
+    "seed": 1,
+    "device": "auto",
+    "n_threads": 1,
+    "batch_size": 2048,
+    "optimizer": {"name": "rowwise_adagrad", "weight_decay": 0.0002},
+    "schedule": {"n_epochs": [4], "learning_rate": 0.1, "anneal": "cosine"},
+}
 started: "list[subprocess.Popen[str]]" = []  # by the test that runs
 
 
@@ -87,3 +99,21 @@ def kill_worker(process: "subprocess.Popen[str]", kind: str = "RayTrainWorker") 
     before = {worker.pid for worker in wait_for(lambda: workers_of(process, kind), process)}
     os.kill(min(before), signal.SIGKILL)
     wait_for(lambda: {worker.pid for worker in workers_of(process, kind)} - before, process)
+
+
+def rmse(project: Project) -> float:
+    history = pd.read_csv(project.folder / "reports/history/dotbias.csv")
+    return float(np.sqrt(history["valid_loss"].iloc[-1]))
+
+
+def n_checkpoints(project: Project) -> int:
+    return len(list(project.folder.glob(".dvc/tmp/ray/*/checkpoint_*/epochs.json")))
+
+
+def n_epochs(project: Project) -> int:
+    """Of the last checkpoint."""
+    found = 0
+    for file in project.folder.glob(".dvc/tmp/ray/*/checkpoint_*/epochs.json"):
+        with suppress(OSError, ValueError):  # it comes or goes
+            found = max(found, len(json.loads(file.read_text())))
+    return found
