@@ -6,7 +6,7 @@ from pathlib import Path
 from cf.core import config, io, paths
 from cf.core.errors import exit_on_input_error
 from cf.core.progress import working
-from cf.core.ratings import Provenance, Ratings, SplitInfo
+from cf.core.ratings import Provenance, Ratings, SplitInfo, sample_users
 from cf.inference import lists, weights
 from cf.inference.load import load_answers, trained
 
@@ -23,7 +23,10 @@ def main() -> None:
     rank = config.load(paths.PARAMS, "rank", config.Rank)
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     provenance.require_ratings("blend")
-    train = Ratings.read(paths.TRAIN, provenance)
+    of_users = sample_users(provenance)
+    train = Ratings.read(paths.TRAIN, provenance, of_users)
+    if of_users is not None:
+        print(f"Fitted to {len(train):,} ratings of {of_users.sum():,} users, drawn at random.")
     data = train, provenance.n_users, provenance.n_items
     models = {name: load_answers(paths.MODELS / name) for name in sorted(trained(Path()))}
     answers = {name: formula for name, formula in models.items() if formula}

@@ -11,7 +11,7 @@ from cf.baselines.base import Scorer, rating_scorer
 from cf.core import config, io, paths
 from cf.core.errors import InputError, exit_on_input_error
 from cf.core.progress import working
-from cf.core.ratings import Provenance, Ratings, SplitInfo
+from cf.core.ratings import Provenance, Ratings, SplitInfo, sample_users
 from cf.evaluation import ranking
 from cf.reporting.tables import ranking_table
 from cf.tracking.record import RunRecord, read_all, recording
@@ -36,10 +36,13 @@ def main() -> None:
     split.n_leaked_in(part)  # raises where there is no such part
     provenance = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
     records = read_all(split)
-    train = Ratings.read(paths.TRAIN, provenance)
+    of_users = sample_users(provenance)
+    train = Ratings.read(paths.TRAIN, provenance, of_users)
     data = train, provenance.n_users, provenance.n_items
-    held_out = Ratings.read(paths.SPLIT_FILES[part], provenance)
-    exclude = Ratings.read(paths.VALID, provenance) if part == "test" else None
+    held_out = Ratings.read(paths.SPLIT_FILES[part], provenance, of_users)
+    exclude = Ratings.read(paths.VALID, provenance, of_users) if part == "test" else None
+    if of_users is not None:
+        print(f"Of {of_users.sum():,} users, drawn at random, and their {len(train):,} ratings.")
     try:
         task = ranking.make_task(train, held_out, *data[1:], rank.relevant, exclude)
     except InputError as error:  # ratings can be evaluated all the same

@@ -7,9 +7,9 @@ import pytest
 
 from cf.baselines.base import interaction_matrix
 from cf.baselines.ranking import EASE
-from cf.core import io, paths
-from cf.core.ratings import Ratings
-from cf.inference import weights
+from cf.core import io, paths, ratings
+from cf.core.ratings import Provenance, Ratings
+from cf.inference import lists, weights
 from stages import blend
 from tests.results import toy_split
 
@@ -26,6 +26,24 @@ def test_a_fold_of_a_cross_validation_is_not_blended(
     blend.main()
     assert "Nothing to blend" in capsys.readouterr().out
     assert not list(paths.BLEND.iterdir())
+
+
+def test_of_too_many_ratings_those_of_users_drawn_at_random_are_blended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    toy_split("time")
+    monkeypatch.setattr(ratings, "MOST_RATINGS", 300)
+    drawn = ratings.sample_users(io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance))
+    train = Ratings.from_frame(io.read_parquet(paths.TRAIN))
+    part = train.take(np.flatnonzero(drawn[train.users]))
+    assert 150 < len(part) < 400
+    blend.main()
+    said = f"Fitted to {len(part):,} ratings of {drawn.sum()} users, drawn at random."
+    assert said in capsys.readouterr().out
+    expected = EASE(200.0, 5000).fit(part, 30, 40)
+    found = lists.Likely.load(paths.BLEND, 40)
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-3)  # in half precision
 
 
 @pytest.mark.parametrize("max_items", [12, 100])

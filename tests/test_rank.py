@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cf.core import io, paths
-from cf.core.ratings import Ratings
+from cf.core import io, paths, ratings
+from cf.core.ratings import Provenance, Ratings
 from stages import blend, rank
 from tests.results import toy_split
 
@@ -45,6 +45,22 @@ def test_ranks_all_models_and_baselines_where_the_last_is_held_out(
     shutil.rmtree(paths.MODELS / "plain")
     with pytest.raises(SystemExit, match=r"models/plain: not a whole checkpoint"):
         rank.main()
+
+
+def test_of_too_many_ratings_lists_of_users_drawn_at_random_are_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    toy_split("leave_last")
+    blend.main()
+    monkeypatch.setattr(ratings, "MOST_RATINGS", 300)
+    drawn = ratings.sample_users(io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance))
+    rank.main()
+    valid = Ratings.from_frame(io.read_parquet(paths.VALID))
+    relevant = valid.users[(valid.values >= 4) & drawn[valid.users]]
+    table = io.read_csv(paths.RANKING)
+    assert set(table["n_users"]) == {len(np.unique(relevant))}
+    assert f"Of {drawn.sum()} users, drawn at random" in capsys.readouterr().out
 
 
 def test_other_splits_cost_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

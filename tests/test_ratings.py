@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cf.core import io
+from cf.core import io, ratings
 from cf.core.errors import InputError
-from cf.core.ratings import Provenance, Ratings, SplitInfo, is_cold, unit_of
+from cf.core.ratings import Provenance, Ratings, SplitInfo, is_cold, sample_users, unit_of
 
 
 def some(timestamps: bool) -> Ratings:
@@ -94,3 +94,38 @@ def test_cold_is_a_user_or_an_item_that_train_never_met() -> None:
     asked = ratings((0, 0), (0, 1), (0, 2), (2, 0), (1, 9))
     counts = train.user_counts(3), train.item_counts(10)
     assert is_cold(asked, *counts).tolist() == [False, True, False, True, True]
+
+
+def test_ratings_of_some_users_are_read_row_group_by_row_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(io, "ROW_GROUP", 40)
+    draw = np.random.default_rng(1)
+    users, items = draw.integers(0, 20, 500), draw.integers(0, 9, 500)
+    whole = Ratings(users, items, np.ones(500, np.float32), users * 7, np.arange(500))
+    path = tmp_path / "ratings.parquet"
+    io.write_parquet(path, whole.to_frame())
+    source = Provenance("toy", "toy", "", "", 500, 20, 9, (1.0, 5.0))
+    of_users = draw.random(20) < 0.3
+    found = Ratings.read(path, source, of_users)
+    expected = whole.take(np.flatnonzero(of_users[users]))
+    for name, values in vars(expected).items():
+        np.testing.assert_array_equal(getattr(found, name), values)
+        assert getattr(found, name).dtype == values.dtype
+    with pytest.raises(InputError, match=r"ratings.parquet: cannot be read \(it has no ratings"):
+        Ratings.read(path, source, np.zeros(20, bool))
+    with pytest.raises(InputError, match=r"ratings.parquet: cannot be read \(.*out of bounds"):
+        Ratings.read(path, source, of_users[:10])
+
+
+def test_of_many_ratings_users_are_drawn_who_have_about_as_many_as_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = Provenance("toy", "toy", "", "", 40_000, 2_000, 9, (1.0, 5.0))
+    assert sample_users(source) is None
+    monkeypatch.setattr(ratings, "MOST_RATINGS", 10_000)
+    drawn = sample_users(source)
+    assert drawn is not None
+    assert drawn.shape == (2_000,)
+    assert 400 < drawn.sum() < 600
+    np.testing.assert_array_equal(drawn, sample_users(source))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from cf.core import io
 from cf.core.errors import InputError
@@ -18,6 +19,8 @@ from cf.core.errors import InputError
 Indices = NDArray[np.int64]
 Stars = NDArray[np.float32]
 
+MOST_RATINGS = 50_000_000
+"""For whatever is as well fitted to the ratings of fewer users: in memory, up to 8 GB."""
 BLOCK = 2**16  # ratings that are counted and summed at a time, within a processor's cache
 
 SUBSET_LABELS = {"train": "training", "valid": "validation", "test": "test"}
@@ -105,13 +108,22 @@ class Ratings(RatingStats):
         )
 
     @classmethod
-    def read(cls, path: Path, source: "Provenance | None" = None) -> "Ratings":
+    def read(
+        cls,
+        path: Path,
+        source: "Provenance | None" = None,
+        of_users: NDArray[np.bool_] | None = None,
+    ) -> "Ratings":
         """The ratings of a Parquet file with the columns of `from_frame`, part of `source`.
+
+        `of_users`, (n_users,), says whose ratings to read; None: all. The others' are never in
+        memory together.
 
         Raises:
             InputError: there is no such file, or it holds something else.
         """
-        frame = io.read_parquet(path, ["user", "item", "rating", "row"])
+        needed = ["user", "item", "rating", "row"]
+        frame = io.read_parquet(path, needed) if of_users is None else _read(path, needed, of_users)
         with io.reading(path):
             if source:
                 if frame.empty:
@@ -150,6 +162,18 @@ class Ratings(RatingStats):
             timestamps=None if self.timestamps is None else self.timestamps[positions],
             rows=self.rows[positions],
         )
+
+
+def _read(path: Path, needed: Sequence[str], of_users: NDArray[np.bool_]) -> pd.DataFrame:
+    """The rows of these users, read one row group after the other."""
+    with io.reading(path):
+        n_groups = parquet.read_metadata(path).num_row_groups
+    found = [io.read_row_groups(path, [], needed)]
+    for number in range(n_groups):
+        rows = io.read_row_groups(path, [number], needed)
+        with io.reading(path):  # of users that there are not
+            found.append(rows[of_users[rows["user"]]])
+    return pd.concat(found, ignore_index=True)
 
 
 def is_cold(ratings: Ratings, user_counts: Indices, item_counts: Indices) -> NDArray[np.bool_]:
@@ -205,6 +229,14 @@ class Provenance:
                 "ingest.columns.rating, with ingest.feedback: explicit. Lists of items are "
                 "recommended and evaluated from interactions by `make rank`."
             )
+
+
+def sample_users(source: Provenance) -> NDArray[np.bool_] | None:
+    """(n_users,) users drawn at random, who have about `MOST_RATINGS`; None if all have no more."""
+    if source.n_ratings <= MOST_RATINGS:
+        return None
+    drawn = np.random.default_rng(0).random(source.n_users)
+    return drawn < MOST_RATINGS / source.n_ratings
 
 
 def ids_digest(users: Iterable[Any], items: Iterable[Any]) -> str:
