@@ -25,7 +25,8 @@ def main() -> None:
 
         user_ids, item_ids = encode_on_ray(on_ray, paths.RATINGS, paths.ENCODED_RATINGS)
     else:
-        ratings = io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"])
+        needed = ["user_id", "item_id", "rating"]
+        ratings = io.read_parquet(paths.RATINGS, needed, categories=needed[:2])
         encoded, user_ids, item_ids = encode(ratings)
         io.write_parquet(paths.ENCODED_RATINGS, encoded)
     with io.reading(paths.USERS):

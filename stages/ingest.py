@@ -1,14 +1,25 @@
 """A published data set, or the user's own file, to data/ingested."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from cf.core import config, io, paths
 from cf.core.config import AUTO, Ingest
 from cf.core.errors import exit_on_input_error
 from cf.core.progress import working
 from cf.core.ratings import Provenance, ids_digest, unit_of
-from cf.data import datasets, movielens, own_files, ratings_file, remote, side_tables
+from cf.data import (
+    datasets,
+    movielens,
+    own_files,
+    ratings_file,
+    remote,
+    side_tables,
+    table_file,
+)
+from cf.data.ratings_file import different
 
 
 @exit_on_input_error
@@ -16,12 +27,14 @@ from cf.data import datasets, movielens, own_files, ratings_file, remote, side_t
 def main() -> None:
     """Fetch the data set that params.yaml names, check it and write it down."""
     params = config.load(paths.PARAMS, "ingest", Ingest)
+    on_ray = config.ray(paths.PARAMS)
     own_files.require({"ingest": params.model_dump()})
-    with remote.local_copy(params.dataset) as (path, *_):
-        ingest(params, path)
+    shared = Path(on_ray.storage).expanduser().resolve() if on_ray else None
+    with remote.local_copy(params.dataset, shared) as (path, *_):
+        ingest(params, path, on_ray)
 
 
-def ingest(params: Ingest, path: str) -> None:
+def ingest(params: Ingest, path: str, on_ray: config.Ray | None) -> None:
     """Check and write down the data set, or the files at `path`."""
     settings: Ingest | None = params
     if params.dataset in datasets.REGISTRY:
@@ -36,9 +49,13 @@ def ingest(params: Ingest, path: str) -> None:
     if settings is None:
         ratings, items, users = movielens.read(source.path, source.rating_range)
         tags = movielens.read_tags(source.path)
+        ratings_file.write(paths.RATINGS, ratings)
+        n_ratings = len(ratings)
+        user_ids, item_ids = (different(ratings[key]) for key in ("user_id", "item_id"))
     else:
-        own = ratings_file.read(files, settings)
-        ratings, items, users, tags = own.ratings, own.items, own.users, side_tables.no_tags()
+        own = write_own(files, settings, on_ray)
+        items, users, tags = own.items, own.users, side_tables.no_tags()
+        n_ratings, user_ids, item_ids = own.n_ratings, users["user_id"], items["item_id"]
         source = replace(source, rating_range=own.rating_range)
         if own.implicit:
             feedback = "implicit"
@@ -48,17 +65,15 @@ def ingest(params: Ingest, path: str) -> None:
         print(f"ingest.items and ingest.users are not used: {source.dataset} has its own")
     if source.warning:
         print(f"WARNING: {source.warning}", file=sys.stderr)
-    io.write_parquet(paths.RATINGS, ratings)
     io.write_parquet(paths.ITEMS, items)
     io.write_parquet(paths.USERS, users)
     io.write_parquet(paths.TAGS, tags)
-    user_ids, item_ids = (ratings[key].unique() for key in ("user_id", "item_id"))
     provenance = Provenance(
         dataset=source.dataset,
         requested=source.requested,
         source=source.origin,
         sha256=source.sha256,
-        n_ratings=len(ratings),
+        n_ratings=n_ratings,
         n_users=len(user_ids),
         n_items=len(item_ids),
         rating_range=source.rating_range,
@@ -71,6 +86,22 @@ def ingest(params: Ingest, path: str) -> None:
         f"{provenance.dataset}: {provenance.n_ratings:,} ratings of {provenance.n_items:,} items "
         f"by {provenance.n_users:,} users"
     )
+
+
+def write_own(
+    files: Sequence[Path], settings: Ingest, on_ray: config.Ray | None
+) -> ratings_file.Contents:
+    """Write the ratings of the user's own files, and return what else they have.
+
+    On Ray, if all of them are Parquet files: of these, workers read parts.
+    """
+    if on_ray and all(map(table_file.is_parquet, files)):
+        from cf.distributed.ingest import ingest_on_ray
+
+        return ingest_on_ray(on_ray, files, settings, paths.RATINGS)
+    own = ratings_file.read(files, settings)
+    ratings_file.write(paths.RATINGS, own.ratings)
+    return own
 
 
 if __name__ == "__main__":

@@ -73,7 +73,9 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
                 raise ValueError(f"not every model has a row for each label of {name}")
     return Results(
         provenance=io.read_dataclass(paths.PROVENANCE, Provenance),
-        ratings=io.read_parquet(paths.RATINGS, ["user_id", "item_id", "rating"]),
+        ratings=io.read_parquet(
+            paths.RATINGS, ["user_id", "item_id", "rating"], categories=["user_id", "item_id"]
+        ),
         items=io.read_parquet(paths.ITEMS, ["item_id", "title"]),
         part=read_data()["part"],
         predictions=predictions,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pyarrow import parquet
 
 from cf.core import io, paths
 from cf.core.ratings import ids_digest
@@ -278,11 +279,10 @@ def test_a_wrong_digest_leaves_nothing_half_written(project, tmp_path):
 
 
 def test_a_full_disk_leaves_nothing_half_written(project, cached, monkeypatch):
-    def full(frame, path, **_):
-        path.write_bytes(b"half")
+    def full(writer, *_, **__):
         raise OSError(ENOSPC, os.strerror(ENOSPC))
 
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    monkeypatch.setattr(parquet.ParquetWriter, "write_table", full)
     write_params(project, "ml-1m")
     message = message_of_failure()
     for part in ("cannot write data/ingested/ratings.parquet", "No space left", "Free some space"):

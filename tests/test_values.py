@@ -1,7 +1,9 @@
 """Columns of ids, ratings and times, block by block, of every type that a file may have."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 import numpy as np
@@ -403,3 +405,43 @@ def test_the_first_value_that_fails_is_found() -> None:
     assert (caught.value.row, str(caught.value)) == (2, "a number")
     assert values.converted(texts[:2], lambda block: block.cast(INT), "x").to_pylist() == [1, 2]
     assert pc.sum(values.as_integers(pa.array([1.9, -1.1]))).as_py() == -1
+
+
+def in_parts(make: Callable[[], Collector], blocks: list[pa.Array]) -> pd.Series:
+    """A column whose blocks different collectors take, as text where its ids are text."""
+    parts = [make() for _ in blocks]
+    for part, block in zip(parts, blocks, strict=True):
+        if len(block):
+            part.add(block)
+    found = parts[0].combine([part.found() for part in parts])
+    return pd.concat([part.series(found).astype(object) for part in parts], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "blocks"),
+    [
+        (Ids, [pa.array([3, 1]), pa.array([7])]),
+        (Ids, [pa.array([3, 1]), pa.array(["x", "1"])]),
+        (Ids, [pa.array(["3.0"]), pa.array([], TEXT), pa.array(["4"])]),
+        (Ids, [pa.array(["3.0"]), pa.array([4.0]), pa.array(["5.5"])]),
+        (partial(Ids, "auto"), [pa.array(["1.234"]), pa.array(["1234"])]),
+        (Numbers, [pa.array([0.5]), pa.array(["4"])]),
+        (Times, [pa.array([10**9]), pa.array([2 * 10**9])]),
+        (Times, [pa.array([10**12]), pa.array([], INT), pa.array([2 * 10**12])]),
+        (Times, [pa.array([20150101, 20161231]), pa.array([20150230])]),
+        (Times, [pa.array([20150101, 20161231]), pa.array([20150228])]),
+        (Times, [pa.array(["2015-01-01"]), pa.array(["2016-12-31T10:00:00"])]),
+    ],
+)  # fmt: skip
+def test_parts_of_a_column_are_as_all_of_it(
+    make: Callable[[], Collector], blocks: list[pa.Array]
+) -> None:
+    whole = collected(make(), *(block for block in blocks if len(block)))
+    assert in_parts(make, blocks).tolist() == whole.tolist()
+
+
+def test_parts_that_do_not_go_together_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected numbers, or dates, got both"):
+        in_parts(Times, [pa.array([10**9]), pa.array(["2015-01-01"])])
+    with pytest.raises(ValueError, match="are no times in s, ms, us or ns"):
+        in_parts(Times, [pa.array([10**9]), pa.array([-(10**17)])])

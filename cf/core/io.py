@@ -143,18 +143,23 @@ def parquet_writer(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
 
 
 def read_parquet(
-    path: Path, needed: Sequence[str] = (), only: bool = False, n_rows: int | None = None
+    path: Path,
+    needed: Sequence[str] = (),
+    only: bool = False,
+    n_rows: int | None = None,
+    categories: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The frame of a Parquet file, which has at least the columns `needed`, or `only` these.
 
-    What these have is checked by `VALUES`; `n_rows` is how many there are, if that is known.
+    What these have is checked by `VALUES`; `n_rows` is how many there are, if that is known. Ids of
+    `categories` that are text come as categoricals, since in most tables each is there often.
     """
     in_place = {"split_blocks": True, "self_destruct": True}  # half of the memory
     with reading(path):
         there = parquet.read_schema(path).names
         columns = [name for name in there if name in needed] if only else None
         # `pd.read_parquet` takes these since pandas 3; LensKit, a peer in benchmarks, needs 2.
-        table = parquet.read_table(path, columns=columns)
+        table = parquet.read_table(path, columns=columns, read_dictionary=list(categories))
         table.validate(full=True)  # texts in another encoding
         frame: pd.DataFrame = table.to_pandas(**in_place)
         del table
@@ -172,7 +177,9 @@ def read_row_groups(
     with reading(path):
         file = parquet.ParquetFile(path)
         columns = list(needed) if only else None
-        frame: pd.DataFrame = file.read_row_groups(list(numbers), columns).to_pandas()
+        table = file.read_row_groups(list(numbers), columns)
+        table.validate(full=True)
+        frame: pd.DataFrame = table.to_pandas()
         _check_values(with_columns(frame, needed), needed)
         return frame
 

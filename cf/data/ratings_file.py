@@ -3,12 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cf.core import io
 from cf.core.config import AUTO, Ingest
 from cf.core.errors import InputError
 from cf.data import columns, side_tables, table_file
@@ -27,19 +29,18 @@ HINTS = {
     "timestamp": ", or say what times are in (ingest.layout.time_unit) or that there are none: "
     "ingest.columns.timestamp: null in params.yaml",
 }
-
+PIECE = 1 << 20  # rows
 
 OPTIONS = {"user_id": "user", "item_id": "item", "rating": "rating", "timestamp": "time"}
 """What columns are called as options of `cf inspect`."""
 
 
 @dataclass(frozen=True)
-class RatingsFile:
-    """Ratings, and what was done to get them.
+class Contents:
+    """What there is beside ratings, and what was done to get them.
 
     Attributes:
-        ratings: user_id, item_id (int64, or categoricals of text where not all are whole numbers),
-            rating (float32) and, where there are times, timestamp (int64, seconds since 1970 UTC).
+        n_ratings: without those that are left out.
         items: item_id in order of first appearance, title, year, genres and further features.
         users: user_id in order of first appearance, and features.
         n_repeats: rows of the same user and item that are left out.
@@ -49,7 +50,7 @@ class RatingsFile:
         side_notes: the same of the tables of items and users.
     """
 
-    ratings: pd.DataFrame
+    n_ratings: int
     items: pd.DataFrame
     users: pd.DataFrame
     rating_range: tuple[float, float]
@@ -57,6 +58,18 @@ class RatingsFile:
     n_repeats: int
     notes: list[str]
     side_notes: list[str]
+
+
+@dataclass(frozen=True)
+class RatingsFile(Contents):
+    """Ratings, and their contents.
+
+    Attributes:
+        ratings: user_id, item_id (int64, or categoricals of text where not all are whole numbers),
+            rating (float32) and, where there are times, timestamp (int64, seconds since 1970 UTC).
+    """
+
+    ratings: pd.DataFrame
 
 
 def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
@@ -71,54 +84,142 @@ def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
 
 def read_tables(tables: Sequence[Table], settings: Ingest) -> RatingsFile:
     """The ratings of files that are open, as `read`."""
+    form = recognize(tables, settings)
+    columns = collectors(settings, form.names)
+    read, sizes = table_file.read_columns(tables, form.names, columns, HINTS)
+    ratings, n_missing = complete(read, settings)
+    n_repeats = 0
+    if settings.repeats != "refuse" and not ratings.empty:
+        merged = merge_repeats(ratings, settings.repeats)
+        n_repeats = len(ratings) - len(merged)
+        ratings = merged
+    where = partial(locate, tables=tables, sizes=sizes)
+    validate(ratings, form.rating_range, name_of(tables), where, form.implicit)
+    ratings = ratings.reset_index(drop=True)
+    users, items = (different(ratings[key]) for key in ("user_id", "item_id"))
+    values = ratings["rating"]
+    ends = float(values.min()), float(values.max())
+    found = contents(form, settings, (users, items), len(ratings), ends, n_missing, n_repeats)
+    return RatingsFile(**vars(found), ratings=ratings)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the ratings of files are to be read.
+
+    Attributes:
+        names: of the columns of user_id, item_id, rating and timestamp, as far as there are.
+        rating_range: as stated; None if it is not.
+        implicit: as in `Contents`.
+        notes: what was recognized, for people.
+    """
+
+    names: dict[str, str]
+    rating_range: tuple[float, float] | None
+    implicit: bool
+    notes: list[str]
+
+
+def recognize(tables: Sequence[Table], settings: Ingest) -> Form:
+    """How these files are to be read.
+
+    Raises:
+        InputError: as `choose_columns`.
+    """
     chosen = choose_columns(tables, settings)
-    names = {key: name for key, (name, _) in chosen.items()}
-    ratings, sizes = table_file.read_columns(tables, names, collectors(settings, names), HINTS)
     notes = [f"{key}: column {name}, {why}" for key, (name, why) in chosen.items()]
     notes += tables[0].notes
     implicit = is_implicit(settings, chosen)
     if implicit:
         notes.append("interactions, not ratings: for `make rank` alone")
-    if "rating" not in ratings:
-        ratings["rating"] = np.ones(len(ratings), np.float32)
-    if settings.missing:
-        missing = ratings["rating"].isin([np.float32(mark) for mark in settings.missing])
-        ratings = ratings[~missing]  # its index stays: the rows of the files
-        notes.append(f"{missing.sum():,} rows with a missing rating are left out")
-    n_repeats = 0
-    if settings.repeats != "refuse" and not ratings.empty:
-        merged = merge_repeats(ratings, settings.repeats)
-        if n_repeats := len(ratings) - len(merged):
-            notes.append(f"{n_repeats:,} repeats: {settings.repeats} of each user and item")
-        ratings = merged
-
-    def locate(row: int) -> str:
-        position = int(ratings.index[row])
-        for table, size in zip(tables, sizes, strict=True):
-            if position < size:
-                file = f"{table.path.name} " if len(tables) > 1 else ""
-                return file + table.locate(position)
-            position -= size
-        raise IndexError(row)
-
-    name = str(tables[0].path if len(tables) == 1 else tables[0].path.parent)
     stated = None
     if not isinstance(settings.rating_range, str):
         stated = settings.rating_range[0], settings.rating_range[1]
-    validate(ratings, stated, name, locate, implicit)
-    ratings = ratings.reset_index(drop=True)
-    items = side_tables.bare_items(different(ratings["item_id"]))
-    users = pd.DataFrame({"user_id": different(ratings["user_id"])})
+    return Form({key: name for key, (name, _) in chosen.items()}, stated, implicit, notes)
+
+
+def name_of(tables: Sequence[Table]) -> str:
+    """What files are called in messages about all of them."""
+    first = tables[0].path
+    return str(first if len(tables) == 1 else first.parent)
+
+
+def locate(row: int, tables: Sequence[Table], sizes: Sequence[int]) -> str:
+    """Where a row of all files is, numbered from 0, given how many each file has."""
+    for table, size in zip(tables, sizes, strict=True):
+        if row < size:
+            file = f"{table.path.name} " if len(tables) > 1 else ""
+            return file + table.locate(row)
+        row -= size
+    raise IndexError(row)
+
+
+def complete(found: pd.DataFrame, settings: Ingest) -> tuple[pd.DataFrame, int]:
+    """Rows with a rating, which counts as 1 where there is no such column; how many are left out.
+
+    The index stays: the rows of the files.
+    """
+    if "rating" not in found:
+        found["rating"] = np.ones(len(found), np.float32)
+    if not settings.missing:
+        return found, 0
+    missing = found["rating"].isin([np.float32(mark) for mark in settings.missing])
+    return found[~missing], int(missing.sum())
+
+
+def write(path: Path, ratings: pd.DataFrame) -> None:
+    """Write ratings as a Parquet file, piece by piece: as text, ids take more memory."""
+    with io.parquet_writer(path) as write_piece:
+        for start in range(0, max(1, len(ratings)), PIECE):
+            write_piece(with_plain_ids(ratings[start : start + PIECE]))
+
+
+def with_plain_ids(ratings: pd.DataFrame) -> pd.DataFrame:
+    """Ratings with text instead of categoricals, of which each row group would have all names."""
+    categoricals = ratings.select_dtypes("category").columns
+    return ratings.astype(dict.fromkeys(categoricals, "str"))
+
+
+def contents(
+    form: Form,
+    settings: Ingest,
+    ids: "tuple[pd.Series[Any], pd.Series[Any]]",
+    n_ratings: int,
+    ends: tuple[float, float],
+    n_missing: int,
+    n_repeats: int,
+) -> Contents:
+    """What there is beside ratings.
+
+    Args:
+        ids: each user's and each item's, in order of first appearance.
+        ends: the lowest and the highest rating.
+
+    Raises:
+        InputError: a table of items or users cannot be read.
+    """
+    notes = list(form.notes)
+    if settings.missing:
+        notes.append(f"{n_missing:,} rows with a missing rating are left out")
+    if n_repeats:
+        notes.append(f"{n_repeats:,} repeats: {settings.repeats} of each user and item")
+    user_ids, item_ids = ids
+    items, users = side_tables.bare_items(item_ids), pd.DataFrame({"user_id": user_ids})
     side_notes: list[str] = []
     if settings.items:
-        items, side_notes = side_tables.read_items(settings.items, items["item_id"])
+        items, side_notes = side_tables.read_items(settings.items, item_ids)
     if settings.users:
-        users, of_users = side_tables.read_users(settings.users, users["user_id"])
+        users, of_users = side_tables.read_users(settings.users, user_ids)
         side_notes = side_notes + of_users
-    values = ratings["rating"]
-    ends = float(values.min()), float(values.max())
-    return RatingsFile(
-        ratings, items, users, stated or ends, implicit, n_repeats, notes, side_notes
+    return Contents(
+        n_ratings=n_ratings,
+        items=items,
+        users=users,
+        rating_range=form.rating_range or ends,
+        implicit=form.implicit,
+        n_repeats=n_repeats,
+        notes=notes,
+        side_notes=side_notes,
     )
 
 

@@ -41,10 +41,11 @@ def is_http(url: str) -> bool:
 
 
 @contextmanager
-def local_copy(path: str) -> Iterator[tuple[str, str, str]]:
+def local_copy(path: str, parent: Path | None = None) -> Iterator[tuple[str, str, str]]:
     """A copy of the file, the folder or the files of a pattern at a URL; gone in the end.
 
-    What is no URL stays as it is. Messages of the block name the URL instead of the copy.
+    It is in the folder `parent`, if given. What is no URL stays as it is. Messages of the block
+    name the URL instead of the copy.
 
     Yields:
         The path or pattern of the copy; the beginning of that; and what stands for it in the URL.
@@ -62,7 +63,7 @@ def local_copy(path: str) -> Iterator[tuple[str, str, str]]:
         )
     if "::" in path:
         raise InputError(f"{KEY}: expected one URL, got several: {path[:80]}.")
-    parent = download_folder()
+    parent = parent or download_folder()
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="url-", dir=parent) as folder:
         root = fetch(path, Path(folder))

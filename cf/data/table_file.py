@@ -147,6 +147,7 @@ class Table:
             With `in_one_line`, line ends within them are an error in a file of lines.
         records: each row as text with its number from 1; None where rows are not to be had so.
         unit: what these numbers count.
+        first_row: the number of its first row, from 0, if it is a part of a file.
     """
 
     path: Path
@@ -156,11 +157,12 @@ class Table:
     read: Callable[..., Iterator[list[pa.Array]]]
     records: Callable[[], Iterator[tuple[int, list[str]]]] | None = None
     unit: str = "line"
+    first_row: int = 0
 
     def locate(self, row: int) -> str:
         """Where a row, numbered from 0, is: as an editor counts lines ("line 2"), or "row 1"."""
         if self.records is None:
-            return f"{self.unit} {row + 1}"
+            return f"{self.unit} {self.first_row + row + 1}"
         number, _ = next(islice(self.records(), row, None))
         return f"{self.unit} {number}"
 
@@ -171,8 +173,17 @@ class Collector(Protocol):
     def add(self, values: pa.Array) -> None:
         """Take a block; WrongValueError is raised about a value that cannot be used."""
 
-    def series(self) -> pd.Series:
-        """All blocks together; ValueError is raised where they do not go together."""
+    def found(self) -> Any:
+        """What the blocks so far say of the whole column."""
+
+    def combine(self, found: Iterable[Any]) -> Any:
+        """What parts of a column say together; ValueError where they do not go together."""
+
+    def series(self, found: Any = None) -> pd.Series:
+        """All blocks together; ValueError is raised where they do not go together.
+
+        With `found`, what all parts of a column say together, they are one of these.
+        """
 
 
 def read_columns(
@@ -190,6 +201,25 @@ def read_columns(
 
     Raises:
         InputError: a line that is no row, or a value that cannot be used.
+    """
+    sizes = collect(tables, columns, collectors, hints)
+    frame = {}
+    for key, collector in collectors.items():
+        with converting(f"{tables[0].path}, column {columns[key]}", hints[key]):
+            frame[key] = collector.series()
+    return pd.DataFrame(frame, copy=False), sizes
+
+
+def collect(
+    tables: Sequence[Table],
+    columns: Mapping[str, str],
+    collectors: Mapping[str, Collector],
+    hints: Mapping[str, str],
+) -> list[int]:
+    """Give the columns of all tables to their collectors; arguments as for `read_columns`.
+
+    Returns:
+        How many rows each table has.
     """
     sizes = []
     for table in tables:
@@ -215,14 +245,16 @@ def read_columns(
                         ) from None
                 n_rows += len(arrays[0])
         sizes.append(n_rows)
-    frame = {}
-    for key, collector in collectors.items():
-        try:
-            frame[key] = collector.series()
-        except ValueError as error:
-            problem = f"{tables[0].path}, column {columns[key]}"
-            raise InputError(f"{problem}: {error}. Convert it{hints[key]}.") from None
-    return pd.DataFrame(frame, copy=False), sizes
+    return sizes
+
+
+@contextmanager
+def converting(problem: str, hint: str) -> Iterator[None]:
+    """Turns what a collector raises into an InputError about `problem`."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"{problem}: {error}. Convert it{hint}.") from None
 
 
 def read_whole(path: Path, stated: TextLayout) -> pa.Table:
@@ -344,7 +376,27 @@ def _as_text(value: Any) -> str | None:
     return json.dumps(value)  # true, or what is no value of a column: lists, objects
 
 
-def _open_parquet(path: Path) -> Table:
+def is_parquet(path: Path) -> bool:
+    """Whether this is a Parquet file that is not packed.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with _reading(path), path.open("rb") as file:
+        return file.read(len(PARQUET)) == PARQUET
+
+
+def open_parts(path: Path, row_groups: Sequence[int]) -> Table:
+    """Row groups of a Parquet file that is not packed, one after the other.
+
+    Raises:
+        InputError: as `open_table`.
+    """
+    with _reading(path):
+        return _open_parquet(path, row_groups)
+
+
+def _open_parquet(path: Path, row_groups: Sequence[int] | None = None) -> Table:
     def opened() -> pq.ParquetFile:
         with open_unpacked(path) as unpacked, path.open("rb") as file:
             is_packed = file.read(len(PARQUET)) != PARQUET
@@ -354,14 +406,16 @@ def _open_parquet(path: Path) -> Table:
     names = file.schema_arrow.names
 
     def read(columns: Sequence[str], in_one_line: bool = False) -> Iterator[list[pa.Array]]:
-        for batch in opened().iter_batches(BATCH, columns=list(columns)):
+        for batch in opened().iter_batches(BATCH, row_groups, list(columns)):
             yield [batch.column(name) for name in columns]
 
-    first = next(file.iter_batches(100), None)
+    first = next(file.iter_batches(100, row_groups), None)
     columns = [] if first is None else first.columns
     texts = [[_shown(value) for value in column] for column in columns]
     rows = [list(row) for row in zip(*texts, strict=True)]
-    return Table(path, names, rows, ["a Parquet file"], read, unit="row")
+    before = range(row_groups[0]) if row_groups else ()
+    first_row = sum(file.metadata.row_group(number).num_rows for number in before)
+    return Table(path, names, rows, ["a Parquet file"], read, unit="row", first_row=first_row)
 
 
 def _shown(value: pa.Scalar) -> str:

@@ -1,7 +1,7 @@
 """Whether ratings can be used, and if not, the first row that cannot."""
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,40 @@ TAG_TYPES = {"item_id": "int64", "tag": "str", "timestamp": "int64"}
 FINEST_RANGE = 0.01  # of ratings, whose metrics have six decimals
 
 
+class Wrong(NamedTuple):
+    """Rows that cannot be used, for one reason.
+
+    Attributes:
+        n: how many.
+        row: the first one's number.
+        shown: what it has.
+    """
+
+    n: int
+    row: int
+    shown: str
+
+
+class Summary(NamedTuple):
+    """What `validate` needs to know of ratings, or of a part of them, but for repeats.
+
+    Attributes:
+        wrong: rows by what is wrong with them: not_finite, out_of_range or no_count.
+    """
+
+    n_rows: int
+    lowest: float
+    highest: float
+    wrong: dict[str, Wrong]
+
+
+class Repeats(NamedTuple):
+    """Rows whose user rates the item in an earlier one; of the first, this and the earlier one."""
+
+    rows: Wrong
+    earlier: Wrong
+
+
 def validate(
     ratings: pd.DataFrame,
     rating_range: tuple[float, float] | None,
@@ -25,67 +59,117 @@ def validate(
     """Refuse ratings that cannot be used.
 
     Args:
-        ratings: columns user_id, item_id, rating and perhaps timestamp.
+        ratings: columns user_id, item_id, rating and perhaps timestamp; the index numbers rows.
         rating_range: lowest and highest rating allowed; None for any.
         name: of the file, to begin messages with.
-        locate: says where in the file a row is, given its number from 0.
+        locate: says where in the file a row is, given its number.
         implicit: whether a rating counts interactions, which is any number above 0.
 
     Raises:
         InputError: no rows; a rating that is NaN, infinite or out of range; a (user, item) pair
             that occurs twice.
     """
+    summary = summarize(ratings, rating_range, implicit)
+    require_usable(summary, rating_range, name, locate, implicit)
+    require_once(find_repeats(ratings), name, locate)
+
+
+def summarize(
+    ratings: pd.DataFrame, rating_range: tuple[float, float] | None, implicit: bool
+) -> Summary:
+    """What ratings, or a part of them, have; arguments as for `validate`."""
     if ratings.empty:
-        raise InputError(f"{name}: holds no ratings. It needs at least one.")
-
-    def raise_if_any(wrong: NDArray[np.bool_], what: str, hint: str) -> None:
-        if n_wrong := int(wrong.sum()):
-            row = int(wrong.argmax())
-            raise InputError(
-                f"{name}, {locate(row)}: {what}, got {_describe(ratings, row)} "
-                f"({_n_rows(n_wrong)}). {hint}"
-            )
-
+        return Summary(0, np.inf, -np.inf, {})
     values = ratings["rating"].to_numpy()
-    raise_if_any(
-        ~np.isfinite(values), "rating is not a finite number", "Correct or remove such rows."
-    )
+    masks = {"not_finite": ~np.isfinite(values)}
     if rating_range:
         lowest, highest = map(np.float32, rating_range)
+        masks["out_of_range"] = (values < lowest) | (values > highest)
+    elif implicit:
+        masks["no_count"] = values <= 0
+    wrong = {why: _wrong(ratings, mask) for why, mask in masks.items() if mask.any()}
+    return Summary(len(values), float(values.min()), float(values.max()), wrong)
+
+
+def combine(parts: Sequence[Summary]) -> Summary:
+    """The summary of all parts, given in the order of their rows."""
+    wrong: dict[str, Wrong] = {}
+    for part in parts:
+        for why, rows in part.wrong.items():
+            first = wrong.get(why, rows._replace(n=0))
+            wrong[why] = first._replace(n=first.n + rows.n)
+    return Summary(
+        sum(part.n_rows for part in parts),
+        min((part.lowest for part in parts), default=np.inf),
+        max((part.highest for part in parts), default=-np.inf),
+        wrong,
+    )
+
+
+def require_usable(
+    summary: Summary,
+    rating_range: tuple[float, float] | None,
+    name: str,
+    locate: Callable[[int], str],
+    implicit: bool,
+) -> None:
+    """Raise `InputError` as `validate` does, but for repeats; arguments as there."""
+    if not summary.n_rows:
+        raise InputError(f"{name}: holds no ratings. It needs at least one.")
+
+    def raise_if_any(why: str, what: str, hint: str) -> None:
+        if rows := summary.wrong.get(why):
+            raise InputError(
+                f"{name}, {locate(rows.row)}: {what}, got {rows.shown} ({_n_rows(rows.n)}). {hint}"
+            )
+
+    raise_if_any("not_finite", "rating is not a finite number", "Correct or remove such rows.")
+    if rating_range:
         raise_if_any(
-            (values < lowest) | (values > highest),
+            "out_of_range",
             f"rating is out of range: expected {rating_range[0]} to {rating_range[1]}",
             "Correct or remove such rows, or widen ingest.rating_range in params.yaml. If it means "
             "that there is no rating, add it to ingest.missing.",
         )
     elif implicit:
         raise_if_any(
-            values <= 0,
+            "no_count",
             "expected a count of interactions, above 0",
             "Remove such rows, or if they mean that there is none, add them to ingest.missing.",
         )
-    elif values.min() == values.max():
+    elif summary.lowest == summary.highest:
         raise InputError(
-            f"{name}: all ratings are {values[0]:g}, so there is nothing to predict. State "
+            f"{name}: all ratings are {summary.lowest:g}, so there is nothing to predict. State "
             "ingest.rating_range in params.yaml if they can be others, or if rows are "
             "interactions, ingest.feedback: implicit."
         )
-    low, high = rating_range or (float(values.min()), float(values.max()))
+    low, high = rating_range or (summary.lowest, summary.highest)
     if not implicit and high - low < FINEST_RANGE:
         raise InputError(
             f"{name}: ratings are from {low:g} to {high:g}, but results are given to six decimals. "
             f"Multiply all ratings, so that they differ by {FINEST_RANGE} or more."
         )
+
+
+def find_repeats(ratings: pd.DataFrame) -> Repeats | None:
+    """The rows of a user and item that an earlier row has."""
     pairs = number_pairs(ratings)
     in_order = np.sort(pairs)
-    if (in_order[1:] == in_order[:-1]).any():
-        repeats = pd.Series(pairs).duplicated().to_numpy()
-        row = int(repeats.argmax())
-        earlier = int((pairs == pairs[row]).argmax())
+    if not (in_order[1:] == in_order[:-1]).any():
+        return None
+    is_repeat = pd.Series(pairs).duplicated().to_numpy()
+    is_same = pairs == pairs[is_repeat.argmax()]
+    return Repeats(_wrong(ratings, is_repeat), _wrong(ratings, is_same))
+
+
+def require_once(repeats: Repeats | None, name: str, locate: Callable[[int], str]) -> None:
+    """Raise `InputError` where there are repeats; arguments as for `validate`."""
+    if repeats:
+        rows, earlier = repeats
         raise InputError(
-            f"{name}, {locate(row)}: a user may rate an item once, got {_describe(ratings, row)} "
-            f"though {locate(earlier)} has {_describe(ratings, earlier)} "
-            f"({_n_rows(int(repeats.sum()))}). Keep one row of each user and item, or let "
+            f"{name}, {locate(rows.row)}: a user may rate an item once, got {rows.shown} "
+            f"though {locate(earlier.row)} has {earlier.shown} "
+            f"({_n_rows(rows.n)}). Keep one row of each user and item, or let "
             "ingest.repeats in params.yaml be last, first or mean."
         )
 
@@ -121,9 +205,11 @@ def number_pairs(ratings: pd.DataFrame) -> NDArray[np.int64]:
     return pairs
 
 
-def _describe(ratings: pd.DataFrame, row: int) -> str:
+def _wrong(ratings: pd.DataFrame, mask: NDArray[np.bool_]) -> Wrong:
+    row = int(mask.argmax())
     user_id, item_id, rating = (ratings[name].iloc[row] for name in list(RATING_TYPES)[:3])
-    return f"user_id {user_id}, item_id {item_id}, rating {rating:g}"
+    shown = f"user_id {user_id}, item_id {item_id}, rating {rating:g}"
+    return Wrong(int(mask.sum()), int(ratings.index[row]), shown)
 
 
 def _n_rows(n: int) -> str:

@@ -2,9 +2,9 @@
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -95,16 +95,20 @@ class Ids:
                 values = without_thousands(values, self.thousands)
             kind, values = as_numbers(values)
             refuse_objects(values)
-        if self.kind not in ("", "text", kind):
-            numbers = self.numbers.take()
-            for start in range(0, len(numbers), N_WAITING):
-                self._add_text(as_text(pa.array(numbers[start : start + N_WAITING]), self.kind))
-            self.kind = "text"
+        if self.kind not in ("", kind):
+            self._as_text()
         self.kind = self.kind or kind
         if self.kind == "text":
             self._add_text(as_text(values, kind))
         else:
             self.numbers.append(values)
+
+    def _as_text(self) -> None:
+        """Keep the blocks so far, and all further ones, as text."""
+        numbers = self.numbers.take()
+        for start in range(0, len(numbers), N_WAITING):
+            self._add_text(as_text(pa.array(numbers[start : start + N_WAITING]), self.kind))
+        self.kind = "text"
 
     def _add_text(self, values: pa.Array) -> None:
         self.waiting.append(values.dictionary_encode())
@@ -128,22 +132,39 @@ class Ids:
             for chunk in chunks:
                 self.codes.append(pa.array(of_name[chunk.indices.to_numpy()]))
 
-    def series(self) -> pd.Series:
-        """All blocks together.
+    def found(self) -> str:
+        """Of all blocks so far: "int", "float" or "text"; "" of none."""
+        return self.kind
+
+    @staticmethod
+    def combine(kinds: Iterable[str]) -> str:
+        """The kind of ids that have been found in parts, of these kinds."""
+        different = set(kinds) - {""}
+        return different.pop() if len(different) == 1 else "text" if different else ""
+
+    def series(self, kind: str | None = None) -> pd.Series:
+        """All blocks together; or as a part of ids of this kind, whose names are not checked.
 
         Raises:
             ValueError: the ids look like numbers with signs between thousands.
         """
+        if kind == "text":
+            self._as_text()
         if self.kind != "text":
             return pd.Series(self.numbers.take(), copy=False)
         self._give_codes()
         names = pd.Index(self.names.to_pandas(), dtype="str")
-        ids = pd.Series(pd.Categorical.from_codes(self.codes.take(), names))
+        if kind is None:
+            self.check(names)
+        return pd.Series(pd.Categorical.from_codes(self.codes.take(), names))
+
+    def check(self, names: pd.Index) -> None:
+        """Raise ValueError where the different ids look like numbers with signs in thousands."""
+        if self.thousands != AUTO or names.dtype == "int64":
+            return
         with_sign = names[names.str.contains(r"[.,]")]
-        in_thousands = names.str.fullmatch(r"\d{1,3}([.,]\d{3})*").all()
-        if self.thousands == AUTO and len(with_sign) and in_thousands:
+        if len(with_sign) and names.str.fullmatch(r"\d{1,3}([.,]\d{3})*").all():
             raise ValueError(f"expected ids, got numbers such as {with_sign[0]}")
-        return ids
 
 
 def refuse_objects(values: pa.Array) -> None:
@@ -175,7 +196,14 @@ class Numbers:
         values = plain(values, "numbers", refused)
         self.numbers.append(converted(values, self._parse, "a number"))
 
-    def series(self) -> pd.Series:
+    def found(self) -> None:
+        """Nothing that decides how numbers are kept."""
+
+    @staticmethod
+    def combine(found: Iterable[None]) -> None:
+        """Nothing, of any parts."""
+
+    def series(self, found: None = None) -> pd.Series:
         """All blocks together."""
         return pd.Series(self.numbers.take(), copy=False)
 
@@ -216,28 +244,61 @@ class Times:
         self.in_unit = in_unit
         self.numbers.append(values)
 
-    def series(self) -> pd.Series:
-        """All blocks together.
+    def found(self) -> "Span":
+        """The times so far, in few words."""
+        times = self.numbers.values[: self.numbers.n]
+        if not len(times):
+            return Span(None, 0, 0, frozenset(DATE_NUMBERS))
+        lowest, highest = int(times.min()), int(times.max())
+        patterns = [
+            pattern
+            for pattern, (low, high) in DATE_NUMBERS.items()
+            if self.unit == AUTO
+            and low <= lowest
+            and highest <= high
+            and not as_dates(times, pattern).hasnans
+        ]
+        return Span(self.in_unit, lowest, highest, frozenset(patterns))
+
+    @staticmethod
+    def combine(spans: Iterable["Span"]) -> "Span":
+        """The span of times that have been found in parts.
+
+        Raises:
+            ValueError: some are numbers, and others dates.
+        """
+        known = [span for span in spans if span.in_unit is not None]
+        if not known:
+            return Span(None, 0, 0, frozenset())
+        if len({span.in_unit for span in known}) > 1:
+            raise ValueError("expected numbers, or dates, got both")
+        return Span(
+            known[0].in_unit,
+            min(span.lowest for span in known),
+            max(span.highest for span in known),
+            frozenset.intersection(*(span.patterns for span in known)),
+        )
+
+    def series(self, span: "Span | None" = None) -> pd.Series:
+        """All blocks together; or as a part of times of this span.
 
         Raises:
             ValueError: the numbers are times in no unit.
         """
+        of_all = self.found() if span is None else span
         times = pd.Series(self.numbers.take(), copy=False)
-        if times.empty:
+        if of_all.in_unit is None:
             return times
-        lowest, highest = times.min(), times.max()
-        if not self.in_unit:
+        lowest, highest = of_all.lowest, of_all.highest
+        if not of_all.in_unit:
             if not EARLIEST_DATE_S <= lowest <= highest <= LATEST_S:
                 ends = " to ".join(
                     str(np.datetime64(int(end), "s"))[:10] for end in (lowest, highest)
                 )
                 raise ValueError(f"expected dates from 1900 to 2100, got {ends}")
             return times
-        for pattern, (low, high) in DATE_NUMBERS.items():
-            if self.unit == AUTO and low <= lowest and highest <= high:
-                dates = pd.to_datetime(times.astype(str), format=pattern, errors="coerce")
-                if dates.notna().all():
-                    return to_seconds(dates)
+        if of_all.patterns:
+            return to_seconds(pd.Series(as_dates(times.to_numpy(), min(of_all.patterns))))
         unit = self.unit if self.unit != AUTO else find_unit(lowest, highest)
         likely = find_unit(lowest, highest)
         if unit is None:
@@ -254,6 +315,27 @@ class Times:
             raise ValueError("a date has digits")
         dates = pd.to_datetime(values.to_pandas(), format=pattern, utc=True)
         return pa.array(to_seconds(dates), pa.int64())
+
+
+class Span(NamedTuple):
+    """Between which times others are, and how they are written.
+
+    Attributes:
+        in_unit: whether they are numbers; else dates; None if there are none.
+        lowest, highest: in that unit, or in seconds.
+        patterns: those of `DATE_NUMBERS` that all of them may be written by.
+    """
+
+    in_unit: bool | None
+    lowest: int
+    highest: int
+    patterns: frozenset[str]
+
+
+def as_dates(numbers: NDArray[np.int64], pattern: str) -> pd.DatetimeIndex:
+    """The dates that numbers are written as, such as 20151231; NaT for those that are none."""
+    texts = pd.Series(numbers).astype(str)
+    return pd.DatetimeIndex(pd.to_datetime(texts, format=pattern, errors="coerce"))
 
 
 def find_unit(lowest: int, highest: int) -> str | None:

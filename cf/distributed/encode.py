@@ -8,7 +8,7 @@ part numbers it. So indices are in order of first appearance, as `pandas.factori
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -57,6 +57,36 @@ def as_ids(values: pd.Index) -> pd.Index:
     return values if values.dtype == "int64" else pd.Index(values.astype("str"))
 
 
+class Appearance(NamedTuple):
+    """Where ids appear first: references to what tasks return.
+
+    Attributes:
+        found: by owner and part, what `find_ids` gives.
+        is_new: by owner and part, what `find_new` gives.
+        ranked: by part, what `rank_new` gives.
+    """
+
+    found: list[Any]
+    is_new: list[Any]
+    ranked: list[Any]
+
+    @property
+    def ids(self) -> list[Any]:
+        """By part, references to the ids that are new in it, in order of appearance."""
+        return [each[0] for each in self.ranked]
+
+
+def appear(parts: Sequence[Part], key: str, n_owners: int) -> Appearance:
+    """Start the tasks that find where each id of a column appears first."""
+    found = [submit(find_ids, n_owners, part, key, n_owners) for part in parts]
+    by_owner = list(zip(*found, strict=True))
+    is_new = [submit(find_new, len(parts), *ids) for ids in by_owner]
+    ranked = []
+    for ids, masks in zip(found, zip(*is_new, strict=True), strict=True):
+        ranked.append(submit(rank_new, 2 + n_owners, *ids, *masks))
+    return Appearance(by_owner, is_new, ranked)
+
+
 def number(parts: Sequence[Part], key: str, n_owners: int) -> tuple[list[Any], list[list[Any]]]:
     """Start the tasks that number the ids of a column.
 
@@ -64,20 +94,15 @@ def number(parts: Sequence[Part], key: str, n_owners: int) -> tuple[list[Any], l
         By part, references to the ids that are new in it, in the order of their indices; and by
         part and owner, references to the indices of the ids that `find_ids` gives.
     """
-    found = [submit(find_ids, n_owners, part, key, n_owners) for part in parts]
-    by_owner = list(zip(*found, strict=True))
-    is_new = [submit(find_new, len(parts), *ids) for ids in by_owner]
-    ranked = []
-    for ids, masks in zip(found, zip(*is_new, strict=True), strict=True):
-        ranked.append(submit(rank_new, 2 + n_owners, *ids, *masks))
-    counts = result([each[1] for each in ranked])
+    first = appear(parts, key, n_owners)
+    counts = result([each[1] for each in first.ranked])
     starts = [0, *accumulate(counts)][:-1]
     indices = []
     for owner in range(n_owners):
-        ranks = [each[2 + owner] for each in ranked]
-        arguments = *by_owner[owner], *is_new[owner], *ranks
+        ranks = [each[2 + owner] for each in first.ranked]
+        arguments = *first.found[owner], *first.is_new[owner], *ranks
         indices.append(submit(give_indices, len(parts), starts, *arguments))
-    return [each[0] for each in ranked], [list(each) for each in zip(*indices, strict=True)]
+    return first.ids, [list(each) for each in zip(*indices, strict=True)]
 
 
 def owners(ids: Any, n_owners: int) -> NDArray[np.int64]:

@@ -1,14 +1,12 @@
 """Training on Ray: starts the workers, says how far they are, and collects the model."""
 
 import hashlib
-import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import ray
 import ray.train
@@ -17,19 +15,19 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import nn
 
-from cf.core import config, io, paths
+from cf.core import config, paths
 from cf.core.config import Training
 from cf.core.errors import InputError
 from cf.distributed.cluster import Patience, cluster, n_workers_of, result, tell_if_busy
 from cf.distributed.collect import collect, reading_checkpoint
 from cf.distributed.progress import ProgressActor
+from cf.distributed.storage import project_id, storage_of
 from cf.distributed.stream import N_LANES, RatingStream
 from cf.distributed.task import Task
 from cf.models.base import Model, use_table_factory
 from cf.training.checkpoint import ModelSpec
 from cf.training.fit import EpochResult, check_forward
 
-PROJECT_ID = Path(".dvc/tmp/project-id")  # neither DVC nor git looks there
 POLL_S = 0.5
 RESIZE_S = 60.0  # between two looks for machines that have come
 MOST_START_FAILURES = 30  # of Ray itself, such as a machine that is not there
@@ -69,23 +67,12 @@ def checkpoints_of(settings: config.Ray, name: str, fingerprint: str) -> Path:
     ]
     digest = hashlib.sha256("\n".join([fingerprint, *versions]).encode()).hexdigest()[:16]
     project = project_id()
-    storage = Path(settings.storage).expanduser().resolve()
+    storage = storage_of(settings)
     folder = storage / f"{name}-{project}-{digest}"
     for other in storage.glob(f"{name}-{project}-{'[0-9a-f]' * 16}"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
     return folder
-
-
-def project_id() -> str:
-    """Tells this project's folder from others, on whatever machine; an experiment's has its own."""
-    if not PROJECT_ID.is_file():
-        with io.atomic_write(PROJECT_ID) as tmp_path:
-            tmp_path.write_text(uuid4().hex[:8])
-    text = PROJECT_ID.read_text(encoding="ascii", errors="replace")
-    if not re.fullmatch(r"[0-9a-f]{8}", text):
-        raise InputError(f"{PROJECT_ID}: expected eight hexadecimal digits. Delete the file.")
-    return text
 
 
 def fit_on_ray(

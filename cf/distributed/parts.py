@@ -1,13 +1,14 @@
 """Parts of a Parquet file, which tasks read one by one."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from cf.core import io
-from cf.distributed.stream import row_groups
+from cf.distributed.stream import RowGroup, row_groups
 
 PART_ROWS = 2**20  # a task's, at least
 MOST_PARTS = 256  # since each of them exchanges ids with each owner
@@ -41,7 +42,18 @@ def parts_of(path: Path) -> list[Part]:
     Raises:
         InputError: it cannot be read.
     """
-    groups = row_groups(path.resolve())
+    return in_parts(row_groups(path.resolve()))
+
+
+def parts_of_files(paths: Sequence[Path]) -> tuple[list[Part], list[int]]:
+    """All of these files, as `parts_of`, and how many rows each has."""
+    by_file = [row_groups(path.resolve()) for path in paths]
+    sizes = [sum(group.n_rows for group in groups) for groups in by_file]
+    return in_parts(list(chain.from_iterable(by_file))), sizes
+
+
+def in_parts(groups: Sequence[RowGroup]) -> list[Part]:
+    """All row groups, in their order."""
     wanted = max(PART_ROWS, -(-sum(group.n_rows for group in groups) // MOST_PARTS))
     parts: list[Part] = []
     n_rows = 0
