@@ -163,7 +163,8 @@ def toy_results() -> Results:
     titles = [None, *(f"Title {number} (1999)" for number in range(39))]
     return Results(
         provenance=Provenance("toy-stars", "toy-stars", "", "", 400, 30, 40, (0.5, 5.0)),
-        ratings=pd.DataFrame({"user_id": users + 1, "item_id": 10 * items, "rating": stars}),
+        ratings=Ratings(users, items, stars, None, np.arange(400)),
+        users=pd.DataFrame({"user_id": np.arange(30) + 1}),
         items=pd.DataFrame({"item_id": 10 * np.arange(40), "title": titles}),
         part="valid",
         predictions=pd.DataFrame({**keys, **predicted}).astype(dict.fromkeys(errors, "float32")),

@@ -139,7 +139,7 @@ def test_joint_has_the_rmse_and_what_lies_outside_in_words() -> None:
 
 
 def test_joint_of_a_scale_of_percent_ends_at_the_range() -> None:
-    scale = RatingScale.of(pd.Series(range(101)), (0, 100), "percent")
+    scale = RatingScale.of([np.arange(101, dtype="f4")], (0, 100), "percent")
     observed, predicted = pd.Series([0.0, 41, 44, 100]), pd.Series([-0.00001, 50, 60, 180])
     figure = figures.predicted_against_observed(predicted, observed, scale, "Toy")
     axes = figure.axes[0]
@@ -156,7 +156,7 @@ def test_joint_of_a_scale_of_percent_ends_at_the_range() -> None:
 
 
 def test_joint_of_two_levels_has_two_rows_and_ticks_between_them() -> None:
-    scale = RatingScale.of(pd.Series([0, 1]), (0, 1), "likes")
+    scale = RatingScale.of([np.float32([0, 1])], (0, 1), "likes")
     figure = figures.predicted_against_observed(pd.Series([0.2]), pd.Series([1.0]), scale, "Toy")
     axes = figure.axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["0", "1"]

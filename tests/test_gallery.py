@@ -1,8 +1,10 @@
 import io
 import os
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -10,7 +12,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from cf.core import io as cf_io
+from cf.core import ratings as cf_ratings
 from cf.core.names import KEYS
+from cf.core.ratings import Ratings, RatingStats
+from cf.distributed import stream
+from cf.distributed.stream import RatingStream
 from cf.reporting import gallery
 from cf.reporting.gallery import Results, top_crosstab
 from tests.results import toy_results
@@ -38,6 +45,21 @@ PRINTED = """
 """
 
 
+def crosstab(frame: pd.DataFrame, n_top: int, path: Path | None = None) -> pd.DataFrame:
+    """Of ratings with user_id, item_id and rating; streamed from a file at `path`, if given."""
+    users, user_ids = pd.factorize(frame["user_id"])
+    items, item_ids = pd.factorize(frame["item_id"])
+    values, rows = frame["rating"].to_numpy("float32"), np.arange(len(frame))
+    ratings: RatingStats = Ratings(users, items, values, None, rows)
+    if path:
+        cf_io.write_parquet(path, ratings.to_frame())
+        stream.read.cache_clear()
+        ratings = RatingStream(path)
+    counts = ratings.user_counts(len(user_ids)), ratings.item_counts(len(item_ids))
+    by_id = (pd.Series(*each) for each in zip(counts, (user_ids, item_ids), strict=True))
+    return top_crosstab(ratings, *by_id, n_top)
+
+
 def test_the_crosstab_equals_the_notebooks_cells() -> None:
     path = Path(os.environ.get("CF_DATA_HOME", "")) / "ml-latest-small.zip"
     if not path.is_file():
@@ -45,7 +67,7 @@ def test_the_crosstab_equals_the_notebooks_cells() -> None:
     with zipfile.ZipFile(path) as archive, archive.open("ml-latest-small/ratings.csv") as file:
         ratings = pd.read_csv(file)
     names = {"userId": "user_id", "movieId": "item_id"}
-    table = top_crosstab(ratings.rename(columns=names).astype({"rating": "float32"}), 15)
+    table = crosstab(ratings.rename(columns=names).astype({"rating": "float32"}), 15)
     printed = pd.read_csv(io.StringIO(PRINTED), sep=r"\s+", index_col=0, header=None)
     assert table.columns.tolist() == [*COLUMNS, 2959]
     assert table.index.tolist() == printed.index.tolist()
@@ -71,37 +93,77 @@ def test_the_most_active_users_by_the_most_rated_items(
     rows = [(user, item, stars) for user, items in ratings.items() for item, stars in items.items()]
     frame = pd.DataFrame(rows, columns=["user_id", "item_id", "rating"])
     pd.testing.assert_frame_equal(
-        top_crosstab(frame, n_top), pd.DataFrame(table), check_names=False, check_dtype=False
+        crosstab(frame, n_top), pd.DataFrame(table), check_names=False, check_dtype=False
     )
 
 
 def test_ratings_of_one_item_by_one_user_are_summed() -> None:
     frame = pd.DataFrame({"user_id": [1, 1], "item_id": [4, 4], "rating": [2.5, 3.0]})
-    assert top_crosstab(frame, 15).to_numpy().tolist() == [[5.5]]
+    assert crosstab(frame, 15).to_numpy().tolist() == [[5.5]]
 
 
 def test_top_users_who_rated_no_top_item_stay_as_a_blank_row() -> None:
     frame = pd.DataFrame({"user_id": [1, 1, 2], "item_id": [5, 6, 7], "rating": [1.0, 2.0, 3.0]})
-    table = top_crosstab(frame, 2)
+    table = crosstab(frame, 2)
     assert table.index.tolist() == [1, 2]
     assert table.loc[2].isna().all()
 
 
-@pytest.mark.parametrize("as_category", [False, True])
-def test_where_the_most_active_rated_none_of_the_most_rated_those_that_meet_are_shown(
-    as_category: bool,
-) -> None:
+def test_where_the_most_active_rated_none_of_the_most_rated_those_that_meet_are_shown() -> None:
     active = [(user, f"rare{user}{number}") for user in "ab" for number in range(9)]
     rated = [(f"user{number}", f"hit{number % 2}") for number in range(16)]
     together = [("fan", "hit0"), ("fan", "hit1")]
     frame = pd.DataFrame([*active, *rated, *together], columns=["user_id", "item_id"])
-    if as_category:
-        frame = frame.astype("category")
-    table = top_crosstab(frame.assign(rating=2.0), 2)
+    table = crosstab(frame.assign(rating=2.0), 2)
     assert table.columns.tolist() == ["hit0", "hit1"]
     assert table.index.tolist() == ["fan", "user0"]
     assert table.notna().sum().sum() == 3
     assert table.notna().any(axis="index").all()
+
+
+def crosstab_of_frame(ratings: pd.DataFrame, n_top: int) -> pd.DataFrame:
+    """The same from all ratings at once, in pandas."""
+
+    def most_frequent(ids: pd.Series) -> pd.Index:
+        return ids.value_counts().sort_index().nlargest(n_top).index.sort_values()
+
+    users, items = most_frequent(ratings["user_id"]), most_frequent(ratings["item_id"])
+    top = ratings[ratings["user_id"].isin(users) & ratings["item_id"].isin(items)]
+    if 2 * len(top) < len(users) * len(items):
+        for _ in range(gallery.MAX_ROUNDS):
+            users = most_frequent(ratings["user_id"][ratings["item_id"].isin(items)])
+            items = most_frequent(ratings["item_id"][ratings["user_id"].isin(users)])
+        top = ratings[ratings["user_id"].isin(users) & ratings["item_id"].isin(items)]
+        users, items = users[users.isin(top["user_id"])], items[items.isin(top["item_id"])]
+    table = pd.crosstab(top["user_id"], top["item_id"], top["rating"], aggfunc="sum")
+    return table.reindex(index=users, columns=items)
+
+
+def id_of(number: int) -> str:
+    return f"{'Zzé_🎬'[number % 5]}{number}"
+
+
+@pytest.mark.parametrize("name", [lambda number: 7 * number % 101, id_of])
+@pytest.mark.parametrize("n_items", [10, 90])  # most cells are taken, or rounds are needed
+@pytest.mark.parametrize("seed", range(3))
+def test_streamed_or_in_memory_the_crosstab_is_that_of_the_whole_frame(
+    name: Callable[[int], Any],
+    n_items: int,
+    seed: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cf_io, "ROW_GROUP", 70)
+    monkeypatch.setattr(stream, "BLOCK", 30)
+    monkeypatch.setattr(cf_ratings, "BLOCK", 40)
+    draw = np.random.default_rng(seed)  # few ratings each: many counts are equal, pairs come twice
+    numbers = {key: draw.integers(0, n, 300) for key, n in (("user_id", 80), ("item_id", n_items))}
+    frame = pd.DataFrame({key: [name(n) for n in found.tolist()] for key, found in numbers.items()})
+    frame = frame.assign(rating=(draw.integers(1, 11, 300) / 2).astype("f4"))
+    expected = crosstab_of_frame(frame, 8)
+    for path in (None, tmp_path / "ratings.parquet"):
+        found = crosstab(frame, 8, path)
+        pd.testing.assert_frame_equal(found, expected, check_exact=True, check_names=False)
 
 
 def test_titles_name_the_data_set_and_the_model() -> None:

@@ -61,7 +61,7 @@ def test_crosstab_without_titles_and_with_long_ids() -> None:
 
 
 def test_crosstab_has_a_color_and_a_tick_for_each_of_two_ratings() -> None:
-    scale = RatingScale.of(pd.Series([-1.0, 1.0]), (-1, 1), "points")
+    scale = RatingScale.of([np.float32([-1, 1])], (-1, 1), "points")
     table = pd.DataFrame([[-1.0, 1.0]] * 4)
     figure = figures.crosstab_heatmap(table, pd.Series(dtype=object), scale, "Crosstab: toy")
     labels = [text.get_text() for text in figure.axes[1].get_yticklabels()]

@@ -2,11 +2,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from cf.core import io, paths
+from cf.core import config, io, paths
 from cf.core.ratings import SplitInfo
+from cf.distributed import stream
 from cf.tracking.record import RunRecord
 from stages import plot
 from tests.results import git, score, toy_results, toy_scores
@@ -23,9 +26,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     paths.PARAMS.write_text("train_dot: {seed: 1}\ntracking: {enabled: false, experiment: cf}\n")
     toy = toy_results()
-    io.write_json(paths.PROVENANCE, toy.provenance)
-    io.write_parquet(paths.RATINGS, toy.ratings)
-    io.write_parquet(paths.ITEMS, toy.items)
+    io.write_json(paths.SPLIT_PROVENANCE, toy.provenance)
+    io.write_parquet(paths.ENCODED_RATINGS, toy.ratings.to_frame())
+    io.write_parquet(paths.ENCODED_USERS, toy.users)
+    io.write_parquet(paths.ENCODED_ITEMS, toy.items)
     io.write_parquet(paths.PREDICTIONS, toy.predictions)
     io.write_json(paths.SPLIT_INFO, SplitInfo(0.2, 1, "ab", parts={"train": {"n": 320}}))
     for path, frame in (
@@ -76,6 +80,49 @@ def test_the_same_results_give_the_same_bytes(project: Path) -> None:
         [sys.executable, "-W", "error", "-m", "stages.plot"], check=True, env=environment
     )
     assert contents() == first
+
+
+def test_with_launcher_ray_the_streamed_ratings_give_the_same_bytes(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = "ray: {address: null, workers: 2, storage: x, max_failures: 3}\n"
+    paths.PARAMS.write_text(paths.PARAMS.read_text() + f"launcher: local\n{ray}")
+    plot.main()
+    before = contents()
+    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("local", "ray"))
+    monkeypatch.setattr(config, "RAY_PACKAGES", ())  # streaming needs none of them
+    monkeypatch.setattr(io, "ROW_GROUP", 70)
+    monkeypatch.setattr(stream, "BLOCK", 30)
+    monkeypatch.setattr(plot, "RatingsInMemory", None)
+    io.write_parquet(paths.ENCODED_RATINGS, io.read_parquet(paths.ENCODED_RATINGS))
+    stream.read.cache_clear()
+    plot.main()
+    assert contents() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("ratings", lambda frame: frame[:0], "expected ratings, got none"),
+        ("ratings", lambda frame: frame.assign(user=frame["user"] + 1), "expected 30 users, got"),
+        ("ratings", lambda frame: frame.assign(item=frame["item"] - 1), "expected 40 items, got"),
+        ("ratings", lambda frame: frame.assign(rating=np.float32(np.inf)), "expected finite"),
+        ("ratings", lambda frame: frame.drop(columns="rating"), "cannot be read"),
+        ("users", lambda frame: frame[1:], "cannot be read .expected 30 rows, got 29"),
+        ("users", lambda frame: frame / 2, "cannot be read .column user_id: expected ids"),
+        ("items", lambda frame: frame[1:], "cannot be read .expected 40 rows, got 39"),
+        ("items", lambda frame: frame.drop(columns="title"), "cannot be read .no column title"),
+    ],
+)
+def test_ratings_and_ids_that_are_none_are_refused(
+    undrawn: Path, name: str, change: Any, message: str
+) -> None:
+    path = paths.ENCODED / f"{name}.parquet"
+    io.write_parquet(path, change(io.read_parquet(path)))
+    stream.read.cache_clear()
+    with pytest.raises(SystemExit, match=rf"{name}\.parquet: {message}") as caught:
+        plot.main()
+    assert "\n" not in str(caught.value)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,7 +137,11 @@ def test_the_ends_of_the_range_are_in_the_first_and_the_last_group() -> None:
 )
 def test_scale(given: tuple[np.ndarray, Range], step: float, ticks: list[float]) -> None:
     values, rating_range = given
-    scale = RatingScale.of(pd.Series([*values, np.nan]), rating_range, "points")
+    values = np.asarray(values)
+    scale = RatingScale.of([values], rating_range, "points")
+    for n_blocks in (2, 5, 999):  # the last of which are empty
+        blocks = np.array_split(values, n_blocks)
+        assert RatingScale.of(iter(blocks), rating_range, "points") == scale
     assert (scale.step, scale.unit) == (step, "points")
     assert scale.ticks == pytest.approx(list(ticks))
     low, high = rating_range

@@ -96,6 +96,16 @@ def test_cold_is_a_user_or_an_item_that_train_never_met() -> None:
     assert is_cold(asked, *counts).tolist() == [False, True, False, True, True]
 
 
+def test_counts_are_of_all_ratings_or_of_some_items_or_users() -> None:
+    users, items = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 0, 1, 1])
+    ratings = Ratings(users, items, np.ones(6, np.float32), None, np.arange(6))
+    assert ratings.user_counts(4).tolist() == [2, 1, 3, 0]
+    assert ratings.user_counts(4, np.array([1])).tolist() == [1, 1, 2, 0]
+    assert ratings.item_counts(3).tolist() == [2, 4, 0]
+    assert ratings.item_counts(3, np.array([0, 1])).tolist() == [1, 2, 0]
+    assert ratings.item_counts(3, np.array([], int)).tolist() == [0, 0, 0]
+
+
 def test_ratings_of_some_users_are_read_row_group_by_row_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,18 +40,18 @@ class RatingStats(ABC):
     def blocks(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], Stars]]:
         """Users, items and values of all ratings, in order, a block at a time."""
 
-    def user_counts(self, n_users: int) -> Indices:
-        """(n_users,) how many ratings each user has."""
+    def user_counts(self, n_users: int, of_items: Indices | None = None) -> Indices:
+        """(n_users,) how many ratings each user has, of these items or of all."""
         counts = np.zeros(n_users, np.int64)
-        for users, _, _ in self.blocks():
-            np.add.at(counts, users, 1)
+        for users, items, _ in self.blocks():
+            np.add.at(counts, users if of_items is None else users[np.isin(items, of_items)], 1)
         return counts
 
-    def item_counts(self, n_items: int) -> Indices:
-        """(n_items,) how many ratings each item has."""
+    def item_counts(self, n_items: int, by_users: Indices | None = None) -> Indices:
+        """(n_items,) how many ratings each item has, by these users or by all."""
         counts = np.zeros(n_items, np.int64)
-        for _, items, _ in self.blocks():
-            np.add.at(counts, items, 1)
+        for users, items, _ in self.blocks():
+            np.add.at(counts, items if by_users is None else items[np.isin(users, by_users)], 1)
         return counts
 
     def mean_of(self, transform: Callable[[Stars], Any]) -> float:

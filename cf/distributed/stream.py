@@ -22,7 +22,7 @@ from cf.core.ratings import BLOCK, Indices, RatingStats, Stars
 N_LANES = 64  # that each batch is put together from; at least as many as workers
 WINDOW = 2**22  # ratings of all lanes that are in memory, and shuffled, at a time
 COLUMNS = ["user", "item", "rating"]
-AGAIN = "`dvc repro split` makes it anew."
+AGAIN = "`dvc repro` makes it anew."
 
 
 class Batch(NamedTuple):
@@ -177,6 +177,20 @@ class RatingStream(RatingStats):
                     window, parts = concatenate(parts).take(shuffled), []
                     yield window
                     del window  # the generator waits, and would keep it in memory
+
+
+class RatingsInMemory(RatingStats):
+    """The ratings of a stream, read once and kept for further passes, in 12 bytes each."""
+
+    def __init__(self, ratings: RatingStream) -> None:
+        self.n_ratings, self.kept = len(ratings), list(ratings.blocks())
+
+    def __len__(self) -> int:
+        return self.n_ratings
+
+    def blocks(self) -> Iterator[Batch]:
+        """As `RatingStats.blocks`."""
+        return iter(self.kept)
 
 
 def row_groups(path: Path) -> list[RowGroup]:

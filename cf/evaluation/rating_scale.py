@@ -1,7 +1,7 @@
 """The scale that ratings lie on: its grid, groups of ratings, and ticks of an axis."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -34,11 +34,13 @@ class RatingScale:
 
     @classmethod
     def of(
-        cls, values: "pd.Series[float]", rating_range: tuple[float, float], unit: str
+        cls, blocks: Iterable[Stars], rating_range: tuple[float, float], unit: str
     ) -> "RatingScale":
-        """The scale of ratings with these values, which are within the range."""
+        """The scale of ratings, which are within the range and come in blocks."""
         low, high = rating_range
-        step = grid_step(values.dropna().unique(), rating_range)
+        # Ratings are on a grid if those of each block are; its step divides the blocks' steps.
+        steps = [grid_step(pd.unique(values), rating_range) for values in blocks]
+        step = None if None in steps else grid_step(np.array(steps), rating_range)
         if step is None or (high - low) / step > MAX_STEPS + 1e-6:
             step = round_width(high - low, MAX_STEPS)
         return cls(low, high, step, unit)

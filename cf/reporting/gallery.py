@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from cf.core.names import models_of
-from cf.core.ratings import SUBSET_LABELS, Provenance
+from cf.core.ratings import SUBSET_LABELS, Indices, Provenance, RatingStats
 from cf.evaluation.rating_scale import RatingScale
 from cf.reporting import figures
 from cf.reporting.small_multiples import Panel, small_multiples
@@ -33,8 +36,9 @@ class Results:
     """What the figures are drawn from, mostly as files of reports/; in the data's unit."""
 
     provenance: Provenance
-    ratings: pd.DataFrame  # user_id, item_id and rating: all ratings
-    items: pd.DataFrame  # item_id and title; a title may be missing
+    ratings: RatingStats  # all ratings
+    users: pd.DataFrame  # user_id, by index
+    items: pd.DataFrame  # item_id and title, by index; a title may be missing
     part: str  # the held-out rows that the models are evaluated on: valid or test
     predictions: pd.DataFrame
     histories: Mapping[str, pd.DataFrame]  # by model, as reports/history/<model>.csv
@@ -54,13 +58,17 @@ class Results:
 
 def draw(results: Results) -> Iterator[tuple[str, Figure]]:
     """Every figure that the results allow, each with the name of its file."""
-    dataset, unit = results.provenance.dataset, results.provenance.unit
-    scale = RatingScale.of(results.ratings["rating"], results.provenance.rating_range, unit)
+    dataset, unit, ratings = results.provenance.dataset, results.provenance.unit, results.ratings
+    values = (values for _, _, values in ratings.blocks())
+    scale = RatingScale.of(values, results.provenance.rating_range, unit)
     rated, styles = SUBSET_LABELS[results.part], results.styles
 
-    users, items = (results.ratings[key].value_counts() for key in ("user_id", "item_id"))
-    yield "activity", figures.activity(users, items, f"Activity of users and items: {dataset}")
-    table = top_crosstab(results.ratings, N_TOP)
+    user_ids, item_ids = results.users["user_id"], results.items["item_id"]
+    users = pd.Series(ratings.user_counts(len(user_ids)), user_ids)
+    items = pd.Series(ratings.item_counts(len(item_ids)), item_ids)
+    by_rank = users.sort_values(ascending=False), items.sort_values(ascending=False)
+    yield "activity", figures.activity(*by_rank, f"Activity of users and items: {dataset}")
+    table = top_crosstab(ratings, users, items, N_TOP)
     titles = results.items.set_index("item_id")["title"]
     title = f"Ratings of often rated items by active users: {dataset}"
     yield "crosstab", figures.crosstab_heatmap(table, titles, scale, title)
@@ -83,39 +91,54 @@ def draw(results: Results) -> Iterator[tuple[str, Figure]]:
         yield "ranking", figures.ranking(metrics, styles, title)
 
 
-def top_crosstab(ratings: pd.DataFrame, n_top: int) -> pd.DataFrame:
+def top_crosstab(
+    ratings: RatingStats, user_counts: "pd.Series[int]", item_counts: "pd.Series[int]", n_top: int
+) -> pd.DataFrame:
     """The ratings of the `n_top` most active users by the `n_top` most rated items.
 
-    Both are counted over all ratings; of ids with equal counts the lower one comes first. Where
-    most of their cells would be blank, items and users are chosen that have ratings together: the
-    users with most ratings of the items, then the items with most ratings by these users, and so
-    on. A cell holds the sum of the user's ratings of the item, NaN where there are none.
+    `user_counts` and `item_counts` are of all ratings, by index, labeled by id; the table has these
+    labels in ascending order. Of ids with equal counts the lower one is taken. Where most cells
+    would be blank, items and users are chosen that have ratings together: the users with most
+    ratings of the items, then the items with most ratings by these users, and so on. A cell holds
+    the sum of the user's ratings of the item, NaN where there are none.
+
+    The ratings are read once, or 2 + 2 * `MAX_ROUNDS` times at most.
 
     Source: the notebook, `pd.crosstab(top_r.userId, top_r.movieId, top_r.rating, aggfunc=np.sum)`.
     """
-    users, items = (_most_frequent(ratings[key], n_top) for key in ("user_id", "item_id"))
-    top = ratings[ratings["user_id"].isin(users) & ratings["item_id"].isin(items)]
+    user_ids, item_ids = user_counts.index, item_counts.index
+    users = _most_frequent(user_counts.to_numpy(), user_ids, n_top)
+    items = _most_frequent(item_counts.to_numpy(), item_ids, n_top)
+    top = _ratings_of(ratings, users, items)
     if 2 * len(top) < len(users) * len(items):
         for _ in range(MAX_ROUNDS):
-            before, by_users = items, ratings[ratings["item_id"].isin(items)]
-            users = _most_frequent(by_users["user_id"], n_top)
-            of_items = ratings[ratings["user_id"].isin(users)]
-            items = _most_frequent(of_items["item_id"], n_top)
-            top = of_items[of_items["item_id"].isin(items)]
-            if items.equals(before):
+            before = items
+            users = _most_frequent(ratings.user_counts(len(user_ids), items), user_ids, n_top)
+            items = _most_frequent(ratings.item_counts(len(item_ids), users), item_ids, n_top)
+            if np.array_equal(items, before):
                 break
-        users, items = (ids[ids.isin(top[ids.name])] for ids in (users, items))
-    table = pd.crosstab(top["user_id"], top["item_id"], top["rating"], aggfunc="sum")
-    return table.reindex(index=users, columns=items)
+        top = _ratings_of(ratings, users, items)
+        users, items = users[np.isin(users, top["user"])], items[np.isin(items, top["item"])]
+    table = pd.crosstab(top["user"], top["item"], top["rating"], aggfunc="sum")
+    table = table.reindex(index=users, columns=items)
+    return table.set_axis(user_ids[users]).set_axis(item_ids[items], axis="columns")
 
 
-def _most_frequent(ids: pd.Series, n: int) -> pd.Index:
-    """The `n` values that occur most often, ascending; of equal ones the lower."""
-    counts = ids.value_counts()
-    if isinstance(ids.dtype, pd.CategoricalDtype):
-        counts.index = counts.index.astype(ids.cat.categories.dtype)
-    counts = counts.sort_index()
-    return counts[counts > 0].nlargest(n).index.sort_values()
+def _most_frequent(counts: NDArray[Any], ids: pd.Index, n: int) -> Indices:
+    """The indices of the `n` highest counts > 0, in order of id; of equal ones the lower ids."""
+    table = pd.DataFrame({"id": ids, "count": counts})
+    table = table[table["count"] > 0].nlargest(n, "count", keep="all")  # so that few are sorted
+    return table.sort_values("id").nlargest(n, "count").sort_values("id").index.to_numpy()
+
+
+def _ratings_of(ratings: RatingStats, users: Indices, items: Indices) -> pd.DataFrame:
+    """The ratings of these items by these users: user, item and rating."""
+    found = []
+    for block in ratings.blocks():
+        rows = np.isin(block[0], users) & np.isin(block[1], items)
+        columns = zip(("user", "item", "rating"), block, strict=True)
+        found.append(pd.DataFrame({name: column[rows] for name, column in columns}))
+    return pd.concat(found, ignore_index=True)
 
 
 def strata_figures(results: Results) -> Iterator[tuple[str, Figure]]:

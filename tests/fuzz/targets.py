@@ -23,6 +23,7 @@ from cf.core.config import Ingest, ItemTable, UserTable
 from cf.core.errors import InputError
 from cf.core.ratings import Provenance, SplitInfo
 from cf.data import own_files, ratings_file, recognition, side_tables, split
+from cf.distributed import stream
 from cf.evaluation import leaderboard, ranking
 from cf.inference.recommender import Recommender
 from cf.serving.answers import answer
@@ -261,10 +262,10 @@ def prepare_results() -> None:
     toy = results.toy_results()
     params = "train_dot: {seed: 1}\ntracking: {enabled: false, experiment: cf}\n"
     paths.PARAMS.write_text(params)
-    io.write_json(paths.PROVENANCE, toy.provenance)
     io.write_json(paths.SPLIT_PROVENANCE, toy.provenance)
-    io.write_parquet(paths.RATINGS, toy.ratings)
-    io.write_parquet(paths.ITEMS, toy.items)
+    io.write_parquet(paths.ENCODED_RATINGS, toy.ratings.to_frame())
+    io.write_parquet(paths.ENCODED_USERS, toy.users)
+    io.write_parquet(paths.ENCODED_ITEMS, toy.items)
     io.write_parquet(paths.PREDICTIONS, toy.predictions)
     io.write_json(paths.SPLIT_INFO, SplitInfo(0.2, 1, "ab", parts={"train": {"n": 320}}))
     tables = {paths.STRATA: toy.strata, paths.RANKING: toy.ranking, paths.COVERAGE: toy.coverage}
@@ -291,11 +292,13 @@ def read_results(path: Path) -> None:
     with io.reading(paths.LEADERBOARD):
         leaderboard.run_metrics(scores, board)
     ranking.run_metrics(io.read_csv(paths.RANKING, ranking.DTYPES))
+    stream.read.cache_clear()  # of the file before it was damaged
     found = plot.read_results(records)
     assert set(found.histories) == set(records)
 
 
 def run_plot(path: Path) -> None:
+    stream.read.cache_clear()
     quietly(plot.main)
     assert paths.REPORT.read_text(encoding="utf-8").startswith("<!doctype html>")
 
