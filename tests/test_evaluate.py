@@ -12,7 +12,6 @@ from cf.core import config, io, paths
 from cf.core.model_files import SETTINGS, WEIGHTS
 from cf.core.names import IDS, KEYS
 from cf.core.ratings import Provenance, Ratings
-from cf.distributed import stream
 from cf.evaluation.leaderboard import DTYPES
 from cf.tracking.record import RunRecord
 from stages import evaluate
@@ -111,7 +110,6 @@ def on_ray(recorder: FakeRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "RAY_PACKAGES", ())  # streaming needs none of them
     monkeypatch.setattr(io, "ROW_GROUP", 70)
     io.write_parquet(paths.TRAIN, io.read_parquet(paths.TRAIN))
-    stream.read.cache_clear()  # of another test's file, which had the same relative path
     assert config.ray(paths.PARAMS)
 
 

@@ -53,7 +53,6 @@ def crosstab(frame: pd.DataFrame, n_top: int, path: Path | None = None) -> pd.Da
     ratings: RatingStats = Ratings(users, items, values, None, rows)
     if path:
         cf_io.write_parquet(path, ratings.to_frame())
-        stream.read.cache_clear()
         ratings = RatingStream(path)
     counts = ratings.user_counts(len(user_ids)), ratings.item_counts(len(item_ids))
     by_id = (pd.Series(*each) for each in zip(counts, (user_ids, item_ids), strict=True))

@@ -95,7 +95,6 @@ def test_with_launcher_ray_the_streamed_ratings_give_the_same_bytes(
     monkeypatch.setattr(stream, "BLOCK", 30)
     monkeypatch.setattr(plot, "RatingsInMemory", None)
     io.write_parquet(paths.ENCODED_RATINGS, io.read_parquet(paths.ENCODED_RATINGS))
-    stream.read.cache_clear()
     plot.main()
     assert contents() == before
 
@@ -119,7 +118,6 @@ def test_ratings_and_ids_that_are_none_are_refused(
 ) -> None:
     path = paths.ENCODED / f"{name}.parquet"
     io.write_parquet(path, change(io.read_parquet(path)))
-    stream.read.cache_clear()
     with pytest.raises(SystemExit, match=rf"{name}\.parquet: {message}") as caught:
         plot.main()
     assert "\n" not in str(caught.value)

@@ -1,5 +1,6 @@
 """Ratings are streamed in an order that seed and epoch determine, however many workers read."""
 
+import os
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -222,6 +223,15 @@ def test_a_file_without_ratings_is_refused(tmp_path: Path) -> None:
     none.to_parquet(tmp_path / "train.parquet")
     with pytest.raises(InputError, match=r"train\.parquet: expected ratings, got none\."):
         RatingStream(tmp_path / "train.parquet").require_within(2, 2)
+
+
+def test_a_file_that_was_written_again_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "train.parquet"
+    for rating in (1.0, 2.0):
+        frame = pd.DataFrame({"user": [0], "item": [0], "rating": np.float32([rating])})
+        frame.to_parquet(path)
+        os.utime(path, (0, rating))
+        assert [block.values.tolist() for block in RatingStream(path).blocks()] == [[rating]]
 
 
 @pytest.mark.parametrize(

@@ -48,12 +48,14 @@ class RowGroup(NamedTuple):
 
     Attributes:
         block: of users, whose ratings these are, if they are grouped.
+        mtime_ns: when the file was modified: a row group of another time is read anew.
     """
 
     path: Path
     number: int
     n_rows: int
     block: int = 0
+    mtime_ns: int = 0
 
 
 class RatingStream(RatingStats):
@@ -205,10 +207,11 @@ def row_groups(path: Path) -> list[RowGroup]:
         raise InputError(f"{path}: no *.parquet in this folder.")
     for file in files:
         with io.reading(file):
-            metadata = footer(file)
+            metadata, mtime_ns = footer(file), file.stat().st_mtime_ns
             for number in range(metadata.num_row_groups):
                 n_rows = metadata.row_group(number).num_rows
-                found.append(RowGroup(file, number, n_rows, block_of(metadata, number)))
+                block = block_of(metadata, number)
+                found.append(RowGroup(file, number, n_rows, block, mtime_ns))
     return found
 
 

@@ -23,7 +23,6 @@ from cf.core.config import Ingest, ItemTable, UserTable
 from cf.core.errors import InputError
 from cf.core.ratings import Provenance, SplitInfo
 from cf.data import own_files, ratings_file, recognition, side_tables, split
-from cf.distributed import stream
 from cf.evaluation import leaderboard, ranking
 from cf.inference.recommender import Recommender
 from cf.serving.answers import answer
@@ -292,13 +291,11 @@ def read_results(path: Path) -> None:
     with io.reading(paths.LEADERBOARD):
         leaderboard.run_metrics(scores, board)
     ranking.run_metrics(io.read_csv(paths.RANKING, ranking.DTYPES))
-    stream.read.cache_clear()  # of the file before it was damaged
     found = plot.read_results(records)
     assert set(found.histories) == set(records)
 
 
 def run_plot(path: Path) -> None:
-    stream.read.cache_clear()
     quietly(plot.main)
     assert paths.REPORT.read_text(encoding="utf-8").startswith("<!doctype html>")
 
