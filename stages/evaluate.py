@@ -12,6 +12,7 @@ from cf.core.errors import InputError, exit_on_input_error
 from cf.core.names import IDS, KEYS, SD
 from cf.core.progress import working
 from cf.core.ratings import Provenance, Ratings, RatingStats, SplitInfo, Stars, is_cold
+from cf.distributed.stream import rating_stats
 from cf.evaluation import bootstrap, calibration, champion, leaderboard, metrics, strata
 from cf.reporting.tables import leaderboard_table
 from cf.tracking.record import read_all, recording
@@ -34,9 +35,10 @@ def main() -> None:
         print(
             f"WARNING: {name} is not scored: params.yaml has it, but no stage of dvc.yaml made it."
         )
-    train = read_train(provenance)
-    held_out = Ratings.read(paths.SPLIT_FILES[params.part], provenance)
     n_users, n_items = sizes = provenance.n_users, provenance.n_items
+    in_memory = config.ray(paths.PARAMS) is None  # Ray is for ratings that may not fit
+    train = rating_stats(paths.TRAIN, *sizes, in_memory)
+    held_out = Ratings.read(paths.SPLIT_FILES[params.part], provenance)
     user_ids = io.read_parquet(paths.ENCODED_USERS, ["user_id"], n_rows=n_users)["user_id"]
     columns = ["item_id", "title", "genres"]
     items = io.read_parquet(paths.ENCODED_ITEMS, columns, n_rows=n_items)
@@ -83,17 +85,6 @@ def main() -> None:
         io.write_json(paths.DATA, data)
         io.write_json(paths.EVALUATED_RUNS, {name: record.id for name, record in records.items()})
     Console().print(leaderboard_table(board, provenance.unit))
-
-
-def read_train(provenance: Provenance) -> RatingStats:
-    """The training ratings; with launcher: ray they are streamed, as they may not fit in memory."""
-    if not config.ray(paths.PARAMS):
-        return Ratings.read(paths.TRAIN, provenance)
-    from cf.distributed.stream import RatingStream  # late: only teams with a cluster need it
-
-    train = RatingStream(paths.TRAIN)
-    train.require_within(provenance.n_users, provenance.n_items)
-    return train
 
 
 def predict(

@@ -13,7 +13,7 @@ from cf.core.errors import exit_on_input_error
 from cf.core.names import AT_K, KEYS
 from cf.core.progress import working
 from cf.core.ratings import SUBSET_LABELS, Provenance, SplitInfo
-from cf.distributed.stream import RatingsInMemory, RatingStream
+from cf.distributed.stream import rating_stats
 from cf.evaluation import leaderboard
 from cf.reporting import gallery, html
 from cf.reporting.gallery import Results
@@ -73,14 +73,13 @@ def read_results(trainings: Mapping[str, RunRecord]) -> Results:
             if (rows.groupby("model").size() != rows["label"].nunique()).any():
                 raise ValueError(f"not every model has a row for each label of {name}")
     source = io.read_dataclass(paths.SPLIT_PROVENANCE, Provenance)
-    ratings = RatingStream(paths.ENCODED_RATINGS)
-    ratings.require_within(source.n_users, source.n_items)
-    titled, n_items = ["item_id", "title"], source.n_items
+    titled, sizes = ["item_id", "title"], (source.n_users, source.n_items)
+    in_memory = config.ray(paths.PARAMS) is None  # Ray is for ratings that may not fit
     return Results(
         provenance=source,
-        ratings=ratings if config.ray(paths.PARAMS) else RatingsInMemory(ratings),
-        users=io.read_parquet(paths.ENCODED_USERS, ["user_id"], only=True, n_rows=source.n_users),
-        items=io.read_parquet(paths.ENCODED_ITEMS, titled, only=True, n_rows=n_items),
+        ratings=rating_stats(paths.ENCODED_RATINGS, *sizes, in_memory),
+        users=io.read_parquet(paths.ENCODED_USERS, ["user_id"], only=True, n_rows=sizes[0]),
+        items=io.read_parquet(paths.ENCODED_ITEMS, titled, only=True, n_rows=sizes[1]),
         part=read_data()["part"],
         predictions=predictions,
         histories={m: io.read_csv(paths.HISTORY / f"{m}.csv", history, float) for m in trainings},

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from cf.core import config, io, paths
 from cf.core.model_files import SETTINGS, WEIGHTS
 from cf.core.names import IDS, KEYS
-from cf.core.ratings import Provenance, Ratings
+from cf.distributed import stream
 from cf.evaluation.leaderboard import DTYPES
 from cf.tracking.record import RunRecord
 from stages import evaluate
@@ -121,18 +121,10 @@ def test_train_is_streamed_on_ray_and_the_results_are_the_same(
     predicted = io.read_parquet(paths.PREDICTIONS)
     for path in (*TRACKED, paths.PREDICTIONS):
         path.unlink()
-    whole: list[Path] = []
-    read = Ratings.read
-
-    def read_and_tell(path: Path, source: Provenance | None = None) -> Ratings:
-        whole.append(path)
-        return read(path, source)
-
-    monkeypatch.setattr(Ratings, "read", read_and_tell)
+    monkeypatch.setattr(stream, "RatingsInMemory", None)
     evaluate.main()
     assert [path.read_bytes() for path in TRACKED] == before
     pd.testing.assert_frame_equal(io.read_parquet(paths.PREDICTIONS), predicted, check_exact=True)
-    assert whole == [paths.VALID]
 
 
 @pytest.mark.usefixtures("on_ray")

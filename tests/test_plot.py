@@ -93,7 +93,7 @@ def test_with_launcher_ray_the_streamed_ratings_give_the_same_bytes(
     monkeypatch.setattr(config, "RAY_PACKAGES", ())  # streaming needs none of them
     monkeypatch.setattr(io, "ROW_GROUP", 70)
     monkeypatch.setattr(stream, "BLOCK", 30)
-    monkeypatch.setattr(plot, "RatingsInMemory", None)
+    monkeypatch.setattr(stream, "RatingsInMemory", None)
     io.write_parquet(paths.ENCODED_RATINGS, io.read_parquet(paths.ENCODED_RATINGS))
     plot.main()
     assert contents() == before

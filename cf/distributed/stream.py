@@ -195,6 +195,17 @@ class RatingsInMemory(RatingStats):
         return iter(self.kept)
 
 
+def rating_stats(path: Path, n_users: int, n_items: int, in_memory: bool) -> RatingStats:
+    """The ratings of a Parquet file, all of them checked.
+
+    Raises:
+        InputError: as `RatingStream` and its `require_within`.
+    """
+    ratings = RatingStream(path)
+    ratings.require_within(n_users, n_items)
+    return RatingsInMemory(ratings) if in_memory else ratings
+
+
 def row_groups(path: Path) -> list[RowGroup]:
     """The row groups of a Parquet file, or of all files in a folder, in the order of their names.
 
