@@ -1,7 +1,8 @@
 """A published data set, or the user's own file, to data/ingested."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,9 +30,21 @@ def main() -> None:
     params = config.load(paths.PARAMS, "ingest", Ingest)
     on_ray = config.ray(paths.PARAMS)
     own_files.require({"ingest": params.model_dump()})
-    shared = Path(on_ray.storage).expanduser().resolve() if on_ray else None
-    with remote.local_copy(params.dataset, shared) as (path, *_):
+    with copy_for_workers(params.dataset, on_ray) as path:
         ingest(params, path, on_ray)
+
+
+@contextmanager
+def copy_for_workers(dataset: str, on_ray: config.Ray | None) -> Iterator[str]:
+    """The path of a copy of what is at a URL, on Ray where all machines read it."""
+    with ExitStack() as stack:
+        parent = None
+        if on_ray and remote.is_url(dataset):
+            from cf.distributed.storage import temporary_folder
+
+            parent = stack.enter_context(temporary_folder(on_ray, "url"))
+        path, *_ = stack.enter_context(remote.local_copy(dataset, parent))
+        yield path
 
 
 def ingest(params: Ingest, path: str, on_ray: config.Ray | None) -> None:
@@ -95,10 +108,12 @@ def write_own(
 
     On Ray, if all of them are Parquet files: of these, workers read parts.
     """
-    if on_ray and all(map(table_file.is_parquet, files)):
-        from cf.distributed.ingest import ingest_on_ray
+    if on_ray:
+        if all(map(table_file.is_parquet, files)):
+            from cf.distributed.ingest import ingest_on_ray
 
-        return ingest_on_ray(on_ray, files, settings, paths.RATINGS)
+            return ingest_on_ray(on_ray, files, settings, paths.RATINGS)
+        print("read on this machine: workers of Ray read Parquet files that are not packed")
     own = ratings_file.read(files, settings)
     ratings_file.write(paths.RATINGS, own.ratings)
     return own

@@ -42,7 +42,7 @@ def main() -> None:
     held_out = Ratings.read(paths.SPLIT_FILES[part], provenance, of_users)
     exclude = Ratings.read(paths.VALID, provenance, of_users) if part == "test" else None
     if of_users is not None:
-        print(f"Of {of_users.sum():,} users, drawn at random, and their {len(train):,} ratings.")
+        print(f"Lists are of {of_users.sum():,} users, drawn at random.")
     try:
         task = ranking.make_task(train, held_out, *data[1:], rank.relevant, exclude)
     except InputError as error:  # ratings can be evaluated all the same

@@ -60,7 +60,7 @@ def test_of_too_many_ratings_lists_of_users_drawn_at_random_are_evaluated(
     relevant = valid.users[(valid.values >= 4) & drawn[valid.users]]
     table = io.read_csv(paths.RANKING)
     assert set(table["n_users"]) == {len(np.unique(relevant))}
-    assert f"Of {drawn.sum()} users, drawn at random" in capsys.readouterr().out
+    assert f"Lists are of {drawn.sum()} users, drawn at random." in capsys.readouterr().out
 
 
 def test_other_splits_cost_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -445,3 +445,10 @@ def test_parts_that_do_not_go_together_are_refused() -> None:
         in_parts(Times, [pa.array([10**9]), pa.array(["2015-01-01"])])
     with pytest.raises(ValueError, match="are no times in s, ms, us or ns"):
         in_parts(Times, [pa.array([10**9]), pa.array([-(10**17)])])
+
+
+@pytest.mark.parametrize("make", [Ids, Numbers, Times])
+def test_text_in_another_encoding_is_named(make: Callable[[], Collector]) -> None:
+    content = pa.array([b"3", None, b"Caf\xe9"], pa.binary()).view(TEXT)
+    assert refused(make(), content) == (2, "text in UTF-8")
+    assert refused(make(), content.dictionary_encode()) == (2, "text in UTF-8")

@@ -304,7 +304,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        reason = str(error)
+        reason = " ".join(str(error).split())  # Arrow's may have several lines
         if isinstance(error, ValidationError):
             first = error.errors()[0]
             reason = ": ".join([".".join(map(str, first["loc"])), first["msg"]]).lstrip(": ")

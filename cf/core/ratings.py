@@ -20,7 +20,7 @@ Indices = NDArray[np.int64]
 Stars = NDArray[np.float32]
 
 MOST_RATINGS = 50_000_000
-"""For whatever is as well fitted to the ratings of fewer users: in memory, up to 8 GB."""
+"""Above this, `blend` and `rank` take a random sample of users. In memory it is up to 8 GB."""
 BLOCK = 2**16  # ratings that are counted and summed at a time, within a processor's cache
 
 SUBSET_LABELS = {"train": "training", "valid": "validation", "test": "test"}
@@ -171,7 +171,7 @@ def _read(path: Path, needed: Sequence[str], of_users: NDArray[np.bool_]) -> pd.
     found = [io.read_row_groups(path, [], needed)]
     for number in range(n_groups):
         rows = io.read_row_groups(path, [number], needed)
-        with io.reading(path):  # of users that there are not
+        with io.reading(path):  # IndexError: a user beyond `of_users`
             found.append(rows[of_users[rows["user"]]])
     return pd.concat(found, ignore_index=True)
 

@@ -84,9 +84,9 @@ def read(paths: Sequence[Path], settings: Ingest) -> RatingsFile:
 
 def read_tables(tables: Sequence[Table], settings: Ingest) -> RatingsFile:
     """The ratings of files that are open, as `read`."""
-    form = recognize(tables, settings)
-    columns = collectors(settings, form.names)
-    read, sizes = table_file.read_columns(tables, form.names, columns, HINTS)
+    plan = recognize(tables, settings)
+    columns = collectors(settings, plan.names)
+    read, sizes = table_file.read_columns(tables, plan.names, columns, HINTS)
     ratings, n_missing = complete(read, settings)
     n_repeats = 0
     if settings.repeats != "refuse" and not ratings.empty:
@@ -94,17 +94,17 @@ def read_tables(tables: Sequence[Table], settings: Ingest) -> RatingsFile:
         n_repeats = len(ratings) - len(merged)
         ratings = merged
     where = partial(locate, tables=tables, sizes=sizes)
-    validate(ratings, form.rating_range, name_of(tables), where, form.implicit)
+    validate(ratings, plan.rating_range, name_of(tables), where, plan.implicit)
     ratings = ratings.reset_index(drop=True)
     users, items = (different(ratings[key]) for key in ("user_id", "item_id"))
     values = ratings["rating"]
     ends = float(values.min()), float(values.max())
-    found = contents(form, settings, (users, items), len(ratings), ends, n_missing, n_repeats)
+    found = contents(plan, settings, (users, items), len(ratings), ends, n_missing, n_repeats)
     return RatingsFile(**vars(found), ratings=ratings)
 
 
 @dataclass(frozen=True)
-class Form:
+class ReadPlan:
     """How the ratings of files are to be read.
 
     Attributes:
@@ -120,7 +120,7 @@ class Form:
     notes: list[str]
 
 
-def recognize(tables: Sequence[Table], settings: Ingest) -> Form:
+def recognize(tables: Sequence[Table], settings: Ingest) -> ReadPlan:
     """How these files are to be read.
 
     Raises:
@@ -135,7 +135,7 @@ def recognize(tables: Sequence[Table], settings: Ingest) -> Form:
     stated = None
     if not isinstance(settings.rating_range, str):
         stated = settings.rating_range[0], settings.rating_range[1]
-    return Form({key: name for key, (name, _) in chosen.items()}, stated, implicit, notes)
+    return ReadPlan({key: name for key, (name, _) in chosen.items()}, stated, implicit, notes)
 
 
 def name_of(tables: Sequence[Table]) -> str:
@@ -181,7 +181,7 @@ def with_plain_ids(ratings: pd.DataFrame) -> pd.DataFrame:
 
 
 def contents(
-    form: Form,
+    plan: ReadPlan,
     settings: Ingest,
     ids: "tuple[pd.Series[Any], pd.Series[Any]]",
     n_ratings: int,
@@ -198,7 +198,7 @@ def contents(
     Raises:
         InputError: a table of items or users cannot be read.
     """
-    notes = list(form.notes)
+    notes = list(plan.notes)
     if settings.missing:
         notes.append(f"{n_missing:,} rows with a missing rating are left out")
     if n_repeats:
@@ -215,8 +215,8 @@ def contents(
         n_ratings=n_ratings,
         items=items,
         users=users,
-        rating_range=form.rating_range or ends,
-        implicit=form.implicit,
+        rating_range=plan.rating_range or ends,
+        implicit=plan.implicit,
         n_repeats=n_repeats,
         notes=notes,
         side_notes=side_notes,

@@ -179,6 +179,9 @@ class Collector(Protocol):
     def combine(self, found: Iterable[Any]) -> Any:
         """What parts of a column say together; ValueError where they do not go together."""
 
+    def check(self, found: Any) -> None:
+        """Raise ValueError where what the whole column is found to be cannot be used."""
+
     def series(self, found: Any = None) -> pd.Series:
         """All blocks together; ValueError is raised where they do not go together.
 
@@ -267,7 +270,9 @@ def read_whole(path: Path, stated: TextLayout) -> pa.Table:
     with _reading(path):
         blocks = list(table.read(table.names)) or [[pa.array([], pa.string())] * len(table.names)]
         columns = [pa.chunked_array(column) for column in zip(*blocks, strict=True)]
-        return pa.table(columns, table.names)
+        whole = pa.table(columns, table.names)
+        whole.validate(full=True)  # text of Parquet in another encoding
+        return whole
 
 
 def _got(value: pa.Scalar) -> Any:
@@ -436,7 +441,8 @@ def _reading(path: Path) -> Iterator[None]:
             ) from None
         raise InputError(f"{path}: {error}.") from None
     except (OSError, EOFError, LookupError, UnicodeError, pa.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read ({error}). Is it whole?") from None
+        reason = " ".join(str(error).split())  # Arrow's may have several lines
+        raise InputError(f"{path}: cannot be read ({reason}). Is it whole?") from None
     except (zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error, RuntimeError) as error:
         raise InputError(f"{path}: cannot be unpacked ({error}). Is it whole?") from None
 

@@ -43,7 +43,12 @@ class Summary(NamedTuple):
 
 
 class Repeats(NamedTuple):
-    """Rows whose user rates the item in an earlier one; of the first, this and the earlier one."""
+    """Rows of a user and item that an earlier row has.
+
+    Attributes:
+        rows: of these, how many there are, and the first.
+        earlier: the row that the first of them repeats.
+    """
 
     rows: Wrong
     earlier: Wrong

@@ -132,39 +132,66 @@ class Ids:
             for chunk in chunks:
                 self.codes.append(pa.array(of_name[chunk.indices.to_numpy()]))
 
-    def found(self) -> str:
-        """Of all blocks so far: "int", "float" or "text"; "" of none."""
-        return self.kind
+    def found(self) -> "Kind":
+        """Of all blocks so far."""
+        if self.kind != "text":
+            numbers = self.numbers.values[: self.numbers.n]
+            few_digits = not len(numbers) or (numbers.min() >= 0 and numbers.max() <= 999)
+            return Kind(self.kind, "", bool(few_digits and self.kind != "float"))
+        self._give_codes()
+        if self.thousands != AUTO:
+            return Kind("text", "", in_thousands=False)
+        names = pd.Series(self.names.to_pandas(), dtype="str")
+        with_sign = names[names.str.contains(r"[.,]")]
+        first = str(with_sign.iloc[0]) if len(with_sign) else ""
+        return Kind("text", first, bool(names.str.fullmatch(r"\d{1,3}([.,]\d{3})*").all()))
 
     @staticmethod
-    def combine(kinds: Iterable[str]) -> str:
-        """The kind of ids that have been found in parts, of these kinds."""
-        different = set(kinds) - {""}
-        return different.pop() if len(different) == 1 else "text" if different else ""
+    def combine(kinds: Iterable["Kind"]) -> "Kind":
+        """The kind of ids whose parts, in order, are of these kinds."""
+        parts = list(kinds)
+        names = {part.name for part in parts} - {""}
+        return Kind(
+            names.pop() if len(names) == 1 else "text" if names else "",
+            next((part.with_sign for part in parts if part.with_sign), ""),
+            all(part.in_thousands for part in parts),
+        )
 
-    def series(self, kind: str | None = None) -> pd.Series:
-        """All blocks together; or as a part of ids of this kind, whose names are not checked.
+    @staticmethod
+    def check(kind: "Kind") -> None:
+        """Raise ValueError where ids look like numbers with signs between thousands."""
+        if kind.with_sign and kind.in_thousands:
+            raise ValueError(f"expected ids, got numbers such as {kind.with_sign}")
+
+    def series(self, kind: "Kind | None" = None) -> pd.Series:
+        """All blocks together; or as a part of ids of this kind.
 
         Raises:
-            ValueError: the ids look like numbers with signs between thousands.
+            ValueError: as `check`.
         """
-        if kind == "text":
-            self._as_text()
-        if self.kind != "text":
+        of_all = kind or self.found()
+        self.check(of_all)
+        if of_all.name != "text":
             return pd.Series(self.numbers.take(), copy=False)
+        if self.kind != "text":
+            self._as_text()
         self._give_codes()
         names = pd.Index(self.names.to_pandas(), dtype="str")
-        if kind is None:
-            self.check(names)
         return pd.Series(pd.Categorical.from_codes(self.codes.take(), names))
 
-    def check(self, names: pd.Index) -> None:
-        """Raise ValueError where the different ids look like numbers with signs in thousands."""
-        if self.thousands != AUTO or names.dtype == "int64":
-            return
-        with_sign = names[names.str.contains(r"[.,]")]
-        if len(with_sign) and names.str.fullmatch(r"\d{1,3}([.,]\d{3})*").all():
-            raise ValueError(f"expected ids, got numbers such as {with_sign[0]}")
+
+class Kind(NamedTuple):
+    """What decides how ids are kept.
+
+    Attributes:
+        name: int, float (whole numbers written as 13.0) or text; "" if there is none.
+        with_sign: the first one with a dot or comma, where these may be between thousands.
+        in_thousands: whether these are where they would be between thousands, in all ids.
+    """
+
+    name: str
+    with_sign: str
+    in_thousands: bool
 
 
 def refuse_objects(values: pa.Array) -> None:
@@ -202,6 +229,10 @@ class Numbers:
     @staticmethod
     def combine(found: Iterable[None]) -> None:
         """Nothing, of any parts."""
+
+    @staticmethod
+    def check(found: None) -> None:
+        """Nothing to refuse."""
 
     def series(self, found: None = None) -> pd.Series:
         """All blocks together."""
@@ -245,7 +276,7 @@ class Times:
         self.numbers.append(values)
 
     def found(self) -> "Span":
-        """The times so far, in few words."""
+        """The unit and the ends of the times so far, and how they may be written."""
         times = self.numbers.values[: self.numbers.n]
         if not len(times):
             return Span(None, 0, 0, frozenset(DATE_NUMBERS))
@@ -279,34 +310,42 @@ class Times:
             frozenset.intersection(*(span.patterns for span in known)),
         )
 
-    def series(self, span: "Span | None" = None) -> pd.Series:
-        """All blocks together; or as a part of times of this span.
-
-        Raises:
-            ValueError: the numbers are times in no unit.
-        """
-        of_all = self.found() if span is None else span
-        times = pd.Series(self.numbers.take(), copy=False)
-        if of_all.in_unit is None:
-            return times
-        lowest, highest = of_all.lowest, of_all.highest
-        if not of_all.in_unit:
+    def check(self, span: "Span") -> None:
+        """Raise ValueError where times of this span are in no unit."""
+        lowest, highest = span.lowest, span.highest
+        if span.in_unit is None or span.patterns:
+            return
+        if not span.in_unit:
             if not EARLIEST_DATE_S <= lowest <= highest <= LATEST_S:
                 ends = " to ".join(
                     str(np.datetime64(int(end), "s"))[:10] for end in (lowest, highest)
                 )
                 raise ValueError(f"expected dates from 1900 to 2100, got {ends}")
-            return times
-        if of_all.patterns:
-            return to_seconds(pd.Series(as_dates(times.to_numpy(), min(of_all.patterns))))
-        unit = self.unit if self.unit != AUTO else find_unit(lowest, highest)
+            return
         likely = find_unit(lowest, highest)
+        unit = self.unit if self.unit != AUTO else likely
         if unit is None:
             raise ValueError(f"{lowest} to {highest} are no times in s, ms, us or ns since 1970")
         if likely not in (None, unit) and lowest // UNITS[unit] < EARLIEST_S:
             raise ValueError(
                 f"{lowest} to {highest} are no times in {unit}, but may be in {likely}"
             )
+
+    def series(self, span: "Span | None" = None) -> pd.Series:
+        """All blocks together; or as a part of times of this span.
+
+        Raises:
+            ValueError: as `check`.
+        """
+        of_all = self.found() if span is None else span
+        self.check(of_all)
+        times = pd.Series(self.numbers.take(), copy=False)
+        if not of_all.in_unit:
+            return times
+        if of_all.patterns:
+            return to_seconds(pd.Series(as_dates(times.to_numpy(), min(of_all.patterns))))
+        unit = self.unit if self.unit != AUTO else find_unit(of_all.lowest, of_all.highest)
+        assert unit is not None  # as `check` says
         return times // UNITS[unit] if UNITS[unit] > 1 else times
 
     def _parse_dates(self, values: pa.Array) -> pa.Array:
@@ -385,6 +424,8 @@ def plain(
     is_known = any(is_type(values.type) for is_type in known)
     if not is_known or any(is_type(values.type) for is_type in refused):
         raise ValueError(f"expected {expected}, got values of the type {values.type}")
+    if types.is_string(values.type):
+        refuse_other_encodings(values)
     missing = values.is_null(nan_is_null=True)
     if types.is_string(values.type):
         missing = pc.or_(missing, pc.equal(values, "").fill_null(True))
@@ -395,6 +436,18 @@ def plain(
         if pc.any(damaged).as_py():
             raise WrongValueError(damaged.index(True).as_py(), "text without NUL")
     return values
+
+
+def refuse_other_encodings(texts: pa.Array) -> None:
+    """Raise WrongValueError about the first text that is not UTF-8, as all in Parquet should be."""
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        for row, content in enumerate(texts.view(pa.binary()).to_pylist()):
+            try:
+                (content or b"").decode()
+            except UnicodeDecodeError:
+                raise WrongValueError(row, "text in UTF-8") from None
 
 
 def without_thousands(texts: pa.Array, sign: str) -> pa.Array:

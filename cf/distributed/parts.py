@@ -47,14 +47,33 @@ def parts_of(path: Path) -> list[Part]:
 
 def parts_of_files(paths: Sequence[Path]) -> tuple[list[Part], list[int]]:
     """All of these files, as `parts_of`, and how many rows each has."""
-    by_file = [row_groups(path.resolve()) for path in paths]
+    by_file = [row_groups(path.absolute()) for path in paths]
     sizes = [sum(group.n_rows for group in groups) for groups in by_file]
     return in_parts(list(chain.from_iterable(by_file))), sizes
 
 
+def bundled(parts: Sequence[Part]) -> list[list[Part]]:
+    """Parts one after the other, in bundles: files may have few rows each."""
+    wanted = rows_wanted(parts)
+    bundles: list[list[Part]] = []
+    n_rows = wanted  # of the last one
+    for part in parts:
+        if n_rows >= wanted:
+            bundles.append([])
+            n_rows = 0
+        bundles[-1].append(part)
+        n_rows += part.n_rows
+    return bundles
+
+
+def rows_wanted(pieces: Sequence[RowGroup] | Sequence[Part]) -> int:
+    """How many rows a task takes at least."""
+    return max(PART_ROWS, -(-sum(piece.n_rows for piece in pieces) // MOST_PARTS))
+
+
 def in_parts(groups: Sequence[RowGroup]) -> list[Part]:
     """All row groups, in their order."""
-    wanted = max(PART_ROWS, -(-sum(group.n_rows for group in groups) // MOST_PARTS))
+    wanted = rows_wanted(groups)
     parts: list[Part] = []
     n_rows = 0
     for group in groups:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from pyarrow import parquet
 
 pytest.importorskip("ray", reason="no Ray here: make ray")
 
@@ -53,6 +54,13 @@ def ratings(number: int, n: int = N_ROWS) -> Frame:
     times = SECONDS + draw.integers(0, 500, n)  # often the same
     stars = draw.integers(1, 11, n) / 2
     return pd.DataFrame({"userId": users, "movieId": items, "rating": stars, "timestamp": times})
+
+
+def few_names(_: int, frame: Frame) -> Frame:
+    """Ids as numbers with a sign between thousands, but for one without a rating."""
+    names = frame["userId"].map("{}.000".format)
+    names[7] = "x"
+    return frame.assign(userId=names, rating=frame["rating"].where(names != "x", 2.5))
 
 
 def once(frame: Frame) -> Frame:
@@ -99,6 +107,7 @@ def both(
     [
         (four(), {"repeats": "last", "missing": [2.5]}),
         (four(as_text), {"repeats": "mean"}),
+        (four(few_names), {"repeats": "last", "missing": [2.5]}),
         ([*four(in_days)[:2], ratings(0, 0), ratings(5)[:1].assign(timestamp=20080101)],
          {"repeats": "first"}),
         ([once(pd.concat(four())).drop(columns="timestamp")], {}),
@@ -106,7 +115,7 @@ def both(
         (four(lambda _, frame: frame.assign(timestamp=frame["timestamp"] * 1000)),
          {"repeats": "last", "rating_range": [0.5, 6]}),
     ],
-    ids=["numbers", "text", "dates as numbers", "no times", "interactions", "milliseconds"],
+    ids=["numbers", "text", "a row left out", "dates", "no times", "interactions", "milliseconds"],
 )  # fmt: skip
 def test_ratings_are_ingested_to_the_same_bytes(
     tmp_path: Path, ray: config.Ray, frames: list[Frame], stated: dict[str, Any]
@@ -158,55 +167,98 @@ def dates_in_one(number: int, frame: Frame) -> Frame:
         ([ratings(0)[:0], ratings(1)[:0]], {"feedback": "explicit"}, "holds no ratings"),
         (four(lambda _, frame: frame.assign(timestamp=-(10**17))), {"repeats": "last"},
          "are no times in s, ms"),
+        (four(dates_in_one), {"repeats": "last"},
+         "part-3.parquet, row 1, column timestamp: expected a number, or a date, as in the rows"),
+        (four(with_dots), {}, r"column userId: expected ids, got numbers such as 12\.000"),
     ],
-    ids=["infinite", "range", "missing", "time", "repeats", "empty", "unit"],
+    ids=["infinite", "range", "missing", "time", "repeats", "empty", "unit", "dates", "thousands"],
 )  # fmt: skip
 def test_what_is_refused_is_what_is_refused_in_memory(
     tmp_path: Path, ray: config.Ray, frames: list[Frame], stated: dict[str, Any], message: str
 ) -> None:
     files = write(tmp_path / "own", *frames)
     settings = Ingest(dataset=str(tmp_path / "own"), fallback=None, **stated)
+    require_same_message(files, settings, ray, tmp_path, message)
+
+
+def require_same_message(
+    files: list[Path], settings: Ingest, ray: config.Ray, folder: Path, message: str
+) -> None:
+    """The same on Ray and in memory, in one line, and no file."""
     with pytest.raises(InputError, match=message) as found:
-        ingest.ingest_on_ray(ray, files, settings, tmp_path / "ray.parquet")
+        ingest.ingest_on_ray(ray, files, settings, folder / "ray.parquet")
     with pytest.raises(InputError) as expected:
         ratings_file.read(files, settings)
     assert str(found.value) == str(expected.value)
+    assert "\n" not in str(found.value)
+    assert not (folder / "ray.parquet").exists()
+
+
+def test_a_damaged_row_group_is_named(tmp_path: Path, ray: config.Ray) -> None:
+    files = write(tmp_path / "own", *four())
+    content = bytearray(files[3].read_bytes())
+    chunk = parquet.read_metadata(files[3]).row_group(5).column(0)
+    content[chunk.dictionary_page_offset : chunk.dictionary_page_offset + 40] = bytes(40)
+    files[3].write_bytes(content)
+    settings = Ingest(dataset=str(tmp_path / "own"), fallback=None, repeats="last")
+    require_same_message(files, settings, ray, tmp_path, r"part-3.parquet: cannot be read \(.*\)")
+
+
+def test_messages_name_files_as_they_are_given(
+    tmp_path: Path, ray: config.Ray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = write(tmp_path / "own", *four(changed(2800, rating=np.nan)))
+    (tmp_path / "other").mkdir()
+    link = tmp_path / "other/link.parquet"
+    link.symlink_to(files[2])
+    monkeypatch.chdir(tmp_path / "other")
+    settings = Ingest(dataset="../own", fallback=None)
+    for given in (Path("../own/part-2.parquet"), Path("link.parquet")):
+        require_same_message([given], settings, ray, tmp_path, rf"{given.name}, row 2801")
+
+
+def test_many_small_files_are_read_together(tmp_path: Path, ray: config.Ray) -> None:
+    frame = once(pd.concat(four()))
+    files = write(tmp_path / "own", *(frame[start : start + 60] for start in range(0, 3000, 60)))
+    assert len(files) == 50
+    bundles = parts.bundled(parts.parts_of_files(files)[0])
+    assert [sum(part.n_rows for part in bundle) for bundle in bundles] == [1020, 1020, 960]
+    settings = Ingest(dataset=str(tmp_path / "own"), fallback=None)
+    found, expected = both(files, settings, ray, tmp_path)
+    assert found.n_ratings == expected.n_ratings == 3000
+
+
+def test_what_workers_wrote_where_it_is_not_seen_is_missed(
+    tmp_path: Path, ray: config.Ray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = ingest.parts_written
+
+    def elsewhere(written: list[Path], n_rows: int) -> list[parts.Part]:
+        written[1].unlink()
+        return read(written, n_rows)
+
+    monkeypatch.setattr(ingest, "parts_written", elsewhere)
+    files = write(tmp_path / "own", *four())
+    settings = Ingest(dataset=str(tmp_path / "own"), fallback=None, repeats="last")
+    with pytest.raises(InputError, match=r"ray.storage: expected 8,172 ratings .* got 7,562"):
+        ingest.ingest_on_ray(ray, files, settings, tmp_path / "ray.parquet")
     assert not (tmp_path / "ray.parquet").exists()
 
 
-@pytest.mark.parametrize(
-    ("frames", "message"),
-    [
-        (four(dates_in_one), "column timestamp: expected numbers, or dates, got both"),
-        (
-            four(with_dots),
-            r"column userId: expected ids, got numbers such as \d+\.000. .* thousands",
-        ),
-    ],
-    ids=["times", "thousands"],
-)
-def test_what_parts_say_together_may_be_refused(
-    tmp_path: Path, ray: config.Ray, frames: list[Frame], message: str
-) -> None:
-    files = write(tmp_path / "own", *frames)
-    settings = Ingest(dataset=str(tmp_path / "own"), fallback=None, repeats="last")
-    with pytest.raises(InputError, match=message):
-        ingest.ingest_on_ray(ray, files, settings, tmp_path / "ray.parquet")
-
-
-def test_a_damaged_file_is_named(tmp_path: Path, ray: config.Ray) -> None:
-    files = write(tmp_path / "own", *four())
-    content = bytearray(files[3].read_bytes())
-    content[200:400] = bytes(200)
-    files[3].write_bytes(content)
-    settings = Ingest(dataset=str(tmp_path / "own"), fallback=None, repeats="last")
-    with pytest.raises(InputError, match=r"part-3.parquet: cannot be read"):
-        ingest.ingest_on_ray(ray, files, settings, tmp_path / "ray.parquet")
-
-
 def test_the_stage_reads_a_folder_at_a_url(
-    tmp_path: Path, ray: config.Ray, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    ray: config.Ray,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    given = []
+
+    def spy(*arguments: Any) -> ratings_file.Contents:
+        given.extend(arguments[1])
+        return on_ray(*arguments)
+
+    on_ray = ingest.ingest_on_ray
+    monkeypatch.setattr(ingest, "ingest_on_ray", spy)
     write(tmp_path / "own", once(ratings(0)), ratings(9)[:0])
     monkeypatch.chdir(tmp_path)
     written = {}
@@ -216,7 +268,26 @@ def test_the_stage_reads_a_folder_at_a_url(
             yaml.safe_dump({"launcher": launcher, "ray": ray.model_dump()}, file)
         stage.main()
         folder = Path("data/ingested")
-        written[launcher] = {each.name: each.read_bytes() for each in folder.iterdir()}
+        contents = {each.name: each.read_bytes() for each in folder.iterdir()}
+        written[launcher] = contents, capsys.readouterr().out
         shutil.rmtree(folder)
-    assert len(written["ray"]) == 5
+    assert len(written["ray"][0]) == 5
     assert written["ray"] == written["local"]
+    assert [path.name for path in given] == ["part-0.parquet", "part-1.parquet"]
+    assert Path(ray.storage) in given[0].parents  # where all machines read the copy
+
+
+def test_files_that_workers_do_not_read_are_read_here(
+    tmp_path: Path,
+    ray: config.Ray,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    once(ratings(0)).to_csv("ratings.csv", index=False)
+    write_params(tmp_path, "ratings.csv", columns={})
+    with Path("params.yaml").open("a") as file:
+        yaml.safe_dump({"launcher": "ray", "ray": ray.model_dump()}, file)
+    stage.main()
+    assert "read on this machine" in capsys.readouterr().out
+    assert len(pd.read_parquet("data/ingested/ratings.parquet")) == len(once(ratings(0)))
