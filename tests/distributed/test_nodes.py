@@ -70,7 +70,7 @@ def one_node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "2")
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "8")
     noticed = {
         "health_check_initial_delay_ms": 0,
         "health_check_period_ms": 500,
