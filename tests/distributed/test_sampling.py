@@ -12,7 +12,7 @@ from tests.project import Project
 pytest.importorskip("ray", reason="no Ray here: make ray")
 pytestmark = [
     pytest.mark.skipif(not real_zip(), reason="no ml-latest-small here: set CF_DATA_HOME"),
-    pytest.mark.xdist_group("ray sampling"),
+    pytest.mark.xdist_group("ray training"),
 ]
 STAGE = "train_bayesmf"
 
