@@ -100,7 +100,7 @@ def test_ratings_are_grouped_into_row_groups_of_one_block_of_users(
     files = sorted(path.name for path in grouped.iterdir())
     assert files == ["000000.parquet", "000001.parquet", "000002.parquet"]
     n_rows = n_rows_held(84)
-    for group in stream.row_groups(grouped):
+    for group in stream.row_groups(grouped, may_be_grouped=True):
         rows = rows_of(stream.read(group).users.astype(np.int64), n_rows)
         assert set(rows * N_LANES // n_rows) == {group.block}
         assert group.n_rows <= 50

@@ -89,7 +89,7 @@ class RatingStream(RatingStats):
         """
         if n_workers > N_LANES:
             raise ValueError(f"expected at most {N_LANES} workers, got {n_workers}")
-        self.path, self.groups = path, row_groups(path)
+        self.path, self.groups = path, row_groups(path, may_be_grouped=True)
         self.n_ratings = sum(group.n_rows for group in self.groups)
         self.n_batches = -(-self.n_ratings // batch_size)
         first, end = (N_LANES * each // n_workers for each in (worker, worker + 1))
@@ -206,8 +206,10 @@ def rating_stats(path: Path, n_users: int, n_items: int, in_memory: bool) -> Rat
     return RatingsInMemory(ratings) if in_memory else ratings
 
 
-def row_groups(path: Path) -> list[RowGroup]:
+def row_groups(path: Path, may_be_grouped: bool = False) -> list[RowGroup]:
     """The row groups of a Parquet file, or of all files in a folder, in the order of their names.
+
+    `may_be_grouped`: by `cf.distributed.grouping`; the user's own files may have a column block.
 
     Raises:
         InputError: there is none, or it cannot be read.
@@ -221,7 +223,7 @@ def row_groups(path: Path) -> list[RowGroup]:
             metadata, mtime_ns = footer(file), file.stat().st_mtime_ns
             for number in range(metadata.num_row_groups):
                 n_rows = metadata.row_group(number).num_rows
-                block = block_of(metadata, number)
+                block = block_of(metadata, number) if may_be_grouped else 0
                 found.append(RowGroup(file, number, n_rows, block, mtime_ns))
     return found
 

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.xdist_group("ray")
 N_ROWS = 3_000  # of each file
 SECONDS = np.int64(1_200_000_000)
 Frame = pd.DataFrame
+NAMED = {"user_id": "userId", "item_id": "movieId", "rating": "rating", "timestamp": "timestamp"}
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +113,11 @@ def both(
          {"repeats": "first"}),
         ([once(pd.concat(four())).drop(columns="timestamp")], {}),
         ([once(pd.concat(four()))[["userId", "movieId"]]], {"feedback": "implicit"}),
+        ([once(ratings(0)).assign(block="B1", user=0, row=1)], {"columns": NAMED}),
         (four(lambda _, frame: frame.assign(timestamp=frame["timestamp"] * 1000)),
          {"repeats": "last", "rating_range": [0.5, 6]}),
     ],
-    ids=["numbers", "text", "a row left out", "dates", "no times", "interactions", "milliseconds"],
+    ids=["numbers", "text", "left out", "dates", "no times", "interactions", "names", "ms"],
 )  # fmt: skip
 def test_ratings_are_ingested_to_the_same_bytes(
     tmp_path: Path, ray: config.Ray, frames: list[Frame], stated: dict[str, Any]
