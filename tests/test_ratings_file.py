@@ -795,7 +795,7 @@ def test_parquet_of_other_types(parquet):
         ({"r": [1.0, 2.0, None]}, "r", "a value", "None. "),
         (
             {"r": pa.array([b"1", b"2", b"\xff"], pa.binary()).view(pa.string())},
-            *("r", "a number", "'a value of the type string'. "),
+            *("r", "text in UTF-8", "'a value of the type string'. "),
         ),
     ],
 )
