@@ -4,11 +4,13 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from cf.core import config
 from tests.distributed import jobs
 from tests.distributed.jobs import BARE, DOTBIAS
 from tests.project import Project, untrained
@@ -31,6 +33,25 @@ def address() -> Iterator[str]:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, **BARE})
     yield cluster.address
     cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def _connection(address: str) -> Iterator[None]:
+    from cf.distributed.cluster import cluster
+
+    with cluster(config.Ray(address=address, workers=3, storage="ray", max_failures=0)):
+        yield
+
+
+@pytest.fixture
+def connected(address: str, _connection: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a cluster that this process is connected to, for all tests of a module.
+
+    With each new connection, Ray starts new processes.
+    """
+    for module in ("ingest", "encode", "split"):
+        monkeypatch.setattr(f"cf.distributed.{module}.cluster", lambda _: nullcontext())
+    return address
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ what it refuses there.
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from cf.core import config
 from cf.core.config import Ingest
 from cf.core.errors import InputError
 from cf.data import ratings_file
-from cf.distributed import cluster, ingest, parts
+from cf.distributed import ingest, parts
 from stages import ingest as stage
 from tests.ingest_files import write_params
 
@@ -33,18 +32,15 @@ NAMED = {"user_id": "userId", "item_id": "movieId", "rating": "rating", "timesta
 
 @pytest.fixture(scope="module")
 def ray(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[config.Ray]:
-    """A connection that all tests here use: with each new one, Ray starts new processes."""
+    """Settings whose storage is empty in the end."""
     storage = tmp_path_factory.mktemp("storage")
-    settings = config.Ray(address=address, workers=2, storage=str(storage), max_failures=0)
-    with cluster.cluster(settings):
-        yield settings
+    yield config.Ray(address=address, workers=2, storage=str(storage), max_failures=0)
     assert list(storage.iterdir()) == []
 
 
 @pytest.fixture(autouse=True)
-def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_parts(connected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PART_ROWS", 1000)
-    monkeypatch.setattr(ingest, "cluster", lambda settings: nullcontext())
 
 
 def ratings(number: int, n: int = N_ROWS) -> Frame:

@@ -1,7 +1,6 @@
 """Encode and split on Ray write the bytes that they write in memory, from however many parts."""
 
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from cf.core.errors import InputError
 from cf.data.describe import describe, describe_held_out
 from cf.data.split import split
 from cf.distributed import parts
-from cf.distributed.cluster import cluster
 from cf.distributed.encode import encode_on_ray
 from cf.distributed.split import columns_to_choose_by, split_on_ray
 from stages.encode import encode
@@ -68,21 +66,6 @@ def test_damage_is_said_in_one_line(tmp_path: Path, address: str) -> None:
             on_ray(2, address), tmp_path / "ratings.parquet", tmp_path / "encoded.parquet"
         )
     assert [path.name for path in tmp_path.iterdir()] == ["ratings.parquet"]
-
-
-@pytest.fixture(scope="module")
-def _connected(address: str) -> Iterator[None]:
-    """The tests below share a connection: for each one, all workers would start anew."""
-    with cluster(on_ray(3, address)):
-        yield
-
-
-@pytest.fixture
-def connected(address: str, _connected: None, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of the cluster that this process is connected to."""
-    for module in ("encode", "split"):
-        monkeypatch.setattr(f"cf.distributed.{module}.cluster", lambda _: nullcontext())
-    return address
 
 
 def require_same_bytes(given: pd.DataFrame, path: Path, settings: config.Ray) -> None:
